@@ -1,0 +1,120 @@
+"""Exact amounts: numbers as people write them, turned into the protocol's integers.
+
+The protocol counts in int64 (protocol.md §2): never floats. One US dollar is 10**8 microcents.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from cycles.errors import InvalidRequest
+from cycles_api.models.amount import Amount
+from cycles_api.models.unit_enum import UnitEnum
+
+__all__ = ["credits", "describe", "risk_points", "tokens", "usd", "usd_microcents"]
+
+INT64_MAX: Final = 2**63 - 1
+MICROCENTS_PER_USD: Final = 10**8
+_USD_DECIMALS: Final = 8
+
+
+def usd(dollars: str | int | Decimal) -> Amount:
+    """Return an amount of US dollars, exact to the microcent.
+
+    Args:
+        dollars: "0.05", 3 or Decimal("1.25"); from 0 to 92233720368.54775807, at most 8 decimals.
+            Floats are refused: 0.1 + 0.2 is not 0.3, and money is.
+
+    Raises:
+        InvalidRequest: naming the value and what is allowed.
+    """
+    if isinstance(dollars, bool) or not isinstance(dollars, str | int | Decimal):
+        raise InvalidRequest(
+            f"usd({dollars!r}): give a str, int or Decimal, not {type(dollars).__name__}; "
+            f'write usd("{dollars}") to mean exactly that'
+        )
+    if isinstance(dollars, int):
+        return _amount("usd", dollars, UnitEnum.USD_MICROCENTS, scale=MICROCENTS_PER_USD)
+    try:
+        exact = Decimal(dollars)
+    except InvalidOperation:
+        raise InvalidRequest(f'usd({dollars!r}): not a decimal number; write it like "0.05"') from None
+    if not exact.is_finite():
+        raise InvalidRequest(f"usd({dollars!r}): not a finite number")
+    sign, digits, exponent = exact.as_tuple()
+    assert isinstance(exponent, int)  # noqa: S101 - holds for finite numbers; tells the type checker
+    if exact == 0:
+        return _amount("usd", 0, UnitEnum.USD_MICROCENTS)
+    if exact.adjusted() > len(str(INT64_MAX)):  # before a huge exponent becomes a huge integer
+        raise InvalidRequest(f"usd({dollars!r}): more than an int64 of microcents can hold")
+    # Integer arithmetic throughout: Decimal's own operators round to the caller's context.
+    shift = exponent + _USD_DECIMALS
+    unscaled = int("".join(map(str, digits)))
+    whole, rest = (unscaled * 10**shift, 0) if shift >= 0 else _divide(unscaled, -shift)
+    if rest:
+        raise InvalidRequest(
+            f"usd({dollars!r}): needs more than {_USD_DECIMALS} decimals; round it to a microcent (0.00000001)"
+        )
+    return _amount("usd", -whole if sign else whole, UnitEnum.USD_MICROCENTS, shown=dollars)
+
+
+def _divide(unscaled: int, places: int) -> tuple[int, int]:
+    """Return (quotient, remainder) by 10**places without building a needlessly huge divisor."""
+    if places > len(str(unscaled)):
+        return 0, unscaled
+    return divmod(unscaled, 10**places)
+
+
+def usd_microcents(count: int) -> Amount:
+    """Return an amount in microcents of a US dollar (10**8 are one dollar), 0 to 2**63-1."""
+    return _amount("usd_microcents", count, UnitEnum.USD_MICROCENTS)
+
+
+def tokens(count: int) -> Amount:
+    """Return an amount in tokens, 0 to 2**63-1."""
+    return _amount("tokens", count, UnitEnum.TOKENS)
+
+
+def credits(count: int) -> Amount:  # noqa: A001 - the protocol's word; nobody misses site.credits
+    """Return an amount in credits, 0 to 2**63-1."""
+    return _amount("credits", count, UnitEnum.CREDITS)
+
+
+def risk_points(count: int) -> Amount:
+    """Return an amount in risk points, 0 to 2**63-1."""
+    return _amount("risk_points", count, UnitEnum.RISK_POINTS)
+
+
+def _amount(
+    name: str, count: int, unit: UnitEnum, *, scale: int = 1, shown: object = None
+) -> Amount:
+    shown = count if shown is None else shown
+    if type(count) is not int:
+        raise InvalidRequest(f"{name}({shown!r}): give a whole number (int), not {type(count).__name__}")
+    if count < 0:
+        raise InvalidRequest(f"{name}({shown!r}): an amount can't be negative")
+    if count * scale > INT64_MAX:
+        raise InvalidRequest(f"{name}({shown!r}): larger than {INT64_MAX} {unit} (int64)")
+    return Amount(unit=unit, amount=count * scale)
+
+
+def check(field: str, amount: object) -> Amount:
+    """Return *amount* when it can go over the wire, else raise InvalidRequest naming *field*."""
+    if not isinstance(amount, Amount):
+        raise InvalidRequest(
+            f'{field}={amount!r}: give an amount such as usd("0.05") or tokens(1000), not {type(amount).__name__}'
+        )
+    if type(amount.amount) is not int or not 0 <= amount.amount <= INT64_MAX:
+        raise InvalidRequest(f"{field}: amount {amount.amount!r} is not an integer from 0 to {INT64_MAX}")
+    return amount
+
+
+def describe(amount: Amount) -> str:
+    """Return an amount as people read it: "$0.05", "1,200 TOKENS"."""
+    if amount.unit != UnitEnum.USD_MICROCENTS:
+        return f"{amount.amount:,} {amount.unit}"
+    sign = "-" if amount.amount < 0 else ""
+    dollars, microcents = divmod(abs(amount.amount), MICROCENTS_PER_USD)
+    fraction = f"{microcents:08d}".rstrip("0").ljust(2, "0")
+    return f"{sign}${dollars:,}.{fraction}"

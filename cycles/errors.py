@@ -1,0 +1,296 @@
+"""What can go wrong, sorted by who must act.
+
+    CyclesError
+    ├── ConfigError               a setting is missing or wrong: fix the environment or the Config
+    ├── InvalidRequest            refused before anything was sent: fix the call (also a ValueError)
+    ├── Denied                    the authority said no: the guarded section did not run
+    │   ├── BudgetExceeded        not enough remains in a scope
+    │   ├── BudgetFrozen          an operator froze a scope
+    │   ├── BudgetClosed          a scope's budget is closed for good
+    │   ├── BudgetNotFound        no budget at any scope of the subject, in any unit
+    │   ├── DebtOutstanding       a scope owes and may not owe more
+    │   ├── OverdraftLimitExceeded   a scope is over its limit and waits for an operator
+    │   └── TenantClosed          the tenant is closed
+    ├── AuthorityError            the authority answered, and the answer was an error
+    │   ├── Unauthorized  Forbidden  NotFound  UnitMismatch  IdempotencyMismatch
+    │   ├── ReservationExpired  ReservationFinalized  MaxExtensionsExceeded
+    │   ├── RateLimited  InternalError
+    │   └── UnexpectedResponse    an answer that this client can't read
+    ├── AuthorityUnavailable      no answer at all (transport)
+    ├── LeaseLost                 the reservation ended while the section was still running
+    ├── SettlementPending         spend is journaled but not settled yet
+    ├── UnreportedSpend           the section ended without an actual amount, and that was declared an error
+    ├── AlreadySettled            a second commit or release of one reservation: nothing was sent
+    └── JournalError              the settlement journal can't be used
+
+Unknown error codes and reasons are ordinary: an unknown denial is a plain `Denied`, an unknown error a plain
+`AuthorityError` (protocol.md §3). No API key is ever part of an error: transport exceptions hold the request and
+its headers, so they are described here and not chained.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+__all__ = [
+    "AlreadySettled",
+    "AuthorityError",
+    "AuthorityUnavailable",
+    "BudgetClosed",
+    "BudgetExceeded",
+    "BudgetFrozen",
+    "BudgetNotFound",
+    "ConfigError",
+    "CyclesError",
+    "DebtOutstanding",
+    "Denied",
+    "Forbidden",
+    "IdempotencyMismatch",
+    "InternalError",
+    "InvalidRequest",
+    "JournalError",
+    "LeaseLost",
+    "MaxExtensionsExceeded",
+    "NotFound",
+    "OverdraftLimitExceeded",
+    "RateLimited",
+    "ReservationExpired",
+    "ReservationFinalized",
+    "SettlementPending",
+    "TenantClosed",
+    "Unauthorized",
+    "UnexpectedResponse",
+    "UnitMismatch",
+    "UnreportedSpend",
+]
+
+
+class CyclesError(Exception):
+    """Base of everything this package raises.
+
+    Args:
+        message: What happened and what to do about it; never a secret.
+
+    Attributes:
+        status: HTTP status of the answer, or None when there was none.
+        code: The authority's error code or reason code (open: may be unknown to this client), or None.
+        request_id: The authority's id of the request, for the operator, or None.
+        trace_id: 32 lower-case hex digits that tie the requests of one guard together, or None.
+        details: The authority's structured details ({} when none).
+        retry_after: Seconds after which asking again may help, or None.
+        evidence: The authority's evidence reference (`evidence_id`, `cycles_evidence_url`), or None.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        trace_id: str | None = None,
+        details: dict[str, Any] | None = None,
+        retry_after: float | None = None,
+        evidence: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.trace_id = trace_id
+        self.details: dict[str, Any] = {} if details is None else details
+        self.retry_after = retry_after
+        self.evidence = evidence
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same request, sent again unchanged and later, may succeed."""
+        return self.retryable or self.retry_after is not None
+
+    def __str__(self) -> str:
+        known = (("status", self.status), ("code", self.code), ("request_id", self.request_id))
+        facts = ", ".join(f"{name} {value}" for name, value in known if value is not None)
+        return f"{self.message} ({facts})" if facts else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.message, dict(self.__dict__))
+
+
+def _restore(kind: type[CyclesError], message: str, state: dict[str, Any]) -> CyclesError:
+    error = kind.__new__(kind, message)
+    error.__dict__.update(state)
+    error.args = (message,)
+    return error
+
+
+class ConfigError(CyclesError):
+    """A setting is missing or wrong. The message names it, its value (unless secret) and what is allowed."""
+
+
+class InvalidRequest(CyclesError, ValueError):
+    """Refused before anything was sent. The message names the field, the value and the remedy."""
+
+
+class Denied(CyclesError):
+    """The authority said no; nothing is held and the guarded section did not run (protocol.md §5).
+
+    Attributes:
+        scope: The scope path that refused, or None when the authority did not say.
+        affected_scopes: The scope paths that the question was about, widest first.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: str | None = None,
+        affected_scopes: tuple[str, ...] = (),
+        **said: Any,
+    ) -> None:
+        super().__init__(message, **said)
+        self.scope = scope
+        self.affected_scopes = affected_scopes
+
+
+class BudgetExceeded(Denied):
+    """Less remains in a scope than the estimate: spend less, wait for releases, or have the budget raised."""
+
+
+class BudgetFrozen(Denied):
+    """An operator froze a scope's budget: nothing new may be reserved until it is unfrozen."""
+
+
+class BudgetClosed(Denied):
+    """A scope's budget is closed for good."""
+
+
+class BudgetNotFound(Denied):
+    """No scope of the subject has a budget in any unit: check the subject's levels, or create the budget."""
+
+
+class DebtOutstanding(Denied):
+    """A scope owes more than it may: the debt must be repaid before anything new is reserved."""
+
+
+class OverdraftLimitExceeded(Denied):
+    """A scope went over its limit: an operator must fund it before anything new is reserved."""
+
+
+class TenantClosed(Denied):
+    """The tenant is closed."""
+
+
+class AuthorityError(CyclesError):
+    """The authority answered with an error; codes unknown to this client arrive as this class itself."""
+
+
+class Unauthorized(AuthorityError):
+    """The API key is missing, unknown, revoked or expired (401): set CYCLES_API_KEY to a live key."""
+
+
+class Forbidden(AuthorityError):
+    """The key belongs to another tenant than the one that was named (403)."""
+
+
+class NotFound(AuthorityError):
+    """The authority knows no such id (404)."""
+
+
+class UnitMismatch(AuthorityError):
+    """The budgets at these scopes are kept in another unit; `details["expected_units"]` lists them (400)."""
+
+
+class IdempotencyMismatch(AuthorityError):
+    """The idempotency key was used before with another payload (409): a new intention needs a new key."""
+
+
+class ReservationExpired(AuthorityError):
+    """The hold is gone (410): spend that happened is recorded as an event instead."""
+
+
+class ReservationFinalized(AuthorityError):
+    """The reservation was already committed or released, under another key (409)."""
+
+
+class MaxExtensionsExceeded(AuthorityError):
+    """The reservation may not be extended again (409)."""
+
+
+class RateLimited(AuthorityError):
+    """Throttled (429): `retry_after` says for how many seconds."""
+
+    retryable = True
+
+
+class InternalError(AuthorityError):
+    """The authority failed (5xx): whether it did what was asked is unknown."""
+
+    retryable = True
+
+
+class UnexpectedResponse(AuthorityError):
+    """An answer that is not of the protocol: often a proxy in between, or a wrong CYCLES_BASE_URL."""
+
+
+class AuthorityUnavailable(CyclesError):
+    """No answer came: refused, timed out or cut off. The message names the transport's reason."""
+
+    retryable = True
+
+
+class LeaseLost(CyclesError):
+    """The reservation ended while its section was still running."""
+
+
+class SettlementPending(CyclesError):
+    """The spend is in the journal and will be settled later."""
+
+
+class UnreportedSpend(CyclesError):
+    """The section ended without an actual amount and `unreported="error"` was asked for; nothing was sent."""
+
+
+class AlreadySettled(CyclesError):
+    """The reservation was already committed or released here; nothing was sent."""
+
+
+class JournalError(CyclesError):
+    """The settlement journal can't be used."""
+
+
+DENIALS: Final[dict[str, type[Denied]]] = {
+    "BUDGET_EXCEEDED": BudgetExceeded,
+    "BUDGET_FROZEN": BudgetFrozen,
+    "BUDGET_CLOSED": BudgetClosed,
+    "BUDGET_NOT_FOUND": BudgetNotFound,
+    "DEBT_OUTSTANDING": DebtOutstanding,
+    "OVERDRAFT_LIMIT_EXCEEDED": OverdraftLimitExceeded,
+    "TENANT_CLOSED": TenantClosed,
+}
+"""Error codes and reason codes that are denials (protocol.md §5), and what each is raised as."""
+
+ERRORS: Final[dict[str, type[AuthorityError]]] = {
+    "UNAUTHORIZED": Unauthorized,
+    "FORBIDDEN": Forbidden,
+    "NOT_FOUND": NotFound,
+    "UNIT_MISMATCH": UnitMismatch,
+    "IDEMPOTENCY_MISMATCH": IdempotencyMismatch,
+    "RESERVATION_EXPIRED": ReservationExpired,
+    "RESERVATION_FINALIZED": ReservationFinalized,
+    "MAX_EXTENSIONS_EXCEEDED": MaxExtensionsExceeded,
+    "LIMIT_EXCEEDED": RateLimited,
+    "INTERNAL_ERROR": InternalError,
+}
+"""Error codes that are not denials, and what each is raised as; unknown ones go by their status."""
+
+STATUSES: Final[dict[int, type[AuthorityError]]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    410: ReservationExpired,
+    429: RateLimited,
+}
+"""What an error without a known code is raised as, by its HTTP status; 5xx is InternalError."""
