@@ -1,0 +1,158 @@
+"""What a flow may ask of the outside, and the type of each answer.
+
+A flow is a generator of effects. `answer = yield from Call(COMMIT_RESERVATION, body=body)` is fully typed,
+because iterating an effect yields the effect itself and returns what the driver sent back.
+
+Rules, held by tests/core/test_rules.py over the syntax tree: always `yield from`, never a bare `yield`; no yield in
+`finally`; nobody but a driver calls next() or send(); after a BaseException that is no Exception only local effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from cycles._core.outcomes import Answer
+    from cycles._core.records import Pending
+    from cycles_api.models.balance_response import BalanceResponse
+    from cycles_api.models.commit_response import CommitResponse
+    from cycles_api.models.decision_response import DecisionResponse
+    from cycles_api.models.event_create_response import EventCreateResponse
+    from cycles_api.models.release_response import ReleaseResponse
+    from cycles_api.models.reservation_create_response import ReservationCreateResponse
+    from cycles_api.models.reservation_detail import ReservationDetail
+    from cycles_api.models.reservation_extend_response import ReservationExtendResponse
+    from cycles_api.models.reservation_list_response import ReservationListResponse
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class Effect(Generic[T]):
+    """Something that a flow asks for; *T* is the type of the answer."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Generator[Effect[Any], Any, T]:
+        answer: T = yield self
+        return answer
+
+
+Flow: TypeAlias = Generator[Effect[Any], Any, T]
+"""A choreography that ends in a *T*."""
+
+
+class Operation(Generic[S]):
+    """An operation of the protocol, and what its success looks like.
+
+    *S* is the model of a successful answer.
+
+    Attributes:
+        name: The generated endpoint module's name, `create_reservation`.
+        module: Where that module is.
+        success: The one HTTP status that is success.
+        state: What the body's `status` must say for it to be success; None where there is no such field.
+    """
+
+    __slots__ = ("module", "name", "state", "success")
+
+    def __init__(self, tag: str, name: str, *, success: int = 200, state: str | None = None) -> None:
+        self.name: Final = name
+        self.module: Final = f"cycles_api.api.{tag}.{name}"
+        self.success: Final = success
+        self.state: Final = state
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.name}>"
+
+
+CREATE_RESERVATION: Final[Operation[ReservationCreateResponse]] = Operation(
+    "reservations", "create_reservation"
+)
+COMMIT_RESERVATION: Final[Operation[CommitResponse]] = Operation(
+    "reservations", "commit_reservation", state="COMMITTED"
+)
+RELEASE_RESERVATION: Final[Operation[ReleaseResponse]] = Operation(
+    "reservations", "release_reservation", state="RELEASED"
+)
+EXTEND_RESERVATION: Final[Operation[ReservationExtendResponse]] = Operation(
+    "reservations", "extend_reservation", state="ACTIVE"
+)
+LIST_RESERVATIONS: Final[Operation[ReservationListResponse]] = Operation(
+    "reservations", "list_reservations"
+)
+CREATE_EVENT: Final[Operation[EventCreateResponse]] = Operation(
+    "events", "create_event", success=201, state="APPLIED"
+)
+DECIDE: Final[Operation[DecisionResponse]] = Operation("decisions", "decide")
+GET_BALANCES: Final[Operation[BalanceResponse]] = Operation("balances", "get_balances")
+GET_RESERVATION: Final[Operation[ReservationDetail]] = Operation("reservations", "get_reservation")
+
+
+class Call(Effect["Answer[S]"]):
+    """Send one request and return its answer; transport trouble is an answer too, never an exception."""
+
+    __slots__ = ("arguments", "operation")
+
+    def __init__(self, operation: Operation[S], **arguments: Any) -> None:
+        self.operation: Final = operation
+        self.arguments: Final[Mapping[str, Any]] = arguments
+
+    def __repr__(self) -> str:
+        return f"Call({self.operation.name})"
+
+
+class Sleep(Effect[None]):
+    """Wait for *seconds*."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds: Final = seconds
+
+
+class Now(Effect[float]):
+    """Return a monotonic time in seconds."""
+
+    __slots__ = ()
+
+
+class Jitter(Effect[float]):
+    """Return a random number in [0, 1)."""
+
+    __slots__ = ()
+
+
+class NewKey(Effect[str]):
+    """Return a fresh idempotency key."""
+
+    __slots__ = ()
+
+
+class Record(Effect[None]):
+    """Keep *pending* durably, before the first request that settles it leaves."""
+
+    __slots__ = ("pending",)
+
+    def __init__(self, pending: Pending) -> None:
+        self.pending: Final = pending
+
+
+class Forget(Effect[None]):
+    """Drop what was kept of *pending*: it is settled, or rejected for good."""
+
+    __slots__ = ("pending",)
+
+    def __init__(self, pending: Pending) -> None:
+        self.pending: Final = pending
+
+
+class Notify(Effect[None]):
+    """Tell whoever watches (the log): *event* happened, with these *facts* (never a secret)."""
+
+    __slots__ = ("event", "facts")
+
+    def __init__(self, event: str, **facts: Any) -> None:
+        self.event: Final = event
+        self.facts: Final[Mapping[str, Any]] = facts

@@ -1,0 +1,281 @@
+"""The choreographies: reserve, settle, release, extend.
+
+Each is written once and run by either driver. Any of them can be killed after any effect: what must survive is in the
+`Pending` record, never inside a generator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cycles._core.effects import (
+    COMMIT_RESERVATION,
+    CREATE_EVENT,
+    CREATE_RESERVATION,
+    EXTEND_RESERVATION,
+    LIST_RESERVATIONS,
+    RELEASE_RESERVATION,
+    Call,
+    Forget,
+    Jitter,
+    NewKey,
+    Notify,
+    Now,
+    Record,
+    Sleep,
+)
+from cycles._core.lifecycle import State
+from cycles._core.outcomes import Trouble, Verdict, error_of, judge
+from cycles._core.records import Grant, Settlement
+from cycles.errors import (
+    DENIALS,
+    BudgetClosed,
+    BudgetNotFound,
+    CyclesError,
+    Denied,
+    RateLimited,
+    TenantClosed,
+    UnexpectedResponse,
+)
+from cycles_api.models.commit_response import CommitResponse
+from cycles_api.models.decision_enum import DecisionEnum
+from cycles_api.models.reservation_create_response import ReservationCreateResponse
+from cycles_api.models.reservation_extend_request import ReservationExtendRequest
+from cycles_api.models.reservation_status import ReservationStatus
+from cycles_api.models.release_request import ReleaseRequest
+from cycles_api.types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from cycles._core.effects import Flow, Operation
+    from cycles._core.outcomes import Answer
+    from cycles._core.records import Pending
+    from cycles._core.requests import Terms
+    from cycles._core.retry import RetryPolicy
+    from cycles_api.models.reservation_extend_response import ReservationExtendResponse
+
+_FINAL_DENIALS = (BudgetClosed, BudgetNotFound, TenantClosed)
+"""Denials that waiting can't turn into a grant."""
+
+_LEAST_PAUSE = 0.05
+"""Seconds between two questions while waiting for budget: jitter may choose 0, a busy loop never."""
+
+
+# -- reserve -----------------------------------------------------------------------------------------------------------
+def reserve(
+    terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0
+) -> Flow[Grant]:
+    """Ask for a reservation, for up to *wait* seconds while it is denied or throttled (0: once).
+
+    Raises:
+        Denied: when the authority says no.
+        AuthorityError, AuthorityUnavailable: when it can't be asked, or its answer stays unknown.
+    """
+    chosen = key
+    key = chosen if chosen is not None else (yield from NewKey())
+    started = yield from Now()
+    attempt = 1
+    while True:
+        try:
+            return (yield from _reserve_once(terms, key))
+        except (Denied, RateLimited) as refusal:
+            left = wait - ((yield from Now()) - started)
+            floor = refusal.retry_after or 0.0
+            if isinstance(refusal, _FINAL_DENIALS) or left <= 0.0 or floor > left:
+                raise
+            if refusal.status == 200 and chosen is None:
+                key = yield from NewKey()  # a DENY is a stored answer: its key would replay it (authority.md §3)
+        backoff = policy.backoff(attempt, (yield from Jitter()))
+        yield from Sleep(min(left, max(floor, backoff, _LEAST_PAUSE)))
+        attempt += 1
+
+
+def _reserve_once(terms: Terms, key: str) -> Flow[Grant]:
+    """Ask once; when the answer is ambiguous, once more at once under the same key (protocol.md §8)."""
+    body = terms.create_body(key)
+    answer = yield from Call(CREATE_RESERVATION, body=body)
+    maybe_held = False
+    if _ambiguous(answer):
+        maybe_held = answer.trouble is not Trouble.NOT_SENT
+        yield from Notify("reserve ambiguous", operation="create_reservation", reason=repr(answer))
+        answer = yield from Call(CREATE_RESERVATION, body=body)
+    if not _ambiguous(answer):
+        return _granted(terms, answer)
+    maybe_held = maybe_held or answer.trouble is not Trouble.NOT_SENT
+    if maybe_held and not terms.dry_run:
+        grant = yield from _find(key)
+        if grant is not None:
+            return grant
+    raise error_of(CREATE_RESERVATION, answer, unit=terms.estimate.unit)
+
+
+def _ambiguous(answer: Answer[ReservationCreateResponse]) -> bool:
+    return judge(CREATE_RESERVATION, answer) is Verdict.AMBIGUOUS
+
+
+def _granted(terms: Terms, answer: Answer[ReservationCreateResponse]) -> Grant:
+    response = answer.parsed
+    if response is None:
+        raise error_of(CREATE_RESERVATION, answer, unit=terms.estimate.unit)
+    allowed = response.decision in (DecisionEnum.ALLOW, DecisionEnum.ALLOW_WITH_CAPS)
+    if not terms.dry_run:
+        if not allowed:
+            raise denial_of(response, answer)
+        if isinstance(response.reservation_id, Unset):
+            raise UnexpectedResponse(
+                "create_reservation: allowed, but without a reservation_id; nothing can be committed against it",
+                status=answer.status,
+                request_id=answer.headers.get("x-request-id"),
+            )
+    return Grant(response, sent_at=answer.sent_at, received_at=answer.received_at)
+
+
+def denial_of(response: Any, answer: Answer[Any]) -> Denied:
+    """Return the error of a 200 whose decision is no ALLOW; an unknown decision is none (protocol.md §3)."""
+    reason = None if isinstance(response.reason_code, Unset) else response.reason_code
+    said = reason or f"decision {response.decision}"
+    scopes = () if isinstance(response.affected_scopes, Unset) else tuple(response.affected_scopes)
+    after = response.retry_after_ms
+    return DENIALS.get(said, Denied)(
+        f"denied by the authority: {said} at {scopes[-1] if scopes else 'an unnamed scope'}",
+        status=answer.status,
+        code=reason,
+        request_id=answer.headers.get("x-request-id"),
+        trace_id=answer.headers.get("x-cycles-trace-id"),
+        retry_after=None if isinstance(after, Unset) else after / 1000,
+        affected_scopes=scopes,
+    )
+
+
+def _find(key: str) -> Flow[Grant | None]:
+    """Return the live reservation that *key* made, when its create answer was lost (protocol.md §4)."""
+    answer = yield from Call(LIST_RESERVATIONS, idempotency_key=key)
+    if judge(LIST_RESERVATIONS, answer) is not Verdict.DONE or answer.parsed is None:
+        return None
+    for row in answer.parsed.reservations:
+        if row.idempotency_key == key and row.status == ReservationStatus.ACTIVE:
+            yield from Notify("reservation recovered", reservation_id=row.reservation_id)
+            response = ReservationCreateResponse(
+                decision=DecisionEnum.ALLOW,
+                affected_scopes=row.affected_scopes,
+                reservation_id=row.reservation_id,
+                reserved=row.reserved,
+                expires_at_ms=row.expires_at_ms,
+                scope_path=row.scope_path,
+            )
+            return Grant(response, sent_at=answer.sent_at, received_at=answer.received_at)
+    return None
+
+
+# -- settle ------------------------------------------------------------------------------------------------------------
+def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
+    """Charge *pending*, by commit, or by event when the hold is gone; the outcome table of protocol.md §9.
+
+    Never raises for the authority's or the network's trouble: the settlement says how it ended.
+    """
+    yield from Record(pending)
+    sent = 0
+    while True:  # twice at most: an event can't expire into another event
+        if pending.by_event:
+            operation: Operation[Any] = CREATE_EVENT
+            arguments: dict[str, Any] = {"body": pending.event_body()}
+        else:
+            operation = COMMIT_RESERVATION
+            arguments = {"reservation_id": pending.reservation_id, "body": pending.commit_body()}
+        answer, attempts = yield from _until_known(operation, arguments, policy)
+        sent += attempts
+        verdict = judge(operation, answer)
+        if verdict is not Verdict.EXPIRED or pending.by_event:
+            return (yield from _settled(pending, operation, answer, verdict, sent))
+        pending = pending.as_event()
+        yield from Record(pending)  # the switch is kept before the event leaves
+        yield from Notify("hold expired", reservation_id=pending.reservation_id)
+
+
+def _until_known(
+    operation: Operation[Any], arguments: dict[str, Any], policy: RetryPolicy
+) -> Flow[tuple[Answer[Any], int]]:
+    """Send the same request until its answer is neither ambiguous nor throttled, or the policy says stop."""
+    attempt = 1
+    while True:
+        answer: Answer[Any] = yield from Call(operation, **arguments)
+        if judge(operation, answer) not in (Verdict.AMBIGUOUS, Verdict.THROTTLED):
+            return answer, attempt
+        delay = policy.delay(attempt, (yield from Jitter()), answer.retry_after)
+        yield from Notify(
+            "attempt failed", operation=operation.name, attempt=attempt, delay=delay, reason=repr(answer)
+        )
+        if delay is None:
+            return answer, attempt
+        yield from Sleep(delay)
+        attempt += 1
+
+
+def _settled(
+    pending: Pending, operation: Operation[Any], answer: Answer[Any], verdict: Verdict, attempts: int
+) -> Flow[Settlement]:
+    via = "event" if pending.by_event else "commit"
+    if verdict is Verdict.DONE:
+        yield from Forget(pending)
+        return _charged(pending, answer.parsed, via, attempts)
+    error = error_of(operation, answer, unit=pending.actual.unit)
+    if verdict in (Verdict.REJECTED, Verdict.EXPIRED):
+        yield from Forget(pending)  # understood and refused: asking again can't help
+    yield from Notify(
+        "settlement failed", reservation_id=pending.reservation_id, via=via, verdict=verdict.value, reason=str(error)
+    )
+    return Settlement(State.UNSETTLED, via=via, attempts=attempts, error=error)
+
+
+def _charged(pending: Pending, response: Any, via: str, attempts: int) -> Settlement:
+    # An event says what it charged only when that is less than the actual (authority.md §1.8).
+    charged = pending.actual if isinstance(response.charged, Unset) else response.charged
+    released = response.released if isinstance(response, CommitResponse) else UNSET
+    return Settlement(
+        State.COMMITTED,
+        via=via,
+        attempts=attempts,
+        charged=charged,
+        released=None if isinstance(released, Unset) else released,
+        balances=() if isinstance(response.balances, Unset) else tuple(response.balances),
+    )
+
+
+# -- release and extend ------------------------------------------------------------------------------------------------
+def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flow[Settlement]:
+    """Give the whole hold back, as best it can: what can't be given back ends at its expiry."""
+    body = ReleaseRequest(
+        idempotency_key=(yield from NewKey()), reason=UNSET if reason is None else reason[:256]
+    )
+    answer, attempts = yield from _until_known(
+        RELEASE_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy
+    )
+    verdict = judge(RELEASE_RESERVATION, answer)
+    if verdict is Verdict.DONE:
+        response = answer.parsed
+        return Settlement(
+            State.RELEASED,
+            via="release",
+            attempts=attempts,
+            released=response.released,
+            balances=() if isinstance(response.balances, Unset) else tuple(response.balances),
+        )
+    error = error_of(RELEASE_RESERVATION, answer)
+    yield from Notify("release failed", reservation_id=reservation_id, reason=str(error))
+    state = State.EXPIRED if verdict is Verdict.EXPIRED else State.RELEASED
+    return Settlement(state, via="release", attempts=attempts, error=error)
+
+
+def extend(reservation_id: str, extend_by_ms: int, policy: RetryPolicy) -> Flow[ReservationExtendResponse]:
+    """Prolong the lease by *extend_by_ms* from its current expiry.
+
+    Raises:
+        CyclesError: when the authority refuses or can't be reached.
+    """
+    body = ReservationExtendRequest(idempotency_key=(yield from NewKey()), extend_by_ms=extend_by_ms)
+    answer, _ = yield from _until_known(
+        EXTEND_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy
+    )
+    if judge(EXTEND_RESERVATION, answer) is not Verdict.DONE:
+        raise error_of(EXTEND_RESERVATION, answer)
+    response: ReservationExtendResponse = answer.parsed
+    return response

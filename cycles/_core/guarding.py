@@ -1,0 +1,236 @@
+"""One guarded section: how it begins, what happens in it, and what its end does.
+
+Every decision of `Guard`, `Reservation` and `AsyncReservation` is here, once; those classes only run these flows.
+
+    the section …                             then
+    called commit or release                  nothing more
+    ended well, actual known                  commit it
+    ended well, nothing reported              commit the estimate (marked), or release, or refuse: as `unreported` says
+    raised, with spend reported               commit what was reported, re-raise
+    raised, nothing reported                  release, with the exception's type as reason, re-raise
+    raised inside `actual=`                   the work was done: commit the estimate (marked)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from cycles._core import flows
+from cycles._core.effects import NewKey, Notify
+from cycles._core.lifecycle import OPEN, Happened, State, step
+from cycles._core.records import Pending, Settlement
+from cycles._core.requests import checked_actual, metadata_of
+from cycles.errors import AlreadySettled, AuthorityError, Denied, UnreportedSpend
+from cycles_api.types import Unset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cycles._core.effects import Flow
+    from cycles._core.records import Grant
+    from cycles._core.requests import Terms
+    from cycles._core.retry import RetryPolicy
+    from cycles_api.models.amount import Amount
+    from cycles_api.models.standard_metrics import StandardMetrics
+
+Unreported: TypeAlias = Literal["estimate", "release", "error"]
+
+
+class Section:
+    """A reservation on this side: what was granted, what was reported, and where it stands.
+
+    Attributes:
+        terms, grant: What was asked, and what the authority answered.
+        state: See `lifecycle`.
+        reported: The amount that the end of the section will commit, or None.
+        metrics, metadata: What goes along with it.
+        settlement: How it ended, or None while it is open.
+    """
+
+    __slots__ = ("grant", "metadata", "metrics", "policy", "reported", "settlement", "state", "terms")
+
+    def __init__(self, terms: Terms, grant: Grant, policy: RetryPolicy) -> None:
+        self.terms: Final = terms
+        self.grant: Final = grant
+        self.policy: Final = policy
+        self.state = State.DRY_RUN if terms.dry_run else State.ACTIVE
+        self.reported: Amount | None = None
+        self.metrics: StandardMetrics | None = None
+        self.metadata: dict[str, Any] | None = None
+        self.settlement: Settlement | None = None
+
+    @property
+    def reservation_id(self) -> str | None:
+        """The authority's id of the hold; None for a dry run."""
+        held = self.grant.response.reservation_id
+        return None if isinstance(held, Unset) else held
+
+    @property
+    def is_open(self) -> bool:
+        """Whether commit and release are still possible."""
+        return self.state in OPEN
+
+    def report(
+        self,
+        actual: Amount | None,
+        metrics: StandardMetrics | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> None:
+        """Set what the end of the section will commit; the last report wins, field by field.
+
+        Raises:
+            AlreadySettled: when the section was settled before.
+            InvalidRequest: naming the field, the value and the remedy; the earlier report stays.
+        """
+        if self.state is not State.DRY_RUN:
+            self._must_be_open("report")
+        amount = None if actual is None else checked_actual(actual, self.terms.estimate)
+        kept = metadata_of("metadata", metadata)
+        if metrics is not None:
+            metadata_of("metrics", metrics.to_dict())
+        self.reported = amount or self.reported
+        self.metrics = metrics or self.metrics
+        if kept is not None:
+            self.metadata = {**(self.metadata or {}), **kept}
+
+    def _must_be_open(self, wanted: str) -> None:
+        if not self.is_open:
+            raise AlreadySettled(
+                f"can't {wanted}: reservation {self.reservation_id} is {self.state} already; nothing was sent"
+            )
+
+
+def begin(
+    terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0
+) -> Flow[Section]:
+    """Reserve, and return the open section.
+
+    Raises:
+        CyclesError: when the section must not run.
+    """
+    grant = yield from flows.reserve(terms, policy, key=key, wait=wait)
+    section = Section(terms, grant, policy)
+    yield from Notify(
+        "dry run" if terms.dry_run else "reserved",
+        reservation_id=section.reservation_id,
+        decision=str(grant.response.decision),
+        estimate=terms.estimate.amount,
+        unit=str(terms.estimate.unit),
+    )
+    return section
+
+
+def commit(
+    section: Section,
+    actual: Amount,
+    metrics: StandardMetrics | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Flow[Settlement]:
+    """Commit *actual* and return how that ended; trouble is in the settlement, not raised.
+
+    Raises:
+        AlreadySettled: when the section was settled before.
+        InvalidRequest: when the amount or its metadata can't be sent; the section stays open.
+    """
+    section.report(actual, metrics, metadata)
+    if section.state is State.DRY_RUN:
+        return Settlement(State.DRY_RUN, via="commit", attempts=0)
+    key = yield from NewKey()
+    section._must_be_open("commit")  # noqa: SLF001 - same module; another thread may have been here first
+    section.state = step(section.state, Happened.COMMIT_WANTED)
+    assert section.reported is not None and section.reservation_id is not None  # noqa: S101, PT018 - types
+    pending = Pending(
+        reservation_id=section.reservation_id,
+        terms=section.terms,
+        actual=section.reported,
+        key=key,
+        metrics=section.metrics,
+        metadata=section.metadata,
+    )
+    section.settlement = yield from flows.settle(pending, section.policy)
+    if section.settlement.state is State.COMMITTED:
+        section.state = step(section.state, Happened.SETTLED)
+        yield from Notify(
+            "committed",
+            reservation_id=section.reservation_id,
+            via=section.settlement.via,
+            charged=section.settlement.charged.amount if section.settlement.charged else None,
+            unit=str(section.terms.estimate.unit),
+        )
+    return section.settlement
+
+
+def release(section: Section, reason: str | None) -> Flow[Settlement]:
+    """Give the hold back and return how that ended; trouble is in the settlement, not raised.
+
+    Raises:
+        AlreadySettled: when the section was settled before.
+    """
+    if section.state is State.DRY_RUN:
+        return Settlement(State.DRY_RUN, via="release", attempts=0)
+    section._must_be_open("release")  # noqa: SLF001 - same module
+    section.state = step(section.state, Happened.RELEASE_ENDED)
+    assert section.reservation_id is not None  # noqa: S101 - types
+    section.settlement = yield from flows.release(section.reservation_id, reason, section.policy)
+    yield from Notify("released", reservation_id=section.reservation_id, reason=reason)
+    return section.settlement
+
+
+def end(
+    section: Section,
+    *,
+    raised: BaseException | None = None,
+    actual: Amount | None = None,
+    actual_failed: Exception | None = None,
+    unreported: Unreported = "estimate",
+) -> Flow[None]:
+    """Do what the end of a section does.
+
+    Args:
+        section: The section that ended.
+        raised: What it raised, or None when it ended well.
+        actual: What `actual=` made of its result, or None.
+        actual_failed: What `actual=` raised, or what is wrong with the amount that it gave, or None.
+        unreported: What to do when it ended well and nothing was reported.
+
+    Raises:
+        UnreportedSpend: when `unreported="error"` and nothing was reported.
+    """
+    if not section.is_open:
+        return
+    reported = section.reported if actual is None else actual
+    if actual_failed is not None and raised is None:
+        yield from Notify("actual failed", reservation_id=section.reservation_id, reason=repr(actual_failed))
+        reported = reported or section.terms.estimate
+        yield from commit(section, reported, None, _marked(section))
+    elif reported is not None:
+        yield from commit(section, reported)
+    elif raised is not None:
+        yield from release(section, type(raised).__name__)
+    elif unreported == "estimate":
+        yield from commit(section, section.terms.estimate, None, _marked(section))
+    elif unreported == "release":
+        yield from Notify("nothing reported, released", reservation_id=section.reservation_id)
+        yield from release(section, "nothing reported")
+    else:
+        raise UnreportedSpend(
+            f"reservation {section.reservation_id}: the section ended without an actual amount; give actual=, "
+            "call report() or commit() in it; nothing was sent, and the hold ends at its expiry"
+        )
+
+
+def _marked(section: Section) -> dict[str, str] | None:
+    return {"actual_source": "estimate"} if section.reported is None else None
+
+
+def trouble_to_raise(settlement: Settlement, *, asked: bool, raise_on_unsettled: bool) -> Exception | None:
+    """Return what a settlement's trouble must raise, or None.
+
+    A commit that the caller *asked* for and that the authority understood and refused is the caller's to know. All
+    other trouble never hides the section's own result or exception, unless `raise_on_unsettled` is set.
+    """
+    error = settlement.error
+    if error is None or settlement.via == "release":
+        return None
+    refused = isinstance(error, Denied) or (isinstance(error, AuthorityError) and not error.is_retryable)
+    return error if raise_on_unsettled or (asked and refused) else None

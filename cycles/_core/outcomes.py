@@ -1,0 +1,204 @@
+"""What an answer means.
+
+An `Answer` is what came back of one request, transport trouble included. `judge` turns it into one of the few
+verdicts that flows act on, and `error_of` into the exception that a person sees. Both are total: every status, every
+code and every kind of trouble has a place (protocol.md §3, §5, §9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from cycles.errors import (
+    DENIALS,
+    ERRORS,
+    STATUSES,
+    AuthorityError,
+    AuthorityUnavailable,
+    BudgetNotFound,
+    CyclesError,
+    Denied,
+    InternalError,
+    UnexpectedResponse,
+)
+from cycles_api.types import Unset
+
+if TYPE_CHECKING:
+    from cycles._core.effects import Operation
+    from cycles_api.models.error_response import ErrorResponse
+
+S = TypeVar("S")
+
+
+class Trouble(Enum):
+    """Why a request has no usable answer."""
+
+    NOT_SENT = "not sent"  # refused, unresolved, no connection in time: the authority can't have seen it
+    LOST = "lost"  # it may have been seen; its answer never came
+    UNREADABLE = "unreadable"  # a 2xx came that does not fit the schema
+
+
+class Answer(Generic[S]):
+    """What came back of one request.
+
+    Attributes:
+        status: HTTP status, or None when no answer came.
+        parsed: The success model, only with the operation's own success status and a body that fits.
+        error: The error body, when there is one that fits.
+        headers: Response headers, by lower-case name.
+        trouble: None when a complete answer came.
+        reason: The trouble in words, without secrets.
+        sent_at, received_at: Monotonic seconds around this attempt.
+    """
+
+    __slots__ = ("error", "headers", "parsed", "reason", "received_at", "sent_at", "status", "trouble")
+
+    def __init__(
+        self,
+        *,
+        status: int | None = None,
+        parsed: S | None = None,
+        error: ErrorResponse | None = None,
+        headers: Mapping[str, str] | None = None,
+        trouble: Trouble | None = None,
+        reason: str = "",
+        sent_at: float = 0.0,
+        received_at: float = 0.0,
+    ) -> None:
+        self.status: Final = status
+        self.parsed: Final = parsed
+        self.error: Final = error
+        self.headers: Final[Mapping[str, str]] = {} if headers is None else headers
+        self.trouble: Final = trouble
+        self.reason: Final = reason
+        self.sent_at: Final = sent_at
+        self.received_at: Final = received_at
+
+    def __repr__(self) -> str:
+        code = f" {self.error.error}" if self.error is not None else ""
+        trouble = f" {self.trouble.value}: {self.reason}" if self.trouble is not None else ""
+        return f"<Answer {self.status}{code}{trouble}>"
+
+    @property
+    def code(self) -> str | None:
+        """The error code, unknown ones included, or None."""
+        return None if self.error is None else str(self.error.error)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Retry-After in seconds; only whole seconds count, never a date (protocol.md §5)."""
+        text = self.headers.get("retry-after", "").strip()
+        # The length bound keeps a hostile header from becoming a huge integer.
+        return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+class Verdict(Enum):
+    """What a flow does next about a request (protocol.md §9)."""
+
+    DONE = "done"
+    AMBIGUOUS = "ambiguous"  # may or may not have happened: same key again
+    THROTTLED = "throttled"  # did not happen: same key, later
+    EXPIRED = "expired"  # the hold is gone
+    REJECTED = "rejected"  # understood and refused: terminal
+    UNAUTHORIZED = "unauthorized"  # refused for now: stop in this run
+    UNINTELLIGIBLE = "unintelligible"  # no answer of this protocol: stop and report
+
+
+def judge(operation: Operation[Any], answer: Answer[Any]) -> Verdict:
+    """Return what *answer* means for a request of *operation*."""
+    status = answer.status
+    if status is None or answer.trouble is not None:
+        return Verdict.AMBIGUOUS
+    if status == operation.success and answer.parsed is not None:
+        # The enum is open: a status of tomorrow decodes, but proves nothing (protocol.md §5).
+        said = getattr(answer.parsed, "status", None)
+        return Verdict.DONE if operation.state in (None, said) else Verdict.AMBIGUOUS
+    if 200 <= status < 300 or status >= 500:
+        return Verdict.AMBIGUOUS
+    if status == 429:
+        return Verdict.THROTTLED
+    if status in (401, 403):
+        return Verdict.UNAUTHORIZED
+    if status == 410 or answer.code == "RESERVATION_EXPIRED":
+        return Verdict.EXPIRED
+    return Verdict.REJECTED if 400 <= status < 500 and answer.error is not None else Verdict.UNINTELLIGIBLE
+
+
+def error_of(
+    operation: Operation[Any], answer: Answer[Any], *, unit: str | None = None
+) -> CyclesError:
+    """Return the exception that tells a person about an *answer* that is not a success.
+
+    Args:
+        operation: What was asked.
+        answer: What came back.
+        unit: The unit that was sent, named when the authority found no budget.
+    """
+    if answer.status is None:
+        return AuthorityUnavailable(
+            f"no answer from the authority to {operation.name}: {answer.reason}; check CYCLES_BASE_URL and the network"
+        )
+    said = _said(answer)
+    kind = _kind(operation, answer)
+    message = f"{operation.name}: {_message(answer, kind)}"
+    if issubclass(kind, BudgetNotFound) and unit is not None:
+        message += f"; the unit sent was {unit}"
+    if issubclass(kind, Denied):
+        scope = said["details"].get("scope")
+        return kind(message, scope=scope if isinstance(scope, str) else None, **said)
+    return kind(message, **said)
+
+
+def _kind(operation: Operation[Any], answer: Answer[Any]) -> type[AuthorityError | Denied]:
+    status, code = answer.status, answer.code
+    assert status is not None  # noqa: S101 - error_of has dealt with it; tells the type checker
+    if answer.trouble is not None or answer.error is None or status < 400:
+        if status >= 500:
+            return InternalError
+        return STATUSES.get(status, UnexpectedResponse) if answer.trouble is None else UnexpectedResponse
+    if code in DENIALS:
+        return DENIALS[code]
+    if code == "NOT_FOUND" and operation.name in _ASKS_FOR_BUDGET:
+        return BudgetNotFound
+    if code in ERRORS:
+        return ERRORS[code]
+    if status == 409 and operation.name in _ASKS_FOR_BUDGET:
+        return Denied  # a reason this client does not know yet is still a denial
+    return STATUSES.get(status, InternalError if status >= 500 else AuthorityError)
+
+
+_ASKS_FOR_BUDGET: Final = frozenset({"create_reservation", "decide", "create_event"})
+
+
+def _message(answer: Answer[Any], kind: type[CyclesError]) -> str:
+    if answer.trouble is not None:
+        return f"unreadable answer: {answer.reason}"
+    if answer.error is not None:
+        return str(answer.error.message)
+    if kind is UnexpectedResponse:
+        return "an answer that is not of the protocol; check CYCLES_BASE_URL, and what stands between"
+    return "an error without a readable body"
+
+
+def _said(answer: Answer[Any]) -> dict[str, Any]:
+    error, headers = answer.error, answer.headers
+    said: dict[str, Any] = {
+        "status": answer.status,
+        "code": answer.code,
+        "request_id": headers.get("x-request-id"),
+        "trace_id": headers.get("x-cycles-trace-id"),
+        "details": {},
+        "retry_after": answer.retry_after,
+        "evidence": None,
+    }
+    if error is not None:
+        said["request_id"] = error.request_id
+        if not isinstance(error.trace_id, Unset):
+            said["trace_id"] = error.trace_id
+        if not isinstance(error.details, Unset):
+            said["details"] = dict(error.to_dict()["details"])
+        if not isinstance(error.cycles_evidence, Unset):
+            said["evidence"] = error.cycles_evidence.to_dict()
+    return said
