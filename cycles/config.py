@@ -1,0 +1,286 @@
+"""Settings: read once, checked, frozen, and each able to say where it came from.
+
+`SETTINGS` is the one table; `Config`, `Config.from_env` and docs/configuration.md are made from it or tested against
+it. A bad value is a ConfigError that names the variable, the value (unless secret) and what is allowed; nothing falls
+back silently.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from cycles._core.requests import LEVELS
+from cycles._core.retry import NO_RETRY, RetryPolicy
+from cycles.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LOCAL_SCHEME: Final = "local:"
+
+
+def _base_url(value: str) -> str:
+    if value.startswith(LOCAL_SCHEME):
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError('an http:// or https:// URL, or "local:" for an authority inside this process')
+    if parts.username is not None or parts.password is not None:
+        raise SecretInUrl
+    if parts.query or parts.fragment:
+        raise ValueError("a URL without query and fragment")
+    return value.rstrip("/")
+
+
+class SecretInUrl(ValueError):
+    """A URL holds a password: its text must not be repeated in the error."""
+
+
+def _key(value: str) -> str:
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("printable ASCII without spaces, as the authority issued it")
+    return value
+
+
+def _level(value: str) -> str:
+    if not 1 <= len(value) <= 128:
+        raise ValueError("1 to 128 characters")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    seconds = _number(value)
+    if not 0 < seconds <= 3600:
+        raise ValueError("seconds, more than 0 and at most 3600")
+    return seconds
+
+
+def _delay(value: Any) -> float:
+    seconds = _number(value)
+    if not 0 <= seconds <= 3600:
+        raise ValueError("seconds from 0 to 3600")
+    return seconds
+
+
+def _multiplier(value: Any) -> float:
+    factor = _number(value)
+    if not 1 <= factor <= 100:
+        raise ValueError("a number from 1 to 100")
+    return factor
+
+
+def _number(value: Any) -> float:
+    allowed = "a finite number, such as 2.5"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(allowed) from None
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise ValueError(allowed)
+    return number
+
+
+def _attempts(value: Any) -> int:
+    try:
+        count = value if type(value) is int else int(str(value), 10)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= 100:
+        raise ValueError("a whole number from 1 to 100")
+    return count
+
+
+def _flag(value: Any) -> bool:
+    known = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    try:
+        return known[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError("true or false") from None
+
+
+class Setting(NamedTuple):
+    """One setting: its name (the attribute; in upper case, after the prefix, the variable) and what it means."""
+
+    name: str
+    parse: Callable[[Any], Any]
+    default: Any
+    meaning: str
+    secret: bool = False
+
+
+SETTINGS: Final = (
+    Setting(
+        "base_url",
+        _base_url,
+        None,
+        "Where the authority is: an http(s) URL, `local:` (inside this process, in memory) or `local:PATH` "
+        "(a SQLite file shared by this machine's processes). Required.",
+    ),
+    Setting("api_key", _key, None, "API key; optional with `local:`.", secret=True),
+    *(Setting(level, _level, None, f"The subject's {level}, unless a call names another.") for level in LEVELS),
+    Setting("connect_timeout", _seconds, 2.0, "Seconds to wait for a connection."),
+    Setting("read_timeout", _seconds, 5.0, "Seconds to wait for each part of an answer."),
+    Setting("retry_enabled", _flag, True, "Whether settlements are sent again after trouble (a reserve is, once)."),
+    Setting("retry_max_attempts", _attempts, 5, "Attempts per request kind, the first included."),
+    Setting("retry_initial_delay", _delay, 0.5, "Seconds of backoff before the second attempt."),
+    Setting("retry_multiplier", _multiplier, 2.0, "Growth of the backoff from attempt to attempt."),
+    Setting("retry_max_delay", _delay, 30.0, "Seconds that no backoff exceeds; a longer Retry-After is not waited out."),
+)
+_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+
+
+class Config:
+    """How to reach an authority, and whom to spend for. Frozen.
+
+    Args:
+        base_url: Where the authority is; the one setting without a default.
+        **settings: See docs/configuration.md for names, defaults and meanings.
+
+    Raises:
+        ConfigError: naming the setting, its value (unless secret) and what is allowed.
+    """
+
+    base_url: str
+    api_key: str | None
+    tenant: str | None
+    workspace: str | None
+    app: str | None
+    workflow: str | None
+    agent: str | None
+    toolset: str | None
+    connect_timeout: float
+    read_timeout: float
+    retry_enabled: bool
+    retry_max_attempts: int
+    retry_initial_delay: float
+    retry_multiplier: float
+    retry_max_delay: float
+    sources: Mapping[str, str]
+    """Where each value came from: "default", "argument", or the variable's name."""
+
+    __slots__ = (*(setting.name for setting in SETTINGS), "sources")
+
+    def __init__(self, base_url: str, **settings: Any) -> None:
+        given = {"base_url": base_url, **settings}
+        self._fill(given, dict.fromkeys(given, "argument"))
+
+    def _fill(self, given: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+        unknown = sorted(set(given) - set(_BY_NAME))
+        if unknown:
+            raise ConfigError(f"{unknown[0]}: no such setting; there are {', '.join(_BY_NAME)}")
+        for setting in SETTINGS:
+            value = given.get(setting.name)
+            shown = sources.get(setting.name, "default")
+            label = setting.name if shown == "argument" else shown
+            object.__setattr__(
+                self, setting.name, setting.default if value is None else _parsed(setting, label, value)
+            )
+        came_from = {setting.name: sources.get(setting.name, "default") for setting in SETTINGS}
+        object.__setattr__(self, "sources", came_from)
+        if self.api_key is None and not self.is_local:
+            raise ConfigError(
+                f"no API key for {self.base_url}: set CYCLES_API_KEY, or use base_url \"local:\", which needs none"
+            )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = "CYCLES_") -> Config:
+        """Return the settings of the environment's variables.
+
+        Args:
+            environ: The variables; os.environ when None. A variable that is empty counts as not set.
+            prefix: What their names begin with.
+
+        Raises:
+            ConfigError: naming the variable, its value (unless secret) and what is allowed.
+        """
+        environ = os.environ if environ is None else environ
+        given, sources = {}, {}
+        for setting in SETTINGS:
+            variable = prefix + setting.name.upper()
+            value = environ.get(variable, "")
+            if value:
+                given[setting.name], sources[setting.name] = value, variable
+        if "base_url" not in given:
+            raise ConfigError(
+                f"{prefix}BASE_URL is not set: give the authority's URL, or try local:?usd=1.00 "
+                "(an authority inside this process with a budget of one dollar)"
+            )
+        config = cls.__new__(cls)
+        config._fill(given, sources)
+        return config
+
+    def replace(self, **settings: Any) -> Config:
+        """Return a copy with other *settings*."""
+        unknown = sorted(set(settings) - set(_BY_NAME))
+        if unknown:
+            raise ConfigError(f"{unknown[0]}: no such setting; there are {', '.join(_BY_NAME)}")
+        kept = {name: getattr(self, name) for name in _BY_NAME}
+        sources = {name: source for name, source in self.sources.items() if source != "default"}
+        config = type(self).__new__(type(self))
+        config._fill({**kept, **settings}, {**sources, **dict.fromkeys(settings, "argument")})
+        return config
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the authority is inside this process."""
+        return self.base_url.startswith(LOCAL_SCHEME)
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """The retry settings as a policy."""
+        if not self.retry_enabled:
+            return NO_RETRY
+        return RetryPolicy(
+            max_attempts=self.retry_max_attempts,
+            initial_delay=self.retry_initial_delay,
+            multiplier=self.retry_multiplier,
+            max_delay=self.retry_max_delay,
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Config is frozen; use replace({name}=…)")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("a Config is frozen")
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, setting.name) for setting in SETTINGS)
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, Config) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        settings = {setting.name: getattr(self, setting.name) for setting in SETTINGS}
+        return _rebuild, (settings, dict(self.sources))
+
+    def __repr__(self) -> str:
+        shown = []
+        for setting in SETTINGS:
+            value = getattr(self, setting.name)
+            if value is not None and (value != setting.default or setting.default is None):
+                shown.append(f"{setting.name}={'***' if setting.secret else repr(value)}")
+        return f"Config({', '.join(shown)})"
+
+
+def _rebuild(settings: dict[str, Any], sources: dict[str, str]) -> Config:
+    config = Config.__new__(Config)
+    config._fill(settings, sources)
+    return config
+
+
+def _parsed(setting: Setting, label: str, value: Any) -> Any:
+    if isinstance(setting.default, str | None) and not isinstance(value, str):
+        raise ConfigError(f"{label}: give a text, not {type(value).__name__}")
+    try:
+        return setting.parse(value)
+    except SecretInUrl:
+        raise ConfigError(f"{label}: holds a user name or password; use api_key, or give an http_client with auth") from None
+    except ValueError as allowed:
+        shown = "" if setting.secret else f"={value!r}"
+        raise ConfigError(f"{label}{shown}: give {allowed}") from None

@@ -1,0 +1,32 @@
+"""What the package says while it works: standard logging under `cycles.*`.
+
+One DEBUG line for every decision, one WARNING for every anomaly, an ERROR where spend may go unrecorded. A line's
+facts are in its text and, each as `cycles_<name>`, in the record's attributes (`extra`). Never a secret.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+_log: Final = logging.getLogger("cycles.guard")
+
+_LEVELS: Final = {
+    "reserved": logging.DEBUG,
+    "committed": logging.DEBUG,
+    "released": logging.DEBUG,
+    "dry run": logging.DEBUG,
+    "settlement failed": logging.ERROR,
+    "actual failed": logging.ERROR,
+}
+"""Levels by event; everything else is an anomaly, and a WARNING."""
+
+
+def notify(event: str, facts: dict[str, Any]) -> None:
+    """Log *event* with its *facts*."""
+    level = _LEVELS.get(event, logging.WARNING)
+    if not _log.isEnabledFor(level):
+        return
+    shown = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+    extra = {f"cycles_{name}": value for name, value in facts.items()}
+    _log.log(level, "%s: %s", event, shown, extra={"cycles_event": event, **extra})
