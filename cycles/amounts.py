@@ -8,9 +8,10 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from cycles.errors import InvalidRequest
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import UnitEnum
+
+from cycles.errors import InvalidRequest
 
 __all__ = ["credits", "describe", "risk_points", "tokens", "usd", "usd_microcents"]
 
@@ -86,9 +87,7 @@ def risk_points(count: int) -> Amount:
     return _amount("risk_points", count, UnitEnum.RISK_POINTS)
 
 
-def _amount(
-    name: str, count: int, unit: UnitEnum, *, scale: int = 1, shown: object = None
-) -> Amount:
+def _amount(name: str, count: int, unit: UnitEnum, *, scale: int = 1, shown: object = None) -> Amount:
     shown = count if shown is None else shown
     if type(count) is not int:
         raise InvalidRequest(f"{name}({shown!r}): give a whole number (int), not {type(count).__name__}")

@@ -94,7 +94,16 @@ def _attempts(value: Any) -> int:
 
 
 def _flag(value: Any) -> bool:
-    known = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    known = {
+        "true": True,
+        "1": True,
+        "yes": True,
+        "on": True,
+        "false": False,
+        "0": False,
+        "no": False,
+        "off": False,
+    }
     try:
         return known[str(value).strip().lower()]
     except KeyError:
@@ -123,11 +132,21 @@ SETTINGS: Final = (
     *(Setting(level, _level, None, f"The subject's {level}, unless a call names another.") for level in LEVELS),
     Setting("connect_timeout", _seconds, 2.0, "Seconds to wait for a connection."),
     Setting("read_timeout", _seconds, 5.0, "Seconds to wait for each part of an answer."),
-    Setting("retry_enabled", _flag, True, "Whether settlements are sent again after trouble (a reserve is, once)."),
+    Setting(
+        "retry_enabled",
+        _flag,
+        True,  # noqa: FBT003 - a table
+        "Whether settlements are sent again after trouble (a reserve is, once).",
+    ),
     Setting("retry_max_attempts", _attempts, 5, "Attempts per request kind, the first included."),
     Setting("retry_initial_delay", _delay, 0.5, "Seconds of backoff before the second attempt."),
     Setting("retry_multiplier", _multiplier, 2.0, "Growth of the backoff from attempt to attempt."),
-    Setting("retry_max_delay", _delay, 30.0, "Seconds that no backoff exceeds; a longer Retry-After is not waited out."),
+    Setting(
+        "retry_max_delay",
+        _delay,
+        30.0,
+        "Seconds that no backoff exceeds; a longer Retry-After is not waited out.",
+    ),
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
@@ -167,6 +186,12 @@ class Config:
         given = {"base_url": base_url, **settings}
         self._fill(given, dict.fromkeys(given, "argument"))
 
+    @classmethod
+    def _made(cls, given: Mapping[str, Any], sources: Mapping[str, str]) -> Config:
+        config = cls.__new__(cls)
+        config._fill(given, sources)  # noqa: SLF001 - our own
+        return config
+
     def _fill(self, given: Mapping[str, Any], sources: Mapping[str, str]) -> None:
         unknown = sorted(set(given) - set(_BY_NAME))
         if unknown:
@@ -176,13 +201,15 @@ class Config:
             shown = sources.get(setting.name, "default")
             label = setting.name if shown == "argument" else shown
             object.__setattr__(
-                self, setting.name, setting.default if value is None else _parsed(setting, label, value)
+                self,
+                setting.name,
+                setting.default if value is None else _parsed(setting, label, value),
             )
         came_from = {setting.name: sources.get(setting.name, "default") for setting in SETTINGS}
         object.__setattr__(self, "sources", came_from)
         if self.api_key is None and not self.is_local:
             raise ConfigError(
-                f"no API key for {self.base_url}: set CYCLES_API_KEY, or use base_url \"local:\", which needs none"
+                f'no API key for {self.base_url}: set CYCLES_API_KEY, or use base_url "local:", which needs none'
             )
 
     @classmethod
@@ -208,20 +235,13 @@ class Config:
                 f"{prefix}BASE_URL is not set: give the authority's URL, or try local:?usd=1.00 "
                 "(an authority inside this process with a budget of one dollar)"
             )
-        config = cls.__new__(cls)
-        config._fill(given, sources)
-        return config
+        return cls._made(given, sources)
 
     def replace(self, **settings: Any) -> Config:
         """Return a copy with other *settings*."""
-        unknown = sorted(set(settings) - set(_BY_NAME))
-        if unknown:
-            raise ConfigError(f"{unknown[0]}: no such setting; there are {', '.join(_BY_NAME)}")
         kept = {name: getattr(self, name) for name in _BY_NAME}
         sources = {name: source for name, source in self.sources.items() if source != "default"}
-        config = type(self).__new__(type(self))
-        config._fill({**kept, **settings}, {**sources, **dict.fromkeys(settings, "argument")})
-        return config
+        return self._made({**kept, **settings}, {**sources, **dict.fromkeys(settings, "argument")})
 
     @property
     def is_local(self) -> bool:
@@ -257,7 +277,7 @@ class Config:
 
     def __reduce__(self) -> tuple[Any, ...]:
         settings = {setting.name: getattr(self, setting.name) for setting in SETTINGS}
-        return _rebuild, (settings, dict(self.sources))
+        return self._made, (settings, dict(self.sources))
 
     def __repr__(self) -> str:
         shown = []
@@ -268,19 +288,15 @@ class Config:
         return f"Config({', '.join(shown)})"
 
 
-def _rebuild(settings: dict[str, Any], sources: dict[str, str]) -> Config:
-    config = Config.__new__(Config)
-    config._fill(settings, sources)
-    return config
-
-
 def _parsed(setting: Setting, label: str, value: Any) -> Any:
     if isinstance(setting.default, str | None) and not isinstance(value, str):
         raise ConfigError(f"{label}: give a text, not {type(value).__name__}")
     try:
         return setting.parse(value)
     except SecretInUrl:
-        raise ConfigError(f"{label}: holds a user name or password; use api_key, or give an http_client with auth") from None
+        raise ConfigError(
+            f"{label}: holds a user name or password; use api_key, or give an http_client with auth"
+        ) from None
     except ValueError as allowed:
         shown = "" if setting.secret else f"={value!r}"
         raise ConfigError(f"{label}{shown}: give {allowed}") from None

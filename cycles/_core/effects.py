@@ -13,8 +13,6 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from cycles._core.outcomes import Answer
-    from cycles._core.records import Pending
     from cycles_api.models.balance_response import BalanceResponse
     from cycles_api.models.commit_response import CommitResponse
     from cycles_api.models.decision_response import DecisionResponse
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from cycles_api.models.reservation_detail import ReservationDetail
     from cycles_api.models.reservation_extend_response import ReservationExtendResponse
     from cycles_api.models.reservation_list_response import ReservationListResponse
+
+    from cycles._core.records import Pending
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -67,9 +67,7 @@ class Operation(Generic[S]):
         return f"<Operation {self.name}>"
 
 
-CREATE_RESERVATION: Final[Operation[ReservationCreateResponse]] = Operation(
-    "reservations", "create_reservation"
-)
+CREATE_RESERVATION: Final[Operation[ReservationCreateResponse]] = Operation("reservations", "create_reservation")
 COMMIT_RESERVATION: Final[Operation[CommitResponse]] = Operation(
     "reservations", "commit_reservation", state="COMMITTED"
 )
@@ -79,12 +77,8 @@ RELEASE_RESERVATION: Final[Operation[ReleaseResponse]] = Operation(
 EXTEND_RESERVATION: Final[Operation[ReservationExtendResponse]] = Operation(
     "reservations", "extend_reservation", state="ACTIVE"
 )
-LIST_RESERVATIONS: Final[Operation[ReservationListResponse]] = Operation(
-    "reservations", "list_reservations"
-)
-CREATE_EVENT: Final[Operation[EventCreateResponse]] = Operation(
-    "events", "create_event", success=201, state="APPLIED"
-)
+LIST_RESERVATIONS: Final[Operation[ReservationListResponse]] = Operation("reservations", "list_reservations")
+CREATE_EVENT: Final[Operation[EventCreateResponse]] = Operation("events", "create_event", success=201, state="APPLIED")
 DECIDE: Final[Operation[DecisionResponse]] = Operation("decisions", "decide")
 GET_BALANCES: Final[Operation[BalanceResponse]] = Operation("balances", "get_balances")
 GET_RESERVATION: Final[Operation[ReservationDetail]] = Operation("reservations", "get_reservation")

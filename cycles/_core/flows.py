@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cycles_api.models.commit_response import CommitResponse
+from cycles_api.models.decision_enum import DecisionEnum
+from cycles_api.models.release_request import ReleaseRequest
+from cycles_api.models.reservation_create_response import ReservationCreateResponse
+from cycles_api.models.reservation_extend_request import ReservationExtendRequest
+from cycles_api.models.reservation_status import ReservationStatus
+from cycles_api.types import UNSET, Unset
+
 from cycles._core.effects import (
     COMMIT_RESERVATION,
     CREATE_EVENT,
@@ -31,27 +39,20 @@ from cycles.errors import (
     DENIALS,
     BudgetClosed,
     BudgetNotFound,
-    CyclesError,
     Denied,
     RateLimited,
     TenantClosed,
     UnexpectedResponse,
 )
-from cycles_api.models.commit_response import CommitResponse
-from cycles_api.models.decision_enum import DecisionEnum
-from cycles_api.models.reservation_create_response import ReservationCreateResponse
-from cycles_api.models.reservation_extend_request import ReservationExtendRequest
-from cycles_api.models.reservation_status import ReservationStatus
-from cycles_api.models.release_request import ReleaseRequest
-from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
+    from cycles_api.models.reservation_extend_response import ReservationExtendResponse
+
     from cycles._core.effects import Flow, Operation
     from cycles._core.outcomes import Answer
     from cycles._core.records import Pending
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
-    from cycles_api.models.reservation_extend_response import ReservationExtendResponse
 
 _FINAL_DENIALS = (BudgetClosed, BudgetNotFound, TenantClosed)
 """Denials that waiting can't turn into a grant."""
@@ -61,9 +62,7 @@ _LEAST_PAUSE = 0.05
 
 
 # -- reserve -----------------------------------------------------------------------------------------------------------
-def reserve(
-    terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0
-) -> Flow[Grant]:
+def reserve(terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0) -> Flow[Grant]:
     """Ask for a reservation, for up to *wait* seconds while it is denied or throttled (0: once).
 
     Raises:
@@ -202,7 +201,11 @@ def _until_known(
             return answer, attempt
         delay = policy.delay(attempt, (yield from Jitter()), answer.retry_after)
         yield from Notify(
-            "attempt failed", operation=operation.name, attempt=attempt, delay=delay, reason=repr(answer)
+            "attempt failed",
+            operation=operation.name,
+            attempt=attempt,
+            delay=delay,
+            reason=repr(answer),
         )
         if delay is None:
             return answer, attempt
@@ -211,7 +214,11 @@ def _until_known(
 
 
 def _settled(
-    pending: Pending, operation: Operation[Any], answer: Answer[Any], verdict: Verdict, attempts: int
+    pending: Pending,
+    operation: Operation[Any],
+    answer: Answer[Any],
+    verdict: Verdict,
+    attempts: int,
 ) -> Flow[Settlement]:
     via = "event" if pending.by_event else "commit"
     if verdict is Verdict.DONE:
@@ -221,7 +228,11 @@ def _settled(
     if verdict in (Verdict.REJECTED, Verdict.EXPIRED):
         yield from Forget(pending)  # understood and refused: asking again can't help
     yield from Notify(
-        "settlement failed", reservation_id=pending.reservation_id, via=via, verdict=verdict.value, reason=str(error)
+        "settlement failed",
+        reservation_id=pending.reservation_id,
+        via=via,
+        verdict=verdict.value,
+        reason=str(error),
     )
     return Settlement(State.UNSETTLED, via=via, attempts=attempts, error=error)
 
@@ -243,9 +254,7 @@ def _charged(pending: Pending, response: Any, via: str, attempts: int) -> Settle
 # -- release and extend ------------------------------------------------------------------------------------------------
 def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flow[Settlement]:
     """Give the whole hold back, as best it can: what can't be given back ends at its expiry."""
-    body = ReleaseRequest(
-        idempotency_key=(yield from NewKey()), reason=UNSET if reason is None else reason[:256]
-    )
+    body = ReleaseRequest(idempotency_key=(yield from NewKey()), reason=UNSET if reason is None else reason[:256])
     answer, attempts = yield from _until_known(
         RELEASE_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy
     )
@@ -272,9 +281,7 @@ def extend(reservation_id: str, extend_by_ms: int, policy: RetryPolicy) -> Flow[
         CyclesError: when the authority refuses or can't be reached.
     """
     body = ReservationExtendRequest(idempotency_key=(yield from NewKey()), extend_by_ms=extend_by_ms)
-    answer, _ = yield from _until_known(
-        EXTEND_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy
-    )
+    answer, _ = yield from _until_known(EXTEND_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy)
     if judge(EXTEND_RESERVATION, answer) is not Verdict.DONE:
         raise error_of(EXTEND_RESERVATION, answer)
     response: ReservationExtendResponse = answer.parsed

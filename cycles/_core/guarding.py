@@ -15,23 +15,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from cycles_api.types import Unset
+
 from cycles._core import flows
 from cycles._core.effects import NewKey, Notify
 from cycles._core.lifecycle import OPEN, Happened, State, step
 from cycles._core.records import Pending, Settlement
 from cycles._core.requests import checked_actual, metadata_of
 from cycles.errors import AlreadySettled, AuthorityError, Denied, UnreportedSpend
-from cycles_api.types import Unset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from cycles_api.models.amount import Amount
+    from cycles_api.models.standard_metrics import StandardMetrics
 
     from cycles._core.effects import Flow
     from cycles._core.records import Grant
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
-    from cycles_api.models.amount import Amount
-    from cycles_api.models.standard_metrics import StandardMetrics
 
 Unreported: TypeAlias = Literal["estimate", "release", "error"]
 
@@ -47,7 +49,16 @@ class Section:
         settlement: How it ended, or None while it is open.
     """
 
-    __slots__ = ("grant", "metadata", "metrics", "policy", "reported", "settlement", "state", "terms")
+    __slots__ = (
+        "grant",
+        "metadata",
+        "metrics",
+        "policy",
+        "reported",
+        "settlement",
+        "state",
+        "terms",
+    )
 
     def __init__(self, terms: Terms, grant: Grant, policy: RetryPolicy) -> None:
         self.terms: Final = terms
@@ -100,9 +111,7 @@ class Section:
             )
 
 
-def begin(
-    terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0
-) -> Flow[Section]:
+def begin(terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0) -> Flow[Section]:
     """Reserve, and return the open section.
 
     Raises:
@@ -183,8 +192,8 @@ def end(
     actual: Amount | None = None,
     actual_failed: Exception | None = None,
     unreported: Unreported = "estimate",
-) -> Flow[None]:
-    """Do what the end of a section does.
+) -> Flow[Settlement | None]:
+    """Do what the end of a section does, and return how that went, or None when nothing was to be done.
 
     Args:
         section: The section that ended.
@@ -197,26 +206,25 @@ def end(
         UnreportedSpend: when `unreported="error"` and nothing was reported.
     """
     if not section.is_open:
-        return
+        return None
     reported = section.reported if actual is None else actual
     if actual_failed is not None and raised is None:
         yield from Notify("actual failed", reservation_id=section.reservation_id, reason=repr(actual_failed))
         reported = reported or section.terms.estimate
-        yield from commit(section, reported, None, _marked(section))
-    elif reported is not None:
-        yield from commit(section, reported)
-    elif raised is not None:
-        yield from release(section, type(raised).__name__)
-    elif unreported == "estimate":
-        yield from commit(section, section.terms.estimate, None, _marked(section))
-    elif unreported == "release":
+        return (yield from commit(section, reported, None, _marked(section)))
+    if reported is not None:
+        return (yield from commit(section, reported))
+    if raised is not None:
+        return (yield from release(section, type(raised).__name__))
+    if unreported == "estimate":
+        return (yield from commit(section, section.terms.estimate, None, _marked(section)))
+    if unreported == "release":
         yield from Notify("nothing reported, released", reservation_id=section.reservation_id)
-        yield from release(section, "nothing reported")
-    else:
-        raise UnreportedSpend(
-            f"reservation {section.reservation_id}: the section ended without an actual amount; give actual=, "
-            "call report() or commit() in it; nothing was sent, and the hold ends at its expiry"
-        )
+        return (yield from release(section, "nothing reported"))
+    raise UnreportedSpend(
+        f"reservation {section.reservation_id}: the section ended without an actual amount; give actual=, "
+        "call report() or commit() in it; nothing was sent, and the hold ends at its expiry"
+    )
 
 
 def _marked(section: Section) -> dict[str, str] | None:

@@ -7,9 +7,10 @@ code and every kind of trouble has a place (protocol.md §3, §5, §9).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from cycles_api.types import Unset
 
 from cycles.errors import (
     DENIALS,
@@ -23,11 +24,12 @@ from cycles.errors import (
     InternalError,
     UnexpectedResponse,
 )
-from cycles_api.types import Unset
 
 if TYPE_CHECKING:
-    from cycles._core.effects import Operation
+    from collections.abc import Mapping
     from cycles_api.models.error_response import ErrorResponse
+
+    from cycles._core.effects import Operation
 
 S = TypeVar("S")
 
@@ -53,7 +55,16 @@ class Answer(Generic[S]):
         sent_at, received_at: Monotonic seconds around this attempt.
     """
 
-    __slots__ = ("error", "headers", "parsed", "reason", "received_at", "sent_at", "status", "trouble")
+    __slots__ = (
+        "error",
+        "headers",
+        "parsed",
+        "reason",
+        "received_at",
+        "sent_at",
+        "status",
+        "trouble",
+    )
 
     def __init__(
         self,
@@ -126,9 +137,7 @@ def judge(operation: Operation[Any], answer: Answer[Any]) -> Verdict:
     return Verdict.REJECTED if 400 <= status < 500 and answer.error is not None else Verdict.UNINTELLIGIBLE
 
 
-def error_of(
-    operation: Operation[Any], answer: Answer[Any], *, unit: str | None = None
-) -> CyclesError:
+def error_of(operation: Operation[Any], answer: Answer[Any], *, unit: str | None = None) -> CyclesError:
     """Return the exception that tells a person about an *answer* that is not a success.
 
     Args:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles.amounts import describe
 from cycles_api.models.commit_request import CommitRequest
 from cycles_api.models.event_create_request import EventCreateRequest
 
+from cycles.amounts import describe
+
 if TYPE_CHECKING:
-    from cycles._core.lifecycle import State
-    from cycles._core.requests import Terms
-    from cycles.errors import CyclesError
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.reservation_create_response import ReservationCreateResponse
     from cycles_api.models.standard_metrics import StandardMetrics
+
+    from cycles._core.lifecycle import State
+    from cycles._core.requests import Terms
+    from cycles.errors import CyclesError
 
 
 class Pending:
@@ -89,7 +91,6 @@ class Pending:
         return extras
 
 
-
 class Grant:
     """What the authority granted, and when: the lease counts from these times (protocol.md §8).
 
@@ -100,9 +101,7 @@ class Grant:
 
     __slots__ = ("received_at", "response", "sent_at")
 
-    def __init__(
-        self, response: ReservationCreateResponse, *, sent_at: float, received_at: float
-    ) -> None:
+    def __init__(self, response: ReservationCreateResponse, *, sent_at: float, received_at: float) -> None:
         self.response: Final = response
         self.sent_at: Final = sent_at
         self.received_at: Final = received_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +35,52 @@ async def run(flow: Flow[T], world: World) -> T:
         flow.close()
 
 
+async def run_through(flow: Flow[T], world: World, *, patience: float, hurried: bool = False) -> T | None:
+    """Run *flow* to its end even when the calling task is cancelled meanwhile, then for *patience* seconds at most.
+
+    A settlement half done is worse than a cancellation delayed: the work was done, and its charge is on the wire.
+
+    Args:
+        flow: What to run.
+        world: What to run it in.
+        patience: Seconds that a cancellation waits for it.
+        hurried: The caller is being cancelled already: patience starts now.
+
+    Returns:
+        What the flow returns, or None when it had to be given up.
+    """
+    import anyio  # noqa: PLC0415 - see _perform
+
+    try:
+        import asyncio  # noqa: PLC0415 - loaded by whoever runs a loop
+
+        asyncio.get_running_loop()
+    except RuntimeError:  # trio
+        with anyio.CancelScope(shield=True) as scope:
+            if hurried:
+                scope.deadline = anyio.current_time() + patience
+            return await run(flow, world)
+        return None
+    # task.cancel() reaches through anyio's shield, so the flow gets a task of its own; anyio's own cancellation would
+    # be delivered again and again to this task while it waits, so this one is shielded.
+    task = asyncio.ensure_future(run(flow, world))
+    interrupted: asyncio.CancelledError | None = None
+    deadline = time.monotonic() + patience if hurried else math.inf
+    with anyio.CancelScope(shield=True):
+        while not task.done() and (left := deadline - time.monotonic()) > 0:
+            try:
+                await asyncio.wait({task}, timeout=None if left == math.inf else left)
+            except asyncio.CancelledError as cancelled:
+                interrupted = interrupted or cancelled
+                deadline = min(deadline, time.monotonic() + patience)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    if interrupted is not None:
+        raise interrupted
+    return None if task.cancelled() else task.result()
+
+
 async def _perform(effect: Effect[Any], world: World) -> Any:
     if isinstance(effect, Call):
         return await _call(effect, world)
@@ -50,5 +97,5 @@ async def _call(call: Call[T], world: World) -> Answer[T]:
     try:
         response = await module.asyncio_detailed(client=world.api, **call.arguments)
     except Exception as error:  # noqa: BLE001 - see World.failed
-        return world.failed(call, error, sent_at)
-    return world.answered(call, response, sent_at)
+        return world.failed(error, sent_at)
+    return world.answered(response, sent_at)

@@ -48,5 +48,5 @@ def _call(call: Call[T], world: World) -> Answer[T]:
     try:
         response = module.sync_detailed(client=world.api, **call.arguments)
     except Exception as error:  # noqa: BLE001 - see World.failed
-        return world.failed(call, error, sent_at)
-    return world.answered(call, response, sent_at)
+        return world.failed(error, sent_at)
+    return world.answered(response, sent_at)

@@ -9,11 +9,11 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
+from cycles_api.errors import DecodeError
+from cycles_api.models.error_response import ErrorResponse
 
 from cycles._core.effects import Call, Effect, Forget, Jitter, NewKey, Notify, Now, Record
 from cycles._core.outcomes import Answer, Trouble
-from cycles_api.errors import DecodeError
-from cycles_api.models.error_response import ErrorResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ class World:
             case _:
                 raise TypeError(f"not an effect that can be performed here: {effect!r}")
 
-    def answered(self, call: Call[T], response: Response[Any], sent_at: float) -> Answer[T]:
+    def answered(self, response: Response[Any], sent_at: float) -> Answer[Any]:
         """Return the answer in a complete response."""
         failed = isinstance(response.parsed, ErrorResponse)
         return Answer(
@@ -86,7 +86,7 @@ class World:
             received_at=time.monotonic(),
         )
 
-    def failed(self, call: Call[T], error: Exception, sent_at: float) -> Answer[T]:
+    def failed(self, error: Exception, sent_at: float) -> Answer[Any]:
         """Return the answer that an exception of the transport or the decoder amounts to.
 
         Whatever a transport raises becomes an answer: an exception here would hide the section's own result. The

@@ -1,0 +1,110 @@
+"""Cycles: an agent asks before it spends.
+
+    import cycles
+    from cycles import usd
+
+    @cycles.Guard(estimate=usd("0.05"), action=("llm.completion", "gpt-4o"), actual=lambda reply: usd(reply.cost))
+    def ask(prompt): ...
+
+Before the call an estimate is reserved at the authority that CYCLES_BASE_URL names; after it the actual is committed
+and the rest goes back. A reservation is a hold in a ledger, never a payment.
+"""
+
+from cycles_api.models.action import Action
+from cycles_api.models.amount import Amount
+from cycles_api.models.standard_metrics import StandardMetrics as Metrics
+
+from cycles._core.lifecycle import State
+from cycles._core.records import Settlement
+from cycles._core.retry import RetryPolicy
+from cycles.amounts import credits, risk_points, tokens, usd, usd_microcents
+from cycles.client import AsyncClient, Client
+from cycles.config import Config
+from cycles.defaults import configure
+from cycles.errors import (
+    AlreadySettled,
+    AuthorityError,
+    AuthorityUnavailable,
+    BudgetClosed,
+    BudgetExceeded,
+    BudgetFrozen,
+    BudgetNotFound,
+    ConfigError,
+    CyclesError,
+    DebtOutstanding,
+    Denied,
+    Forbidden,
+    IdempotencyMismatch,
+    InternalError,
+    InvalidRequest,
+    JournalError,
+    LeaseLost,
+    MaxExtensionsExceeded,
+    NotFound,
+    OverdraftLimitExceeded,
+    RateLimited,
+    ReservationExpired,
+    ReservationFinalized,
+    SettlementPending,
+    TenantClosed,
+    Unauthorized,
+    UnexpectedResponse,
+    UnitMismatch,
+    UnreportedSpend,
+)
+from cycles.guard import Guard
+from cycles.reservation import AsyncReservation, DryRun, Reservation, current
+
+__all__ = [
+    "Action",
+    "AlreadySettled",
+    "Amount",
+    "AsyncClient",
+    "AsyncReservation",
+    "AuthorityError",
+    "AuthorityUnavailable",
+    "BudgetClosed",
+    "BudgetExceeded",
+    "BudgetFrozen",
+    "BudgetNotFound",
+    "Client",
+    "Config",
+    "ConfigError",
+    "CyclesError",
+    "DebtOutstanding",
+    "Denied",
+    "DryRun",
+    "Forbidden",
+    "Guard",
+    "IdempotencyMismatch",
+    "InternalError",
+    "InvalidRequest",
+    "JournalError",
+    "LeaseLost",
+    "MaxExtensionsExceeded",
+    "Metrics",
+    "NotFound",
+    "OverdraftLimitExceeded",
+    "RateLimited",
+    "Reservation",
+    "ReservationExpired",
+    "ReservationFinalized",
+    "RetryPolicy",
+    "Settlement",
+    "SettlementPending",
+    "State",
+    "TenantClosed",
+    "Unauthorized",
+    "UnexpectedResponse",
+    "UnitMismatch",
+    "UnreportedSpend",
+    "configure",
+    "credits",
+    "current",
+    "risk_points",
+    "tokens",
+    "usd",
+    "usd_microcents",
+]
+
+__version__ = "0.1.0"

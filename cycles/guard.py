@@ -1,0 +1,309 @@
+"""`Guard`: a decorator and a context manager that reserves before, and settles after.
+
+Only running is here; what the end of a section does is decided in `_core.guarding`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+
+from cycles_api.types import UNSET
+
+from cycles._core import guarding
+from cycles._core.requests import checked_actual
+from cycles._drivers import aio, blocking
+from cycles.client import AsyncClient, Client
+from cycles.defaults import DEFAULTS
+from cycles.errors import ConfigError, InvalidRequest
+from cycles.iteration import guard_async_generator, guard_generator
+from cycles.reservation import AsyncReservation, Opened, Reservation, entered
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from datetime import timedelta
+    from types import TracebackType
+
+    from cycles_api.models.action import Action
+    from cycles_api.models.amount import Amount
+    from cycles_api.models.commit_overage_policy import CommitOveragePolicy
+
+    from cycles._core.effects import Flow
+    from cycles._core.guarding import Section, Unreported
+    from cycles._core.records import Settlement
+    from cycles.client import Level
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PATIENCE: Final = 5.0
+"""Seconds that a cancelled async section waits for its settlement."""
+
+
+class Guard:
+    """Reserve an estimate before a piece of work, and commit or release after it.
+
+    As a decorator of sync, async, generator and async-generator functions: each call has a reservation of its own, and
+    any field but `actual` and `client` may be a callable of the call's own arguments. As a with-block (`async with` for
+    asynchronous code): entering gives the reservation. A Guard is a value that can be reused; as a with-block it
+    refuses to be entered twice at once.
+
+    Args:
+        estimate: The most that the work is expected to cost.
+        action: (kind, name), such as ("llm.completion", "gpt-4o").
+        actual: Takes the function's result (a generator's return value) and gives what it really cost.
+        tenant, workspace, app, workflow, agent, toolset: Whom to spend for; None leaves a configured level out.
+        dimensions: At most 16 further labels.
+        ttl: Seconds that the lease lasts, 1 to 86400.
+        grace_period: Seconds after it in which a commit is still taken, 0 to 60.
+        overage_policy: What a commit above the estimate does (protocol.md §7).
+        metadata: JSON values to keep with the reservation.
+        tags: At most 10 labels of the action.
+        idempotency_key: A fresh one for each reservation when None; for a decorator, give a callable.
+        dry_run: Only evaluate. A decorated function is not called, and its result is a `DryRun`.
+        wait: Seconds to keep asking while denied or throttled; 0 asks once.
+        unreported: What happens when the work ended well and no actual is known: "estimate" commits the estimate,
+            marked `actual_source: estimate`; "release" gives it back; "error" raises UnreportedSpend.
+        raise_on_unsettled: Whether a charge that could not be confirmed raises; else it is logged, and
+            `reservation.settlement_error` has it.
+        client: A Client or AsyncClient; the default one when None (see `configure`).
+
+    Raises:
+        Denied: the authority said no; the work did not run.
+        InvalidRequest, ConfigError: refused before sending; the work did not run.
+        AuthorityError, AuthorityUnavailable: the authority could not be asked; the work did not run.
+    """
+
+    def __init__(
+        self,
+        estimate: Amount | Callable[..., Amount],
+        *,
+        action: Action | tuple[str, str] | Callable[..., Action | tuple[str, str]],
+        actual: Callable[[Any], Amount | None] | None = None,
+        tenant: Level | Callable[..., Level] = UNSET,
+        workspace: Level | Callable[..., Level] = UNSET,
+        app: Level | Callable[..., Level] = UNSET,
+        workflow: Level | Callable[..., Level] = UNSET,
+        agent: Level | Callable[..., Level] = UNSET,
+        toolset: Level | Callable[..., Level] = UNSET,
+        dimensions: Mapping[str, str] | Callable[..., Mapping[str, str] | None] | None = None,
+        ttl: float | timedelta | Callable[..., float | timedelta | None] | None = 60.0,
+        grace_period: float | timedelta | Callable[..., float | timedelta | None] | None = None,
+        overage_policy: CommitOveragePolicy | str | Callable[..., CommitOveragePolicy | str | None] | None = None,
+        metadata: Mapping[str, Any] | Callable[..., Mapping[str, Any] | None] | None = None,
+        tags: Sequence[str] | Callable[..., Sequence[str] | None] | None = None,
+        idempotency_key: str | Callable[..., str | None] | None = None,
+        dry_run: bool | Callable[..., bool] = False,
+        wait: float | timedelta | Callable[..., float | timedelta] = 0.0,
+        unreported: Unreported = "estimate",
+        raise_on_unsettled: bool = False,
+        client: Client | AsyncClient | None = None,
+    ) -> None:
+        if unreported not in ("estimate", "release", "error"):
+            raise InvalidRequest(f'unreported={unreported!r}: choose "estimate", "release" or "error"')
+        if actual is not None and not callable(actual):
+            raise InvalidRequest(
+                f"actual={actual!r}: give a callable of the result; in a with-block call commit() or report()"
+            )
+        self._fields: Final[dict[str, Any]] = {
+            "estimate": estimate,
+            "action": action,
+            "tenant": tenant,
+            "workspace": workspace,
+            "app": app,
+            "workflow": workflow,
+            "agent": agent,
+            "toolset": toolset,
+            "dimensions": dimensions,
+            "ttl": ttl,
+            "grace_period": grace_period,
+            "overage_policy": overage_policy,
+            "metadata": metadata,
+            "tags": tags,
+            "idempotency_key": idempotency_key,
+            "dry_run": dry_run,
+            "wait": wait,
+        }
+        self._per_call: Final = tuple(name for name, value in self._fields.items() if callable(value))
+        self._actual: Final = actual
+        self._unreported: Final[Unreported] = unreported
+        self._raise_on_unsettled: Final = raise_on_unsettled
+        self._client: Final = client
+        self._lock: Final = threading.Lock()
+        self._block: Any = None
+
+    # -- reserving -----------------------------------------------------------------------------------------------------
+    def _options(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of one reservation; callables see the call's own arguments."""
+        if not self._per_call:
+            return {**self._fields, "raise_on_unsettled": self._raise_on_unsettled}
+        made = {name: self._fields[name](*args, **kwargs) for name in self._per_call}
+        return {**self._fields, **made, "raise_on_unsettled": self._raise_on_unsettled}
+
+    def _sync_client(self) -> Client:
+        if isinstance(self._client, AsyncClient):
+            raise ConfigError("this Guard has an AsyncClient, but guards blocking code: give it a Client")
+        return self._client or DEFAULTS.client()
+
+    def _async_client(self) -> AsyncClient:
+        if isinstance(self._client, Client):
+            raise ConfigError("this Guard has a Client, but guards asynchronous code: give it an AsyncClient")
+        return self._client or DEFAULTS.async_client()
+
+    # -- settling ------------------------------------------------------------------------------------------------------
+    def _measured(self, section: Section, result: Any) -> tuple[Amount | None, Exception | None]:
+        """Return what `actual=` makes of *result*, or why it made nothing that can be committed."""
+        if self._actual is None or not section.is_open:
+            return None, None
+        try:
+            amount = self._actual(result)
+            return (None if amount is None else checked_actual(amount, section.terms.estimate)), None
+        except Exception as error:  # noqa: BLE001 - the work was done: whatever fails here must not hide it
+            return None, error
+
+    def _ending(self, section: Section, raised: BaseException | None, result: Any) -> Any:
+        actual, failed = (None, None) if raised is not None else self._measured(section, result)
+        return guarding.end(section, raised=raised, actual=actual, actual_failed=failed, unreported=self._unreported)
+
+    def _ending(self, section: Section, raised: BaseException | None, result: Any) -> Flow[Settlement | None]:
+        actual, failed = (None, None) if raised is not None else self._measured(section, result)
+        return guarding.end(section, raised=raised, actual=actual, actual_failed=failed, unreported=self._unreported)
+
+    @contextmanager
+    def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Opened[Reservation]]:
+        held = self._sync_client().reserve(**self._options(args, kwargs))
+        opened = Opened(held)
+        try:
+            yield opened
+        except BaseException as raised:
+            blocking.run(self._ending(held._section, raised, None), held._world)
+            raise
+        held._conclude(blocking.run(self._ending(held._section, None, opened.result), held._world))
+
+    @asynccontextmanager
+    async def _opened_async(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncIterator[Opened[AsyncReservation]]:
+        held = await self._async_client().reserve(**self._options(args, kwargs))
+        opened = Opened(held)
+        try:
+            yield opened
+        except BaseException as raised:
+            flow = self._ending(held._section, raised, None)
+            hurried = not isinstance(raised, Exception)
+            await aio.run_through(flow, held._world, patience=_PATIENCE, hurried=hurried)
+            raise
+        flow = self._ending(held._section, None, opened.result)
+        held._conclude(await aio.run_through(flow, held._world, patience=_PATIENCE))
+
+    # -- as a with-block -----------------------------------------------------------------------------------------------
+    def _claim(self, block: Any) -> None:
+        with self._lock:
+            if self._block is not None:
+                raise RuntimeError("this Guard is entered already; make one for each with-block that can overlap")
+            self._block = block
+
+    def _unclaim(self) -> Any:
+        with self._lock:
+            block, self._block = self._block, None
+        return block
+
+    def __enter__(self) -> Reservation:
+        block = self._block_section()
+        self._claim(block)
+        try:
+            return block.__enter__()
+        except BaseException:
+            self._unclaim()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._unclaim().__exit__(kind, error, trace)
+
+    @contextmanager
+    def _block_section(self) -> Iterator[Reservation]:
+        with self._opened((), {}) as opened, entered(opened.reservation):
+            yield opened.reservation
+
+    async def __aenter__(self) -> AsyncReservation:
+        block = self._async_block_section()
+        self._claim(block)
+        try:
+            return await block.__aenter__()
+        except BaseException:
+            self._unclaim()
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._unclaim().__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _async_block_section(self) -> AsyncIterator[AsyncReservation]:
+        async with self._opened_async((), {}) as opened:
+            with entered(opened.reservation):
+                yield opened.reservation
+
+    # -- as a decorator ------------------------------------------------------------------------------------------------
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return *function* guarded: the same signature, each call with a reservation of its own."""
+        if isinstance(function, classmethod | staticmethod):
+            return cast("Callable[P, R]", type(function)(self(function.__func__)))
+        if inspect.isasyncgenfunction(function):
+            if self._actual is not None:
+                raise InvalidRequest(
+                    "actual: an async generator has no return value; call cycles.current().report(actual=…) in it"
+                )
+            guarded: Any = guard_async_generator(self._opened_async, function)
+        elif inspect.isgeneratorfunction(function):
+            guarded = guard_generator(self._opened, function)
+        elif _is_async(function):
+            guarded = self._async_function(cast("Callable[..., Awaitable[Any]]", function))
+        else:
+            guarded = self._function(function)
+        return cast("Callable[P, R]", functools.wraps(function)(guarded))
+
+    def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            with self._opened(args, kwargs) as opened:
+                if opened.dry_run is not None:
+                    return opened.dry_run
+                with entered(opened.reservation):
+                    opened.result = function(*args, **kwargs)
+            return opened.result
+
+        return guarded
+
+    def _async_function(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            async with self._opened_async(args, kwargs) as opened:
+                if opened.dry_run is not None:
+                    return opened.dry_run
+                with entered(opened.reservation):
+                    opened.result = await function(*args, **kwargs)
+            return opened.result
+
+        return guarded
+
+    def __repr__(self) -> str:
+        return f"<Guard {self._fields['action']!r} estimate {self._fields['estimate']!r}>"
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    """Return whether calling *function* gives a coroutine; callable objects and partials included."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

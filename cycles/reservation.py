@@ -1,0 +1,319 @@
+"""Reservations as users hold them: thin runners of the flows in `_core.guarding`.
+
+`Reservation` and `AsyncReservation` differ only in who performs the effects; every decision is in the core.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from cycles_api.types import Unset
+
+from cycles._core import flows, guarding
+from cycles._core.lifecycle import State
+from cycles._core.requests import MAX_TTL, milliseconds, text
+from cycles._drivers import aio, blocking
+from cycles.amounts import describe
+from cycles.errors import AlreadySettled, CyclesError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import timedelta
+
+    from cycles_api.models.amount import Amount
+    from cycles_api.models.balance import Balance
+    from cycles_api.models.caps import Caps
+    from cycles_api.models.decision_enum import DecisionEnum
+    from cycles_api.models.reservation_create_response import ReservationCreateResponse
+    from cycles_api.models.standard_metrics import StandardMetrics
+
+    from cycles._core.guarding import Section
+    from cycles._core.records import Settlement
+    from cycles._drivers.world import World
+
+T = TypeVar("T")
+H = TypeVar("H", bound="Reservation | AsyncReservation")
+
+_current: Final[ContextVar[Reservation | AsyncReservation | None]] = ContextVar("cycles_current", default=None)
+
+
+def current() -> Reservation | AsyncReservation | None:
+    """Return the innermost live reservation of this task or thread, or None."""
+    return _current.get()
+
+
+@contextmanager
+def entered(reservation: Reservation | AsyncReservation) -> Iterator[None]:
+    """Make *reservation* the current one."""
+    outer = _current.get()
+    _current.set(reservation)
+    try:
+        yield
+    finally:
+        # Not reset(token): a block may be left in another context than it was entered in (async fixtures do).
+        _current.set(outer)
+
+
+class _View:
+    """What both kinds of reservation show."""
+
+    def __init__(self, section: Section, world: World, *, raise_on_unsettled: bool) -> None:
+        self._section: Final = section
+        self._world: Final = world
+        self._raise_on_unsettled: Final = raise_on_unsettled
+        self._expires_at_ms = _present(section.grant.response.expires_at_ms)
+
+    @property
+    def _response(self) -> ReservationCreateResponse:
+        return self._section.grant.response
+
+    @property
+    def id(self) -> str | None:
+        """The authority's id, 1 to 128 characters; None for a dry run."""
+        return self._section.reservation_id
+
+    @property
+    def decision(self) -> DecisionEnum:
+        """ALLOW or ALLOW_WITH_CAPS; for a dry run also DENY, or what a newer authority says."""
+        return self._response.decision
+
+    @property
+    def caps(self) -> Caps | None:
+        """What the authority limits the section to, or None (protocol.md §6)."""
+        return _present(self._response.caps)
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether the grant came with caps."""
+        return self.caps is not None
+
+    def allows_tool(self, name: str) -> bool:
+        """Return whether the caps admit the tool *name* (case-sensitive; protocol.md §6)."""
+        caps = self.caps
+        if caps is None:
+            return True
+        if not isinstance(caps.tool_allowlist, Unset) and caps.tool_allowlist:
+            return name in caps.tool_allowlist
+        return isinstance(caps.tool_denylist, Unset) or name not in caps.tool_denylist
+
+    @property
+    def estimate(self) -> Amount:
+        """What was asked for."""
+        return self._section.terms.estimate
+
+    @property
+    def reserved(self) -> Amount | None:
+        """What is held, or None when the authority did not say."""
+        return _present(self._response.reserved)
+
+    @property
+    def affected_scopes(self) -> tuple[str, ...]:
+        """The scope paths of the subject, widest first."""
+        return tuple(self._response.affected_scopes)
+
+    @property
+    def scope_path(self) -> str | None:
+        """The narrowest scope path, or None when the authority did not say."""
+        return _present(self._response.scope_path)
+
+    @property
+    def balances(self) -> tuple[Balance, ...]:
+        """The budgets as of the last answer that named them."""
+        settlement = self._section.settlement
+        if settlement is not None and settlement.balances:
+            return settlement.balances
+        return tuple(_present(self._response.balances) or ())
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the lease ends by the authority's clock (UTC), or None for a dry run."""
+        if self._expires_at_ms is None:
+            return None
+        return datetime.fromtimestamp(self._expires_at_ms / 1000, UTC)
+
+    @property
+    def state(self) -> State:
+        """Where the reservation stands, as far as this client knows."""
+        return self._section.state
+
+    @property
+    def settlement(self) -> Settlement | None:
+        """How it ended, or None while it is open."""
+        return self._section.settlement
+
+    @property
+    def settlement_error(self) -> CyclesError | None:
+        """What went wrong at its end, or None."""
+        return None if self._section.settlement is None else self._section.settlement.error
+
+    def report(
+        self,
+        *,
+        actual: Amount | None = None,
+        metrics: StandardMetrics | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Set what the end of the section will commit; call it again as usage becomes known.
+
+        Args:
+            actual: What it has really cost so far, in the estimate's unit; the last report wins.
+            metrics: The last report wins.
+            metadata: JSON values; reports are merged, a later value wins.
+
+        Raises:
+            AlreadySettled: when it was committed or released before.
+            InvalidRequest: naming the field, the value and the remedy.
+        """
+        self._section.report(actual, metrics, metadata)
+
+    @property
+    def reason_code(self) -> str | None:
+        """Why a dry run was denied, or None."""
+        return _present(self._response.reason_code)
+
+    def _conclude(self, settlement: Settlement | None) -> None:
+        """Raise what the end of the section must raise about its *settlement*, if anything."""
+        if settlement is not None:
+            self._concluded(settlement, asked=False)
+
+    def _concluded(self, settlement: Settlement, *, asked: bool) -> Settlement:
+        error = guarding.trouble_to_raise(settlement, asked=asked, raise_on_unsettled=self._raise_on_unsettled)
+        if error is not None:
+            raise error
+        return settlement
+
+    def _extension(self, seconds: float | timedelta) -> tuple[str, int]:
+        if not self._section.is_open or self.id is None:
+            raise AlreadySettled(f"can't extend: reservation {self.id} is {self.state}; nothing was sent")
+        return self.id, milliseconds("seconds", seconds, low=0.001, high=MAX_TTL)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id or 'without id'} {self.state} estimate {describe(self.estimate)}>"
+
+
+def _present(value: T | Unset) -> T | None:
+    return None if isinstance(value, Unset) else value
+
+
+class Reservation(_View):
+    """A hold on a budget, for blocking code.
+
+    Made by `Client.reserve` or by entering a `Guard`. It is no payment: nothing is charged until it is committed.
+    """
+
+    def commit(
+        self,
+        actual: Amount,
+        *,
+        metrics: StandardMetrics | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Settlement:
+        """Charge *actual* and give the rest back (protocol.md §9).
+
+        Args:
+            actual: What it really cost, in the estimate's unit, 0 or more.
+            metrics: Usage figures to keep with it.
+            metadata: JSON values to keep with it.
+
+        Returns:
+            How it ended: `charged` may be less than *actual* (protocol.md §7). Transport trouble is in `error`.
+
+        Raises:
+            AlreadySettled: when it was committed or released before; nothing is sent.
+            InvalidRequest: when the amount or the metadata can't be sent; it stays open.
+            AuthorityError, Denied: when the authority understood and refused.
+        """
+        settlement = blocking.run(guarding.commit(self._section, actual, metrics, metadata), self._world)
+        return self._concluded(settlement, asked=True)
+
+    def release(self, reason: str | None = None) -> Settlement:
+        """Give the whole hold back, as best it can; what can't be given back ends at its expiry.
+
+        Args:
+            reason: Kept by the authority, at most 256 characters.
+
+        Raises:
+            AlreadySettled: when it was committed or released before; nothing is sent.
+        """
+        return blocking.run(guarding.release(self._section, _reason(reason)), self._world)
+
+    def extend(self, seconds: float | timedelta) -> None:
+        """Prolong the lease by *seconds* (0.001 to 86400) from its current expiry.
+
+        Raises:
+            AlreadySettled: when it was committed or released before; nothing is sent.
+            AuthorityError, AuthorityUnavailable: when the authority refuses or can't be reached.
+        """
+        held, extend_by_ms = self._extension(seconds)
+        response = blocking.run(flows.extend(held, extend_by_ms, self._section.policy), self._world)
+        self._expires_at_ms = response.expires_at_ms
+
+
+class AsyncReservation(_View):
+    """A hold on a budget, for asynchronous code; see `Reservation`."""
+
+    async def commit(
+        self,
+        actual: Amount,
+        *,
+        metrics: StandardMetrics | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Settlement:
+        """Charge *actual* and give the rest back; see `Reservation.commit`."""
+        settlement = await aio.run(guarding.commit(self._section, actual, metrics, metadata), self._world)
+        return self._concluded(settlement, asked=True)
+
+    async def release(self, reason: str | None = None) -> Settlement:
+        """Give the whole hold back, as best it can; see `Reservation.release`."""
+        return await aio.run(guarding.release(self._section, _reason(reason)), self._world)
+
+    async def extend(self, seconds: float | timedelta) -> None:
+        """Prolong the lease; see `Reservation.extend`."""
+        held, extend_by_ms = self._extension(seconds)
+        response = await aio.run(flows.extend(held, extend_by_ms, self._section.policy), self._world)
+        self._expires_at_ms = response.expires_at_ms
+
+
+def _reason(reason: str | None) -> str | None:
+    return None if reason is None else text("reason", reason, most=256)
+
+
+class Opened(Generic[H]):
+    """A section that is running: its reservation, and its result once it has one."""
+
+    __slots__ = ("reservation", "result")
+
+    def __init__(self, reservation: H) -> None:
+        self.reservation: Final = reservation
+        self.result: Any = None
+
+    @property
+    def dry_run(self) -> DryRun | None:
+        """What is returned instead of running, or None when it is to run."""
+        return DryRun(self.reservation) if self.reservation.state is State.DRY_RUN else None
+
+
+class DryRun:
+    """What a decorated function returns under `dry_run=True`: it was not called, and nothing is held.
+
+    Attributes:
+        decision: ALLOW, ALLOW_WITH_CAPS or DENY.
+        reason_code: Why not, or None.
+        caps: What a grant would be limited to, or None.
+        affected_scopes: The scope paths of the subject, widest first.
+    """
+
+    __slots__ = ("affected_scopes", "caps", "decision", "reason_code")
+
+    def __init__(self, reservation: Reservation | AsyncReservation) -> None:
+        self.decision: Final[DecisionEnum] = reservation.decision
+        self.reason_code: Final[str | None] = reservation.reason_code
+        self.caps: Final[Caps | None] = reservation.caps
+        self.affected_scopes: Final[tuple[str, ...]] = reservation.affected_scopes
+
+    def __repr__(self) -> str:
+        reason = f" {self.reason_code}" if self.reason_code is not None else ""
+        return f"<DryRun {self.decision}{reason}>"

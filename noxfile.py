@@ -1,0 +1,121 @@
+"""The project's sessions: the same commands for people and for CI. `nox -l` lists them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["lint", "imports", "types", "tests"]
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+GROUPS = nox.project.load_toml("pyproject.toml")
+
+
+def groups(*names: str) -> list[str]:
+    """Return the pinned requirements of dependency groups."""
+    return list(nox.project.dependency_groups(GROUPS, *names))
+
+
+@nox.session(tags=["quick"])
+def lint(session: nox.Session) -> None:
+    """Check style and formatting (`-- --fix` mends what it can)."""
+    session.install(*groups("lint"))
+    if "--fix" in session.posargs:
+        session.run("ruff", "check", "--fix", ".")
+        session.run("ruff", "format", ".")
+        return
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(tags=["quick"])
+def imports(session: nox.Session) -> None:
+    """Check that the arrows between the rooms point one way (design.md §1)."""
+    session.install("-e", ".[server]", *groups("imports"))
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session(tags=["quick"])
+def types(session: nox.Session) -> None:
+    """Check types with mypy --strict and pyright, and that the public types are what they should be."""
+    session.install("-e", ".[server]", "nox", *groups("types"))
+    session.run("mypy")
+    session.run("mypy", "tests/typing")
+    session.run("pyright")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on every core, warnings as errors, and require the coverage."""
+    session.install("-e", ".[server]", *groups("test"))
+    session.run("coverage", "erase")
+    session.run(
+        "coverage",
+        "run",
+        "-m",
+        "pytest",
+        "-n",
+        "auto",
+        *session.posargs,
+        env={"COVERAGE_PROCESS_START": "pyproject.toml"},
+    )
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", "--fail-under=90")
+
+
+@nox.session
+def regen(session: nox.Session) -> None:
+    """Generate generated/cycles_api anew from openapi/cycles.yaml (`-- --check`: fail on any difference)."""
+    session.install(*groups("regen"))
+    session.run("python", "openapi/regen.py", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Watch an agent stop at one dollar: the main job, on an authority in a second process."""
+    session.install("-e", ".[server]")
+    session.run("python", "examples/runaway.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure, as ratios in one run (`-- --quick` for a short look)."""
+    session.install("-e", ".[server]")
+    for script in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
+        session.run("python", str(script), *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build wheel and sdist, install the wheel in a bare environment, import both packages, run the CLI."""
+    session.install(*groups("build"))
+    with tempfile.TemporaryDirectory() as made:
+        session.run("python", "-m", "build", "--outdir", made, silent=True)
+        (built,) = Path(made).glob("*.whl")
+        (source,) = Path(made).glob("*.tar.gz")
+        session.log(f"built {built.name} and {source.name}")
+        bare = Path(session.create_tmp()) / "bare"
+        shutil.rmtree(bare, ignore_errors=True)
+        session.run("python", "-m", "venv", str(bare))
+        python = bare / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        command = python.with_name("cycles.exe" if sys.platform == "win32" else "cycles")
+        run = {"external": True, "env": {"PYTHONWARNINGS": "error"}}
+        session.run(str(python), "-m", "pip", "install", "--quiet", str(built), external=True)
+        session.chdir(made)  # nothing of the source tree in reach
+        session.run(
+            str(python),
+            "-c",
+            "import cycles, cycles_api; print(cycles.__file__, cycles_api.__file__)",
+            **run,
+        )
+        session.run(str(command), "--help", success_codes=[1], **run)  # says which extra it needs
+        session.run(str(python), "-m", "pip", "install", "--quiet", f"{built}[server]", external=True)
+        session.run(str(command), "--help", silent=True, **run)
+        session.run(str(command), "--version", **run)
