@@ -23,8 +23,7 @@ from cycles.iteration import guard_async_generator, guard_generator
 from cycles.reservation import AsyncReservation, Opened, Reservation, entered
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from types import TracebackType
 

@@ -27,6 +27,7 @@ from cycles.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from cycles_api.models.error_response import ErrorResponse
 
     from cycles._core.effects import Operation

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from cycles_api.models.action import Action
 from cycles_api.models.commit_overage_policy import CommitOveragePolicy

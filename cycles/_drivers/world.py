@@ -12,7 +12,7 @@ import httpx
 from cycles_api.errors import DecodeError
 from cycles_api.models.error_response import ErrorResponse
 
-from cycles._core.effects import Call, Effect, Forget, Jitter, NewKey, Notify, Now, Record
+from cycles._core.effects import Effect, Forget, Jitter, NewKey, Notify, Now, Record
 from cycles._core.outcomes import Answer, Trouble
 
 if TYPE_CHECKING:
