@@ -1,0 +1,267 @@
+# Made by openapi/regen.py from openapi/cycles.yaml: change those or templates/, never this file.
+"""Clients: where requests go, and what goes along with each of them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+
+import httpx
+from attrs import define, evolve, field
+
+from .types import UNSET, Unset
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+DEFAULT_TIMEOUT: Final = httpx.Timeout(10.0, connect=5.0)
+"""Seconds for each phase of a request when no timeout is given."""
+
+KEY_HEADERS: Final = (
+    "X-Cycles-API-Key",
+    "X-Admin-API-Key",
+)
+"""Headers that hold keys; public operations never send them."""
+
+
+@define(eq=False)
+class Client:
+    """A client without a key, for the public operations. One can be shared by threads.
+
+    Args:
+        base_url: Address of the authority; a path in it is kept as a prefix.
+        cookies: Sent with every request.
+        headers: Sent with every request.
+        timeout: Seconds for each phase of a request, or an `httpx.Timeout`; None waits for ever. By default 5 s to
+            connect and 10 s for every other phase.
+        verify_ssl: Whether, or by which context, the server's certificate is checked.
+        follow_redirects: Whether redirects are followed. The key would go along to wherever they lead.
+        httpx_args: Further arguments of `httpx.Client` and `httpx.AsyncClient`, such as `http2`, `proxy`, `transport`.
+        raise_on_unexpected_status: Whether a status that the operation does not list raises `UnexpectedStatus`.
+    """
+
+    raise_on_unexpected_status: bool = field(default=False, kw_only=True)
+    _base_url: str = field(
+        alias="base_url", repr=lambda url: repr(httpx.URL(url))
+    )  # which hides a password
+    _cookies: dict[str, str] = field(
+        factory=dict, kw_only=True, alias="cookies", converter=dict, repr=False
+    )
+    _headers: dict[str, str] = field(
+        factory=dict, kw_only=True, alias="headers", converter=dict, repr=False
+    )
+    _timeout: float | httpx.Timeout | None | Unset = field(
+        default=UNSET, kw_only=True, alias="timeout"
+    )
+    _verify_ssl: str | bool | ssl.SSLContext = field(
+        default=True, kw_only=True, alias="verify_ssl", repr=False
+    )
+    _follow_redirects: bool = field(default=False, kw_only=True, alias="follow_redirects")
+    _httpx_args: dict[str, Any] = field(
+        factory=dict, kw_only=True, alias="httpx_args", converter=dict, repr=False
+    )
+    _client: httpx.Client | None = field(default=None, init=False, repr=False)
+    _async_client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
+    _injected: bool = field(default=False, init=False, repr=False)
+    _async_injected: bool = field(default=False, init=False, repr=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} can't be pickled or copied: it holds connections and may hold a key"
+        )
+
+    # -- variants of this client ----------------------------------------------------------------------------------
+    def with_headers(self, headers: Mapping[str, str]) -> Self:
+        """Return a client like this one that sends *headers* too."""
+        return self._variant(headers={**self._headers, **headers})
+
+    def with_cookies(self, cookies: Mapping[str, str]) -> Self:
+        """Return a client like this one that sends *cookies* too."""
+        return self._variant(cookies={**self._cookies, **cookies})
+
+    def with_timeout(self, timeout: float | httpx.Timeout | None) -> Self:
+        """Return a client like this one with another timeout, in seconds."""
+        return self._variant(timeout=timeout)
+
+    def _variant(self, **changes: Any) -> Self:
+        # It shares what was injected; else it makes connections of its own.
+        variant = evolve(self, **changes)
+        if self._injected:
+            variant._client, variant._injected = self._client, True
+        if self._async_injected:
+            variant._async_client, variant._async_injected = self._async_client, True
+        return variant
+
+    # -- the httpx clients below ----------------------------------------------------------------------------------
+    def set_httpx_client(self, client: httpx.Client) -> Self:
+        """Send through *client* from now on and leave closing it to you.
+
+        Its transport, TLS, proxies, hooks and cookies apply. This client's address, headers and key are sent with each
+        request, and its timeout if one was given.
+        """
+        with self._lock:
+            self._client, self._injected = client, True
+        return self
+
+    def set_async_httpx_client(self, async_client: httpx.AsyncClient) -> Self:
+        """Send through *async_client* from now on and leave closing it to you; see `set_httpx_client`."""
+        with self._lock:
+            self._async_client, self._async_injected = async_client, True
+        return self
+
+    def get_httpx_client(self) -> httpx.Client:
+        """Return the httpx client that requests go through, made when first needed."""
+        client = self._client
+        if client is None:
+            with self._lock:  # threads that race here get the same one
+                client = self._client
+                if client is None:
+                    client = self._client = httpx.Client(**self._arguments())
+        return client
+
+    def get_async_httpx_client(self) -> httpx.AsyncClient:
+        """Return the httpx client that asynchronous requests go through, made when first needed."""
+        client = self._async_client
+        if client is None:
+            with self._lock:
+                client = self._async_client
+                if client is None:
+                    client = self._async_client = httpx.AsyncClient(**self._arguments())
+        return client
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "base_url": self._base_url,
+            "cookies": self._cookies,
+            "headers": self._all_headers(),
+            "timeout": DEFAULT_TIMEOUT if isinstance(self._timeout, Unset) else self._timeout,
+            "verify": self._verify_ssl,
+            "follow_redirects": self._follow_redirects,
+            **self._httpx_args,
+        }
+
+    def _all_headers(self) -> httpx.Headers:
+        headers = httpx.Headers()
+        for name, value in self._headers.items():
+            headers[name] = value  # one by one: a later one wins whatever the case of its name
+        return headers
+
+    def close(self) -> None:
+        """Close the connections of blocking calls, unless they were injected."""
+        if self._client is not None and not self._injected:
+            self._client.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of asynchronous calls, unless they were injected."""
+        if self._async_client is not None and not self._async_injected:
+            await self._async_client.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # -- what endpoint functions call -----------------------------------------------------------------------------
+    def _request(
+        self,
+        kwargs: dict[str, Any],
+        timeout: float | httpx.Timeout | None | Unset,
+        headers: Mapping[str, str] | None,
+        *,
+        public: bool = False,
+    ) -> httpx.Response:
+        client = self.get_httpx_client()
+        self._complete(kwargs, timeout, headers, injected=self._injected)
+        if not public:
+            return client.request(**kwargs)
+        return client.send(self._without_keys(client.build_request(**kwargs)))
+
+    async def _arequest(
+        self,
+        kwargs: dict[str, Any],
+        timeout: float | httpx.Timeout | None | Unset,
+        headers: Mapping[str, str] | None,
+        *,
+        public: bool = False,
+    ) -> httpx.Response:
+        client = self.get_async_httpx_client()
+        self._complete(kwargs, timeout, headers, injected=self._async_injected)
+        if not public:
+            return await client.request(**kwargs)
+        return await client.send(self._without_keys(client.build_request(**kwargs)))
+
+    def _complete(
+        self,
+        kwargs: dict[str, Any],
+        timeout: float | httpx.Timeout | None | Unset,
+        headers: Mapping[str, str] | None,
+        *,
+        injected: bool,
+    ) -> None:
+        """Add to *kwargs* what the httpx client does not know by itself; for our own that is next to nothing."""
+        if injected:
+            own = self._all_headers()
+            if self._cookies:
+                own["Cookie"] = "; ".join(
+                    f"{name}={value}" for name, value in self._cookies.items()
+                )
+            own.update(kwargs.get("headers"))
+            kwargs["headers"] = own
+            kwargs["url"] = self._base_url.rstrip("/") + kwargs["url"]
+            if isinstance(timeout, Unset):
+                timeout = self._timeout
+        if not isinstance(timeout, Unset):
+            kwargs["timeout"] = timeout
+        if headers:
+            kwargs["headers"] = httpx.Headers(kwargs.get("headers"))
+            kwargs["headers"].update(headers)
+
+    def _without_keys(self, request: httpx.Request) -> httpx.Request:
+        for name in KEY_HEADERS:
+            request.headers.pop(name, None)
+        return request
+
+
+def _valid_key(_instance: Client, _attribute: object, token: str) -> None:
+    # Refused here because the HTTP library would quote the whole key in its complaint.
+    if not token or not token.isascii() or not token.isprintable() or token != token.strip():
+        raise ValueError(
+            "token: empty, or with characters that a header can't hold (spaces or a line end around it?)"
+        )
+
+
+@define(eq=False)
+class AuthenticatedClient(Client):
+    """A client with a key, for all operations. One can be shared by threads.
+
+    Args:
+        token: The key. It is never shown, pickled, or sent to a public operation.
+        prefix: Put before the key, with a space; nothing by default.
+        auth_header_name: Header of the key; X-Admin-API-Key for the operator's.
+
+    The other arguments are those of `Client`.
+    """
+
+    token: str = field(repr=False, validator=_valid_key)
+    prefix: str = field(default="", kw_only=True)
+    auth_header_name: str = field(default=KEY_HEADERS[0], kw_only=True)
+
+    def _all_headers(self) -> httpx.Headers:
+        headers = super()._all_headers()
+        headers[self.auth_header_name] = (
+            f"{self.prefix} {self.token}" if self.prefix else self.token
+        )
+        return headers
+
+    def _without_keys(self, request: httpx.Request) -> httpx.Request:
+        request.headers.pop(self.auth_header_name, None)
+        return super()._without_keys(request)

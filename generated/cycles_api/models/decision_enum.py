@@ -1,0 +1,10 @@
+# Made by openapi/regen.py from openapi/cycles.yaml: change those or templates/, never this file.
+from ..types import OpenStrEnum
+
+
+class DecisionEnum(OpenStrEnum):
+    """Whether the spend is allowed. An unknown decision is not an ALLOW."""
+
+    ALLOW = "ALLOW"
+    ALLOW_WITH_CAPS = "ALLOW_WITH_CAPS"
+    DENY = "DENY"

@@ -1,0 +1,81 @@
+# Made by openapi/regen.py from openapi/cycles.yaml: change those or templates/, never this file.
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+from .. import _codec
+from ..models.release_status import ReleaseStatus
+from ..types import UNSET, Unset
+
+
+@_attrs_define
+class ReleaseResponse:
+    """What went back.
+
+    Attributes:
+        status: RELEASED.
+        released: What went back, the whole estimate.
+        balances: The budgets given back to, after the release.
+        cycles_evidence: Where the signed record of this answer is.
+    """
+
+    status: ReleaseStatus = _attrs_field(converter=ReleaseStatus)
+    released: Amount
+    balances: list[Balance] | Unset = UNSET
+    cycles_evidence: CyclesEvidenceRef | Unset = UNSET
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is sent for this: what is unset, or None without being nullable, is left out.
+
+        Raises:
+            TypeError: for a float or bool where an integer belongs.
+            ValueError: for an integer out of its bounds.
+        """
+        _fields: dict[str, Any] = {
+            "status": str(self.status),
+            "released": self.released.to_dict(),
+        }
+        if (balances := self.balances) is not None and not isinstance(balances, Unset):
+            _fields["balances"] = [_item.to_dict() for _item in balances]
+        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(
+            cycles_evidence, Unset
+        ):
+            _fields["cycles_evidence"] = cycles_evidence.to_dict()
+        return _fields
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Return the model in *src_dict*, a decoded JSON object.
+
+        Fields that are not described here are ignored.
+
+        Raises:
+            DecodeError: when it does not fit.
+        """
+        _d = _codec.mapping("ReleaseResponse", src_dict)
+        try:
+            return cls(
+                status=_codec.text("ReleaseResponse.status", _d["status"]),
+                released=Amount.from_dict(_d["released"]),
+                balances=UNSET
+                if (_v := _d.get("balances")) is None
+                else [
+                    Balance.from_dict(_item)
+                    for _item in _codec.array("ReleaseResponse.balances", _v)
+                ],
+                cycles_evidence=UNSET
+                if (_v := _d.get("cycles_evidence")) is None
+                else CyclesEvidenceRef.from_dict(_v),
+            )
+        except KeyError as error:
+            raise _codec.missing("ReleaseResponse", error) from None
+
+
+# At the end, where a cycle of models would do no harm.
+from ..models.amount import Amount
+from ..models.balance import Balance
+from ..models.cycles_evidence_ref import CyclesEvidenceRef
