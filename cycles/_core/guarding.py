@@ -141,7 +141,7 @@ def commit(
         AlreadySettled: when the section was settled before.
         InvalidRequest: when the amount or its metadata can't be sent; the section stays open.
     """
-    section.report(actual, metrics, metadata)
+    section.report(checked_actual(actual, section.terms.estimate), metrics, metadata)
     if section.state is State.DRY_RUN:
         return Settlement(State.DRY_RUN, via="commit", attempts=0)
     key = yield from NewKey()
