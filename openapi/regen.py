@@ -39,7 +39,7 @@ PACKAGE: Final = "generated/cycles_api"
 
 TOOLS: Final = {"openapi-python-client": "0.29.1", "ruff": "0.17.6"}
 HEADER: Final = "# Made by openapi/regen.py from openapi/cycles.yaml: change those or templates/, never this file.\n"
-RUFF: Final = ("--isolated", "--no-cache", "--target-version=py311", "--line-length=100", "--quiet")
+RUFF: Final = ("--isolated", "--no-cache", "--target-version=py311", "--line-length=120", "--quiet")
 RULES: Final = "E7,E9,F,I,UP"
 """Named, because the default selection changes from one ruff to the next."""
 
@@ -68,24 +68,16 @@ class Document:
 
     def parameter(self, endpoint: Any, prop: Any) -> dict[str, Any]:
         """Return the parameter of *endpoint* that *prop* was made from."""
-        for path in self.root["paths"].values():
-            for operation in path.values():
-                if _snake(operation["operationId"]) == endpoint.name:
-                    for parameter in map(self.resolve, operation.get("parameters", [])):
-                        if parameter["name"] == prop.name.get_untrusted_value():
-                            return parameter
+        operations = self.root["paths"][endpoint.path.get_untrusted_value()]
+        for parameter in map(self.resolve, operations[endpoint.method].get("parameters", [])):
+            if parameter["name"] == prop.name.get_untrusted_value():
+                return parameter
         raise Failure(f"no parameter {prop.name.get_untrusted_value()!r} in the operation {endpoint.name}")
 
     def schema(self, model: Any, prop: Any) -> dict[str, Any]:
         """Return the schema of the property *prop* of *model*, with its own description."""
         component = self.root["components"]["schemas"][model.class_info.name]
         return self.resolve(component["properties"][prop.name.get_untrusted_value()])
-
-
-def _snake(operation_id: str) -> str:
-    from openapi_python_client.strings import snake_case
-
-    return snake_case(operation_id)
 
 
 def refuse(what: object) -> None:
@@ -110,10 +102,10 @@ def generate(package: Path, *, templates: Path | None = TEMPLATES) -> None:
     """Write the package to *package*, a folder that is not there yet; without *templates* as the generator would."""
     require_tools()
     # The imports wait for the check above: with another version they might fail in a less helpful way.
-    from openapi_python_client import Project, _load_yaml_or_json
-    from openapi_python_client.config import Config, ConfigFile, MetaType
-    from openapi_python_client.parser import GeneratorData
-    from openapi_python_client.parser.errors import GeneratorError
+    from openapi_python_client import Project, _load_yaml_or_json  # noqa: PLC0415
+    from openapi_python_client.config import Config, ConfigFile, MetaType  # noqa: PLC0415
+    from openapi_python_client.parser import GeneratorData  # noqa: PLC0415
+    from openapi_python_client.parser.errors import GeneratorError  # noqa: PLC0415
 
     config = Config.from_sources(
         ConfigFile.load_from_path(OPTIONS),

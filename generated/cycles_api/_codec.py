@@ -37,9 +37,7 @@ _KINDS: Final = {
 
 def mismatch(where: str, expected: str, value: object) -> DecodeError:
     """Return the error that says what was found, by kind only."""
-    return DecodeError(
-        where, f"expected {expected}, got {_KINDS.get(type(value), type(value).__name__)}"
-    )
+    return DecodeError(where, f"expected {expected}, got {_KINDS.get(type(value), type(value).__name__)}")
 
 
 def missing(where: str, error: KeyError) -> DecodeError:
@@ -169,9 +167,7 @@ def instant(where: str, value: datetime.datetime) -> str:
         ValueError: when it has no offset, since the server would have to guess one.
     """
     if value.utcoffset() is None:
-        raise ValueError(
-            f"{where}: a datetime without an offset; give it one, such as tzinfo=datetime.UTC"
-        )
+        raise ValueError(f"{where}: a datetime without an offset; give it one, such as tzinfo=datetime.UTC")
     return value.isoformat()
 
 

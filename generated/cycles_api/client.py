@@ -42,25 +42,13 @@ class Client:
     """
 
     raise_on_unexpected_status: bool = field(default=False, kw_only=True)
-    _base_url: str = field(
-        alias="base_url", repr=lambda url: repr(httpx.URL(url))
-    )  # which hides a password
-    _cookies: dict[str, str] = field(
-        factory=dict, kw_only=True, alias="cookies", converter=dict, repr=False
-    )
-    _headers: dict[str, str] = field(
-        factory=dict, kw_only=True, alias="headers", converter=dict, repr=False
-    )
-    _timeout: float | httpx.Timeout | None | Unset = field(
-        default=UNSET, kw_only=True, alias="timeout"
-    )
-    _verify_ssl: str | bool | ssl.SSLContext = field(
-        default=True, kw_only=True, alias="verify_ssl", repr=False
-    )
+    _base_url: str = field(alias="base_url", repr=lambda url: repr(httpx.URL(url)))  # which hides a password
+    _cookies: dict[str, str] = field(factory=dict, kw_only=True, alias="cookies", converter=dict, repr=False)
+    _headers: dict[str, str] = field(factory=dict, kw_only=True, alias="headers", converter=dict, repr=False)
+    _timeout: float | httpx.Timeout | None | Unset = field(default=UNSET, kw_only=True, alias="timeout")
+    _verify_ssl: str | bool | ssl.SSLContext = field(default=True, kw_only=True, alias="verify_ssl", repr=False)
     _follow_redirects: bool = field(default=False, kw_only=True, alias="follow_redirects")
-    _httpx_args: dict[str, Any] = field(
-        factory=dict, kw_only=True, alias="httpx_args", converter=dict, repr=False
-    )
+    _httpx_args: dict[str, Any] = field(factory=dict, kw_only=True, alias="httpx_args", converter=dict, repr=False)
     _client: httpx.Client | None = field(default=None, init=False, repr=False)
     _async_client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
     _injected: bool = field(default=False, init=False, repr=False)
@@ -68,9 +56,7 @@ class Client:
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"{type(self).__name__} can't be pickled or copied: it holds connections and may hold a key"
-        )
+        raise TypeError(f"{type(self).__name__} can't be pickled or copied: it holds connections and may hold a key")
 
     # -- variants of this client ----------------------------------------------------------------------------------
     def with_headers(self, headers: Mapping[str, str]) -> Self:
@@ -211,9 +197,7 @@ class Client:
         if injected:
             own = self._all_headers()
             if self._cookies:
-                own["Cookie"] = "; ".join(
-                    f"{name}={value}" for name, value in self._cookies.items()
-                )
+                own["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
             own.update(kwargs.get("headers"))
             kwargs["headers"] = own
             kwargs["url"] = self._base_url.rstrip("/") + kwargs["url"]
@@ -234,9 +218,7 @@ class Client:
 def _valid_key(_instance: Client, _attribute: object, token: str) -> None:
     # Refused here because the HTTP library would quote the whole key in its complaint.
     if not token or not token.isascii() or not token.isprintable() or token != token.strip():
-        raise ValueError(
-            "token: empty, or with characters that a header can't hold (spaces or a line end around it?)"
-        )
+        raise ValueError("token: empty, or with characters that a header can't hold (spaces or a line end around it?)")
 
 
 @define(eq=False)
@@ -257,9 +239,7 @@ class AuthenticatedClient(Client):
 
     def _all_headers(self) -> httpx.Headers:
         headers = super()._all_headers()
-        headers[self.auth_header_name] = (
-            f"{self.prefix} {self.token}" if self.prefix else self.token
-        )
+        headers[self.auth_header_name] = f"{self.prefix} {self.token}" if self.prefix else self.token
         return headers
 
     def _without_keys(self, request: httpx.Request) -> httpx.Request:

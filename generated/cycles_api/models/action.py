@@ -55,9 +55,7 @@ class Action:
                 name=_codec.text("Action.name", _d["name"]),
                 tags=UNSET
                 if (_v := _d.get("tags")) is None
-                else [
-                    _codec.text("Action.tags[]", _item) for _item in _codec.array("Action.tags", _v)
-                ],
+                else [_codec.text("Action.tags[]", _item) for _item in _codec.array("Action.tags", _v)],
             )
         except KeyError as error:
             raise _codec.missing("Action", error) from None

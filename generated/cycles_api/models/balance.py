@@ -57,13 +57,9 @@ class Balance:
             _fields["debt"] = debt.to_dict()
         if (allocated := self.allocated) is not None and not isinstance(allocated, Unset):
             _fields["allocated"] = allocated.to_dict()
-        if (overdraft_limit := self.overdraft_limit) is not None and not isinstance(
-            overdraft_limit, Unset
-        ):
+        if (overdraft_limit := self.overdraft_limit) is not None and not isinstance(overdraft_limit, Unset):
             _fields["overdraft_limit"] = overdraft_limit.to_dict()
-        if (is_over_limit := self.is_over_limit) is not None and not isinstance(
-            is_over_limit, Unset
-        ):
+        if (is_over_limit := self.is_over_limit) is not None and not isinstance(is_over_limit, Unset):
             _fields["is_over_limit"] = is_over_limit
         return _fields
 
@@ -86,9 +82,7 @@ class Balance:
                 spent=UNSET if (_v := _d.get("spent")) is None else Amount.from_dict(_v),
                 debt=UNSET if (_v := _d.get("debt")) is None else Amount.from_dict(_v),
                 allocated=UNSET if (_v := _d.get("allocated")) is None else Amount.from_dict(_v),
-                overdraft_limit=UNSET
-                if (_v := _d.get("overdraft_limit")) is None
-                else Amount.from_dict(_v),
+                overdraft_limit=UNSET if (_v := _d.get("overdraft_limit")) is None else Amount.from_dict(_v),
                 is_over_limit=UNSET
                 if (_v := _d.get("is_over_limit")) is None
                 else _codec.boolean("Balance.is_over_limit", _v),

@@ -53,8 +53,7 @@ class BalanceResponse:
         try:
             return cls(
                 balances=[
-                    Balance.from_dict(_item)
-                    for _item in _codec.array("BalanceResponse.balances", _d["balances"])
+                    Balance.from_dict(_item) for _item in _codec.array("BalanceResponse.balances", _d["balances"])
                 ],
                 next_cursor=UNSET
                 if (_v := _d.get("next_cursor")) is None

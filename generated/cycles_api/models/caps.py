@@ -39,19 +39,11 @@ class Caps:
         _fields: dict[str, Any] = {}
         if (max_tokens := self.max_tokens) is not None and not isinstance(max_tokens, Unset):
             _fields["max_tokens"] = _codec.exact("Caps.max_tokens", max_tokens, low=0)
-        if (max_steps_remaining := self.max_steps_remaining) is not None and not isinstance(
-            max_steps_remaining, Unset
-        ):
-            _fields["max_steps_remaining"] = _codec.exact(
-                "Caps.max_steps_remaining", max_steps_remaining, low=0
-            )
-        if (tool_allowlist := self.tool_allowlist) is not None and not isinstance(
-            tool_allowlist, Unset
-        ):
+        if (max_steps_remaining := self.max_steps_remaining) is not None and not isinstance(max_steps_remaining, Unset):
+            _fields["max_steps_remaining"] = _codec.exact("Caps.max_steps_remaining", max_steps_remaining, low=0)
+        if (tool_allowlist := self.tool_allowlist) is not None and not isinstance(tool_allowlist, Unset):
             _fields["tool_allowlist"] = list(tool_allowlist)
-        if (tool_denylist := self.tool_denylist) is not None and not isinstance(
-            tool_denylist, Unset
-        ):
+        if (tool_denylist := self.tool_denylist) is not None and not isinstance(tool_denylist, Unset):
             _fields["tool_denylist"] = list(tool_denylist)
         if (cooldown_ms := self.cooldown_ms) is not None and not isinstance(cooldown_ms, Unset):
             _fields["cooldown_ms"] = _codec.exact("Caps.cooldown_ms", cooldown_ms, low=0)
@@ -77,16 +69,10 @@ class Caps:
                 else _codec.integer("Caps.max_steps_remaining", _v, low=0),
                 tool_allowlist=UNSET
                 if (_v := _d.get("tool_allowlist")) is None
-                else [
-                    _codec.text("Caps.tool_allowlist[]", _item)
-                    for _item in _codec.array("Caps.tool_allowlist", _v)
-                ],
+                else [_codec.text("Caps.tool_allowlist[]", _item) for _item in _codec.array("Caps.tool_allowlist", _v)],
                 tool_denylist=UNSET
                 if (_v := _d.get("tool_denylist")) is None
-                else [
-                    _codec.text("Caps.tool_denylist[]", _item)
-                    for _item in _codec.array("Caps.tool_denylist", _v)
-                ],
+                else [_codec.text("Caps.tool_denylist[]", _item) for _item in _codec.array("Caps.tool_denylist", _v)],
                 cooldown_ms=UNSET
                 if (_v := _d.get("cooldown_ms")) is None
                 else _codec.integer("Caps.cooldown_ms", _v, low=0),

@@ -58,12 +58,8 @@ class CommitRequest:
             return cls(
                 idempotency_key=_codec.text("CommitRequest.idempotency_key", _d["idempotency_key"]),
                 actual=Amount.from_dict(_d["actual"]),
-                metrics=UNSET
-                if (_v := _d.get("metrics")) is None
-                else StandardMetrics.from_dict(_v),
-                metadata=UNSET
-                if (_v := _d.get("metadata")) is None
-                else _codec.free("CommitRequest.metadata", _v),
+                metrics=UNSET if (_v := _d.get("metrics")) is None else StandardMetrics.from_dict(_v),
+                metadata=UNSET if (_v := _d.get("metadata")) is None else _codec.free("CommitRequest.metadata", _v),
             )
         except KeyError as error:
             raise _codec.missing("CommitRequest", error) from None

@@ -6,13 +6,14 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.commit_status import CommitStatus
+from ..models.commit_status import CommitStatus, to_commit_status
 from ..types import UNSET, Unset
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class CommitResponse:
     """The charge.
 
@@ -24,7 +25,7 @@ class CommitResponse:
         cycles_evidence: Where the signed record of this answer is.
     """
 
-    status: CommitStatus = _attrs_field(converter=CommitStatus)
+    status: CommitStatus = _attrs_field(converter=to_commit_status)
     charged: Amount
     released: Amount | Unset = UNSET
     balances: list[Balance] | Unset = UNSET
@@ -45,9 +46,7 @@ class CommitResponse:
             _fields["released"] = released.to_dict()
         if (balances := self.balances) is not None and not isinstance(balances, Unset):
             _fields["balances"] = [_item.to_dict() for _item in balances]
-        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(
-            cycles_evidence, Unset
-        ):
+        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(cycles_evidence, Unset):
             _fields["cycles_evidence"] = cycles_evidence.to_dict()
         return _fields
 
@@ -68,13 +67,8 @@ class CommitResponse:
                 released=UNSET if (_v := _d.get("released")) is None else Amount.from_dict(_v),
                 balances=UNSET
                 if (_v := _d.get("balances")) is None
-                else [
-                    Balance.from_dict(_item)
-                    for _item in _codec.array("CommitResponse.balances", _v)
-                ],
-                cycles_evidence=UNSET
-                if (_v := _d.get("cycles_evidence")) is None
-                else CyclesEvidenceRef.from_dict(_v),
+                else [Balance.from_dict(_item) for _item in _codec.array("CommitResponse.balances", _v)],
+                cycles_evidence=UNSET if (_v := _d.get("cycles_evidence")) is None else CyclesEvidenceRef.from_dict(_v),
             )
         except KeyError as error:
             raise _codec.missing("CommitResponse", error) from None

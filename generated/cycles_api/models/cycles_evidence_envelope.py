@@ -6,9 +6,10 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.evidence_artifact_type import EvidenceArtifactType
+from ..models.evidence_artifact_type import EvidenceArtifactType, to_evidence_artifact_type
 from ..types import UNSET, Unset
 
 _DECLARED = frozenset(
@@ -26,7 +27,7 @@ _DECLARED = frozenset(
 )
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class CyclesEvidenceEnvelope:
     """The signed record of one answer. The id and the signature are computed over the envelope as it was sent,
     fields unknown here included.
@@ -45,7 +46,7 @@ class CyclesEvidenceEnvelope:
     """
 
     schema_version: str
-    artifact_type: EvidenceArtifactType = _attrs_field(converter=EvidenceArtifactType)
+    artifact_type: EvidenceArtifactType = _attrs_field(converter=to_evidence_artifact_type)
     server_id: str
     signer_did: str
     issued_at_ms: int
@@ -89,17 +90,11 @@ class CyclesEvidenceEnvelope:
         _d = _codec.mapping("CyclesEvidenceEnvelope", src_dict)
         try:
             _self = cls(
-                schema_version=_codec.text(
-                    "CyclesEvidenceEnvelope.schema_version", _d["schema_version"]
-                ),
-                artifact_type=_codec.text(
-                    "CyclesEvidenceEnvelope.artifact_type", _d["artifact_type"]
-                ),
+                schema_version=_codec.text("CyclesEvidenceEnvelope.schema_version", _d["schema_version"]),
+                artifact_type=_codec.text("CyclesEvidenceEnvelope.artifact_type", _d["artifact_type"]),
                 server_id=_codec.text("CyclesEvidenceEnvelope.server_id", _d["server_id"]),
                 signer_did=_codec.text("CyclesEvidenceEnvelope.signer_did", _d["signer_did"]),
-                issued_at_ms=_codec.integer(
-                    "CyclesEvidenceEnvelope.issued_at_ms", _d["issued_at_ms"]
-                ),
+                issued_at_ms=_codec.integer("CyclesEvidenceEnvelope.issued_at_ms", _d["issued_at_ms"]),
                 payload=_codec.free("CyclesEvidenceEnvelope.payload", _d["payload"]),
                 evidence_id=_codec.text("CyclesEvidenceEnvelope.evidence_id", _d["evidence_id"]),
                 signature=_codec.text("CyclesEvidenceEnvelope.signature", _d["signature"]),
@@ -109,9 +104,7 @@ class CyclesEvidenceEnvelope:
             )
         except KeyError as error:
             raise _codec.missing("CyclesEvidenceEnvelope", error) from None
-        _self.additional_properties = {
-            key: value for key, value in _d.items() if key not in _DECLARED
-        }
+        _self.additional_properties = {key: value for key, value in _d.items() if key not in _DECLARED}
         return _self
 
 

@@ -6,14 +6,15 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.jwk_status import JwkStatus
+from ..models.jwk_status import JwkStatus, to_jwk_status
 from ..types import UNSET, Unset
 
 
 def _to_status(value: str | Unset | None) -> JwkStatus | Unset:
-    return UNSET if value is None or isinstance(value, Unset) else JwkStatus(value)
+    return UNSET if value is None or isinstance(value, Unset) else to_jwk_status(value)
 
 
 _DECLARED = frozenset(
@@ -30,7 +31,7 @@ _DECLARED = frozenset(
 )
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class CyclesEvidenceJwk:
     """One public key, valid for what was signed in [cycles_nbf_ms, cycles_exp_ms).
 
@@ -75,9 +76,7 @@ class CyclesEvidenceJwk:
             _fields["alg"] = alg
         if not isinstance(cycles_exp_ms := self.cycles_exp_ms, Unset):
             _fields["cycles_exp_ms"] = (
-                None
-                if cycles_exp_ms is None
-                else _codec.exact("CyclesEvidenceJwk.cycles_exp_ms", cycles_exp_ms)
+                None if cycles_exp_ms is None else _codec.exact("CyclesEvidenceJwk.cycles_exp_ms", cycles_exp_ms)
             )
         if (status := self.status) is not None and not isinstance(status, Unset):
             _fields["status"] = str(status)
@@ -99,24 +98,16 @@ class CyclesEvidenceJwk:
                 crv=_codec.text("CyclesEvidenceJwk.crv", _d["crv"]),
                 x=_codec.text("CyclesEvidenceJwk.x", _d["x"]),
                 kid=_codec.text("CyclesEvidenceJwk.kid", _d["kid"]),
-                cycles_nbf_ms=_codec.integer(
-                    "CyclesEvidenceJwk.cycles_nbf_ms", _d["cycles_nbf_ms"]
-                ),
-                alg=UNSET
-                if (_v := _d.get("alg")) is None
-                else _codec.text("CyclesEvidenceJwk.alg", _v),
+                cycles_nbf_ms=_codec.integer("CyclesEvidenceJwk.cycles_nbf_ms", _d["cycles_nbf_ms"]),
+                alg=UNSET if (_v := _d.get("alg")) is None else _codec.text("CyclesEvidenceJwk.alg", _v),
                 cycles_exp_ms=UNSET
                 if (_v := _d.get("cycles_exp_ms", UNSET)) is UNSET
                 else None
                 if _v is None
                 else _codec.integer("CyclesEvidenceJwk.cycles_exp_ms", _v),
-                status=UNSET
-                if (_v := _d.get("status")) is None
-                else _codec.text("CyclesEvidenceJwk.status", _v),
+                status=UNSET if (_v := _d.get("status")) is None else _codec.text("CyclesEvidenceJwk.status", _v),
             )
         except KeyError as error:
             raise _codec.missing("CyclesEvidenceJwk", error) from None
-        _self.additional_properties = {
-            key: value for key, value in _d.items() if key not in _DECLARED
-        }
+        _self.additional_properties = {key: value for key, value in _d.items() if key not in _DECLARED}
         return _self

@@ -54,15 +54,12 @@ class CyclesEvidenceJwks:
         try:
             _self = cls(
                 keys=[
-                    CyclesEvidenceJwk.from_dict(_item)
-                    for _item in _codec.array("CyclesEvidenceJwks.keys", _d["keys"])
+                    CyclesEvidenceJwk.from_dict(_item) for _item in _codec.array("CyclesEvidenceJwks.keys", _d["keys"])
                 ],
             )
         except KeyError as error:
             raise _codec.missing("CyclesEvidenceJwks", error) from None
-        _self.additional_properties = {
-            key: value for key, value in _d.items() if key not in _DECLARED
-        }
+        _self.additional_properties = {key: value for key, value in _d.items() if key not in _DECLARED}
         return _self
 
 

@@ -47,9 +47,7 @@ class CyclesEvidenceRef:
         try:
             return cls(
                 evidence_id=_codec.text("CyclesEvidenceRef.evidence_id", _d["evidence_id"]),
-                cycles_evidence_url=_codec.text(
-                    "CyclesEvidenceRef.cycles_evidence_url", _d["cycles_evidence_url"]
-                ),
+                cycles_evidence_url=_codec.text("CyclesEvidenceRef.cycles_evidence_url", _d["cycles_evidence_url"]),
             )
         except KeyError as error:
             raise _codec.missing("CyclesEvidenceRef", error) from None

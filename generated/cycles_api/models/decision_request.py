@@ -57,15 +57,11 @@ class DecisionRequest:
         _d = _codec.mapping("DecisionRequest", src_dict)
         try:
             return cls(
-                idempotency_key=_codec.text(
-                    "DecisionRequest.idempotency_key", _d["idempotency_key"]
-                ),
+                idempotency_key=_codec.text("DecisionRequest.idempotency_key", _d["idempotency_key"]),
                 subject=Subject.from_dict(_d["subject"]),
                 action=Action.from_dict(_d["action"]),
                 estimate=Amount.from_dict(_d["estimate"]),
-                metadata=UNSET
-                if (_v := _d.get("metadata")) is None
-                else _codec.free("DecisionRequest.metadata", _v),
+                metadata=UNSET if (_v := _d.get("metadata")) is None else _codec.free("DecisionRequest.metadata", _v),
             )
         except KeyError as error:
             raise _codec.missing("DecisionRequest", error) from None

@@ -6,13 +6,14 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.decision_enum import DecisionEnum
+from ..models.decision_enum import DecisionEnum, to_decision_enum
 from ..types import UNSET, Unset
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class DecisionResponse:
     """Whether the spend would be allowed.
 
@@ -25,7 +26,7 @@ class DecisionResponse:
         cycles_evidence: Where the signed record of this answer is.
     """
 
-    decision: DecisionEnum = _attrs_field(converter=DecisionEnum)
+    decision: DecisionEnum = _attrs_field(converter=to_decision_enum)
     caps: Caps | Unset = UNSET
     reason_code: str | Unset = UNSET
     retry_after_ms: int | Unset = UNSET
@@ -46,19 +47,11 @@ class DecisionResponse:
             _fields["caps"] = caps.to_dict()
         if (reason_code := self.reason_code) is not None and not isinstance(reason_code, Unset):
             _fields["reason_code"] = reason_code
-        if (retry_after_ms := self.retry_after_ms) is not None and not isinstance(
-            retry_after_ms, Unset
-        ):
-            _fields["retry_after_ms"] = _codec.exact(
-                "DecisionResponse.retry_after_ms", retry_after_ms, low=0
-            )
-        if (affected_scopes := self.affected_scopes) is not None and not isinstance(
-            affected_scopes, Unset
-        ):
+        if (retry_after_ms := self.retry_after_ms) is not None and not isinstance(retry_after_ms, Unset):
+            _fields["retry_after_ms"] = _codec.exact("DecisionResponse.retry_after_ms", retry_after_ms, low=0)
+        if (affected_scopes := self.affected_scopes) is not None and not isinstance(affected_scopes, Unset):
             _fields["affected_scopes"] = list(affected_scopes)
-        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(
-            cycles_evidence, Unset
-        ):
+        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(cycles_evidence, Unset):
             _fields["cycles_evidence"] = cycles_evidence.to_dict()
         return _fields
 
@@ -88,9 +81,7 @@ class DecisionResponse:
                     _codec.text("DecisionResponse.affected_scopes[]", _item)
                     for _item in _codec.array("DecisionResponse.affected_scopes", _v)
                 ],
-                cycles_evidence=UNSET
-                if (_v := _d.get("cycles_evidence")) is None
-                else CyclesEvidenceRef.from_dict(_v),
+                cycles_evidence=UNSET if (_v := _d.get("cycles_evidence")) is None else CyclesEvidenceRef.from_dict(_v),
             )
         except KeyError as error:
             raise _codec.missing("DecisionResponse", error) from None

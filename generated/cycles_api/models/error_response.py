@@ -6,13 +6,14 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.error_code import ErrorCode
+from ..models.error_code import ErrorCode, to_error_code
 from ..types import UNSET, Unset
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class ErrorResponse:
     """Body of every answer that is not a success.
 
@@ -25,7 +26,7 @@ class ErrorResponse:
         cycles_evidence: Where the signed record of this answer is.
     """
 
-    error: ErrorCode = _attrs_field(converter=ErrorCode)
+    error: ErrorCode = _attrs_field(converter=to_error_code)
     message: str
     request_id: str
     trace_id: str | Unset = UNSET
@@ -48,9 +49,7 @@ class ErrorResponse:
             _fields["trace_id"] = trace_id
         if (details := self.details) is not None and not isinstance(details, Unset):
             _fields["details"] = dict(details)
-        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(
-            cycles_evidence, Unset
-        ):
+        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(cycles_evidence, Unset):
             _fields["cycles_evidence"] = cycles_evidence.to_dict()
         return _fields
 
@@ -69,15 +68,9 @@ class ErrorResponse:
                 error=_codec.text("ErrorResponse.error", _d["error"]),
                 message=_codec.text("ErrorResponse.message", _d["message"]),
                 request_id=_codec.text("ErrorResponse.request_id", _d["request_id"]),
-                trace_id=UNSET
-                if (_v := _d.get("trace_id")) is None
-                else _codec.text("ErrorResponse.trace_id", _v),
-                details=UNSET
-                if (_v := _d.get("details")) is None
-                else _codec.free("ErrorResponse.details", _v),
-                cycles_evidence=UNSET
-                if (_v := _d.get("cycles_evidence")) is None
-                else CyclesEvidenceRef.from_dict(_v),
+                trace_id=UNSET if (_v := _d.get("trace_id")) is None else _codec.text("ErrorResponse.trace_id", _v),
+                details=UNSET if (_v := _d.get("details")) is None else _codec.free("ErrorResponse.details", _v),
+                cycles_evidence=UNSET if (_v := _d.get("cycles_evidence")) is None else CyclesEvidenceRef.from_dict(_v),
             )
         except KeyError as error:
             raise _codec.missing("ErrorResponse", error) from None

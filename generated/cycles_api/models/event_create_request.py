@@ -6,17 +6,18 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.commit_overage_policy import CommitOveragePolicy
+from ..models.commit_overage_policy import CommitOveragePolicy, to_commit_overage_policy
 from ..types import UNSET, Unset
 
 
 def _to_overage_policy(value: str | Unset | None) -> CommitOveragePolicy | Unset:
-    return UNSET if value is None or isinstance(value, Unset) else CommitOveragePolicy(value)
+    return UNSET if value is None or isinstance(value, Unset) else to_commit_overage_policy(value)
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class EventCreateRequest:
     """A spend that already happened.
 
@@ -36,9 +37,7 @@ class EventCreateRequest:
     subject: Subject
     action: Action
     actual: Amount
-    overage_policy: CommitOveragePolicy | Unset = _attrs_field(
-        default=UNSET, converter=_to_overage_policy
-    )
+    overage_policy: CommitOveragePolicy | Unset = _attrs_field(default=UNSET, converter=_to_overage_policy)
     metrics: StandardMetrics | Unset = UNSET
     client_time_ms: int | Unset = UNSET
     metadata: Metadata | Unset = UNSET
@@ -56,18 +55,12 @@ class EventCreateRequest:
             "action": self.action.to_dict(),
             "actual": self.actual.to_dict(),
         }
-        if (overage_policy := self.overage_policy) is not None and not isinstance(
-            overage_policy, Unset
-        ):
+        if (overage_policy := self.overage_policy) is not None and not isinstance(overage_policy, Unset):
             _fields["overage_policy"] = str(overage_policy)
         if (metrics := self.metrics) is not None and not isinstance(metrics, Unset):
             _fields["metrics"] = metrics.to_dict()
-        if (client_time_ms := self.client_time_ms) is not None and not isinstance(
-            client_time_ms, Unset
-        ):
-            _fields["client_time_ms"] = _codec.exact(
-                "EventCreateRequest.client_time_ms", client_time_ms, low=0
-            )
+        if (client_time_ms := self.client_time_ms) is not None and not isinstance(client_time_ms, Unset):
+            _fields["client_time_ms"] = _codec.exact("EventCreateRequest.client_time_ms", client_time_ms, low=0)
         if (metadata := self.metadata) is not None and not isinstance(metadata, Unset):
             _fields["metadata"] = dict(metadata)
         return _fields
@@ -84,18 +77,14 @@ class EventCreateRequest:
         _d = _codec.mapping("EventCreateRequest", src_dict)
         try:
             return cls(
-                idempotency_key=_codec.text(
-                    "EventCreateRequest.idempotency_key", _d["idempotency_key"]
-                ),
+                idempotency_key=_codec.text("EventCreateRequest.idempotency_key", _d["idempotency_key"]),
                 subject=Subject.from_dict(_d["subject"]),
                 action=Action.from_dict(_d["action"]),
                 actual=Amount.from_dict(_d["actual"]),
                 overage_policy=UNSET
                 if (_v := _d.get("overage_policy")) is None
                 else _codec.text("EventCreateRequest.overage_policy", _v),
-                metrics=UNSET
-                if (_v := _d.get("metrics")) is None
-                else StandardMetrics.from_dict(_v),
+                metrics=UNSET if (_v := _d.get("metrics")) is None else StandardMetrics.from_dict(_v),
                 client_time_ms=UNSET
                 if (_v := _d.get("client_time_ms")) is None
                 else _codec.integer("EventCreateRequest.client_time_ms", _v, low=0),

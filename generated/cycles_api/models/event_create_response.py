@@ -6,13 +6,14 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.event_status import EventStatus
+from ..models.event_status import EventStatus, to_event_status
 from ..types import UNSET, Unset
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class EventCreateResponse:
     """The debit.
 
@@ -23,7 +24,7 @@ class EventCreateResponse:
         balances: The budgets charged, after the charge.
     """
 
-    status: EventStatus = _attrs_field(converter=EventStatus)
+    status: EventStatus = _attrs_field(converter=to_event_status)
     event_id: str
     charged: Amount | Unset = UNSET
     balances: list[Balance] | Unset = UNSET
@@ -62,10 +63,7 @@ class EventCreateResponse:
                 charged=UNSET if (_v := _d.get("charged")) is None else Amount.from_dict(_v),
                 balances=UNSET
                 if (_v := _d.get("balances")) is None
-                else [
-                    Balance.from_dict(_item)
-                    for _item in _codec.array("EventCreateResponse.balances", _v)
-                ],
+                else [Balance.from_dict(_item) for _item in _codec.array("EventCreateResponse.balances", _v)],
             )
         except KeyError as error:
             raise _codec.missing("EventCreateResponse", error) from None

@@ -10,3 +10,11 @@ class EvidenceArtifactType(OpenStrEnum):
     COMMIT = "commit"
     RELEASE = "release"
     ERROR = "error"
+
+
+_KNOWN = {member.value: member for member in EvidenceArtifactType}
+
+
+def to_evidence_artifact_type(value: str) -> EvidenceArtifactType:
+    """Return the member of *value*, known or not; much faster than calling the enum."""
+    return _KNOWN.get(value) or EvidenceArtifactType(value)

@@ -48,12 +48,8 @@ class ReleaseRequest:
         _d = _codec.mapping("ReleaseRequest", src_dict)
         try:
             return cls(
-                idempotency_key=_codec.text(
-                    "ReleaseRequest.idempotency_key", _d["idempotency_key"]
-                ),
-                reason=UNSET
-                if (_v := _d.get("reason")) is None
-                else _codec.text("ReleaseRequest.reason", _v),
+                idempotency_key=_codec.text("ReleaseRequest.idempotency_key", _d["idempotency_key"]),
+                reason=UNSET if (_v := _d.get("reason")) is None else _codec.text("ReleaseRequest.reason", _v),
             )
         except KeyError as error:
             raise _codec.missing("ReleaseRequest", error) from None

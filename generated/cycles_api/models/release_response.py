@@ -6,13 +6,14 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.release_status import ReleaseStatus
+from ..models.release_status import ReleaseStatus, to_release_status
 from ..types import UNSET, Unset
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class ReleaseResponse:
     """What went back.
 
@@ -23,7 +24,7 @@ class ReleaseResponse:
         cycles_evidence: Where the signed record of this answer is.
     """
 
-    status: ReleaseStatus = _attrs_field(converter=ReleaseStatus)
+    status: ReleaseStatus = _attrs_field(converter=to_release_status)
     released: Amount
     balances: list[Balance] | Unset = UNSET
     cycles_evidence: CyclesEvidenceRef | Unset = UNSET
@@ -41,9 +42,7 @@ class ReleaseResponse:
         }
         if (balances := self.balances) is not None and not isinstance(balances, Unset):
             _fields["balances"] = [_item.to_dict() for _item in balances]
-        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(
-            cycles_evidence, Unset
-        ):
+        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(cycles_evidence, Unset):
             _fields["cycles_evidence"] = cycles_evidence.to_dict()
         return _fields
 
@@ -63,13 +62,8 @@ class ReleaseResponse:
                 released=Amount.from_dict(_d["released"]),
                 balances=UNSET
                 if (_v := _d.get("balances")) is None
-                else [
-                    Balance.from_dict(_item)
-                    for _item in _codec.array("ReleaseResponse.balances", _v)
-                ],
-                cycles_evidence=UNSET
-                if (_v := _d.get("cycles_evidence")) is None
-                else CyclesEvidenceRef.from_dict(_v),
+                else [Balance.from_dict(_item) for _item in _codec.array("ReleaseResponse.balances", _v)],
+                cycles_evidence=UNSET if (_v := _d.get("cycles_evidence")) is None else CyclesEvidenceRef.from_dict(_v),
             )
         except KeyError as error:
             raise _codec.missing("ReleaseResponse", error) from None

@@ -6,17 +6,18 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.commit_overage_policy import CommitOveragePolicy
+from ..models.commit_overage_policy import CommitOveragePolicy, to_commit_overage_policy
 from ..types import UNSET, Unset
 
 
 def _to_overage_policy(value: str | Unset | None) -> CommitOveragePolicy | Unset:
-    return UNSET if value is None or isinstance(value, Unset) else CommitOveragePolicy(value)
+    return UNSET if value is None or isinstance(value, Unset) else to_commit_overage_policy(value)
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class ReservationCreateRequest:
     """An estimate to be held.
 
@@ -41,9 +42,7 @@ class ReservationCreateRequest:
     estimate: Amount
     ttl_ms: int | Unset = UNSET
     grace_period_ms: int | Unset = UNSET
-    overage_policy: CommitOveragePolicy | Unset = _attrs_field(
-        default=UNSET, converter=_to_overage_policy
-    )
+    overage_policy: CommitOveragePolicy | Unset = _attrs_field(default=UNSET, converter=_to_overage_policy)
     dry_run: bool | Unset = UNSET
     metadata: Metadata | Unset = UNSET
 
@@ -61,18 +60,12 @@ class ReservationCreateRequest:
             "estimate": self.estimate.to_dict(),
         }
         if (ttl_ms := self.ttl_ms) is not None and not isinstance(ttl_ms, Unset):
-            _fields["ttl_ms"] = _codec.exact(
-                "ReservationCreateRequest.ttl_ms", ttl_ms, low=1000, high=86400000
-            )
-        if (grace_period_ms := self.grace_period_ms) is not None and not isinstance(
-            grace_period_ms, Unset
-        ):
+            _fields["ttl_ms"] = _codec.exact("ReservationCreateRequest.ttl_ms", ttl_ms, low=1000, high=86400000)
+        if (grace_period_ms := self.grace_period_ms) is not None and not isinstance(grace_period_ms, Unset):
             _fields["grace_period_ms"] = _codec.exact(
                 "ReservationCreateRequest.grace_period_ms", grace_period_ms, low=0, high=60000
             )
-        if (overage_policy := self.overage_policy) is not None and not isinstance(
-            overage_policy, Unset
-        ):
+        if (overage_policy := self.overage_policy) is not None and not isinstance(overage_policy, Unset):
             _fields["overage_policy"] = str(overage_policy)
         if (dry_run := self.dry_run) is not None and not isinstance(dry_run, Unset):
             _fields["dry_run"] = dry_run
@@ -92,9 +85,7 @@ class ReservationCreateRequest:
         _d = _codec.mapping("ReservationCreateRequest", src_dict)
         try:
             return cls(
-                idempotency_key=_codec.text(
-                    "ReservationCreateRequest.idempotency_key", _d["idempotency_key"]
-                ),
+                idempotency_key=_codec.text("ReservationCreateRequest.idempotency_key", _d["idempotency_key"]),
                 subject=Subject.from_dict(_d["subject"]),
                 action=Action.from_dict(_d["action"]),
                 estimate=Amount.from_dict(_d["estimate"]),
@@ -103,9 +94,7 @@ class ReservationCreateRequest:
                 else _codec.integer("ReservationCreateRequest.ttl_ms", _v, low=1000, high=86400000),
                 grace_period_ms=UNSET
                 if (_v := _d.get("grace_period_ms")) is None
-                else _codec.integer(
-                    "ReservationCreateRequest.grace_period_ms", _v, low=0, high=60000
-                ),
+                else _codec.integer("ReservationCreateRequest.grace_period_ms", _v, low=0, high=60000),
                 overage_policy=UNSET
                 if (_v := _d.get("overage_policy")) is None
                 else _codec.text("ReservationCreateRequest.overage_policy", _v),

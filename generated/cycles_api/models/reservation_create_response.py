@@ -6,13 +6,14 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.decision_enum import DecisionEnum
+from ..models.decision_enum import DecisionEnum, to_decision_enum
 from ..types import UNSET, Unset
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class ReservationCreateResponse:
     """The hold; or, with `dry_run`, what would happen.
 
@@ -32,7 +33,7 @@ class ReservationCreateResponse:
         cycles_evidence: Where the signed record of this answer is.
     """
 
-    decision: DecisionEnum = _attrs_field(converter=DecisionEnum)
+    decision: DecisionEnum = _attrs_field(converter=to_decision_enum)
     affected_scopes: list[str]
     reservation_id: str | Unset = UNSET
     reserved: Amount | Unset = UNSET
@@ -56,21 +57,13 @@ class ReservationCreateResponse:
             "decision": str(self.decision),
             "affected_scopes": list(self.affected_scopes),
         }
-        if (reservation_id := self.reservation_id) is not None and not isinstance(
-            reservation_id, Unset
-        ):
+        if (reservation_id := self.reservation_id) is not None and not isinstance(reservation_id, Unset):
             _fields["reservation_id"] = reservation_id
         if (reserved := self.reserved) is not None and not isinstance(reserved, Unset):
             _fields["reserved"] = reserved.to_dict()
-        if (expires_at_ms := self.expires_at_ms) is not None and not isinstance(
-            expires_at_ms, Unset
-        ):
-            _fields["expires_at_ms"] = _codec.exact(
-                "ReservationCreateResponse.expires_at_ms", expires_at_ms, low=0
-            )
-        if (remaining_ttl_ms := self.remaining_ttl_ms) is not None and not isinstance(
-            remaining_ttl_ms, Unset
-        ):
+        if (expires_at_ms := self.expires_at_ms) is not None and not isinstance(expires_at_ms, Unset):
+            _fields["expires_at_ms"] = _codec.exact("ReservationCreateResponse.expires_at_ms", expires_at_ms, low=0)
+        if (remaining_ttl_ms := self.remaining_ttl_ms) is not None and not isinstance(remaining_ttl_ms, Unset):
             _fields["remaining_ttl_ms"] = _codec.exact(
                 "ReservationCreateResponse.remaining_ttl_ms", remaining_ttl_ms, low=0
             )
@@ -82,15 +75,9 @@ class ReservationCreateResponse:
             _fields["balances"] = [_item.to_dict() for _item in balances]
         if (reason_code := self.reason_code) is not None and not isinstance(reason_code, Unset):
             _fields["reason_code"] = reason_code
-        if (retry_after_ms := self.retry_after_ms) is not None and not isinstance(
-            retry_after_ms, Unset
-        ):
-            _fields["retry_after_ms"] = _codec.exact(
-                "ReservationCreateResponse.retry_after_ms", retry_after_ms, low=0
-            )
-        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(
-            cycles_evidence, Unset
-        ):
+        if (retry_after_ms := self.retry_after_ms) is not None and not isinstance(retry_after_ms, Unset):
+            _fields["retry_after_ms"] = _codec.exact("ReservationCreateResponse.retry_after_ms", retry_after_ms, low=0)
+        if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(cycles_evidence, Unset):
             _fields["cycles_evidence"] = cycles_evidence.to_dict()
         return _fields
 
@@ -109,9 +96,7 @@ class ReservationCreateResponse:
                 decision=_codec.text("ReservationCreateResponse.decision", _d["decision"]),
                 affected_scopes=[
                     _codec.text("ReservationCreateResponse.affected_scopes[]", _item)
-                    for _item in _codec.array(
-                        "ReservationCreateResponse.affected_scopes", _d["affected_scopes"]
-                    )
+                    for _item in _codec.array("ReservationCreateResponse.affected_scopes", _d["affected_scopes"])
                 ],
                 reservation_id=UNSET
                 if (_v := _d.get("reservation_id")) is None
@@ -129,19 +114,14 @@ class ReservationCreateResponse:
                 caps=UNSET if (_v := _d.get("caps")) is None else Caps.from_dict(_v),
                 balances=UNSET
                 if (_v := _d.get("balances")) is None
-                else [
-                    Balance.from_dict(_item)
-                    for _item in _codec.array("ReservationCreateResponse.balances", _v)
-                ],
+                else [Balance.from_dict(_item) for _item in _codec.array("ReservationCreateResponse.balances", _v)],
                 reason_code=UNSET
                 if (_v := _d.get("reason_code")) is None
                 else _codec.text("ReservationCreateResponse.reason_code", _v),
                 retry_after_ms=UNSET
                 if (_v := _d.get("retry_after_ms")) is None
                 else _codec.integer("ReservationCreateResponse.retry_after_ms", _v, low=0),
-                cycles_evidence=UNSET
-                if (_v := _d.get("cycles_evidence")) is None
-                else CyclesEvidenceRef.from_dict(_v),
+                cycles_evidence=UNSET if (_v := _d.get("cycles_evidence")) is None else CyclesEvidenceRef.from_dict(_v),
             )
         except KeyError as error:
             raise _codec.missing("ReservationCreateResponse", error) from None

@@ -6,13 +6,14 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.reservation_status import ReservationStatus
+from ..models.reservation_status import ReservationStatus, to_reservation_status
 from ..types import UNSET, Unset
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class ReservationDetail:
     """Everything about one reservation.
 
@@ -35,7 +36,7 @@ class ReservationDetail:
     """
 
     reservation_id: str
-    status: ReservationStatus = _attrs_field(converter=ReservationStatus)
+    status: ReservationStatus = _attrs_field(converter=to_reservation_status)
     subject: Subject
     action: Action
     reserved: Amount
@@ -68,23 +69,15 @@ class ReservationDetail:
             "scope_path": self.scope_path,
             "affected_scopes": list(self.affected_scopes),
         }
-        if (idempotency_key := self.idempotency_key) is not None and not isinstance(
-            idempotency_key, Unset
-        ):
+        if (idempotency_key := self.idempotency_key) is not None and not isinstance(idempotency_key, Unset):
             _fields["idempotency_key"] = idempotency_key
         if (committed := self.committed) is not None and not isinstance(committed, Unset):
             _fields["committed"] = committed.to_dict()
-        if (finalized_at_ms := self.finalized_at_ms) is not None and not isinstance(
-            finalized_at_ms, Unset
-        ):
-            _fields["finalized_at_ms"] = _codec.exact(
-                "ReservationDetail.finalized_at_ms", finalized_at_ms
-            )
+        if (finalized_at_ms := self.finalized_at_ms) is not None and not isinstance(finalized_at_ms, Unset):
+            _fields["finalized_at_ms"] = _codec.exact("ReservationDetail.finalized_at_ms", finalized_at_ms)
         if (metadata := self.metadata) is not None and not isinstance(metadata, Unset):
             _fields["metadata"] = dict(metadata)
-        if (committed_metadata := self.committed_metadata) is not None and not isinstance(
-            committed_metadata, Unset
-        ):
+        if (committed_metadata := self.committed_metadata) is not None and not isinstance(committed_metadata, Unset):
             _fields["committed_metadata"] = dict(committed_metadata)
         if (evidence := self.evidence) is not None and not isinstance(evidence, Unset):
             _fields["evidence"] = evidence.to_dict()
@@ -102,25 +95,17 @@ class ReservationDetail:
         _d = _codec.mapping("ReservationDetail", src_dict)
         try:
             return cls(
-                reservation_id=_codec.text(
-                    "ReservationDetail.reservation_id", _d["reservation_id"]
-                ),
+                reservation_id=_codec.text("ReservationDetail.reservation_id", _d["reservation_id"]),
                 status=_codec.text("ReservationDetail.status", _d["status"]),
                 subject=Subject.from_dict(_d["subject"]),
                 action=Action.from_dict(_d["action"]),
                 reserved=Amount.from_dict(_d["reserved"]),
-                created_at_ms=_codec.integer(
-                    "ReservationDetail.created_at_ms", _d["created_at_ms"]
-                ),
-                expires_at_ms=_codec.integer(
-                    "ReservationDetail.expires_at_ms", _d["expires_at_ms"]
-                ),
+                created_at_ms=_codec.integer("ReservationDetail.created_at_ms", _d["created_at_ms"]),
+                expires_at_ms=_codec.integer("ReservationDetail.expires_at_ms", _d["expires_at_ms"]),
                 scope_path=_codec.text("ReservationDetail.scope_path", _d["scope_path"]),
                 affected_scopes=[
                     _codec.text("ReservationDetail.affected_scopes[]", _item)
-                    for _item in _codec.array(
-                        "ReservationDetail.affected_scopes", _d["affected_scopes"]
-                    )
+                    for _item in _codec.array("ReservationDetail.affected_scopes", _d["affected_scopes"])
                 ],
                 idempotency_key=UNSET
                 if (_v := _d.get("idempotency_key")) is None
@@ -129,15 +114,11 @@ class ReservationDetail:
                 finalized_at_ms=UNSET
                 if (_v := _d.get("finalized_at_ms")) is None
                 else _codec.integer("ReservationDetail.finalized_at_ms", _v),
-                metadata=UNSET
-                if (_v := _d.get("metadata")) is None
-                else _codec.free("ReservationDetail.metadata", _v),
+                metadata=UNSET if (_v := _d.get("metadata")) is None else _codec.free("ReservationDetail.metadata", _v),
                 committed_metadata=UNSET
                 if (_v := _d.get("committed_metadata")) is None
                 else _codec.free("ReservationDetail.committed_metadata", _v),
-                evidence=UNSET
-                if (_v := _d.get("evidence")) is None
-                else ReservationEvidence.from_dict(_v),
+                evidence=UNSET if (_v := _d.get("evidence")) is None else ReservationEvidence.from_dict(_v),
             )
         except KeyError as error:
             raise _codec.missing("ReservationDetail", error) from None

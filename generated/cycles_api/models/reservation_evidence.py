@@ -52,15 +52,9 @@ class ReservationEvidence:
         _d = _codec.mapping("ReservationEvidence", src_dict)
         try:
             return cls(
-                reserve=UNSET
-                if (_v := _d.get("reserve")) is None
-                else CyclesEvidenceRef.from_dict(_v),
-                commit=UNSET
-                if (_v := _d.get("commit")) is None
-                else CyclesEvidenceRef.from_dict(_v),
-                release=UNSET
-                if (_v := _d.get("release")) is None
-                else CyclesEvidenceRef.from_dict(_v),
+                reserve=UNSET if (_v := _d.get("reserve")) is None else CyclesEvidenceRef.from_dict(_v),
+                commit=UNSET if (_v := _d.get("commit")) is None else CyclesEvidenceRef.from_dict(_v),
+                release=UNSET if (_v := _d.get("release")) is None else CyclesEvidenceRef.from_dict(_v),
             )
         except KeyError as error:
             raise _codec.missing("ReservationEvidence", error) from None

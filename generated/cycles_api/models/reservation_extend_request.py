@@ -53,14 +53,9 @@ class ReservationExtendRequest:
         _d = _codec.mapping("ReservationExtendRequest", src_dict)
         try:
             return cls(
-                idempotency_key=_codec.text(
-                    "ReservationExtendRequest.idempotency_key", _d["idempotency_key"]
-                ),
+                idempotency_key=_codec.text("ReservationExtendRequest.idempotency_key", _d["idempotency_key"]),
                 extend_by_ms=_codec.integer(
-                    "ReservationExtendRequest.extend_by_ms",
-                    _d["extend_by_ms"],
-                    low=1,
-                    high=86400000,
+                    "ReservationExtendRequest.extend_by_ms", _d["extend_by_ms"], low=1, high=86400000
                 ),
                 metadata=UNSET
                 if (_v := _d.get("metadata")) is None

@@ -6,13 +6,14 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.extend_status import ExtendStatus
+from ..models.extend_status import ExtendStatus, to_extend_status
 from ..types import UNSET, Unset
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class ReservationExtendResponse:
     """The prolonged lease.
 
@@ -24,7 +25,7 @@ class ReservationExtendResponse:
         balances: The budgets held from; an extension does not change them.
     """
 
-    status: ExtendStatus = _attrs_field(converter=ExtendStatus)
+    status: ExtendStatus = _attrs_field(converter=to_extend_status)
     expires_at_ms: int
     remaining_ttl_ms: int | Unset = UNSET
     balances: list[Balance] | Unset = UNSET
@@ -38,13 +39,9 @@ class ReservationExtendResponse:
         """
         _fields: dict[str, Any] = {
             "status": str(self.status),
-            "expires_at_ms": _codec.exact(
-                "ReservationExtendResponse.expires_at_ms", self.expires_at_ms, low=0
-            ),
+            "expires_at_ms": _codec.exact("ReservationExtendResponse.expires_at_ms", self.expires_at_ms, low=0),
         }
-        if (remaining_ttl_ms := self.remaining_ttl_ms) is not None and not isinstance(
-            remaining_ttl_ms, Unset
-        ):
+        if (remaining_ttl_ms := self.remaining_ttl_ms) is not None and not isinstance(remaining_ttl_ms, Unset):
             _fields["remaining_ttl_ms"] = _codec.exact(
                 "ReservationExtendResponse.remaining_ttl_ms", remaining_ttl_ms, low=0
             )
@@ -65,18 +62,13 @@ class ReservationExtendResponse:
         try:
             return cls(
                 status=_codec.text("ReservationExtendResponse.status", _d["status"]),
-                expires_at_ms=_codec.integer(
-                    "ReservationExtendResponse.expires_at_ms", _d["expires_at_ms"], low=0
-                ),
+                expires_at_ms=_codec.integer("ReservationExtendResponse.expires_at_ms", _d["expires_at_ms"], low=0),
                 remaining_ttl_ms=UNSET
                 if (_v := _d.get("remaining_ttl_ms")) is None
                 else _codec.integer("ReservationExtendResponse.remaining_ttl_ms", _v, low=0),
                 balances=UNSET
                 if (_v := _d.get("balances")) is None
-                else [
-                    Balance.from_dict(_item)
-                    for _item in _codec.array("ReservationExtendResponse.balances", _v)
-                ],
+                else [Balance.from_dict(_item) for _item in _codec.array("ReservationExtendResponse.balances", _v)],
             )
         except KeyError as error:
             raise _codec.missing("ReservationExtendResponse", error) from None

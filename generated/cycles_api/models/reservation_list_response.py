@@ -54,9 +54,7 @@ class ReservationListResponse:
             return cls(
                 reservations=[
                     ReservationSummary.from_dict(_item)
-                    for _item in _codec.array(
-                        "ReservationListResponse.reservations", _d["reservations"]
-                    )
+                    for _item in _codec.array("ReservationListResponse.reservations", _d["reservations"])
                 ],
                 next_cursor=UNSET
                 if (_v := _d.get("next_cursor")) is None

@@ -6,13 +6,14 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.reservation_status import ReservationStatus
+from ..models.reservation_status import ReservationStatus, to_reservation_status
 from ..types import UNSET, Unset
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class ReservationSummary:
     """One reservation in a list. The metadata and evidence come only when `include` asks for them.
 
@@ -35,7 +36,7 @@ class ReservationSummary:
     """
 
     reservation_id: str
-    status: ReservationStatus = _attrs_field(converter=ReservationStatus)
+    status: ReservationStatus = _attrs_field(converter=to_reservation_status)
     subject: Subject
     action: Action
     reserved: Amount
@@ -63,32 +64,20 @@ class ReservationSummary:
             "subject": self.subject.to_dict(),
             "action": self.action.to_dict(),
             "reserved": self.reserved.to_dict(),
-            "created_at_ms": _codec.exact(
-                "ReservationSummary.created_at_ms", self.created_at_ms, low=0
-            ),
-            "expires_at_ms": _codec.exact(
-                "ReservationSummary.expires_at_ms", self.expires_at_ms, low=0
-            ),
+            "created_at_ms": _codec.exact("ReservationSummary.created_at_ms", self.created_at_ms, low=0),
+            "expires_at_ms": _codec.exact("ReservationSummary.expires_at_ms", self.expires_at_ms, low=0),
             "scope_path": self.scope_path,
             "affected_scopes": list(self.affected_scopes),
         }
-        if (idempotency_key := self.idempotency_key) is not None and not isinstance(
-            idempotency_key, Unset
-        ):
+        if (idempotency_key := self.idempotency_key) is not None and not isinstance(idempotency_key, Unset):
             _fields["idempotency_key"] = idempotency_key
-        if (finalized_at_ms := self.finalized_at_ms) is not None and not isinstance(
-            finalized_at_ms, Unset
-        ):
-            _fields["finalized_at_ms"] = _codec.exact(
-                "ReservationSummary.finalized_at_ms", finalized_at_ms, low=0
-            )
+        if (finalized_at_ms := self.finalized_at_ms) is not None and not isinstance(finalized_at_ms, Unset):
+            _fields["finalized_at_ms"] = _codec.exact("ReservationSummary.finalized_at_ms", finalized_at_ms, low=0)
         if (committed := self.committed) is not None and not isinstance(committed, Unset):
             _fields["committed"] = committed.to_dict()
         if (metadata := self.metadata) is not None and not isinstance(metadata, Unset):
             _fields["metadata"] = dict(metadata)
-        if (committed_metadata := self.committed_metadata) is not None and not isinstance(
-            committed_metadata, Unset
-        ):
+        if (committed_metadata := self.committed_metadata) is not None and not isinstance(committed_metadata, Unset):
             _fields["committed_metadata"] = dict(committed_metadata)
         if (evidence := self.evidence) is not None and not isinstance(evidence, Unset):
             _fields["evidence"] = evidence.to_dict()
@@ -106,25 +95,17 @@ class ReservationSummary:
         _d = _codec.mapping("ReservationSummary", src_dict)
         try:
             return cls(
-                reservation_id=_codec.text(
-                    "ReservationSummary.reservation_id", _d["reservation_id"]
-                ),
+                reservation_id=_codec.text("ReservationSummary.reservation_id", _d["reservation_id"]),
                 status=_codec.text("ReservationSummary.status", _d["status"]),
                 subject=Subject.from_dict(_d["subject"]),
                 action=Action.from_dict(_d["action"]),
                 reserved=Amount.from_dict(_d["reserved"]),
-                created_at_ms=_codec.integer(
-                    "ReservationSummary.created_at_ms", _d["created_at_ms"], low=0
-                ),
-                expires_at_ms=_codec.integer(
-                    "ReservationSummary.expires_at_ms", _d["expires_at_ms"], low=0
-                ),
+                created_at_ms=_codec.integer("ReservationSummary.created_at_ms", _d["created_at_ms"], low=0),
+                expires_at_ms=_codec.integer("ReservationSummary.expires_at_ms", _d["expires_at_ms"], low=0),
                 scope_path=_codec.text("ReservationSummary.scope_path", _d["scope_path"]),
                 affected_scopes=[
                     _codec.text("ReservationSummary.affected_scopes[]", _item)
-                    for _item in _codec.array(
-                        "ReservationSummary.affected_scopes", _d["affected_scopes"]
-                    )
+                    for _item in _codec.array("ReservationSummary.affected_scopes", _d["affected_scopes"])
                 ],
                 idempotency_key=UNSET
                 if (_v := _d.get("idempotency_key")) is None
@@ -139,9 +120,7 @@ class ReservationSummary:
                 committed_metadata=UNSET
                 if (_v := _d.get("committed_metadata")) is None
                 else _codec.free("ReservationSummary.committed_metadata", _v),
-                evidence=UNSET
-                if (_v := _d.get("evidence")) is None
-                else ReservationEvidence.from_dict(_v),
+                evidence=UNSET if (_v := _d.get("evidence")) is None else ReservationEvidence.from_dict(_v),
             )
         except KeyError as error:
             raise _codec.missing("ReservationSummary", error) from None

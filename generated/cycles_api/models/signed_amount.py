@@ -6,12 +6,13 @@ from typing import Any, Self
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+from attrs import setters as _attrs_setters
 
 from .. import _codec
-from ..models.unit_enum import UnitEnum
+from ..models.unit_enum import UnitEnum, to_unit_enum
 
 
-@_attrs_define
+@_attrs_define(on_setattr=_attrs_setters.NO_OP)
 class SignedAmount:
     """A whole number of a unit that may be negative, as a budget in debt has it.
 
@@ -20,7 +21,7 @@ class SignedAmount:
         amount: How many, -2^63 to 2^63-1.
     """
 
-    unit: UnitEnum = _attrs_field(converter=UnitEnum)
+    unit: UnitEnum = _attrs_field(converter=to_unit_enum)
     amount: int
 
     def to_dict(self) -> dict[str, Any]:

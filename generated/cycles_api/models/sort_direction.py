@@ -7,3 +7,11 @@ class SortDirection(OpenStrEnum):
 
     ASC = "asc"
     DESC = "desc"
+
+
+_KNOWN = {member.value: member for member in SortDirection}
+
+
+def to_sort_direction(value: str) -> SortDirection:
+    """Return the member of *value*, known or not; much faster than calling the enum."""
+    return _KNOWN.get(value) or SortDirection(value)

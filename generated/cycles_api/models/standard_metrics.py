@@ -37,20 +37,12 @@ class StandardMetrics:
         """
         _fields: dict[str, Any] = {}
         if (tokens_input := self.tokens_input) is not None and not isinstance(tokens_input, Unset):
-            _fields["tokens_input"] = _codec.exact(
-                "StandardMetrics.tokens_input", tokens_input, low=0
-            )
-        if (tokens_output := self.tokens_output) is not None and not isinstance(
-            tokens_output, Unset
-        ):
-            _fields["tokens_output"] = _codec.exact(
-                "StandardMetrics.tokens_output", tokens_output, low=0
-            )
+            _fields["tokens_input"] = _codec.exact("StandardMetrics.tokens_input", tokens_input, low=0)
+        if (tokens_output := self.tokens_output) is not None and not isinstance(tokens_output, Unset):
+            _fields["tokens_output"] = _codec.exact("StandardMetrics.tokens_output", tokens_output, low=0)
         if (latency_ms := self.latency_ms) is not None and not isinstance(latency_ms, Unset):
             _fields["latency_ms"] = _codec.exact("StandardMetrics.latency_ms", latency_ms, low=0)
-        if (model_version := self.model_version) is not None and not isinstance(
-            model_version, Unset
-        ):
+        if (model_version := self.model_version) is not None and not isinstance(model_version, Unset):
             _fields["model_version"] = model_version
         if (custom := self.custom) is not None and not isinstance(custom, Unset):
             _fields["custom"] = dict(custom)
@@ -80,9 +72,7 @@ class StandardMetrics:
                 model_version=UNSET
                 if (_v := _d.get("model_version")) is None
                 else _codec.text("StandardMetrics.model_version", _v),
-                custom=UNSET
-                if (_v := _d.get("custom")) is None
-                else _codec.free("StandardMetrics.custom", _v),
+                custom=UNSET if (_v := _d.get("custom")) is None else _codec.free("StandardMetrics.custom", _v),
             )
         except KeyError as error:
             raise _codec.missing("StandardMetrics", error) from None

@@ -69,22 +69,12 @@ class Subject:
         _d = _codec.mapping("Subject", src_dict)
         try:
             return cls(
-                tenant=UNSET
-                if (_v := _d.get("tenant")) is None
-                else _codec.text("Subject.tenant", _v),
-                workspace=UNSET
-                if (_v := _d.get("workspace")) is None
-                else _codec.text("Subject.workspace", _v),
+                tenant=UNSET if (_v := _d.get("tenant")) is None else _codec.text("Subject.tenant", _v),
+                workspace=UNSET if (_v := _d.get("workspace")) is None else _codec.text("Subject.workspace", _v),
                 app=UNSET if (_v := _d.get("app")) is None else _codec.text("Subject.app", _v),
-                workflow=UNSET
-                if (_v := _d.get("workflow")) is None
-                else _codec.text("Subject.workflow", _v),
-                agent=UNSET
-                if (_v := _d.get("agent")) is None
-                else _codec.text("Subject.agent", _v),
-                toolset=UNSET
-                if (_v := _d.get("toolset")) is None
-                else _codec.text("Subject.toolset", _v),
+                workflow=UNSET if (_v := _d.get("workflow")) is None else _codec.text("Subject.workflow", _v),
+                agent=UNSET if (_v := _d.get("agent")) is None else _codec.text("Subject.agent", _v),
+                toolset=UNSET if (_v := _d.get("toolset")) is None else _codec.text("Subject.toolset", _v),
                 dimensions=UNSET
                 if (_v := _d.get("dimensions")) is None
                 else _codec.free_texts("Subject.dimensions", _v),

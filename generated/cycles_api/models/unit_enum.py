@@ -9,3 +9,11 @@ class UnitEnum(OpenStrEnum):
     TOKENS = "TOKENS"
     CREDITS = "CREDITS"
     RISK_POINTS = "RISK_POINTS"
+
+
+_KNOWN = {member.value: member for member in UnitEnum}
+
+
+def to_unit_enum(value: str) -> UnitEnum:
+    """Return the member of *value*, known or not; much faster than calling the enum."""
+    return _KNOWN.get(value) or UnitEnum(value)

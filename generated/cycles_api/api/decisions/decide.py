@@ -42,9 +42,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(
-    *, client: Client, response: httpx.Response
-) -> DecisionResponse | ErrorResponse | None:
+def _parse_response(*, client: Client, response: httpx.Response) -> DecisionResponse | ErrorResponse | None:
     if response.status_code == 200:
         return _codec.success(response, DecisionResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -52,9 +50,7 @@ def _parse_response(
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(
-    *, client: Client, response: httpx.Response
-) -> Response[DecisionResponse | ErrorResponse]:
+def _build_response(*, client: Client, response: httpx.Response) -> Response[DecisionResponse | ErrorResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,

@@ -42,9 +42,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(
-    *, client: Client, response: httpx.Response
-) -> ErrorResponse | EventCreateResponse | None:
+def _parse_response(*, client: Client, response: httpx.Response) -> ErrorResponse | EventCreateResponse | None:
     if response.status_code == 201:
         return _codec.success(response, EventCreateResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -52,9 +50,7 @@ def _parse_response(
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(
-    *, client: Client, response: httpx.Response
-) -> Response[ErrorResponse | EventCreateResponse]:
+def _build_response(*, client: Client, response: httpx.Response) -> Response[ErrorResponse | EventCreateResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,

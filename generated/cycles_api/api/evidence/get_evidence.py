@@ -35,9 +35,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(
-    *, client: Client, response: httpx.Response
-) -> CyclesEvidenceEnvelope | ErrorResponse | None:
+def _parse_response(*, client: Client, response: httpx.Response) -> CyclesEvidenceEnvelope | ErrorResponse | None:
     if response.status_code == 200:
         return _codec.success(response, CyclesEvidenceEnvelope.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -45,9 +43,7 @@ def _parse_response(
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(
-    *, client: Client, response: httpx.Response
-) -> Response[CyclesEvidenceEnvelope | ErrorResponse]:
+def _build_response(*, client: Client, response: httpx.Response) -> Response[CyclesEvidenceEnvelope | ErrorResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -177,9 +173,6 @@ async def asyncio(
     """
     return (
         await asyncio_detailed(
-            evidence_id,
-            client=client,
-            request_timeout=request_timeout,
-            request_headers=request_headers,
+            evidence_id, client=client, request_timeout=request_timeout, request_headers=request_headers
         )
     ).parsed

@@ -30,9 +30,7 @@ def _get_kwargs() -> dict[str, Any]:
     return kwargs
 
 
-def _parse_response(
-    *, client: Client, response: httpx.Response
-) -> CyclesEvidenceJwks | ErrorResponse | None:
+def _parse_response(*, client: Client, response: httpx.Response) -> CyclesEvidenceJwks | ErrorResponse | None:
     if response.status_code == 200:
         return _codec.success(response, CyclesEvidenceJwks.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -40,9 +38,7 @@ def _parse_response(
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(
-    *, client: Client, response: httpx.Response
-) -> Response[CyclesEvidenceJwks | ErrorResponse]:
+def _build_response(*, client: Client, response: httpx.Response) -> Response[CyclesEvidenceJwks | ErrorResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -102,9 +98,7 @@ def sync(
         ValueError, TypeError: for an argument that can't be sent.
         httpx.TransportError: when there is no complete answer.
     """
-    return sync_detailed(
-        client=client, request_timeout=request_timeout, request_headers=request_headers
-    ).parsed
+    return sync_detailed(client=client, request_timeout=request_timeout, request_headers=request_headers).parsed
 
 
 async def asyncio_detailed(
@@ -159,7 +153,5 @@ async def asyncio(
         httpx.TransportError: when there is no complete answer.
     """
     return (
-        await asyncio_detailed(
-            client=client, request_timeout=request_timeout, request_headers=request_headers
-        )
+        await asyncio_detailed(client=client, request_timeout=request_timeout, request_headers=request_headers)
     ).parsed

@@ -46,9 +46,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(
-    *, client: Client, response: httpx.Response
-) -> CommitResponse | ErrorResponse | None:
+def _parse_response(*, client: Client, response: httpx.Response) -> CommitResponse | ErrorResponse | None:
     if response.status_code == 200:
         return _codec.success(response, CommitResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -56,9 +54,7 @@ def _parse_response(
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(
-    *, client: Client, response: httpx.Response
-) -> Response[CommitResponse | ErrorResponse]:
+def _build_response(*, client: Client, response: httpx.Response) -> Response[CommitResponse | ErrorResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,

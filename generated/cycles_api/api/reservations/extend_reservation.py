@@ -45,9 +45,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(
-    *, client: Client, response: httpx.Response
-) -> ErrorResponse | ReservationExtendResponse | None:
+def _parse_response(*, client: Client, response: httpx.Response) -> ErrorResponse | ReservationExtendResponse | None:
     if response.status_code == 200:
         return _codec.success(response, ReservationExtendResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -55,9 +53,7 @@ def _parse_response(
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(
-    *, client: Client, response: httpx.Response
-) -> Response[ErrorResponse | ReservationExtendResponse]:
+def _build_response(*, client: Client, response: httpx.Response) -> Response[ErrorResponse | ReservationExtendResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,

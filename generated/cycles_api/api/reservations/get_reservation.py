@@ -34,9 +34,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(
-    *, client: Client, response: httpx.Response
-) -> ErrorResponse | ReservationDetail | None:
+def _parse_response(*, client: Client, response: httpx.Response) -> ErrorResponse | ReservationDetail | None:
     if response.status_code == 200:
         return _codec.success(response, ReservationDetail.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -44,9 +42,7 @@ def _parse_response(
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(
-    *, client: Client, response: httpx.Response
-) -> Response[ErrorResponse | ReservationDetail]:
+def _build_response(*, client: Client, response: httpx.Response) -> Response[ErrorResponse | ReservationDetail]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -113,10 +109,7 @@ def sync(
         httpx.TransportError: when there is no complete answer.
     """
     return sync_detailed(
-        reservation_id,
-        client=client,
-        request_timeout=request_timeout,
-        request_headers=request_headers,
+        reservation_id, client=client, request_timeout=request_timeout, request_headers=request_headers
     ).parsed
 
 
@@ -179,9 +172,6 @@ async def asyncio(
     """
     return (
         await asyncio_detailed(
-            reservation_id,
-            client=client,
-            request_timeout=request_timeout,
-            request_headers=request_headers,
+            reservation_id, client=client, request_timeout=request_timeout, request_headers=request_headers
         )
     ).parsed

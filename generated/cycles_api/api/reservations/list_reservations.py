@@ -97,9 +97,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(
-    *, client: Client, response: httpx.Response
-) -> ErrorResponse | ReservationListResponse | None:
+def _parse_response(*, client: Client, response: httpx.Response) -> ErrorResponse | ReservationListResponse | None:
     if response.status_code == 200:
         return _codec.success(response, ReservationListResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -107,9 +105,7 @@ def _parse_response(
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(
-    *, client: Client, response: httpx.Response
-) -> Response[ErrorResponse | ReservationListResponse]:
+def _build_response(*, client: Client, response: httpx.Response) -> Response[ErrorResponse | ReservationListResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,

@@ -44,9 +44,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(
-    *, client: Client, response: httpx.Response
-) -> ErrorResponse | ReleaseResponse | None:
+def _parse_response(*, client: Client, response: httpx.Response) -> ErrorResponse | ReleaseResponse | None:
     if response.status_code == 200:
         return _codec.success(response, ReleaseResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -54,9 +52,7 @@ def _parse_response(
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(
-    *, client: Client, response: httpx.Response
-) -> Response[ErrorResponse | ReleaseResponse]:
+def _build_response(*, client: Client, response: httpx.Response) -> Response[ErrorResponse | ReleaseResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
