@@ -68,7 +68,9 @@ class Document:
 
     def parameter(self, endpoint: Any, prop: Any) -> dict[str, Any]:
         """Return the parameter of *endpoint* that *prop* was made from."""
-        operations = self.root["paths"][endpoint.path.get_untrusted_value()]
+        operations = self.root["paths"].get(endpoint.path.get_untrusted_value())
+        if operations is None:  # the generator has renamed them
+            raise Failure(f"write the path parameters of {endpoint.name} in snake_case")
         for parameter in map(self.resolve, operations[endpoint.method].get("parameters", [])):
             if parameter["name"] == prop.name.get_untrusted_value():
                 return parameter

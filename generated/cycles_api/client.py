@@ -217,8 +217,8 @@ class Client:
 
 def _valid_key(_instance: Client, _attribute: object, token: str) -> None:
     # Refused here because the HTTP library would quote the whole key in its complaint.
-    if not token or not token.isascii() or not token.isprintable() or token != token.strip():
-        raise ValueError("token: empty, or with characters that a header can't hold (spaces or a line end around it?)")
+    if not (token.isascii() and token.isprintable() and token == token.strip()):
+        raise ValueError("token: a header can't hold all of its characters (is there a space or line end around it?)")
 
 
 @define(eq=False)
@@ -226,7 +226,7 @@ class AuthenticatedClient(Client):
     """A client with a key, for all operations. One can be shared by threads.
 
     Args:
-        token: The key. It is never shown, pickled, or sent to a public operation.
+        token: The key; empty sends none. It is never shown, pickled, or sent to a public operation.
         prefix: Put before the key, with a space; nothing by default.
         auth_header_name: Header of the key; X-Admin-API-Key for the operator's.
 
@@ -239,7 +239,8 @@ class AuthenticatedClient(Client):
 
     def _all_headers(self) -> httpx.Headers:
         headers = super()._all_headers()
-        headers[self.auth_header_name] = f"{self.prefix} {self.token}" if self.prefix else self.token
+        if self.token:
+            headers[self.auth_header_name] = f"{self.prefix} {self.token}" if self.prefix else self.token
         return headers
 
     def _without_keys(self, request: httpx.Request) -> httpx.Request:
