@@ -1,0 +1,58 @@
+"""What makes a retry safe: successes are kept under their keys and given again (authority.md §3)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles.local.values import Refusal
+
+if TYPE_CHECKING:
+    from cycles.local.values import Books, Hold
+
+Body = dict[str, Any]
+
+DEFAULT_GRACE_MS: Final = 5_000
+"""What a reserve without `grace_period_ms` means; stating it is the same request."""
+
+
+def digest_of(body: Body) -> str:
+    """Return the hash of a request: of its canonical form, in which key order and stated defaults do not count."""
+    canonical = {"grace_period_ms": DEFAULT_GRACE_MS, "dry_run": False, **body}
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
+
+
+def replayed_body(books: Books, scope: str, key: str, digest: str, now_ms: int) -> Body | None:
+    """Return the original success under *key*, verbatim but for `remaining_ttl_ms`, or None when there is none.
+
+    Raises:
+        Refusal: when the key was used with another payload.
+    """
+    kept = books.replay(scope, key)
+    if kept is None:
+        return None
+    if kept.payload_hash != digest:
+        raise _mismatch(key)
+    if "remaining_ttl_ms" not in kept.body:
+        return kept.body
+    hold = None if kept.reservation_id is None else books.hold(kept.reservation_id)
+    live = hold is not None and hold.status == "ACTIVE"
+    return kept.body | {"remaining_ttl_ms": max(0, kept.body["expires_at_ms"] - now_ms) if live else 0}
+
+
+def final_replay(hold: Hold, status: str, body: Body) -> Body | None:
+    """Return the original success of the commit or release that ended *hold*, when *body* is that request again.
+
+    Raises:
+        Refusal: when it has the same key with another payload.
+    """
+    if hold.status != status or hold.final_key != body["idempotency_key"]:
+        return None
+    if hold.final_hash != digest_of(body):
+        raise _mismatch(body["idempotency_key"])
+    return hold.final_body
+
+
+def _mismatch(key: str) -> Refusal:
+    return Refusal(409, "IDEMPOTENCY_MISMATCH", f"the idempotency key {key!r} was used before, with another payload")

@@ -1,0 +1,123 @@
+"""Scopes of a subject, and the gates that each budget on the way sets (authority.md §1.2, §1.8, §2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cycles.local.values import LEVELS, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cycles.local.values import Books, Budget
+
+
+def scopes_of(subject: dict[str, Any]) -> tuple[str, ...]:
+    """Return the scope paths of *subject*, widest first; the last one is its own.
+
+    Levels that are absent are skipped, never filled, and the tenant of the key is not put in.
+    """
+    path, scopes = "", []
+    for level in LEVELS:
+        value = subject.get(level)
+        if value is not None:
+            path = f"{path}/{level}:{value.lower()}" if path else f"{level}:{value.lower()}"
+            scopes.append(path)
+    return tuple(scopes)
+
+
+def budgets_on(
+    books: Books, scopes: Sequence[str], unit: str, gate: Callable[[Budget], Refusal | None]
+) -> list[Budget]:
+    """Return the budgets in *unit* along *scopes*, each of which lets the request through.
+
+    Raises:
+        Refusal: of the first scope, tenant first, whose *gate* refuses; or that no scope has a budget in *unit*.
+    """
+    found = []
+    for scope in scopes:
+        budget = books.budget(scope, unit)
+        if budget is None:
+            continue
+        refusal = gate(budget)
+        if refusal is not None:
+            raise refusal
+        found.append(budget)
+    if not found:
+        raise _no_budget(books, scopes, unit)
+    return found
+
+
+def _no_budget(books: Books, scopes: Sequence[str], unit: str) -> Refusal:
+    for scope in scopes:
+        units = books.units_at(scope)
+        if units:
+            return Refusal(
+                400,
+                "UNIT_MISMATCH",
+                f"the budget at {scope} is kept in {' and '.join(units)}, not in {unit}",
+                {"scope": scope, "requested_unit": unit, "expected_units": units},
+            )
+    # Clients look for this phrase to tell a missing budget from an unknown reservation (authority.md §4.3).
+    message = f"Budget not found for provided scope: {scopes[-1]}"
+    if not scopes[0].startswith("tenant:"):
+        message += " (the subject names no tenant, and the key's is not put in: budgets begin at a tenant)"
+    return Refusal(404, "NOT_FOUND", message)
+
+
+def shut(budget: Budget) -> Refusal | None:
+    """Return the refusal of a budget that takes nothing new, or None."""
+    if budget.status == "FROZEN":
+        return Refusal(409, "BUDGET_FROZEN", f"the budget at {budget.scope_path} in {budget.unit} is frozen")
+    if budget.status == "CLOSED":
+        return Refusal(409, "BUDGET_CLOSED", f"the budget at {budget.scope_path} in {budget.unit} is closed")
+    return None
+
+
+def short(budget: Budget, wanted: int) -> Refusal:
+    """Return the refusal of a budget with less than *wanted* remaining."""
+    return Refusal(
+        409,
+        "BUDGET_EXCEEDED",
+        f"{budget.scope_path} has {budget.remaining} {budget.unit} remaining, and {wanted} were asked for",
+        {"scope": budget.scope_path, "remaining": budget.remaining, "requested": wanted, "unit": budget.unit},
+    )
+
+
+def reserve_gate(estimate: int) -> Callable[[Budget], Refusal | None]:
+    """Return the gate of reserve, decide and dry run, in its order."""
+
+    def gate(budget: Budget) -> Refusal | None:
+        refusal = shut(budget)
+        if refusal is not None:
+            return refusal
+        at = {"scope": budget.scope_path, "unit": budget.unit}
+        if budget.is_over_limit:
+            return Refusal(
+                409,
+                "OVERDRAFT_LIMIT_EXCEEDED",
+                f"{budget.scope_path} is over its limit; an operator must fund it",
+                at,
+            )
+        if budget.debt > 0 and budget.overdraft_limit == 0:
+            return Refusal(
+                409,
+                "DEBT_OUTSTANDING",
+                f"{budget.scope_path} owes {budget.debt} {budget.unit}",
+                at | {"debt": budget.debt},
+            )
+        return short(budget, estimate) if budget.remaining < estimate else None
+
+    return gate
+
+
+def event_gate(actual: int, policy: str) -> Callable[[Budget], Refusal | None]:
+    """Return the gate of events: over-limit and debt do not matter to them."""
+
+    def gate(budget: Budget) -> Refusal | None:
+        refusal = shut(budget)
+        if refusal is None and policy == "REJECT" and budget.remaining < actual:
+            refusal = short(budget, actual)
+        return refusal
+
+    return gate

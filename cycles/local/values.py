@@ -1,0 +1,182 @@
+"""What a ledger is made of: immutable values, and the interface to wherever they are kept."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from attrs import field, frozen
+
+LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
+"""Levels of a subject, widest first (authority.md §2)."""
+
+UNITS: Final = ("USD_MICROCENTS", "TOKENS", "CREDITS", "RISK_POINTS")
+"""Units in the order in which details name them."""
+
+INT64_MAX: Final = 2**63 - 1
+INT64_MIN: Final = -(2**63)
+
+
+class Refusal(Exception):
+    """The authority says no. Nothing was changed.
+
+    Attributes:
+        status: HTTP status.
+        code: Error code of the protocol.
+        message: For people.
+        details: For programs; None when there are none.
+    """
+
+    def __init__(self, status: int, code: str, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status: Final = status
+        self.code: Final = code
+        self.message: Final = message
+        self.details: Final = details
+
+
+@frozen
+class Tenant:
+    """A tenant and its settings (authority.md §1.6); durations in milliseconds."""
+
+    tenant_id: str
+    name: str = ""
+    status: str = "ACTIVE"  # ACTIVE, SUSPENDED, CLOSED
+    default_ttl_ms: int = 60_000
+    max_ttl_ms: int = 3_600_000
+    max_extensions: int = 10
+    overage_policy: str = "ALLOW_IF_AVAILABLE"
+    created_at_ms: int = 0
+
+
+@frozen
+class Budget:
+    """One ledger row: a budget at a scope path in one unit. `remaining = allocated - reserved - spent - debt`, always.
+
+    `remaining` alone may be negative. `is_over_limit` is sticky: only funding clears it (authority.md §1.1).
+    """
+
+    scope_path: str
+    unit: str
+    allocated: int
+    tenant: str = ""
+    remaining: int = field()
+    reserved: int = 0
+    spent: int = 0
+    debt: int = 0
+    overdraft_limit: int = 0
+    is_over_limit: bool = False
+    status: str = "ACTIVE"  # ACTIVE, FROZEN, CLOSED
+    caps: dict[str, Any] | None = None
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+
+    @remaining.default
+    def _all_of_it(self) -> int:
+        return self.allocated
+
+
+@frozen
+class Hold:
+    """A reservation. `budgeted` are the scope paths that had a budget when it was made: all that it ever touches."""
+
+    reservation_id: str
+    tenant: str
+    subject: dict[str, Any]
+    action: dict[str, Any]
+    unit: str
+    estimate: int
+    affected: tuple[str, ...]
+    budgeted: tuple[str, ...]
+    idempotency_key: str
+    overage_policy: str
+    created_at_ms: int
+    expires_at_ms: int
+    grace_ms: int
+    max_extensions: int
+    metadata: dict[str, Any] | None = None
+    status: str = "ACTIVE"  # ACTIVE, COMMITTED, RELEASED, EXPIRED
+    extensions: int = 0
+    charged: int | None = None
+    committed_metadata: dict[str, Any] | None = None
+    finalized_at_ms: int | None = None
+    final_key: str | None = None
+    final_hash: str | None = None
+    final_body: dict[str, Any] | None = None
+
+    @property
+    def deadline_ms(self) -> int:
+        """The last millisecond at which commit and release are accepted."""
+        return self.expires_at_ms + self.grace_ms
+
+
+@frozen
+class Replay:
+    """A success that is kept under its idempotency key."""
+
+    payload_hash: str
+    body: dict[str, Any]
+    reservation_id: str | None = None
+
+
+class Books(Protocol):
+    """Where a ledger's rows are kept, as seen inside one transaction."""
+
+    def tenant(self, tenant_id: str) -> Tenant | None: ...
+    def put_tenant(self, tenant: Tenant) -> None: ...
+
+    def budget(self, scope_path: str, unit: str) -> Budget | None: ...
+    def units_at(self, scope_path: str) -> list[str]: ...
+    def put_budget(self, budget: Budget) -> None: ...
+
+    def hold(self, reservation_id: str) -> Hold | None: ...
+    def put_hold(self, hold: Hold) -> None: ...
+    def overdue(self, now_ms: int, most: int) -> list[Hold]:
+        """Return up to *most* ACTIVE holds whose deadline is before *now_ms*, oldest first."""
+        ...
+
+    def replay(self, scope: str, key: str) -> Replay | None: ...
+    def put_replay(self, scope: str, key: str, replay: Replay) -> None: ...
+
+
+class MemoryBooks:
+    """Books in dictionaries: for the simulator and for tests of the algebra. One transaction at a time, no rollback.
+
+    The ledger reads and decides before it writes, so a refusal leaves nothing half done.
+    """
+
+    def __init__(self) -> None:
+        self.tenants: dict[str, Tenant] = {}
+        self.budgets: dict[tuple[str, str], Budget] = {}
+        self.holds: dict[str, Hold] = {}
+        self.replays: dict[tuple[str, str], Replay] = {}
+
+    def tenant(self, tenant_id: str) -> Tenant | None:
+        return self.tenants.get(tenant_id)
+
+    def put_tenant(self, tenant: Tenant) -> None:
+        self.tenants[tenant.tenant_id] = tenant
+
+    def budget(self, scope_path: str, unit: str) -> Budget | None:
+        return self.budgets.get((scope_path, unit))
+
+    def units_at(self, scope_path: str) -> list[str]:
+        return [unit for unit in UNITS if (scope_path, unit) in self.budgets]
+
+    def put_budget(self, budget: Budget) -> None:
+        self.budgets[budget.scope_path, budget.unit] = budget
+
+    def hold(self, reservation_id: str) -> Hold | None:
+        return self.holds.get(reservation_id)
+
+    def put_hold(self, hold: Hold) -> None:
+        self.holds[hold.reservation_id] = hold
+
+    def overdue(self, now_ms: int, most: int) -> list[Hold]:
+        late = [hold for hold in self.holds.values() if hold.status == "ACTIVE" and hold.deadline_ms < now_ms]
+        return sorted(late, key=lambda hold: hold.deadline_ms)[:most]
+
+    def replay(self, scope: str, key: str) -> Replay | None:
+        return self.replays.get((scope, key))
+
+    def put_replay(self, scope: str, key: str, replay: Replay) -> None:
+        self.replays[scope, key] = replay
