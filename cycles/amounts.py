@@ -8,10 +8,9 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from cycles.errors import InvalidRequest
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import UnitEnum
-
-from cycles.errors import InvalidRequest
 
 __all__ = ["credits", "describe", "risk_points", "tokens", "usd", "usd_microcents"]
 
@@ -64,7 +63,8 @@ def _divide(unscaled: int, places: int) -> tuple[int, int]:
     """Return (quotient, remainder) by 10**places without building a needlessly huge divisor."""
     if places > len(str(unscaled)):
         return 0, unscaled
-    return divmod(unscaled, 10**places)
+    power: int = 10**places
+    return divmod(unscaled, power)
 
 
 def usd_microcents(count: int) -> Amount:

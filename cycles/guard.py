@@ -11,8 +11,6 @@ import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
-from cycles_api.types import UNSET
-
 from cycles._core import guarding
 from cycles._core.requests import checked_actual
 from cycles._drivers import aio, blocking
@@ -21,20 +19,20 @@ from cycles.defaults import DEFAULTS
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.iteration import guard_async_generator, guard_generator
 from cycles.reservation import AsyncReservation, Opened, Reservation, entered
+from cycles_api.types import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from types import TracebackType
 
-    from cycles_api.models.action import Action
-    from cycles_api.models.amount import Amount
-    from cycles_api.models.commit_overage_policy import CommitOveragePolicy
-
     from cycles._core.effects import Flow
     from cycles._core.guarding import Section, Unreported
     from cycles._core.records import Settlement
     from cycles.client import Level
+    from cycles_api.models.action import Action
+    from cycles_api.models.amount import Amount
+    from cycles_api.models.commit_overage_policy import CommitOveragePolicy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -163,10 +161,6 @@ class Guard:
             return (None if amount is None else checked_actual(amount, section.terms.estimate)), None
         except Exception as error:  # noqa: BLE001 - the work was done: whatever fails here must not hide it
             return None, error
-
-    def _ending(self, section: Section, raised: BaseException | None, result: Any) -> Any:
-        actual, failed = (None, None) if raised is not None else self._measured(section, result)
-        return guarding.end(section, raised=raised, actual=actual, actual_failed=failed, unreported=self._unreported)
 
     def _ending(self, section: Section, raised: BaseException | None, result: Any) -> Flow[Settlement | None]:
         actual, failed = (None, None) if raised is not None else self._measured(section, result)

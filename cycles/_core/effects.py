@@ -13,6 +13,8 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    from cycles._core.outcomes import Answer  # noqa: F401 - in the base of Call, as text
+    from cycles._core.records import Pending
     from cycles_api.models.balance_response import BalanceResponse
     from cycles_api.models.commit_response import CommitResponse
     from cycles_api.models.decision_response import DecisionResponse
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from cycles_api.models.reservation_detail import ReservationDetail
     from cycles_api.models.reservation_extend_response import ReservationExtendResponse
     from cycles_api.models.reservation_list_response import ReservationListResponse
-
-    from cycles._core.records import Pending
 
 T = TypeVar("T")
 S = TypeVar("S")

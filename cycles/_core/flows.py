@@ -6,15 +6,7 @@ Each is written once and run by either driver. Any of them can be killed after a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from cycles_api.models.commit_response import CommitResponse
-from cycles_api.models.decision_enum import DecisionEnum
-from cycles_api.models.release_request import ReleaseRequest
-from cycles_api.models.reservation_create_response import ReservationCreateResponse
-from cycles_api.models.reservation_extend_request import ReservationExtendRequest
-from cycles_api.models.reservation_status import ReservationStatus
-from cycles_api.types import UNSET, Unset
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cycles._core.effects import (
     COMMIT_RESERVATION,
@@ -44,15 +36,23 @@ from cycles.errors import (
     TenantClosed,
     UnexpectedResponse,
 )
+from cycles_api.models.commit_response import CommitResponse
+from cycles_api.models.decision_enum import DecisionEnum
+from cycles_api.models.release_request import ReleaseRequest
+from cycles_api.models.reservation_create_response import ReservationCreateResponse
+from cycles_api.models.reservation_extend_request import ReservationExtendRequest
+from cycles_api.models.reservation_status import ReservationStatus
+from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from cycles_api.models.reservation_extend_response import ReservationExtendResponse
-
     from cycles._core.effects import Flow, Operation
     from cycles._core.outcomes import Answer
     from cycles._core.records import Pending
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
+    from cycles_api.models.reservation_extend_response import ReservationExtendResponse
+
+S = TypeVar("S")
 
 _FINAL_DENIALS = (BudgetClosed, BudgetNotFound, TenantClosed)
 """Denials that waiting can't turn into a grant."""
@@ -191,12 +191,12 @@ def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
 
 
 def _until_known(
-    operation: Operation[Any], arguments: dict[str, Any], policy: RetryPolicy
-) -> Flow[tuple[Answer[Any], int]]:
+    operation: Operation[S], arguments: dict[str, Any], policy: RetryPolicy
+) -> Flow[tuple[Answer[S], int]]:
     """Send the same request until its answer is neither ambiguous nor throttled, or the policy says stop."""
     attempt = 1
     while True:
-        answer: Answer[Any] = yield from Call(operation, **arguments)
+        answer = yield from Call(operation, **arguments)
         if judge(operation, answer) not in (Verdict.AMBIGUOUS, Verdict.THROTTLED):
             return answer, attempt
         delay = policy.delay(attempt, (yield from Jitter()), answer.retry_after)
@@ -258,9 +258,8 @@ def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flo
     answer, attempts = yield from _until_known(
         RELEASE_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy
     )
-    verdict = judge(RELEASE_RESERVATION, answer)
-    if verdict is Verdict.DONE:
-        response = answer.parsed
+    verdict, response = judge(RELEASE_RESERVATION, answer), answer.parsed
+    if verdict is Verdict.DONE and response is not None:
         return Settlement(
             State.RELEASED,
             via="release",
@@ -282,7 +281,6 @@ def extend(reservation_id: str, extend_by_ms: int, policy: RetryPolicy) -> Flow[
     """
     body = ReservationExtendRequest(idempotency_key=(yield from NewKey()), extend_by_ms=extend_by_ms)
     answer, _ = yield from _until_known(EXTEND_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy)
-    if judge(EXTEND_RESERVATION, answer) is not Verdict.DONE:
+    if judge(EXTEND_RESERVATION, answer) is not Verdict.DONE or answer.parsed is None:
         raise error_of(EXTEND_RESERVATION, answer)
-    response: ReservationExtendResponse = answer.parsed
-    return response
+    return answer.parsed

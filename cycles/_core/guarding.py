@@ -15,25 +15,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from cycles_api.types import Unset
-
 from cycles._core import flows
 from cycles._core.effects import NewKey, Notify
 from cycles._core.lifecycle import OPEN, Happened, State, step
 from cycles._core.records import Pending, Settlement
 from cycles._core.requests import checked_actual, metadata_of
 from cycles.errors import AlreadySettled, AuthorityError, Denied, UnreportedSpend
+from cycles_api.types import Unset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from cycles_api.models.amount import Amount
-    from cycles_api.models.standard_metrics import StandardMetrics
 
     from cycles._core.effects import Flow
     from cycles._core.records import Grant
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
+    from cycles_api.models.amount import Amount
+    from cycles_api.models.standard_metrics import StandardMetrics
 
 Unreported: TypeAlias = Literal["estimate", "release", "error"]
 

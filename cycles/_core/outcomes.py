@@ -10,8 +10,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from cycles_api.types import Unset
-
 from cycles.errors import (
     DENIALS,
     ERRORS,
@@ -24,13 +22,13 @@ from cycles.errors import (
     InternalError,
     UnexpectedResponse,
 )
+from cycles_api.types import Unset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cycles_api.models.error_response import ErrorResponse
-
     from cycles._core.effects import Operation
+    from cycles_api.models.error_response import ErrorResponse
 
 S = TypeVar("S")
 

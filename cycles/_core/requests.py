@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from cycles.amounts import check
+from cycles.errors import InvalidRequest
 from cycles_api.models.action import Action
 from cycles_api.models.commit_overage_policy import CommitOveragePolicy
 from cycles_api.models.reservation_create_request import ReservationCreateRequest
 from cycles_api.models.subject import Subject
 from cycles_api.types import UNSET
-
-from cycles.amounts import check
-from cycles.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from cycles_api.models.amount import Amount
@@ -122,7 +121,9 @@ def terms(
 
 def subject_of(levels: Mapping[str, str | None], dimensions: Mapping[str, str] | None) -> Subject:
     """Return the subject with the levels that are not None."""
-    present = {level: text(level, value, most=128) for level, value in levels.items() if value is not None}
+    present: dict[str, Any] = {
+        level: text(level, value, most=128) for level, value in levels.items() if value is not None
+    }
     if not present:
         raise InvalidRequest(f"the subject has no level: give one of {', '.join(LEVELS)}, or set CYCLES_TENANT")
     subject = Subject(**present)

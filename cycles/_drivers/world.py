@@ -9,11 +9,11 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
-from cycles_api.errors import DecodeError
-from cycles_api.models.error_response import ErrorResponse
 
 from cycles._core.effects import Effect, Forget, Jitter, NewKey, Notify, Now, Record
 from cycles._core.outcomes import Answer, Trouble
+from cycles_api.errors import DecodeError
+from cycles_api.models.error_response import ErrorResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -254,7 +254,7 @@ def sweep(books: Books, now_ms: int, most: int = 1000) -> int:
 def balance_body(budget: Budget) -> Body:
     """Return a balance as the wire has it."""
     unit = budget.unit
-    body = {
+    body: Body = {
         "scope": budget.scope_path.rpartition("/")[2],
         "scope_path": budget.scope_path,
         "remaining": _amount(unit, budget.remaining),

@@ -1,0 +1,379 @@
+"""`LocalAuthority`: an authority inside this process, and its provisioning."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from cycles import amounts
+from cycles.errors import ConfigError, InvalidRequest
+from cycles.local import funding, ledger
+from cycles.local.scopes import scopes_of
+from cycles.local.store import Store
+from cycles.local.values import LEVELS, Refusal, Tenant
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    import httpx
+
+    from cycles.client import AsyncClient, Client
+    from cycles.local.app import App
+    from cycles.local.values import Budget, Hold
+    from cycles_api.models.amount import Amount
+
+ORIGIN: Final = "http://cycles.local"
+"""What requests inside the process are addressed to; nothing resolves it."""
+
+_UNITS: Final[dict[str, Callable[[str], Amount]]] = {
+    "usd": amounts.usd,
+    "tokens": lambda text: amounts.tokens(_whole(text)),
+    "credits": lambda text: amounts.credits(_whole(text)),
+    "risk_points": lambda text: amounts.risk_points(_whole(text)),
+}
+"""How amounts are written in `local:` URLs and on the command line."""
+
+
+def wall_clock() -> int:
+    """Return milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class LocalAuthority:
+    """An authority on SQLite inside this process; it speaks the runtime plane of the protocol.
+
+    Args:
+        path: A file, shared by every process of this machine that names it; None lives in memory and dies with the
+            process.
+        clock: Gives milliseconds since the epoch; the one clock of every comparison. For tests.
+        admin_key: What X-Admin-API-Key must be; None: nobody is the administrator over HTTP.
+
+    Raises:
+        ConfigError: when the file is no ledger; it is left untouched.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        clock: Callable[[], int] = wall_clock,
+        admin_key: str | None = None,
+    ) -> None:
+        self.store: Final = Store(path)
+        self.clock: Final = clock
+        self._admin_key: Final = admin_key
+        self._app: App | None = None
+
+    # -- provisioning --------------------------------------------------------------------------------------------------
+    def tenant(
+        self,
+        tenant_id: str,
+        *,
+        status: str = "ACTIVE",
+        default_ttl_ms: int = 60_000,
+        max_ttl_ms: int = 3_600_000,
+        max_extensions: int = 10,
+        overage_policy: str = "ALLOW_IF_AVAILABLE",
+    ) -> Tenant:
+        """Create or change a tenant.
+
+        Args:
+            tenant_id: Its name in subjects and scopes.
+            status: ACTIVE, SUSPENDED, or CLOSED (for good).
+            default_ttl_ms, max_ttl_ms: Milliseconds of a lease when none is asked for, and at most.
+            max_extensions: How often a reservation may be extended; 0 forbids it.
+            overage_policy: Of reservations and events that name none.
+        """
+        tenant = Tenant(
+            tenant_id,
+            status=status,
+            default_ttl_ms=default_ttl_ms,
+            max_ttl_ms=max_ttl_ms,
+            max_extensions=max_extensions,
+            overage_policy=overage_policy,
+            created_at_ms=self.clock(),
+        )
+        with self._changing() as books:
+            return funding.set_tenant(books, tenant)
+
+    def key(self, *, tenant: str, name: str = "") -> str:
+        """Make an API key of *tenant* and return it; only its hash is kept, so this is the one time it is shown."""
+        secret = f"cyc_live_{secrets.token_urlsafe(24)}"
+        self.add_key(secret, tenant=tenant, name=name)
+        return secret
+
+    def add_key(self, secret: str, *, tenant: str, name: str = "") -> None:
+        """Let *secret* be an API key of *tenant* (scripts that need a fixed one)."""
+        with self._changing() as books:
+            books.connection.execute(
+                "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, NULL)", (key_hash(secret), tenant, name, self.clock())
+            )
+
+    def revoke(self, secret: str) -> None:
+        """Take an API key's rights away."""
+        with self._changing() as books:
+            books.connection.execute(
+                "UPDATE keys SET revoked_at_ms = ? WHERE key_hash = ?", (self.clock(), key_hash(secret))
+            )
+
+    def budget(
+        self,
+        scope: str,
+        allocated: Amount,
+        *,
+        overdraft_limit: Amount | None = None,
+        caps: dict[str, Any] | None = None,
+    ) -> Budget:
+        """Create a budget, or set the allocation of the one that is there.
+
+        Setting keeps what was spent, is held and is owed. What is left out stays as it is.
+
+        Args:
+            scope: A scope path, "tenant:acme" or "tenant:acme/agent:planner"; levels in canonical order.
+            allocated: How much there is in all, with its unit.
+            overdraft_limit: How much may be owed, in the same unit.
+            caps: What grants at exactly this scope are limited to (local only; {} takes them away).
+
+        Raises:
+            InvalidRequest: naming what is wrong with the scope or the amounts.
+        """
+        path = checked_scope(scope)
+        amounts.check("allocated", allocated)
+        if overdraft_limit is not None and amounts.check("overdraft_limit", overdraft_limit).unit != allocated.unit:
+            raise InvalidRequest(f"overdraft_limit: unit {overdraft_limit.unit}, but allocated is in {allocated.unit}")
+        with self._changing() as books:
+            return funding.set_budget(
+                books,
+                scope_path=path,
+                unit=str(allocated.unit),
+                allocated=allocated.amount,
+                tenant=path.partition("/")[0].removeprefix("tenant:"),
+                now_ms=self.clock(),
+                overdraft_limit=None if overdraft_limit is None else overdraft_limit.amount,
+                caps=caps,
+            )
+
+    def fund(self, scope: str, operation: str, amount: Amount, *, spent: int | None = None) -> Budget:
+        """Apply CREDIT, DEBIT, RESET, RESET_SPENT or REPAY_DEBT to a budget in the amount's unit."""
+        with self._changing() as books:
+            return funding.fund(
+                books,
+                checked_scope(scope),
+                str(amount.unit),
+                operation,
+                amount.amount,
+                now_ms=self.clock(),
+                spent=spent,
+            )
+
+    def freeze(self, scope: str, unit: str) -> Budget:
+        """Let nothing new be reserved; what is held can still be settled."""
+        return self._status(scope, unit, "FROZEN")
+
+    def unfreeze(self, scope: str, unit: str) -> Budget:
+        """Undo `freeze`."""
+        return self._status(scope, unit, "ACTIVE")
+
+    def close_budget(self, scope: str, unit: str) -> Budget:
+        """Close a budget for good."""
+        return self._status(scope, unit, "CLOSED")
+
+    def _status(self, scope: str, unit: str, status: str) -> Budget:
+        with self._changing() as books:
+            return funding.set_status(books, checked_scope(scope), unit, status, now_ms=self.clock())
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+    def balance(self, scope: str, unit: str) -> Budget:
+        """Return the ledger row of *scope* in *unit*, overdue holds given back first.
+
+        Raises:
+            InvalidRequest: when there is none.
+        """
+        with self._changing() as books:
+            return funding.existing(books, checked_scope(scope), unit)
+
+    def balances(self) -> list[Budget]:
+        """Return every ledger row, by scope path and unit."""
+        with self._changing() as books:
+            rows = books.connection.execute("SELECT data FROM budgets ORDER BY scope_path, unit").fetchall()
+            return [books.budget_of(data) for (data,) in rows]
+
+    def reservations(self) -> list[Hold]:
+        """Return every reservation, oldest first."""
+        with self._changing() as books:
+            rows = books.connection.execute("SELECT data FROM holds ORDER BY created_at_ms, rowid").fetchall()
+            return [books.hold_of(data) for (data,) in rows]
+
+    def sweep(self) -> int:
+        """Expire overdue holds now and return how many; every request does so first anyway."""
+        with self.store.writing() as books:
+            return ledger.sweep(books, self.clock())
+
+    @contextmanager
+    def _changing(self) -> Iterator[Any]:
+        try:
+            with self.store.writing() as books:
+                ledger.sweep(books, self.clock())
+                yield books
+        except Refusal as refusal:
+            raise InvalidRequest(refusal.message) from None
+
+    # -- speaking ------------------------------------------------------------------------------------------------------
+    @property
+    def app(self) -> App:
+        """The wire, without a socket: `app.handle(request)`."""
+        if self._app is None:
+            from cycles.local.app import App  # noqa: PLC0415 - provisioning alone does not need the wire
+
+            self._app = App(self.store, clock=self.clock, admin_key=self._admin_key)
+        return self._app
+
+    def transport(self) -> httpx.BaseTransport:
+        """Return an httpx transport to this authority, without a socket."""
+        from cycles.local.transport import LocalTransport  # noqa: PLC0415
+
+        return LocalTransport(self.app)
+
+    def async_transport(self) -> httpx.AsyncBaseTransport:
+        """Return an asynchronous httpx transport to this authority, without a socket."""
+        from cycles.local.transport import AsyncLocalTransport  # noqa: PLC0415
+
+        return AsyncLocalTransport(self.app)
+
+    def client(self, *, tenant: str) -> Client:
+        """Return a `cycles.Client` of this authority with a fresh key of *tenant*."""
+        import httpx  # noqa: PLC0415
+
+        from cycles.client import Client  # noqa: PLC0415 - only here does the authority know the client
+        from cycles.config import Config  # noqa: PLC0415
+
+        config = Config("local:", api_key=self.key(tenant=tenant), tenant=tenant)
+        return Client(config, http_client=httpx.Client(transport=self.transport(), base_url=ORIGIN))
+
+    def async_client(self, *, tenant: str) -> AsyncClient:
+        """Return a `cycles.AsyncClient` of this authority with a fresh key of *tenant*."""
+        import httpx  # noqa: PLC0415
+
+        from cycles.client import AsyncClient  # noqa: PLC0415
+        from cycles.config import Config  # noqa: PLC0415
+
+        config = Config("local:", api_key=self.key(tenant=tenant), tenant=tenant)
+        return AsyncClient(config, http_client=httpx.AsyncClient(transport=self.async_transport(), base_url=ORIGIN))
+
+    def close(self) -> None:
+        """Close the store; a ledger in memory is gone."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<LocalAuthority {'in memory' if self.store.path is None else str(self.store.path)!r}>"
+
+    # -- local: URLs ---------------------------------------------------------------------------------------------------
+    @classmethod
+    def from_url(cls, url: str, *, tenant: str) -> LocalAuthority:
+        """Return the authority that a `local:` URL names; in one process the same one for the same name.
+
+        Args:
+            url: "local:" (memory), "local:PATH", either with ?usd=1.00 (or tokens, credits, risk_points): a budget
+                that is created for *tenant* unless it is there.
+            tenant: Whose budget that is.
+
+        Raises:
+            ConfigError: naming what is wrong with the URL.
+        """
+        path, _, query = url.removeprefix("local:").partition("?")
+        wanted = [parse_budget(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
+        with _registry_lock:
+            known = _registry.get(path)
+            if known is None:
+                known = _registry[path] = cls(path or None)
+        scope = checked_scope(f"tenant:{tenant}")
+        for amount in wanted:
+            with known.store.writing() as books:
+                if books.budget(scope, str(amount.unit)) is None:
+                    funding.set_budget(
+                        books,
+                        scope_path=scope,
+                        unit=str(amount.unit),
+                        allocated=amount.amount,
+                        tenant=tenant,
+                        now_ms=known.clock(),
+                    )
+        return known
+
+
+_registry: Final[dict[str, LocalAuthority]] = {}
+_registry_lock: Final = threading.Lock()
+
+
+def forget_shared() -> None:
+    """Close and forget the authorities that `local:` URLs of this process share. For tests."""
+    with _registry_lock:
+        for authority in _registry.values():
+            authority.close()
+        _registry.clear()
+
+
+def key_hash(secret: str) -> str:
+    """Return what is kept of an API key: it has 192 random bits, so a plain hash can't be guessed back."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def checked_scope(scope: str) -> str:
+    """Return *scope* in the form in which it is kept.
+
+    Raises:
+        InvalidRequest: when it is no scope path from the tenant on, with levels in canonical order.
+    """
+    pairs = [segment.partition(":") for segment in scope.split("/")]
+    subject = {level: value for level, _, value in pairs}
+    derived = scopes_of(subject)
+    well_made = (
+        len(subject) == len(pairs)
+        and all(value and not value.isspace() for value in subject.values())
+        and set(subject) <= set(LEVELS)
+        and bool(derived)
+        and derived[-1] == scope.lower()
+        and "tenant" in subject
+    )
+    if not well_made:
+        raise InvalidRequest(
+            f"scope={scope!r}: write a path such as tenant:acme/agent:planner; levels in the order {', '.join(LEVELS)}"
+        )
+    return derived[-1]
+
+
+def parse_budget(unit: str, amount: str) -> Amount:
+    """Return the amount of a pair such as ("usd", "1.00").
+
+    Raises:
+        ConfigError: naming the unit or the value.
+    """
+    parse = _UNITS.get(unit)
+    if parse is None:
+        raise ConfigError(f"unit {unit!r}: choose one of {', '.join(_UNITS)}")
+    try:
+        return parse(amount)
+    except InvalidRequest as error:
+        raise ConfigError(error.message) from None
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidRequest(f"{text!r} is not a whole number")
+    return int(text)

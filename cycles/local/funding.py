@@ -1,0 +1,126 @@
+"""What an operator does with budgets and tenants (authority.md §1.13 F and G rows, §5): pure functions over values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from cycles.local.values import INT64_MAX, INT64_MIN, Budget, Refusal, Tenant
+
+if TYPE_CHECKING:
+    from cycles.local.values import Books
+
+
+def set_budget(
+    books: Books,
+    *,
+    scope_path: str,
+    unit: str,
+    allocated: int,
+    tenant: str,
+    now_ms: int,
+    overdraft_limit: int | None = None,
+    caps: dict[str, Any] | None = None,
+) -> Budget:
+    """Create a budget, or set the allocation of the one that is there.
+
+    Setting keeps what was spent, is held and is owed, as funding by RESET does; what is left out stays as it is.
+    """
+    row = books.budget(scope_path, unit)
+    if row is None:
+        row = Budget(scope_path, unit, allocated, tenant, created_at_ms=now_ms, updated_at_ms=now_ms)
+    else:
+        _must_take_funds(row)
+        row = _recomputed(row, allocated=allocated, updated_at_ms=now_ms)
+    if overdraft_limit is not None:
+        row = _recomputed(row, overdraft_limit=overdraft_limit)
+    if caps is not None:
+        row = evolve(row, caps=caps or None)
+    return _put(books, row)
+
+
+def fund(
+    books: Books, scope_path: str, unit: str, operation: str, amount: int, *, now_ms: int, spent: int | None = None
+) -> Budget:
+    """Apply CREDIT, DEBIT, RESET, RESET_SPENT or REPAY_DEBT of *amount*; *spent* goes with RESET_SPENT only.
+
+    Every one of them recomputes `is_over_limit`, so that even a CREDIT of 0 opens a capped budget again (row G1).
+    """
+    row = existing(books, scope_path, unit)
+    _must_take_funds(row)
+    if spent is not None and operation != "RESET_SPENT":
+        raise Refusal(400, "INVALID_REQUEST", f"spent goes with RESET_SPENT, not with {operation}")
+    changes: dict[str, int]
+    if operation == "CREDIT":
+        changes = {"allocated": row.allocated + amount}
+    elif operation == "DEBIT":
+        if row.remaining < amount:
+            raise Refusal(
+                409, "BUDGET_EXCEEDED", f"{scope_path} has {row.remaining} {unit} remaining, less than {amount}"
+            )
+        changes = {"allocated": row.allocated - amount}
+    elif operation == "RESET":
+        changes = {"allocated": amount}
+    elif operation == "RESET_SPENT":
+        changes = {"allocated": amount, "spent": spent or 0}
+    elif operation == "REPAY_DEBT":
+        repaid = min(amount, row.debt)  # what is left over becomes allocation
+        changes = {"debt": row.debt - repaid, "allocated": row.allocated + amount - repaid}
+    else:
+        raise Refusal(400, "INVALID_REQUEST", f"operation {operation!r} is not known")
+    return _put(books, _recomputed(row, **changes, updated_at_ms=now_ms))
+
+
+def patch(books: Books, scope_path: str, unit: str, *, overdraft_limit: int, now_ms: int) -> Budget:
+    """Set the overdraft limit."""
+    row = existing(books, scope_path, unit)
+    return _put(books, _recomputed(row, overdraft_limit=overdraft_limit, updated_at_ms=now_ms))
+
+
+def set_status(books: Books, scope_path: str, unit: str, status: str, *, now_ms: int) -> Budget:
+    """Freeze (FROZEN), unfreeze (ACTIVE) or close (CLOSED, for good) a budget."""
+    row = existing(books, scope_path, unit)
+    if row.status == "CLOSED":
+        raise Refusal(409, "BUDGET_CLOSED", f"the budget at {scope_path} in {unit} is closed")
+    if row.status == status:
+        raise Refusal(409, "INVALID_REQUEST", f"the budget at {scope_path} in {unit} is {status} already")
+    return _put(books, evolve(row, status=status, updated_at_ms=now_ms))
+
+
+def existing(books: Books, scope_path: str, unit: str) -> Budget:
+    """Return the budget."""
+    row = books.budget(scope_path, unit)
+    if row is None:
+        raise Refusal(404, "NOT_FOUND", f"no budget at {scope_path} in {unit}")
+    return row
+
+
+def set_tenant(books: Books, tenant: Tenant) -> Tenant:
+    """Create or change a tenant; a closed one stays closed."""
+    known = books.tenant(tenant.tenant_id)
+    if known is not None and known.status == "CLOSED" and tenant.status != "CLOSED":
+        raise Refusal(409, "TENANT_CLOSED", f"the tenant {tenant.tenant_id} is closed for good")
+    books.put_tenant(tenant)
+    return tenant
+
+
+def _recomputed(row: Budget, **changes: Any) -> Budget:
+    row = evolve(row, **changes)
+    remaining = row.allocated - row.reserved - row.spent - row.debt
+    return evolve(row, remaining=remaining, is_over_limit=row.debt > row.overdraft_limit)
+
+
+def _must_take_funds(row: Budget) -> None:
+    if row.status != "ACTIVE":
+        raise Refusal(
+            409, f"BUDGET_{row.status}", f"the budget at {row.scope_path} in {row.unit} is {row.status.lower()}"
+        )
+
+
+def _put(books: Books, row: Budget) -> Budget:
+    figures = (row.allocated, row.reserved, row.spent, row.debt, row.overdraft_limit)
+    if not all(0 <= figure <= INT64_MAX for figure in figures) or not INT64_MIN <= row.remaining <= INT64_MAX:
+        raise Refusal(400, "INVALID_REQUEST", f"the figures of {row.scope_path} would not fit int64")
+    books.put_budget(row)
+    return row
