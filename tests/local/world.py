@@ -1,0 +1,114 @@
+"""A ledger in dictionaries with a clock of its own, as the worked rows of authority.md §1.13 are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+
+from cycles.local import funding, ledger
+from cycles.local.values import Budget, Hold, MemoryBooks, Refusal
+
+TENANT = "tenant:t1"
+AGENT = "tenant:t1/agent:a"
+
+
+class Ledger:
+    """Steps of the worked rows, in one line each; every step checks the balance equation."""
+
+    def __init__(self, unit: str = "TOKENS") -> None:
+        self.books = MemoryBooks()
+        self.unit = unit
+        self.now = 1_000_000
+        self.made = 0
+
+    def budget(self, allocated: int, scope: str = TENANT, unit: str | None = None, **fields: Any) -> Budget:
+        row = Budget(scope, unit or self.unit, allocated, "t1", **fields)
+        row = evolve(row, remaining=row.allocated - row.reserved - row.spent - row.debt)
+        self.books.put_budget(row)
+        return row
+
+    def body(self, key: str | None, **fields: Any) -> dict[str, Any]:
+        if key is None:
+            self.made += 1
+            key = f"key-{self.made}"
+        return {"idempotency_key": key, **fields}
+
+    def ask(self, amount: int, *, key: str | None = None, agent: bool = False, **fields: Any) -> dict[str, Any]:
+        subject = {"tenant": "t1", **({"agent": "a"} if agent else {})}
+        return self.body(
+            key,
+            subject=fields.pop("subject", subject),
+            action={"kind": "k", "name": "n"},
+            estimate={"unit": fields.pop("unit", self.unit), "amount": amount},
+            **fields,
+        )
+
+    def reserve(self, amount: int, **fields: Any) -> dict[str, Any]:
+        self.made += 1
+        new_id = f"res-{self.made}"
+        return self._checked(
+            lambda: ledger.reserve(self.books, "t1", self.ask(amount, **fields), now_ms=self.now, new_id=new_id)
+        )
+
+    def decide(self, amount: int, **fields: Any) -> dict[str, Any]:
+        return self._checked(lambda: ledger.decide(self.books, "t1", self.ask(amount, **fields), now_ms=self.now))
+
+    def event(self, amount: int, *, key: str | None = None, agent: bool = False, **fields: Any) -> dict[str, Any]:
+        asked = self.ask(amount, key=key, agent=agent, **fields)
+        asked["actual"] = asked.pop("estimate")
+        self.made += 1
+        return self._checked(lambda: ledger.event(self.books, "t1", asked, now_ms=self.now, new_id=f"evt-{self.made}"))
+
+    def commit(self, reserved: dict[str, Any], amount: int, key: str | None = None, unit: str | None = None) -> Any:
+        body = self.body(key, actual={"unit": unit or self.unit, "amount": amount})
+        return self._checked(lambda: ledger.commit(self.books, self.hold(reserved), body, now_ms=self.now))
+
+    def release(self, reserved: dict[str, Any], key: str | None = None) -> Any:
+        return self._checked(lambda: ledger.release(self.books, self.hold(reserved), self.body(key), now_ms=self.now))
+
+    def extend(self, reserved: dict[str, Any], by_ms: int, key: str | None = None) -> Any:
+        body = self.body(key, extend_by_ms=by_ms)
+        return self._checked(lambda: ledger.extend(self.books, self.hold(reserved), body, now_ms=self.now))
+
+    def fund(self, operation: str, amount: int, spent: int | None = None) -> Any:
+        return self._checked(
+            lambda: funding.fund(self.books, TENANT, self.unit, operation, amount, now_ms=self.now, spent=spent)
+        )
+
+    def sweep(self) -> int:
+        return self._checked(lambda: ledger.sweep(self.books, self.now))
+
+    def status(self, status: str, scope: str = TENANT) -> None:
+        row = self.books.budget(scope, self.unit)
+        assert row is not None
+        self.books.put_budget(evolve(row, status=status))
+
+    def hold(self, reserved: dict[str, Any]) -> Hold:
+        return ledger.find(self.books, "t1", reserved["reservation_id"])
+
+    def row(self, scope: str = TENANT, unit: str | None = None) -> dict[str, Any]:
+        """The figures of a budget under the letters that the worked rows use."""
+        row = self.books.budget(scope, unit or self.unit)
+        assert row is not None
+        figures = (row.allocated, row.remaining, row.reserved, row.spent, row.debt, row.is_over_limit)
+        return dict(zip("ARVSDO", figures, strict=True))
+
+    def _checked(self, step: Any) -> Any:
+        before = dict(self.books.budgets)
+        try:
+            result = step()
+        except Refusal:
+            assert self.books.budgets == before, "a refusal moved money"
+            raise
+        for row in self.books.budgets.values():
+            assert row.remaining == row.allocated - row.reserved - row.spent - row.debt
+            held = [hold for hold in self.books.holds.values() if hold.status == "ACTIVE" and hold.unit == row.unit]
+            assert row.reserved >= sum(hold.estimate for hold in held if row.scope_path in hold.budgeted)
+        return result
+
+
+def shows(row: dict[str, Any], **figures: Any) -> bool:
+    """Whether the row has these figures; a row that lacks one fails with both in view."""
+    assert {name: row[name] for name in figures} == figures
+    return True
