@@ -1,0 +1,20 @@
+"""The `cycles` command. Nothing imports this room; it needs the extra `cli` (and `serve` the extra `server`)."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command, or say which extra it needs."""
+    try:
+        import click  # noqa: F401, PLC0415 - an extra, which may be missing
+    except ModuleNotFoundError as missing:
+        if missing.name != "click":
+            raise
+        sys.exit("the cycles command needs an extra: pip install 'cycles-guard[cli]'")
+    from cycles.cli.commands import cycles  # noqa: PLC0415 - needs click
+
+    cycles()
