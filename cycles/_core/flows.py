@@ -36,12 +36,7 @@ from cycles.errors import (
     TenantClosed,
     UnexpectedResponse,
 )
-from cycles_api.models.commit_response import CommitResponse
-from cycles_api.models.decision_enum import DecisionEnum
-from cycles_api.models.release_request import ReleaseRequest
-from cycles_api.models.reservation_create_response import ReservationCreateResponse
-from cycles_api.models.reservation_extend_request import ReservationExtendRequest
-from cycles_api.models.reservation_status import ReservationStatus
+from cycles_api import models
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -50,7 +45,6 @@ if TYPE_CHECKING:
     from cycles._core.records import Pending
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
-    from cycles_api.models.reservation_extend_response import ReservationExtendResponse
 
 S = TypeVar("S")
 
@@ -107,15 +101,15 @@ def _reserve_once(terms: Terms, key: str) -> Flow[Grant]:
     raise error_of(CREATE_RESERVATION, answer, unit=terms.estimate.unit)
 
 
-def _ambiguous(answer: Answer[ReservationCreateResponse]) -> bool:
+def _ambiguous(answer: Answer[models.ReservationCreateResponse]) -> bool:
     return judge(CREATE_RESERVATION, answer) is Verdict.AMBIGUOUS
 
 
-def _granted(terms: Terms, answer: Answer[ReservationCreateResponse]) -> Grant:
+def _granted(terms: Terms, answer: Answer[models.ReservationCreateResponse]) -> Grant:
     response = answer.parsed
     if response is None:
         raise error_of(CREATE_RESERVATION, answer, unit=terms.estimate.unit)
-    allowed = response.decision in (DecisionEnum.ALLOW, DecisionEnum.ALLOW_WITH_CAPS)
+    allowed = response.decision in (models.DecisionEnum.ALLOW, models.DecisionEnum.ALLOW_WITH_CAPS)
     if not terms.dry_run:
         if not allowed:
             raise denial_of(response, answer)
@@ -151,10 +145,10 @@ def _find(key: str) -> Flow[Grant | None]:
     if judge(LIST_RESERVATIONS, answer) is not Verdict.DONE or answer.parsed is None:
         return None
     for row in answer.parsed.reservations:
-        if row.idempotency_key == key and row.status == ReservationStatus.ACTIVE:
+        if row.idempotency_key == key and row.status == models.ReservationStatus.ACTIVE:
             yield from Notify("reservation recovered", reservation_id=row.reservation_id)
-            response = ReservationCreateResponse(
-                decision=DecisionEnum.ALLOW,
+            response = models.ReservationCreateResponse(
+                decision=models.DecisionEnum.ALLOW,
                 affected_scopes=row.affected_scopes,
                 reservation_id=row.reservation_id,
                 reserved=row.reserved,
@@ -240,7 +234,7 @@ def _settled(
 def _charged(pending: Pending, response: Any, via: str, attempts: int) -> Settlement:
     # An event says what it charged only when that is less than the actual (authority.md §1.8).
     charged = pending.actual if isinstance(response.charged, Unset) else response.charged
-    released = response.released if isinstance(response, CommitResponse) else UNSET
+    released = response.released if isinstance(response, models.CommitResponse) else UNSET
     return Settlement(
         State.COMMITTED,
         via=via,
@@ -254,7 +248,9 @@ def _charged(pending: Pending, response: Any, via: str, attempts: int) -> Settle
 # -- release and extend ------------------------------------------------------------------------------------------------
 def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flow[Settlement]:
     """Give the whole hold back, as best it can: what can't be given back ends at its expiry."""
-    body = ReleaseRequest(idempotency_key=(yield from NewKey()), reason=UNSET if reason is None else reason[:256])
+    body = models.ReleaseRequest(
+        idempotency_key=(yield from NewKey()), reason=UNSET if reason is None else reason[:256]
+    )
     answer, attempts = yield from _until_known(
         RELEASE_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy
     )
@@ -273,13 +269,13 @@ def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flo
     return Settlement(state, via="release", attempts=attempts, error=error)
 
 
-def extend(reservation_id: str, extend_by_ms: int, policy: RetryPolicy) -> Flow[ReservationExtendResponse]:
+def extend(reservation_id: str, extend_by_ms: int, policy: RetryPolicy) -> Flow[models.ReservationExtendResponse]:
     """Prolong the lease by *extend_by_ms* from its current expiry.
 
     Raises:
         CyclesError: when the authority refuses or can't be reached.
     """
-    body = ReservationExtendRequest(idempotency_key=(yield from NewKey()), extend_by_ms=extend_by_ms)
+    body = models.ReservationExtendRequest(idempotency_key=(yield from NewKey()), extend_by_ms=extend_by_ms)
     answer, _ = yield from _until_known(EXTEND_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy)
     if judge(EXTEND_RESERVATION, answer) is not Verdict.DONE or answer.parsed is None:
         raise error_of(EXTEND_RESERVATION, answer)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles_api.models.commit_request import CommitRequest
-from cycles_api.models.event_create_request import EventCreateRequest
-
 from cycles.amounts import describe
+from cycles_api import models
 
 if TYPE_CHECKING:
+    from cycles._core.lifecycle import State
+    from cycles._core.requests import Terms
+    from cycles.errors import CyclesError
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.reservation_create_response import ReservationCreateResponse
     from cycles_api.models.standard_metrics import StandardMetrics
-
-    from cycles._core.lifecycle import State
-    from cycles._core.requests import Terms
-    from cycles.errors import CyclesError
 
 
 class Pending:
@@ -65,16 +62,16 @@ class Pending:
             by_event=True,
         )
 
-    def commit_body(self) -> CommitRequest:
+    def commit_body(self) -> models.CommitRequest:
         """Return the commit request."""
-        return CommitRequest(idempotency_key=self.key, actual=self.actual, **self._extras())
+        return models.CommitRequest(idempotency_key=self.key, actual=self.actual, **self._extras())
 
-    def event_body(self) -> EventCreateRequest:
+    def event_body(self) -> models.EventCreateRequest:
         """Return the event that charges the same intent when the hold is gone."""
         extras = self._extras()
         if self.terms.overage_policy is not None:
             extras["overage_policy"] = self.terms.overage_policy
-        return EventCreateRequest(
+        return models.EventCreateRequest(
             idempotency_key=self.key,
             subject=self.terms.subject,
             action=self.terms.action,

@@ -9,18 +9,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from cycles.amounts import check
 from cycles.errors import InvalidRequest
-from cycles_api.models.action import Action
-from cycles_api.models.commit_overage_policy import CommitOveragePolicy
-from cycles_api.models.reservation_create_request import ReservationCreateRequest
-from cycles_api.models.subject import Subject
+from cycles_api import models
 from cycles_api.types import UNSET
-
-if TYPE_CHECKING:
-    from cycles_api.models.amount import Amount
 
 LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
 """The levels of a subject, widest first."""
@@ -54,12 +48,12 @@ class Terms:
     def __init__(
         self,
         *,
-        subject: Subject,
-        action: Action,
-        estimate: Amount,
+        subject: models.Subject,
+        action: models.Action,
+        estimate: models.Amount,
         ttl_ms: int | None = None,
         grace_period_ms: int | None = None,
-        overage_policy: CommitOveragePolicy | None = None,
+        overage_policy: models.CommitOveragePolicy | None = None,
         metadata: dict[str, Any] | None = None,
         dry_run: bool = False,
     ) -> None:
@@ -72,9 +66,9 @@ class Terms:
         self.metadata: Final = metadata
         self.dry_run: Final = dry_run
 
-    def create_body(self, key: str) -> ReservationCreateRequest:
+    def create_body(self, key: str) -> models.ReservationCreateRequest:
         """Return the create request under *key*; what was left out is not sent."""
-        return ReservationCreateRequest(
+        return models.ReservationCreateRequest(
             idempotency_key=key,
             subject=self.subject,
             action=self.action,
@@ -88,15 +82,15 @@ class Terms:
 
 
 def terms(
-    estimate: Amount,
+    estimate: models.Amount,
     *,
-    action: Action | tuple[str, str],
+    action: models.Action | tuple[str, str],
     levels: Mapping[str, str | None],
     dimensions: Mapping[str, str] | None = None,
     tags: Sequence[str] | None = None,
     ttl: float | timedelta | None = None,
     grace_period: float | timedelta | None = None,
-    overage_policy: CommitOveragePolicy | str | None = None,
+    overage_policy: models.CommitOveragePolicy | str | None = None,
     metadata: Mapping[str, Any] | None = None,
     dry_run: bool = False,
 ) -> Terms:
@@ -119,14 +113,14 @@ def terms(
     )
 
 
-def subject_of(levels: Mapping[str, str | None], dimensions: Mapping[str, str] | None) -> Subject:
+def subject_of(levels: Mapping[str, str | None], dimensions: Mapping[str, str] | None) -> models.Subject:
     """Return the subject with the levels that are not None."""
     present: dict[str, Any] = {
         level: text(level, value, most=128) for level, value in levels.items() if value is not None
     }
     if not present:
         raise InvalidRequest(f"the subject has no level: give one of {', '.join(LEVELS)}, or set CYCLES_TENANT")
-    subject = Subject(**present)
+    subject = models.Subject(**present)
     if dimensions:
         if len(dimensions) > 16:
             raise InvalidRequest(f"dimensions: {len(dimensions)} entries, at most 16 are allowed")
@@ -137,9 +131,9 @@ def subject_of(levels: Mapping[str, str | None], dimensions: Mapping[str, str] |
     return subject
 
 
-def action_of(action: Action | tuple[str, str], tags: Sequence[str] | None) -> Action:
+def action_of(action: models.Action | tuple[str, str], tags: Sequence[str] | None) -> models.Action:
     """Return the action of a (kind, name) pair or an Action, with *tags* if any."""
-    if isinstance(action, Action):
+    if isinstance(action, models.Action):
         kind, name = action.kind, action.name
         tags = action.tags or None if tags is None else tags
     elif isinstance(action, tuple) and len(action) == 2:
@@ -148,7 +142,7 @@ def action_of(action: Action | tuple[str, str], tags: Sequence[str] | None) -> A
         raise InvalidRequest(
             f'action={action!r}: give a (kind, name) pair such as ("llm.completion", "gpt-4o"), or an Action'
         )
-    return Action(
+    return models.Action(
         kind=text("action kind", kind, most=64),
         name=text("action name", name, most=256),
         tags=UNSET if tags is None else _tags(tags),
@@ -163,11 +157,11 @@ def _tags(tags: Sequence[str]) -> list[str]:
     return [text("tags", tag, most=64) for tag in tags]
 
 
-def _policy(policy: CommitOveragePolicy | str) -> CommitOveragePolicy:
-    known = list(CommitOveragePolicy)
+def _policy(policy: models.CommitOveragePolicy | str) -> models.CommitOveragePolicy:
+    known = list(models.CommitOveragePolicy)
     if policy not in known:
         raise InvalidRequest(f"overage_policy={policy!r}: choose one of {', '.join(known)}")
-    return CommitOveragePolicy(policy)
+    return models.CommitOveragePolicy(policy)
 
 
 def text(field: str, value: object, *, least: int = 1, most: int) -> str:
@@ -212,7 +206,7 @@ def metadata_of(field: str, metadata: Mapping[str, Any] | None) -> dict[str, Any
     return copied
 
 
-def checked_actual(actual: object, estimate: Amount) -> Amount:
+def checked_actual(actual: object, estimate: models.Amount) -> models.Amount:
     """Return *actual* when it can be committed against *estimate*: one unit per lifecycle (protocol.md §2)."""
     amount = check("actual", actual)
     if amount.unit != estimate.unit:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import random
+import os
 import time
-import uuid
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
 from cycles._core.effects import Effect, Forget, Jitter, NewKey, Notify, Now, Record
 from cycles._core.outcomes import Answer, Trouble
+from cycles_api import models
 from cycles_api.errors import DecodeError
-from cycles_api.models.error_response import ErrorResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,9 +62,9 @@ class World:
             case Now():
                 return time.monotonic()
             case NewKey():
-                return str(uuid.uuid4())
+                return os.urandom(16).hex()
             case Jitter():
-                return random.random()  # noqa: S311 - spreads retries, protects nothing
+                return int.from_bytes(os.urandom(7)) / 2**56
             case Notify(event=event, facts=facts):
                 self._notify(event, dict(facts))
                 return None
@@ -76,7 +75,7 @@ class World:
 
     def answered(self, response: Response[Any], sent_at: float) -> Answer[Any]:
         """Return the answer in a complete response."""
-        failed = isinstance(response.parsed, ErrorResponse)
+        failed = isinstance(response.parsed, models.ErrorResponse)
         return Answer(
             status=response.status_code,
             parsed=None if failed else response.parsed,
