@@ -165,7 +165,9 @@ def in_head() -> dict[str, bytes] | None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         return None
     line = ["git", "-C", str(ROOT), "archive", "--format=tar", "HEAD", PACKAGE]
-    done = subprocess.run(line, capture_output=True, check=False)
+    # A hook's variables may name another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(line, env=environment, capture_output=True, check=False)
     if done.returncode != 0:
         return {}
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
