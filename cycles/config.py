@@ -300,3 +300,12 @@ def _parsed(setting: Setting, label: str, value: Any) -> Any:
     except ValueError as allowed:
         shown = "" if setting.secret else f"={value!r}"
         raise ConfigError(f"{label}{shown}: give {allowed}") from None
+
+
+def table(prefix: str = "CYCLES_") -> str:
+    """Return the settings as a Markdown table: what docs/configuration.md shows."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for setting in SETTINGS:
+        default = "" if setting.default is None else str(setting.default).lower()
+        rows.append(f"| `{prefix}{setting.name.upper()}` | {default} | {setting.meaning} |")
+    return "\n".join(rows)
