@@ -104,7 +104,7 @@ class Client:
             with self._lock:  # threads that race here get the same one
                 client = self._client
                 if client is None:
-                    client = self._client = httpx.Client(**self._arguments())
+                    client = self._client = httpx.Client(**self._arguments(), **self._httpx_args)
         return client
 
     def get_async_httpx_client(self) -> httpx.AsyncClient:
@@ -114,7 +114,7 @@ class Client:
             with self._lock:
                 client = self._async_client
                 if client is None:
-                    client = self._async_client = httpx.AsyncClient(**self._arguments())
+                    client = self._async_client = httpx.AsyncClient(**self._arguments(), **self._httpx_args)
         return client
 
     def _arguments(self) -> dict[str, Any]:
@@ -125,7 +125,6 @@ class Client:
             "timeout": DEFAULT_TIMEOUT if isinstance(self._timeout, Unset) else self._timeout,
             "verify": self._verify_ssl,
             "follow_redirects": self._follow_redirects,
-            **self._httpx_args,
         }
 
     def _all_headers(self) -> httpx.Headers:

@@ -127,6 +127,11 @@ def test_arguments_of_httpx_are_passed_on() -> None:
         get_reservation.sync("r", client=client)
 
 
+def test_arguments_of_httpx_can_not_replace_the_headers_with_the_key() -> None:
+    with pytest.raises(TypeError, match="headers"):
+        AuthenticatedClient("http://a", "k", httpx_args={"headers": {}}).get_httpx_client()
+
+
 def test_key_of_the_operator_goes_by_the_named_header() -> None:
     requests, httpx_args = answering(404, json=ERROR)
     client = AuthenticatedClient("http://a", "k", auth_header_name="X-Admin-API-Key", httpx_args=httpx_args)
