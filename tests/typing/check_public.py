@@ -1,0 +1,75 @@
+"""What type checkers must see of the public names: checked by mypy and pyright, not run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import Any, assert_type
+
+import cycles
+from cycles import usd
+from cycles._core.effects import COMMIT_RESERVATION, Call, Flow, NewKey
+from cycles._core.outcomes import Answer
+from cycles.local import LocalAuthority
+from cycles_api.models import CommitResponse
+
+
+@cycles.Guard(estimate=usd("0.05"), action=("k", "n"), actual=lambda reply: usd(reply))
+def function(prompt: str, *, n: int = 1) -> str:
+    return prompt * n
+
+
+@cycles.Guard(estimate=lambda prompt: usd(prompt), action=("k", "n"))
+async def coroutine(prompt: str) -> int:
+    return len(prompt)
+
+
+@cycles.Guard(usd("1"), action=("k", "n"))
+def generator(n: int) -> Generator[int, str, bytes]:
+    yield n
+    return b""
+
+
+@cycles.Guard(usd("1"), action=("k", "n"))
+async def async_generator(n: int) -> AsyncGenerator[int]:
+    yield n
+
+
+class Agent:
+    @cycles.Guard(usd("1"), action=("k", "n"))
+    def method(self, n: int) -> str:
+        return str(n)
+
+
+assert_type(function("x", n=2), str)
+coroutine_made: Callable[[str], Coroutine[Any, Any, int]] = coroutine
+assert_type(generator(1), Generator[int, str, bytes])
+assert_type(async_generator(1), AsyncGenerator[int, None])
+assert_type(Agent().method(1), str)
+
+
+def blocks(client: cycles.Client, authority: LocalAuthority) -> None:
+    with cycles.Guard(usd("1"), action=("k", "n"), client=client) as reservation:
+        assert_type(reservation, cycles.Reservation)
+        assert_type(reservation.commit(usd("0.5")), cycles.Settlement)
+    assert_type(client.reserve(usd("1"), action=("k", "n"), ttl=30), cycles.Reservation)
+    assert_type(authority.client(tenant="acme"), cycles.Client)
+    assert_type(cycles.current(), cycles.Reservation | cycles.AsyncReservation | None)
+
+
+async def async_blocks(client: cycles.AsyncClient) -> None:
+    async with cycles.Guard(usd("1"), action=("k", "n"), client=client) as reservation:
+        assert_type(reservation, cycles.AsyncReservation)
+        assert_type(await reservation.commit(usd("0.5")), cycles.Settlement)
+    assert_type(await client.reserve(usd("1"), action=("k", "n")), cycles.AsyncReservation)
+
+
+def flow() -> Flow[str]:
+    key = yield from NewKey()
+    assert_type(key, str)
+    answer = yield from Call(COMMIT_RESERVATION)
+    assert_type(answer, Answer[CommitResponse])
+    return key
+
+
+function(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+function("x", m=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
