@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
+import atexit
+import os
+import re
 import secrets
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
+
+from attrs import evolve
 
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import funding, ledger
 from cycles.local.scopes import scopes_of
-from cycles.local.store import Store
-from cycles.local.values import LEVELS, Refusal, Tenant
+from cycles.local.store import Store, key_hash
+from cycles.local.values import LEVELS, ApiKey, Refusal, Tenant
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
@@ -27,8 +31,14 @@ if TYPE_CHECKING:
 
     from cycles.client import AsyncClient, Client
     from cycles.local.app import App
+    from cycles.local.store import SqliteBooks
     from cycles.local.values import Budget, Hold
     from cycles_api.models.amount import Amount
+
+DEFAULT_TENANT: Final = "default"
+"""Whose budget a `local:` URL makes when no tenant is named."""
+
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 ORIGIN: Final = "http://cycles.local"
 """What requests inside the process are addressed to; nothing resolves it."""
@@ -87,11 +97,13 @@ class LocalAuthority:
 
         Args:
             tenant_id: Its name in subjects and scopes.
-            status: ACTIVE, SUSPENDED, or CLOSED (for good).
+            status: ACTIVE, SUSPENDED (its keys are refused), or CLOSED: for good; its holds are released, its budgets
+                closed and its keys revoked.
             default_ttl_ms, max_ttl_ms: Milliseconds of a lease when none is asked for, and at most.
             max_extensions: How often a reservation may be extended; 0 forbids it.
             overage_policy: Of reservations and events that name none.
         """
+        checked_scope(f"tenant:{tenant_id}")
         tenant = Tenant(
             tenant_id,
             status=status,
@@ -99,10 +111,12 @@ class LocalAuthority:
             max_ttl_ms=max_ttl_ms,
             max_extensions=max_extensions,
             overage_policy=overage_policy,
-            created_at_ms=self.clock(),
         )
         with self._changing() as books:
-            return funding.set_tenant(books, tenant)
+            tenant = funding.set_tenant(books, tenant, now_ms=self.clock())
+            if tenant.status == "CLOSED":
+                books.revoke_keys_of(tenant_id, self.clock())
+            return tenant
 
     def key(self, *, tenant: str, name: str = "") -> str:
         """Make an API key of *tenant* and return it; only its hash is kept, so this is the one time it is shown."""
@@ -112,17 +126,16 @@ class LocalAuthority:
 
     def add_key(self, secret: str, *, tenant: str, name: str = "") -> None:
         """Let *secret* be an API key of *tenant* (scripts that need a fixed one)."""
+        checked_scope(f"tenant:{tenant}")
         with self._changing() as books:
-            books.connection.execute(
-                "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, NULL)", (key_hash(secret), tenant, name, self.clock())
-            )
+            books.put_key(ApiKey(key_hash(secret), tenant, name, self.clock()))
 
     def revoke(self, secret: str) -> None:
         """Take an API key's rights away."""
         with self._changing() as books:
-            books.connection.execute(
-                "UPDATE keys SET revoked_at_ms = ? WHERE key_hash = ?", (self.clock(), key_hash(secret))
-            )
+            key = books.key(secret)
+            if key is not None:
+                books.put_key(evolve(key, revoked_at_ms=self.clock()))
 
     def budget(
         self,
@@ -203,14 +216,12 @@ class LocalAuthority:
     def balances(self) -> list[Budget]:
         """Return every ledger row, by scope path and unit."""
         with self._changing() as books:
-            rows = books.connection.execute("SELECT data FROM budgets ORDER BY scope_path, unit").fetchall()
-            return [books.budget_of(data) for (data,) in rows]
+            return books.all_budgets()
 
     def reservations(self) -> list[Hold]:
         """Return every reservation, oldest first."""
         with self._changing() as books:
-            rows = books.connection.execute("SELECT data FROM holds ORDER BY created_at_ms, rowid").fetchall()
-            return [books.hold_of(data) for (data,) in rows]
+            return books.all_holds()
 
     def sweep(self) -> int:
         """Expire overdue holds now and return how many; every request does so first anyway."""
@@ -218,7 +229,7 @@ class LocalAuthority:
             return ledger.sweep(books, self.clock())
 
     @contextmanager
-    def _changing(self) -> Iterator[Any]:
+    def _changing(self) -> Iterator[SqliteBooks]:
         try:
             with self.store.writing() as books:
                 ledger.sweep(books, self.clock())
@@ -285,24 +296,30 @@ class LocalAuthority:
 
     # -- local: URLs ---------------------------------------------------------------------------------------------------
     @classmethod
-    def from_url(cls, url: str, *, tenant: str) -> LocalAuthority:
+    def from_url(cls, url: str, *, tenant: str | None = None) -> LocalAuthority:
         """Return the authority that a `local:` URL names; in one process the same one for the same name.
+
+        A fork of this process opens a file anew. A ledger in memory stays the property of the process that made it:
+        a fork that asked its copy would have the budget a second time, so it is refused.
 
         Args:
             url: "local:" (memory), "local:PATH", either with ?usd=1.00 (or tokens, credits, risk_points): a budget
                 that is created for *tenant* unless it is there.
-            tenant: Whose budget that is.
+            tenant: Whose budget that is; "default" when None.
 
         Raises:
             ConfigError: naming what is wrong with the URL.
         """
+        if not url.startswith("local:"):
+            raise ConfigError(f"{url!r} is no local: URL: write local:, local:PATH or local:?usd=1.00")
+        tenant = DEFAULT_TENANT if tenant is None else tenant
         path, _, query = url.removeprefix("local:").partition("?")
         wanted = [parse_budget(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
-        with _registry_lock:
-            known = _registry.get(path)
-            if known is None:
-                known = _registry[path] = cls(path or None)
-        scope = checked_scope(f"tenant:{tenant}")
+        try:
+            scope = checked_scope(f"tenant:{tenant}")
+        except InvalidRequest as error:
+            raise ConfigError(error.message) from None
+        known = _shared(os.path.abspath(Path(path).expanduser()) if path else "")  # noqa: PTH100 - not resolved
         for amount in wanted:
             with known.store.writing() as books:
                 if books.budget(scope, str(amount.unit)) is None:
@@ -318,20 +335,33 @@ class LocalAuthority:
 
 
 _registry: Final[dict[str, LocalAuthority]] = {}
-_registry_lock: Final = threading.Lock()
+_registry_lock = threading.Lock()
 
 
+def _shared(path: str) -> LocalAuthority:
+    with _registry_lock:
+        known = _registry.get(path)
+        if known is None or known.store.is_closed:
+            known = _registry[path] = LocalAuthority(path or None)
+        return known
+
+
+@atexit.register
 def forget_shared() -> None:
-    """Close and forget the authorities that `local:` URLs of this process share. For tests."""
+    """Close and forget the authorities that `local:` URLs of this process share; also at its end."""
     with _registry_lock:
         for authority in _registry.values():
             authority.close()
         _registry.clear()
 
 
-def key_hash(secret: str) -> str:
-    """Return what is kept of an API key: it has 192 random bits, so a plain hash can't be guessed back."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+def _after_fork() -> None:
+    global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _registry_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def checked_scope(scope: str) -> str:
@@ -345,7 +375,7 @@ def checked_scope(scope: str) -> str:
     derived = scopes_of(subject)
     well_made = (
         len(subject) == len(pairs)
-        and all(value and not value.isspace() for value in subject.values())
+        and all(_SEGMENT.fullmatch(value) for value in subject.values())
         and set(subject) <= set(LEVELS)
         and bool(derived)
         and derived[-1] == scope.lower()
@@ -353,7 +383,8 @@ def checked_scope(scope: str) -> str:
     )
     if not well_made:
         raise InvalidRequest(
-            f"scope={scope!r}: write a path such as tenant:acme/agent:planner; levels in the order {', '.join(LEVELS)}"
+            f"scope={scope!r}: write a path such as tenant:acme/agent:planner, levels in the order "
+            f"{', '.join(LEVELS)}, each value 1 to 128 letters, digits, '_', '.' or '-'"
         )
     return derived[-1]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from cycles.local import ledger
 from cycles.local.values import INT64_MAX, INT64_MIN, Budget, Refusal, Tenant
 
 if TYPE_CHECKING:
@@ -96,11 +97,20 @@ def existing(books: Books, scope_path: str, unit: str) -> Budget:
     return row
 
 
-def set_tenant(books: Books, tenant: Tenant) -> Tenant:
-    """Create or change a tenant; a closed one stays closed."""
+def set_tenant(books: Books, tenant: Tenant, *, now_ms: int) -> Tenant:
+    """Create or change a tenant; a closed one stays closed.
+
+    Closing releases what is held and closes every budget, all at once (row G4): a hold that outlived its tenant would
+    be given back twice.
+    """
     known = books.tenant(tenant.tenant_id)
     if known is not None and known.status == "CLOSED" and tenant.status != "CLOSED":
         raise Refusal(409, "TENANT_CLOSED", f"the tenant {tenant.tenant_id} is closed for good")
+    tenant = evolve(tenant, created_at_ms=now_ms if known is None else known.created_at_ms)
+    if tenant.status == "CLOSED":
+        ledger.let_go(books, tenant.tenant_id, now_ms)
+        for row in books.budgets_of(tenant.tenant_id):
+            books.put_budget(evolve(row, status="CLOSED", updated_at_ms=now_ms))
     books.put_tenant(tenant)
     return tenant
 

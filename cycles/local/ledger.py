@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 
+SWEPT_AT_ONCE: Final = 1000
+"""Holds that one sweep expires at most."""
+
 _DENY_INSTEAD_OF: Final = {"NOT_FOUND": "BUDGET_NOT_FOUND"}
 _STAYS_AN_ERROR: Final = frozenset({"UNIT_MISMATCH", "INTERNAL_ERROR"})
 
@@ -241,13 +244,20 @@ def extend(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
     return answer
 
 
-def sweep(books: Books, now_ms: int, most: int = 1000) -> int:
+def sweep(books: Books, now_ms: int, most: int = SWEPT_AT_ONCE) -> int:
     """Expire up to *most* holds whose grace is over, give their estimates back, and return how many (§1.7)."""
     late = books.overdue(now_ms, most)
     for hold in late:
         _put(books, _given_back(books, hold, now_ms))
         books.put_hold(evolve(hold, status="EXPIRED"))
     return len(late)
+
+
+def let_go(books: Books, tenant_id: str, now_ms: int) -> None:
+    """Release every live hold of a tenant that is being closed; nobody asked for it, so no key replays it."""
+    for hold in books.live_holds_of(tenant_id):
+        _put(books, _given_back(books, hold, now_ms))
+        books.put_hold(evolve(hold, status="RELEASED", finalized_at_ms=now_ms))
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------
@@ -314,11 +324,12 @@ def _spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[B
     if policy == "REJECT":  # an event: its gate has seen to it that every budget has enough
         return wanted, [evolve(row, remaining=row.remaining - wanted, spent=row.spent + wanted) for row in budgets]
     owing = policy == "ALLOW_WITH_OVERDRAFT"
-    capping = [row for row in budgets if not (owing and row.overdraft_limit > 0)]
-    taken = min([wanted, *(max(row.remaining, 0) for row in capping)])
+    taken = min([wanted, *(max(row.remaining, 0) for row in budgets if not (owing and row.overdraft_limit > 0))])
     for row in budgets:
         deficit = taken - max(row.remaining, 0)
-        if row not in capping and deficit > 0 and row.debt + deficit > row.overdraft_limit:
+        may_owe = owing and row.overdraft_limit > 0
+        # A scope below zero is looked at even when nothing is taken: its debt may be past a limit that was lowered.
+        if may_owe and row.remaining < taken and row.debt + deficit > row.overdraft_limit:
             raise Refusal(
                 409,
                 "OVERDRAFT_LIMIT_EXCEEDED",
@@ -328,7 +339,8 @@ def _spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[B
     after = []
     for row in budgets:
         funded = min(taken, max(row.remaining, 0))
-        short_of_all = taken < wanted and row in capping and row.remaining < wanted
+        capping = not (owing and row.overdraft_limit > 0)
+        short_of_all = taken < wanted and capping and row.remaining < wanted
         after.append(
             evolve(
                 row,
@@ -381,17 +393,18 @@ def _open_tenant(books: Books, tenant_id: str) -> Tenant:
 
 def _must_be_active(hold: Hold) -> None:
     if hold.status == "EXPIRED":
-        raise _expired(hold)
+        raise expired(hold)
     if hold.status != "ACTIVE":
         raise Refusal(409, "RESERVATION_FINALIZED", f"reservation {hold.reservation_id} is {hold.status} already")
 
 
 def _must_be_in_time(hold: Hold, last_ms: int, now_ms: int) -> None:
     if now_ms > last_ms:
-        raise _expired(hold)
+        raise expired(hold)
 
 
-def _expired(hold: Hold) -> Refusal:
+def expired(hold: Hold) -> Refusal:
+    """Return the refusal of a reservation whose time is over."""
     return Refusal(410, "RESERVATION_EXPIRED", f"reservation {hold.reservation_id} expired at {hold.expires_at_ms} ms")
 
 

@@ -7,10 +7,12 @@ process loses nothing that was acknowledged; a power failure may lose the last m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
 import threading
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import fields
 
 from cycles.errors import ConfigError
-from cycles.local.values import UNITS, Budget, Hold, Refusal, Replay, Tenant
+from cycles.local.values import UNITS, ApiKey, Budget, Hold, Refusal, Replay, Tenant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,9 @@ APPLICATION_ID: Final = 0x4359434C  # "CYCL": how a file says that it is one of 
 SCHEMA_VERSION: Final = 1
 BUSY_TIMEOUT: Final = 10.0
 """Seconds to wait for another writer before giving up."""
+
+IDLE_CONNECTIONS: Final = 8
+"""Connections to a file that are kept open for the next request."""
 
 _SCHEMA: Final = """
 CREATE TABLE tenants (tenant_id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
@@ -56,8 +61,18 @@ _BUDGET_FIELDS: Final = tuple(field.name for field in fields(Budget))
 _HOLD_FIELDS: Final = tuple(field.name for field in fields(Hold))
 _TENANT_FIELDS: Final = tuple(field.name for field in fields(Tenant))
 
+_stores: Final[weakref.WeakSet[Store]] = weakref.WeakSet()
 _inherited: Final[list[sqlite3.Connection]] = []
-"""Connections of the parent process after a fork: closing one here would drop the parent's file locks."""
+"""Connections of the parent process, in its fork. SQLite forbids to use them there, closing included: they are kept."""
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class SqliteBooks:
@@ -90,13 +105,24 @@ class SqliteBooks:
             (budget.scope_path, budget.unit, budget.tenant, _encoded(budget, _BUDGET_FIELDS)),
         )
 
+    def budgets_of(self, tenant_id: str) -> list[Budget]:
+        sql = "SELECT data FROM budgets WHERE tenant = ? ORDER BY scope_path, unit"
+        return [self.budget_of(data) for (data,) in self.connection.execute(sql, (tenant_id.lower(),)).fetchall()]
+
+    def all_budgets(self) -> list[Budget]:
+        """Return every budget, by scope path and unit."""
+        rows = self.connection.execute("SELECT data FROM budgets ORDER BY scope_path, unit").fetchall()
+        return [self.budget_of(data) for (data,) in rows]
+
     def hold(self, reservation_id: str) -> Hold | None:
         row = self._one("SELECT data FROM holds WHERE reservation_id = ?", reservation_id)
         return None if row is None else self.hold_of(row[0])
 
     def put_hold(self, hold: Hold) -> None:
         self.connection.execute(
-            "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reservation_id) DO UPDATE SET "
+            "status = excluded.status, expires_at_ms = excluded.expires_at_ms, deadline_ms = excluded.deadline_ms, "
+            "finalized_at_ms = excluded.finalized_at_ms, data = excluded.data",
             (
                 hold.reservation_id,
                 hold.tenant,
@@ -120,6 +146,15 @@ class SqliteBooks:
         ).fetchall()
         return [self.hold_of(data) for (data,) in rows]
 
+    def live_holds_of(self, tenant_id: str) -> list[Hold]:
+        sql = "SELECT data FROM holds WHERE tenant = ? AND status = 'ACTIVE'"
+        return [self.hold_of(data) for (data,) in self.connection.execute(sql, (tenant_id,)).fetchall()]
+
+    def all_holds(self) -> list[Hold]:
+        """Return every reservation, oldest first."""
+        rows = self.connection.execute("SELECT data FROM holds ORDER BY created_at_ms, rowid").fetchall()
+        return [self.hold_of(data) for (data,) in rows]
+
     def replay(self, scope: str, key: str) -> Replay | None:
         row = self._one("SELECT data FROM replays WHERE scope = ? AND key = ?", scope, key)
         return None if row is None else Replay(*json.loads(row[0]))
@@ -127,6 +162,19 @@ class SqliteBooks:
     def put_replay(self, scope: str, key: str, replay: Replay) -> None:
         data = json.dumps([replay.payload_hash, replay.body, replay.reservation_id])
         self.connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?)", (scope, key, data))
+
+    def key(self, secret: str) -> ApiKey | None:
+        """Return the API key that *secret* is."""
+        row = self._one("SELECT * FROM keys WHERE key_hash = ?", key_hash(secret))
+        return None if row is None else ApiKey(*row)
+
+    def put_key(self, key: ApiKey) -> None:
+        row = (key.key_hash, key.tenant, key.name, key.created_at_ms, key.revoked_at_ms)
+        self.connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", row)
+
+    def revoke_keys_of(self, tenant_id: str, now_ms: int) -> None:
+        sql = "UPDATE keys SET revoked_at_ms = ? WHERE tenant = ? AND revoked_at_ms IS NULL"
+        self.connection.execute(sql, (now_ms, tenant_id))
 
     @staticmethod
     def budget_of(data: str) -> Budget:
@@ -145,6 +193,11 @@ class SqliteBooks:
         return row
 
 
+def key_hash(secret: str) -> str:
+    """Return what is kept of an API key: it has 192 random bits, so a plain hash can't be guessed back."""
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
 def _encoded(value: object, names: tuple[str, ...]) -> str:
     return json.dumps({name: getattr(value, name) for name in names}, ensure_ascii=False)
 
@@ -161,15 +214,22 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path: Final = None if path is None else Path(path).absolute()
-        self._lock: Final = threading.Lock()  # of the pool; for memory, of the one connection
-        self._pid = os.getpid()
+        self._lock = threading.Lock()  # of the pool; for memory, of the one connection
         self._idle: list[sqlite3.Connection] = []
+        self._busy: set[sqlite3.Connection] = set()
+        self._inherited = False  # a ledger in memory, in a fork of the process that made it
         self._closed = False
         if self.path is not None:
             _refuse_foreign(self.path)
         connection = self._connect()
         _prepare(connection, self.path)
         self._idle.append(connection)
+        _stores.add(self)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
 
     @property
     def is_memory(self) -> bool:
@@ -201,13 +261,6 @@ class Store:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         if self.path is None:
-            if self._pid != os.getpid():
-                raise Refusal(
-                    500,
-                    "INTERNAL_ERROR",
-                    "a ledger in memory belongs to the process that made it, and this one is its fork: "
-                    "use local:PATH to share one",
-                )
             with self._lock:
                 self._must_be_open()
                 yield self._idle[0]
@@ -221,16 +274,16 @@ class Store:
     def _taken(self) -> sqlite3.Connection:
         with self._lock:
             self._must_be_open()
-            if self._pid != os.getpid():
-                _inherited.extend(self._idle)
-                self._idle, self._pid = [], os.getpid()
-            if self._idle:
-                return self._idle.pop()
-        return self._connect()
+            connection = self._idle.pop() if self._idle else self._connect()
+            self._busy.add(connection)
+            return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:
-            if not self._closed and self._pid == os.getpid():
+            if connection not in self._busy:  # the process forked meanwhile, and this is the fork
+                return
+            self._busy.remove(connection)
+            if not self._closed and len(self._idle) < IDLE_CONNECTIONS:
                 self._idle.append(connection)
                 return
         connection.close()
@@ -238,6 +291,20 @@ class Store:
     def _must_be_open(self) -> None:
         if self._closed:
             raise Refusal(500, "INTERNAL_ERROR", "this authority is closed")
+        if self._inherited:
+            raise Refusal(
+                500,
+                "INTERNAL_ERROR",
+                "a ledger in memory belongs to the process that made it, and this one is its fork: "
+                "use local:PATH to share one",
+            )
+
+    def forget_parent(self) -> None:
+        """Begin anew in a fork: no connection and no lock of the parent's is used, nor closed, here."""
+        _inherited.extend(self._idle)
+        _inherited.extend(self._busy)
+        self._lock, self._idle, self._busy = threading.Lock(), [], set()
+        self._inherited = self.path is None
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -256,9 +323,8 @@ class Store:
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-        if self._pid == os.getpid():
-            for connection in idle:
-                connection.close()
+        for connection in idle:
+            connection.close()
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -110,6 +110,17 @@ class Hold:
 
 
 @frozen
+class ApiKey:
+    """An API key, of which only the hash is kept."""
+
+    key_hash: str
+    tenant: str
+    name: str = ""
+    created_at_ms: int = 0
+    revoked_at_ms: int | None = None
+
+
+@frozen
 class Replay:
     """A success that is kept under its idempotency key."""
 
@@ -127,11 +138,16 @@ class Books(Protocol):
     def budget(self, scope_path: str, unit: str) -> Budget | None: ...
     def units_at(self, scope_path: str) -> list[str]: ...
     def put_budget(self, budget: Budget) -> None: ...
+    def budgets_of(self, tenant_id: str) -> list[Budget]: ...
 
     def hold(self, reservation_id: str) -> Hold | None: ...
     def put_hold(self, hold: Hold) -> None: ...
     def overdue(self, now_ms: int, most: int) -> list[Hold]:
         """Return up to *most* ACTIVE holds whose deadline is before *now_ms*, oldest first."""
+        ...
+
+    def live_holds_of(self, tenant_id: str) -> list[Hold]:
+        """Return the ACTIVE holds of a tenant."""
         ...
 
     def replay(self, scope: str, key: str) -> Replay | None: ...
@@ -165,6 +181,9 @@ class MemoryBooks:
     def put_budget(self, budget: Budget) -> None:
         self.budgets[budget.scope_path, budget.unit] = budget
 
+    def budgets_of(self, tenant_id: str) -> list[Budget]:
+        return [budget for budget in self.budgets.values() if budget.tenant == tenant_id.lower()]
+
     def hold(self, reservation_id: str) -> Hold | None:
         return self.holds.get(reservation_id)
 
@@ -174,6 +193,9 @@ class MemoryBooks:
     def overdue(self, now_ms: int, most: int) -> list[Hold]:
         late = [hold for hold in self.holds.values() if hold.status == "ACTIVE" and hold.deadline_ms < now_ms]
         return sorted(late, key=lambda hold: hold.deadline_ms)[:most]
+
+    def live_holds_of(self, tenant_id: str) -> list[Hold]:
+        return [hold for hold in self.holds.values() if hold.status == "ACTIVE" and hold.tenant == tenant_id]
 
     def replay(self, scope: str, key: str) -> Replay | None:
         return self.replays.get((scope, key))

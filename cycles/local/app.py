@@ -1,0 +1,314 @@
+"""The wire of the authority: `App.handle` turns a request into a response, without sockets (authority.md §4).
+
+Checks come in the order of §1.12: key, route, body, path, subject, header, tenant, and then the ledger.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import sqlite3
+import uuid
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cycles.local import ledger, listing, validation
+from cycles.local.messages import MAX_BODY, Response, encoded, trace_id_of
+from cycles.local.store import key_hash
+from cycles.local.values import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cycles.local.messages import Request
+    from cycles.local.store import SqliteBooks, Store
+
+Body = dict[str, Any]
+
+_log: Final = logging.getLogger("cycles.local")
+_EVIDENCE_ID: Final = re.compile(r"[0-9a-f]{64}")
+_EVERYTHING: Final = frozenset({"metadata", "committed_metadata"})
+
+
+class Asked(NamedTuple):
+    """A request on its way through the checks; `tenant` is the key's, None the administrator's."""
+
+    request: Request
+    segments: list[str]
+    tenant: str | None
+
+
+class Route(NamedTuple):
+    """What a path and method lead to.
+
+    Attributes:
+        answer: Gives the status and the body.
+        public: Whether no key is needed.
+        admin: Whether the administrator's key is accepted.
+    """
+
+    answer: Callable[[App, Asked], tuple[int, Body]]
+    public: bool = False
+    admin: bool = False
+
+
+class App:
+    """The runtime plane of the protocol on a store.
+
+    Args:
+        store: The ledger's rows.
+        clock: Gives milliseconds since the epoch; read once for each request.
+        admin_key: What X-Admin-API-Key must be; None: there is no administrator over HTTP.
+    """
+
+    def __init__(self, store: Store, *, clock: Callable[[], int], admin_key: str | None = None) -> None:
+        self.store: Final = store
+        self.clock: Final = clock
+        self._admin_hash: Final = None if not admin_key else key_hash(admin_key)
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether no answer waits for a disk."""
+        return self.store.is_memory
+
+    def handle(self, request: Request) -> Response:
+        """Answer *request*; whatever goes wrong is an answer too."""
+        request_id, trace_id = str(uuid.uuid4()), trace_id_of(request.headers)
+        headers = [
+            ("content-type", "application/json"),
+            ("x-request-id", request_id),
+            ("x-cycles-trace-id", trace_id),
+        ]
+        if request.path.startswith("/v1/"):
+            headers += [("x-ratelimit-remaining", "-1"), ("x-ratelimit-reset", "0")]
+        try:
+            status, body = self._answered(request, headers)
+        except Refusal as refusal:
+            status, body = refusal.status, _error_body(refusal, request_id, trace_id)
+        except Exception as error:  # an answer, so that transports need not know what can go wrong here
+            _log.exception("request %s failed", request_id)
+            refusal = _internal(error)
+            status, body = refusal.status, _error_body(refusal, request_id, trace_id)
+        return Response(status, headers, encoded(body))
+
+    def _answered(self, request: Request, headers: list[tuple[str, str]]) -> tuple[int, Body]:
+        segments = request.segments()
+        routes = _FIXED.get(request.path) or _routes(segments)
+        route = None if routes is None else routes.get(request.method)
+        tenant = None
+        if route is None or not route.public:
+            tenant = self._authenticated(request, route)
+            if tenant is not None:
+                headers.append(("x-cycles-tenant", tenant))
+        if routes is None:
+            raise Refusal(404, "NOT_FOUND", f"no such path: {request.path}")
+        if route is None:
+            headers.append(("allow", ", ".join(routes)))
+            raise Refusal(405, "INVALID_REQUEST", f"{request.path} takes {' or '.join(routes)}, not {request.method}")
+        return route.answer(self, Asked(request, segments, tenant))
+
+    # -- who is asking -------------------------------------------------------------------------------------------------
+    def _authenticated(self, request: Request, route: Route | None) -> str | None:
+        """Return the key's tenant; None is the administrator."""
+        admin_key = request.headers.get("x-admin-api-key", "").strip()
+        if admin_key and route is not None and route.admin:
+            if self._admin_hash is None:
+                raise Refusal(500, "INTERNAL_ERROR", "this authority has no administrator's key")
+            if not hmac.compare_digest(key_hash(admin_key), self._admin_hash):
+                raise Refusal(401, "UNAUTHORIZED", "INVALID_KEY: X-Admin-API-Key is not the administrator's")
+            return None
+        secret = request.headers.get("x-cycles-api-key", "").strip()
+        if not secret:
+            raise Refusal(401, "UNAUTHORIZED", "Missing API key")
+        # Found by its hash, so a guess gains nothing from how long the search takes; the comparison is for the eye.
+        with self.store.reading() as books:
+            found = books.key(secret)
+            if found is None or not hmac.compare_digest(found.key_hash, key_hash(secret)):
+                raise Refusal(401, "UNAUTHORIZED", "KEY_NOT_FOUND: this authority did not issue that API key")
+            if found.revoked_at_ms is not None:
+                raise Refusal(401, "UNAUTHORIZED", "KEY_REVOKED: this API key was revoked")
+            tenant = books.tenant(found.tenant)
+        if tenant is not None and tenant.status in ("SUSPENDED", "CLOSED"):
+            raise Refusal(401, "UNAUTHORIZED", f"TENANT_{tenant.status}: the tenant {found.tenant} is {tenant.status}")
+        return found.tenant
+
+    # -- operations ----------------------------------------------------------------------------------------------------
+    def _writing(self, operation: Callable[[SqliteBooks, int], Body]) -> Body:
+        """Run *operation* in one transaction, overdue holds expired before it."""
+        with self.store.writing() as books:
+            now_ms = self.clock()  # after the writer's lock, so that time never runs backwards between transactions
+            ledger.sweep(books, now_ms)
+            return operation(books, now_ms)
+
+    def _fresh(self) -> None:
+        """Expire what is overdue before a read; seldom writes."""
+        with self.store.reading() as books:
+            overdue = books.overdue(self.clock(), 1)
+        while overdue:
+            with self.store.writing() as books:
+                overdue = [] if ledger.sweep(books, self.clock()) < ledger.SWEPT_AT_ONCE else overdue
+
+    def reserve(self, asked: Asked) -> tuple[int, Body]:
+        tenant, body = _asked_body(asked, validation.reservation_request)
+        new_id = str(uuid.uuid4())
+        return 200, self._writing(lambda books, now: ledger.reserve(books, tenant, body, now_ms=now, new_id=new_id))
+
+    def decide(self, asked: Asked) -> tuple[int, Body]:
+        tenant, body = _asked_body(asked, validation.decision_request)
+        return 200, self._writing(lambda books, now: ledger.decide(books, tenant, body, now_ms=now))
+
+    def event(self, asked: Asked) -> tuple[int, Body]:
+        tenant, body = _asked_body(asked, validation.event_request)
+        new_id = str(uuid.uuid4())
+        return 201, self._writing(lambda books, now: ledger.event(books, tenant, body, now_ms=now, new_id=new_id))
+
+    def commit(self, asked: Asked) -> tuple[int, Body]:
+        return self._settled(asked, validation.commit_request, ledger.commit)
+
+    def release(self, asked: Asked) -> tuple[int, Body]:
+        return self._settled(asked, validation.release_request, ledger.release)
+
+    def extend(self, asked: Asked) -> tuple[int, Body]:
+        return self._settled(asked, validation.extend_request, ledger.extend)
+
+    def _settled(self, asked: Asked, check: validation.Check, operation: Callable[..., Body]) -> tuple[int, Body]:
+        body = _checked_body(asked.request, check)
+        reservation_id = _reservation_id(asked)
+        _same_key(asked.request, body)
+        return 200, self._writing(
+            lambda books, now: operation(books, ledger.find(books, asked.tenant, reservation_id), body, now_ms=now)
+        )
+
+    def reservation(self, asked: Asked) -> tuple[int, Body]:
+        reservation_id = _reservation_id(asked)
+        self._fresh()
+        with self.store.reading() as books:
+            hold = ledger.find(books, asked.tenant, reservation_id)
+        if hold.status == "EXPIRED":
+            raise ledger.expired(hold)
+        return 200, ledger.hold_body(hold, include=_EVERYTHING)
+
+    def reservations(self, asked: Asked) -> tuple[int, Body]:
+        parameters = asked.request.parameters()
+        tenant = asked.tenant or parameters.get("tenant", "")
+        if not tenant:
+            message = "tenant query parameter is required when using admin key authentication"
+            raise Refusal(400, "INVALID_REQUEST", message)
+        _own_tenant(asked.tenant, parameters.get("tenant"))
+        self._fresh()
+        with self.store.reading() as books:
+            return 200, listing.reservations(books, tenant, parameters)
+
+    def balances(self, asked: Asked) -> tuple[int, Body]:
+        assert asked.tenant is not None  # noqa: S101 - types: no route of the administrator's
+        parameters = asked.request.parameters()
+        _own_tenant(asked.tenant, parameters.get("tenant"))
+        self._fresh()
+        with self.store.reading() as books:
+            return 200, listing.balances(books, asked.tenant, parameters)
+
+    # -- what needs no key ---------------------------------------------------------------------------------------------
+    def evidence(self, asked: Asked) -> tuple[int, Body]:
+        if not _EVIDENCE_ID.fullmatch(asked.segments[-1]):
+            raise Refusal(400, "INVALID_REQUEST", "an evidence id is 64 lower-case hex digits")
+        raise Refusal(404, "NOT_FOUND", "this authority signs no evidence")
+
+    def jwks(self, asked: Asked) -> tuple[int, Body]:  # noqa: ARG002 - a route
+        raise Refusal(404, "NOT_FOUND", "this authority signs no evidence")
+
+    def health(self, asked: Asked) -> tuple[int, Body]:  # noqa: ARG002 - a route
+        with self.store.reading() as books:
+            books.overdue(0, 1)
+        return 200, {"status": "UP"}
+
+    def __repr__(self) -> str:
+        return f"<App on {self.store!r}>"
+
+
+_FIXED: Final[dict[str, dict[str, Route]]] = {
+    "/v1/reservations": {"GET": Route(App.reservations, admin=True), "POST": Route(App.reserve)},
+    "/v1/decide": {"POST": Route(App.decide)},
+    "/v1/events": {"POST": Route(App.event)},
+    "/v1/balances": {"GET": Route(App.balances)},
+    "/v1/.well-known/cycles-jwks.json": {"GET": Route(App.jwks, public=True)},
+    **dict.fromkeys(
+        ("/actuator/health", "/actuator/health/readiness", "/actuator/health/liveness"),
+        {"GET": Route(App.health, public=True)},
+    ),
+}
+_RESERVATION: Final = {"GET": Route(App.reservation, admin=True)}
+_EVIDENCE: Final = {"GET": Route(App.evidence, public=True)}
+_STEPS: Final[dict[str, dict[str, Route]]] = {
+    "commit": {"POST": Route(App.commit)},
+    "release": {"POST": Route(App.release, admin=True)},
+    "extend": {"POST": Route(App.extend)},
+}
+
+
+def _routes(segments: list[str]) -> dict[str, Route] | None:
+    match segments:
+        case ["v1", "reservations", reservation_id] if reservation_id:
+            return _RESERVATION
+        case ["v1", "reservations", reservation_id, step] if reservation_id:
+            return _STEPS.get(step)
+        case ["v1", "evidence", evidence_id] if evidence_id:
+            return _EVIDENCE
+        case _:
+            return None
+
+
+# -- checks before the ledger ------------------------------------------------------------------------------------------
+def _asked_body(asked: Asked, check: validation.Check) -> tuple[str, Body]:
+    """Return the tenant and the checked body of a request with a subject."""
+    assert asked.tenant is not None  # noqa: S101 - types: no route of the administrator's
+    body = _checked_body(asked.request, check)
+    validation.has_a_level(body["subject"])
+    _same_key(asked.request, body)
+    _own_tenant(asked.tenant, body["subject"].get("tenant"))
+    return asked.tenant, body
+
+
+def _checked_body(request: Request, check: validation.Check) -> Body:
+    content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise Refusal(415, "INVALID_REQUEST", f"send application/json, not {content_type or 'nothing'}")
+    if len(request.body) > MAX_BODY:
+        raise Refusal(413, "INVALID_REQUEST", f"the body is larger than {MAX_BODY} bytes")
+    body: Body = check(validation.parsed(request.body), "")
+    return body
+
+
+def _reservation_id(asked: Asked) -> str:
+    reservation_id = asked.segments[2]
+    if len(reservation_id) > 128:
+        raise validation.invalid("reservation_id", "must have 1 to 128 characters")
+    return reservation_id
+
+
+def _same_key(request: Request, body: Body) -> None:
+    header = request.headers.get("x-idempotency-key")
+    if header is not None and header != body["idempotency_key"]:
+        raise Refusal(400, "INVALID_REQUEST", "X-Idempotency-Key differs from the body's idempotency_key")
+
+
+def _own_tenant(tenant: str | None, named: str | None) -> None:
+    if tenant is not None and named and named != tenant:
+        raise Refusal(403, "FORBIDDEN", f"the API key is of the tenant {tenant}, not of {named}")
+
+
+def _internal(error: Exception) -> Refusal:
+    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        return Refusal(500, "INTERNAL_ERROR", "the ledger is busy: ask again with the same idempotency key")
+    return Refusal(500, "INTERNAL_ERROR", f"the authority failed ({type(error).__name__}); its log says more")
+
+
+def _error_body(refusal: Refusal, request_id: str, trace_id: str) -> Body:
+    body: Body = {
+        "error": refusal.code,
+        "message": refusal.message,
+        "request_id": request_id,
+        "trace_id": trace_id,
+    }
+    if refusal.details is not None:
+        body["details"] = refusal.details
+    return body

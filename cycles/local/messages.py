@@ -1,0 +1,75 @@
+"""Requests and responses of the authority as plain values, whatever carries them."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+MAX_BODY: Final = 1024 * 1024
+"""Bytes of a request body that are read at most; the protocol's requests are a few hundred."""
+
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+_NO_TRACE: Final = "0" * 32
+_NO_SPAN: Final = "0" * 16
+
+
+class Request(NamedTuple):
+    """What was asked.
+
+    Attributes:
+        method: In upper case.
+        path: Still percent-encoded, so that an escaped slash stays inside its segment.
+        query: Without the question mark, still encoded.
+        headers: By lower-case name.
+        body: As it came.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+
+    def segments(self) -> list[str]:
+        """Return the path's segments, decoded."""
+        return [unquote(segment) for segment in self.path.split("/")[1:]]
+
+    def parameters(self) -> dict[str, str]:
+        """Return the query's parameters; of one that is repeated the values are joined by commas."""
+        found: dict[str, str] = {}
+        for name, value in parse_qsl(self.query, keep_blank_values=True):
+            found[name] = f"{found[name]},{value}" if name in found else value
+        return found
+
+
+class Response(NamedTuple):
+    """What was answered; `headers` are in order, with lower-case names."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    """Return *body* as compact JSON."""
+    return _ENCODE(body).encode()
+
+
+def trace_id_of(headers: dict[str, str]) -> str:
+    """Return the trace that a request belongs to: `traceparent`, else X-Cycles-Trace-Id, else a new one (§4.4)."""
+    parent = headers.get("traceparent")
+    if parent is not None:
+        match = _TRACEPARENT.fullmatch(parent.strip().lower())
+        if match is not None and match[1] != _NO_TRACE and match[2] != _NO_SPAN:
+            return match[1]
+    given = headers.get("x-cycles-trace-id")
+    if given is not None:
+        given = given.strip().lower()
+        if given != _NO_TRACE and _TRACE_ID.fullmatch(given):
+            return given
+    return secrets.token_hex(16)

@@ -1,0 +1,197 @@
+"""What a body must look like before the ledger sees it (authority.md §4.6).
+
+A refusal names the field: `Validation failed: estimate.amount: must be an integer from 0 to 9223372036854775807`.
+What comes out has the fields in the protocol's order, without nulls: null means absent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from cycles.local.values import INT64_MAX, LEVELS, UNITS, Refusal
+
+Check: TypeAlias = Callable[[Any, str], Any]
+
+_SUBJECT_VALUE: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def invalid(field: str, reason: str) -> Refusal:
+    """Return the refusal of *field*."""
+    return Refusal(400, "INVALID_REQUEST", f"Validation failed: {field}: {reason}")
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+def parsed(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in *body*."""
+    if not body.strip():
+        raise Refusal(400, "INVALID_REQUEST", "the body is missing: send a JSON object")
+    try:
+        text = body.decode()
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "INVALID_REQUEST", f"the body is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Refusal(400, "INVALID_REQUEST", "the body must be a JSON object")
+    # An escape can write half a character, which no file and no answer can hold.
+    if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+        raise Refusal(400, "INVALID_REQUEST", "the body holds half a character (a lone surrogate)")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is out of range")
+    return number
+
+
+# -- fields ------------------------------------------------------------------------------------------------------------
+def _text(low: int, high: int, *, blank: bool = True) -> Check:
+    bounds = f"must have {low} to {high} characters" if low else f"must have at most {high} characters"
+
+    def check(value: Any, field: str) -> str:
+        if not isinstance(value, str):
+            raise invalid(field, "must be a string")
+        if not blank and not value.strip():
+            raise invalid(field, "must not be blank")
+        if not low <= len(value) <= high:
+            raise invalid(field, bounds)
+        return value
+
+    return check
+
+
+def _integer(low: int, high: int) -> Check:
+    def check(value: Any, field: str) -> int:
+        if type(value) is not int or not low <= value <= high:  # no bool, no float, no digits in a string
+            raise invalid(field, f"must be an integer from {low} to {high}")
+        return value
+
+    return check
+
+
+def _one_of(*known: str) -> Check:
+    def check(value: Any, field: str) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise invalid(field, f"must be one of {', '.join(known)}")
+        return value
+
+    return check
+
+
+def _flag(value: Any, field: str) -> bool:
+    if not isinstance(value, bool):
+        raise invalid(field, "must be true or false")
+    return value
+
+
+def _anything(value: Any, field: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise invalid(field, "must be an object")
+    return value
+
+
+def _tags(value: Any, field: str) -> list[str]:
+    if not isinstance(value, list):
+        raise invalid(field, "must be an array of strings")
+    if len(value) > 10:
+        raise invalid(field, "must have at most 10 entries")
+    return [_tag(tag, f"{field}[{position}]") for position, tag in enumerate(value)]
+
+
+def _level(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise invalid(field, "must be a string")
+    if not _SUBJECT_VALUE.fullmatch(value):
+        raise invalid(field, "must be 1 to 128 characters out of letters, digits, '_', '.' and '-'")
+    return value
+
+
+def _dimensions(value: Any, field: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise invalid(field, "must be an object of strings")
+    if len(value) > 16:
+        raise invalid(field, "must have at most 16 entries")
+    return {name: _dimension(text, f"{field}.{name}") for name, text in value.items()}
+
+
+def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
+    checks = [(name, check, name in required) for name, check in {**required, **optional}.items()]
+    known = frozenset(name for name, _, _ in checks)
+
+    def check_object(value: Any, field: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise invalid(field, "must be an object")
+        prefix = f"{field}." if field else ""
+        if not value.keys() <= known:
+            unknown = min(value.keys() - known)
+            raise invalid(f"{prefix}{unknown}", f"is not a field here; there are {', '.join(sorted(known))}")
+        result = {}
+        for name, check, is_required in checks:
+            given = value.get(name)
+            if given is not None:
+                result[name] = check(given, prefix + name)
+            elif is_required:
+                raise invalid(prefix + name, "is required")
+        return result
+
+    return check_object
+
+
+_tag: Final = _text(0, 64)
+_dimension: Final = _text(0, 256)
+_key: Final = _text(1, 256)
+_count: Final = _integer(0, INT64_MAX)
+_policy: Final = _one_of("REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT")
+_subject: Final = _object({}, {**dict.fromkeys(LEVELS, _level), "dimensions": _dimensions})
+_action: Final = _object({"kind": _text(0, 64, blank=False), "name": _text(0, 256, blank=False)}, {"tags": _tags})
+_amount: Final = _object({"unit": _one_of(*UNITS), "amount": _count}, {})
+_metrics: Final = _object(
+    {},
+    {
+        "tokens_input": _count,
+        "tokens_output": _count,
+        "latency_ms": _count,
+        "model_version": _text(0, 128),
+        "custom": _anything,
+    },
+)
+_ask: Final = {"idempotency_key": _key, "subject": _subject, "action": _action}
+
+decision_request: Final = _object({**_ask, "estimate": _amount}, {"metadata": _anything})
+reservation_request: Final = _object(
+    {**_ask, "estimate": _amount},
+    {
+        "ttl_ms": _integer(1_000, 86_400_000),
+        "grace_period_ms": _integer(0, 60_000),
+        "overage_policy": _policy,
+        "dry_run": _flag,
+        "metadata": _anything,
+    },
+)
+event_request: Final = _object(
+    {**_ask, "actual": _amount},
+    {"overage_policy": _policy, "metrics": _metrics, "client_time_ms": _count, "metadata": _anything},
+)
+commit_request: Final = _object(
+    {"idempotency_key": _key, "actual": _amount}, {"metrics": _metrics, "metadata": _anything}
+)
+release_request: Final = _object({"idempotency_key": _key}, {"reason": _text(0, 256)})
+extend_request: Final = _object(
+    {"idempotency_key": _key, "extend_by_ms": _integer(1, 86_400_000)}, {"metadata": _anything}
+)
+
+
+def has_a_level(subject: Mapping[str, Any]) -> None:
+    """Refuse a subject without any standard level."""
+    if not any(level in subject for level in LEVELS):
+        raise invalid("subject", f"must name at least one of {', '.join(LEVELS)}")
