@@ -85,10 +85,9 @@ class App:
             status, body = self._answered(request, headers)
         except Refusal as refusal:
             status, body = refusal.status, _error_body(refusal, request_id, trace_id)
-        except Exception as error:  # an answer, so that transports need not know what can go wrong here
+        except Exception as error:  # noqa: BLE001 - an answer too: transports need not know what can go wrong here
             _log.exception("request %s failed", request_id)
-            refusal = _internal(error)
-            status, body = refusal.status, _error_body(refusal, request_id, trace_id)
+            status, body = 500, _error_body(_internal(error), request_id, trace_id)
         return Response(status, headers, encoded(body))
 
     def _answered(self, request: Request, headers: list[tuple[str, str]]) -> tuple[int, Body]:
@@ -231,10 +230,9 @@ _FIXED: Final[dict[str, dict[str, Route]]] = {
     "/v1/events": {"POST": Route(App.event)},
     "/v1/balances": {"GET": Route(App.balances)},
     "/v1/.well-known/cycles-jwks.json": {"GET": Route(App.jwks, public=True)},
-    **dict.fromkeys(
-        ("/actuator/health", "/actuator/health/readiness", "/actuator/health/liveness"),
-        {"GET": Route(App.health, public=True)},
-    ),
+    **{
+        f"/actuator/health{probe}": {"GET": Route(App.health, public=True)} for probe in ("", "/readiness", "/liveness")
+    },
 }
 _RESERVATION: Final = {"GET": Route(App.reservation, admin=True)}
 _EVIDENCE: Final = {"GET": Route(App.evidence, public=True)}

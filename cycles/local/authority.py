@@ -168,10 +168,26 @@ class LocalAuthority:
                 scope_path=path,
                 unit=str(allocated.unit),
                 allocated=allocated.amount,
-                tenant=path.partition("/")[0].removeprefix("tenant:"),
+                tenant=tenant_of(path),
                 now_ms=self.clock(),
                 overdraft_limit=None if overdraft_limit is None else overdraft_limit.amount,
                 caps=caps,
+            )
+
+    def ensure_budget(self, scope: str, allocated: Amount) -> Budget:
+        """Create a budget unless there is one at *scope* in this unit, and return what is there.
+
+        For what starts again and again: unlike `budget`, it never undoes what an operator funded meanwhile.
+        """
+        path, unit = checked_scope(scope), str(amounts.check("allocated", allocated).unit)
+        with self._changing() as books:
+            return books.budget(path, unit) or funding.set_budget(
+                books,
+                scope_path=path,
+                unit=unit,
+                allocated=allocated.amount,
+                tenant=tenant_of(path),
+                now_ms=self.clock(),
             )
 
     def fund(self, scope: str, operation: str, amount: Amount, *, spent: int | None = None) -> Budget:
@@ -321,16 +337,7 @@ class LocalAuthority:
             raise ConfigError(error.message) from None
         known = _shared(os.path.abspath(Path(path).expanduser()) if path else "")  # noqa: PTH100 - not resolved
         for amount in wanted:
-            with known.store.writing() as books:
-                if books.budget(scope, str(amount.unit)) is None:
-                    funding.set_budget(
-                        books,
-                        scope_path=scope,
-                        unit=str(amount.unit),
-                        allocated=amount.amount,
-                        tenant=tenant,
-                        now_ms=known.clock(),
-                    )
+            known.ensure_budget(scope, amount)
         return known
 
 
@@ -387,6 +394,16 @@ def checked_scope(scope: str) -> str:
             f"{', '.join(LEVELS)}, each value 1 to 128 letters, digits, '_', '.' or '-'"
         )
     return derived[-1]
+
+
+def tenant_of(scope_path: str) -> str:
+    """Return the tenant, in lower case, of a scope path as it is kept."""
+    return scope_path.partition("/")[0].removeprefix("tenant:")
+
+
+def unit_named(name: str) -> str:
+    """Return the protocol's unit of a short name: "USD_MICROCENTS" of "usd"."""
+    return str(parse_budget(name, "0").unit)
 
 
 def parse_budget(unit: str, amount: str) -> Amount:

@@ -59,11 +59,8 @@ def _moment(name: str, parameters: Parameters, *, up: bool) -> int | None:
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise ValueError(text)
-        microseconds = (moment - _EPOCH) // timedelta(microseconds=1)
-    except (ValueError, OverflowError):
+        microseconds = (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError, TypeError):  # TypeError: a time without zone has no difference from ours
         raise _bad(
             name, text, "a time with its zone, such as 2026-01-31T12:00:00Z (a plus sign is written %2B)"
         ) from None
@@ -115,7 +112,7 @@ def _position(parameters: Parameters, fingerprint: str, *kinds: type) -> list[An
         bound, position = None, []
     if bound != fingerprint or [type(part) for part in position] != list(kinds):
         raise _bad("cursor", text, "the next_cursor of a list with the same filters and order, or none")
-    return position
+    return list(position)
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
@@ -141,7 +138,8 @@ def reservations(books: SqliteBooks, tenant: str, parameters: Parameters) -> dic
 
 
 def _filters(tenant: str, parameters: Parameters) -> tuple[list[str], list[Any]]:
-    where, bound = ["tenant = ?"], [tenant]
+    where: list[str] = ["tenant = ?"]
+    bound: list[Any] = [tenant]
     status, key = parameters.get("status", ""), parameters.get("idempotency_key", "")
     if status:
         if status not in _STATUSES:
@@ -169,7 +167,7 @@ def _segments(levels: Mapping[str, str], where: list[str], bound: list[Any]) -> 
 
 def balances(books: SqliteBooks, tenant: str, parameters: Parameters) -> dict[str, Any]:
     """Return a page of *tenant*'s balances, by scope path and unit; children are always among them."""
-    levels = {level: parameters[level] for level in LEVELS if level in parameters}
+    levels: dict[str, str] = {level: parameters[level] for level in LEVELS if level in parameters}
     if not levels:
         raise Refusal(400, "INVALID_REQUEST", f"name at least one of {', '.join(LEVELS)}, for example tenant={tenant}")
     if parameters.get("include_children", "").lower() not in ("", "true", "false"):

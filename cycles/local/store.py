@@ -217,6 +217,7 @@ class Store:
         self._lock = threading.Lock()  # of the pool; for memory, of the one connection
         self._idle: list[sqlite3.Connection] = []
         self._busy: set[sqlite3.Connection] = set()
+        self._turn = threading.Lock()  # of this process's writers: cheaper and fairer than SQLite's polling
         self._inherited = False  # a ledger in memory, in a fork of the process that made it
         self._closed = False
         if self.path is not None:
@@ -239,14 +240,21 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[SqliteBooks]:
         """Give the books in one transaction, which any exception undoes."""
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield SqliteBooks(connection)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+        turn = self._turn
+        if not turn.acquire(timeout=BUSY_TIMEOUT):
+            raise sqlite3.OperationalError("database is locked")
+        try:
+            with self._connection() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield SqliteBooks(connection)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+        finally:
+            turn.release()
 
     @contextmanager
     def reading(self) -> Iterator[SqliteBooks]:
@@ -303,7 +311,7 @@ class Store:
         """Begin anew in a fork: no connection and no lock of the parent's is used, nor closed, here."""
         _inherited.extend(self._idle)
         _inherited.extend(self._busy)
-        self._lock, self._idle, self._busy = threading.Lock(), [], set()
+        self._lock, self._turn, self._idle, self._busy = threading.Lock(), threading.Lock(), [], set()
         self._inherited = self.path is None
 
     def _connect(self) -> sqlite3.Connection:

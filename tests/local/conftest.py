@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from cycles.local import LocalAuthority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ADMIN_KEY = "admin-of-the-tests"
 

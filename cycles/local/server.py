@@ -1,0 +1,188 @@
+"""The authority over HTTP on loopback: a small ASGI adapter, run by uvicorn (extra `server`)."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles.errors import ConfigError
+from cycles.local.messages import MAX_BODY, Request
+
+try:
+    import uvicorn
+except ModuleNotFoundError as missing:
+    raise ConfigError("serving over HTTP needs an extra: pip install 'cycles-guard[server]'") from missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cycles.local.authority import LocalAuthority
+    from cycles.local.messages import Response
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 7878
+SWEEP_EVERY: Final = 5.0
+"""Seconds between sweeps of overdue holds; requests sweep as well, so this is for ledgers that nobody asks."""
+
+_STARTUP: Final = 10.0
+_SHUTDOWN: Final = 5
+_log: Final = logging.getLogger("cycles.local")
+
+
+class Asgi:
+    """An ASGI application on an authority; closing the authority is its owner's."""
+
+    def __init__(self, authority: LocalAuthority) -> None:
+        self._authority: Final = authority
+        self._app: Final = authority.app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            body = await _body(receive)
+            if body is not None:
+                await _send(send, await self._answered(_asked(scope, body)))
+        else:
+            raise RuntimeError(f"this authority speaks HTTP only, not {scope['type']}")
+
+    async def _answered(self, request: Request) -> Response:
+        if self._app.is_memory:
+            return self._app.handle(request)
+        return await asyncio.to_thread(self._app.handle, request)  # the disk must not hold up the others
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        await receive()
+        sweeper = asyncio.create_task(self._sweep())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        sweeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeper
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            try:
+                await asyncio.to_thread(self._authority.sweep)
+            except Exception:  # noqa: BLE001 - logged; the next request or sweep tries again
+                _log.exception("the sweep failed; the next one is in %s s", SWEEP_EVERY)
+
+
+async def _body(receive: Any) -> bytes | None:
+    """Return the body, or so much of it that it is seen to be too large; None when the client has gone."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY or not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _asked(scope: Any, body: bytes) -> Request:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    path = scope["raw_path"].decode("latin-1")
+    return Request(scope["method"], path, scope["query_string"].decode("latin-1"), headers, body)
+
+
+async def _send(send: Any, response: Response) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to its owner and says when it is ready."""
+
+    def __init__(self, authority: LocalAuthority) -> None:
+        super().__init__(
+            uvicorn.Config(
+                Asgi(authority),
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                ws="none",
+                lifespan="on",
+                # Longer than clients keep an idle connection, or they would write into one that is just closing.
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=_SHUTDOWN,
+            )
+        )
+        self.ready: Final = threading.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        self.ready.set()
+
+
+def listening(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, beyond_loopback: bool = False) -> socket.socket:
+    """Return a socket that listens.
+
+    Args:
+        host: An address or name of this machine.
+        port: 0 takes a free one.
+        beyond_loopback: Whether other machines may reach it: keys and amounts travel in plain text.
+
+    Raises:
+        ConfigError: when the address can't be had, or is not on loopback.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigError(f"host {host!r}: {error.strerror}") from None
+    if not (ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback or beyond_loopback):
+        raise ConfigError(
+            f"host {host!r} is reachable from other machines, and keys travel in plain text: allow it explicitly "
+            "(--beyond-loopback), or use 127.0.0.1"
+        )
+    try:
+        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(f"can't listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the base URL of what listens there."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def serve(authority: LocalAuthority, *, host: str = DEFAULT_HOST, port: int = 0) -> Iterator[str]:
+    """Serve *authority* from a thread of this process while the block lasts, and give the base URL.
+
+    Args:
+        authority: Stays open afterwards.
+        host: An address on loopback.
+        port: 0 takes a free one.
+
+    Raises:
+        ConfigError: when the address can't be had.
+    """
+    with listening(host, port) as listener:
+        server = Server(authority)
+        thread = threading.Thread(target=server.run, args=([listener],), name="cycles-authority", daemon=True)
+        thread.start()
+        try:
+            if not server.ready.wait(_STARTUP):
+                raise ConfigError("the server did not start; its log says why")
+            yield url_of(listener)
+        finally:
+            server.should_exit = True
+            thread.join(_SHUTDOWN + 5)
