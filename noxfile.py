@@ -47,7 +47,7 @@ def types(session: nox.Session) -> None:
     """Check types with mypy --strict and pyright, and that the public types are what they should be."""
     session.install("-e", ".[server]", "nox", *groups("types"))
     session.run("mypy")
-    session.run("pyright")
+    session.run("pyright", "--pythonpath", f"{session.bin}/python")
 
 
 @nox.session
@@ -105,16 +105,17 @@ def wheel(session: nox.Session) -> None:
         session.run("python", "-m", "venv", str(bare))
         python = bare / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         command = python.with_name("cycles.exe" if sys.platform == "win32" else "cycles")
-        run = {"external": True, "env": {"PYTHONWARNINGS": "error"}}
+        strict = {"PYTHONWARNINGS": "error"}
         session.run(str(python), "-m", "pip", "install", "--quiet", str(built), external=True)
         session.chdir(made)  # nothing of the source tree in reach
         session.run(
             str(python),
             "-c",
             "import cycles, cycles_api; print(cycles.__file__, cycles_api.__file__)",
-            **run,
+            external=True,
+            env=strict,
         )
-        session.run(str(command), "--help", success_codes=[1], **run)  # says which extra it needs
+        session.run(str(command), "--help", success_codes=[1], external=True, env=strict)  # says which extra it needs
         session.run(str(python), "-m", "pip", "install", "--quiet", f"{built}[server]", external=True)
-        session.run(str(command), "--help", silent=True, **run)
-        session.run(str(command), "--version", **run)
+        session.run(str(command), "--help", silent=True, external=True, env=strict)
+        session.run(str(command), "--version", external=True, env=strict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-from attrs import field, frozen
+from attrs import Factory, frozen
 
 LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
 """Levels of a subject, widest first (authority.md §2)."""
@@ -59,7 +59,7 @@ class Budget:
     unit: str
     allocated: int
     tenant: str = ""
-    remaining: int = field()
+    remaining: int = Factory(lambda row: row.allocated, takes_self=True)
     reserved: int = 0
     spent: int = 0
     debt: int = 0
@@ -69,10 +69,6 @@ class Budget:
     caps: dict[str, Any] | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0
-
-    @remaining.default
-    def _all_of_it(self) -> int:
-        return self.allocated
 
 
 @frozen
