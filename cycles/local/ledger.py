@@ -68,7 +68,7 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
     )
     _put(books, after)
     books.put_hold(hold)
-    caps = _caps(books, affected, unit)
+    caps = _caps(budgets, affected)
     answer = {
         "decision": "ALLOW_WITH_CAPS" if caps else "ALLOW",
         "reservation_id": new_id,
@@ -115,7 +115,7 @@ def _evaluated(books: Books, tenant: str, body: Body) -> tuple[tuple[str, ...], 
         if refusal.code in _STAYS_AN_ERROR:
             raise
         return affected, [], _DENY_INSTEAD_OF.get(refusal.code, refusal.code), {}
-    return affected, budgets, None, _caps(books, affected, unit)
+    return affected, budgets, None, _caps(budgets, affected)
 
 
 def _decision(reason: str | None, caps: Body) -> Body:
@@ -309,10 +309,10 @@ def _amount(unit: str, amount: int) -> Body:
     return {"unit": unit, "amount": amount}
 
 
-def _caps(books: Books, affected: tuple[str, ...], unit: str) -> Body:
-    """Return the caps of the deepest derived scope, or nothing (§1.9)."""
-    deepest = books.budget(affected[-1], unit)
-    return {} if deepest is None or deepest.caps is None else {"caps": deepest.caps}
+def _caps(budgets: list[Budget], affected: tuple[str, ...]) -> Body:
+    """Return the caps of the deepest derived scope, or nothing: those of its parents do not count (§1.9)."""
+    deepest = budgets[-1]
+    return {"caps": deepest.caps} if deepest.scope_path == affected[-1] and deepest.caps is not None else {}
 
 
 # -- the charge --------------------------------------------------------------------------------------------------------

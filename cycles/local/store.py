@@ -168,6 +168,18 @@ class SqliteBooks:
         row = self._one("SELECT * FROM keys WHERE key_hash = ?", key_hash(secret))
         return None if row is None else ApiKey(*row)
 
+    def key_and_tenant(self, secret: str) -> tuple[ApiKey | None, Tenant | None]:
+        """Return the API key that *secret* is, and its tenant's record; both as of one moment."""
+        row = self._one(
+            "SELECT keys.*, tenants.data FROM keys LEFT JOIN tenants ON tenants.tenant_id = keys.tenant "
+            "WHERE key_hash = ?",
+            key_hash(secret),
+        )
+        if row is None:
+            return None, None
+        *key, data = row
+        return ApiKey(*key), None if data is None else Tenant(**json.loads(data))
+
     def put_key(self, key: ApiKey) -> None:
         row = (key.key_hash, key.tenant, key.name, key.created_at_ms, key.revoked_at_ms)
         self.connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", row)
@@ -255,6 +267,12 @@ class Store:
                     raise
         finally:
             turn.release()
+
+    @contextmanager
+    def glancing(self) -> Iterator[SqliteBooks]:
+        """Give the books for one query, which needs no transaction around it."""
+        with self._connection() as connection:
+            yield SqliteBooks(connection)
 
     @contextmanager
     def reading(self) -> Iterator[SqliteBooks]:
