@@ -9,6 +9,8 @@ import pytest
 
 from cycles.local import LocalAuthority
 
+from . import document
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,7 +34,10 @@ class Wire:
         self.authority, self.clock, self.tenant = authority, clock, tenant
         self.secret = authority.key(tenant=tenant)
         self.http = httpx.Client(
-            transport=authority.transport(), base_url="http://test", headers={"X-Cycles-API-Key": self.secret}
+            transport=authority.transport(),
+            base_url="http://test",
+            headers={"X-Cycles-API-Key": self.secret},
+            event_hooks={"response": [_checked]},
         )
         self.made = 0
 
@@ -79,6 +84,11 @@ class Wire:
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
         return self.http.get(path, params=parameters)
+
+
+def _checked(response: httpx.Response) -> None:
+    response.read()
+    document.check(response)
 
 
 @pytest.fixture
