@@ -6,6 +6,7 @@ import atexit
 import os
 import re
 import secrets
+import sqlite3
 import threading
 import time
 from contextlib import contextmanager
@@ -252,6 +253,8 @@ class LocalAuthority:
                 yield books
         except Refusal as refusal:
             raise InvalidRequest(refusal.message) from None
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(f"{self.store.path}: the ledger can't be used: {error}") from None
 
     # -- speaking ------------------------------------------------------------------------------------------------------
     @property

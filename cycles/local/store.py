@@ -235,7 +235,11 @@ class Store:
         if self.path is not None:
             _refuse_foreign(self.path)
         connection = self._connect()
-        _prepare(connection, self.path)
+        try:
+            _prepare(connection, self.path)
+        except sqlite3.Error as error:
+            connection.close()
+            raise ConfigError(f"{self.path}: can't be used as a ledger: {error}") from None
         self._idle.append(connection)
         _stores.add(self)
 
@@ -355,6 +359,8 @@ class Store:
 
 def _refuse_foreign(path: Path) -> None:
     """Raise ConfigError unless *path* is a ledger, or nothing yet. Opened read-only, so that it stays as it is."""
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; name a file")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
     if not path.exists() or path.stat().st_size == 0:

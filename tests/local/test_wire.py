@@ -1,4 +1,4 @@
-"""The wire: worked rows over httpx, errors, headers, and the order of checks. Every response is held to the document."""
+"""The wire: worked rows over httpx, errors, headers, order of checks. Every response is held to the document."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import httpx
 import pytest
 
+import cycles
 from cycles import tokens, usd
+from cycles.local import LocalAuthority
 from cycles.local.messages import MAX_BODY
 
-from .conftest import ADMIN_KEY, failed
+from .conftest import ADMIN_KEY, Wire, failed
 
 SCOPE = "tenant:acme"
 UNKNOWN = "/v1/reservations/no-such-id"
@@ -88,7 +90,7 @@ def test_24_beyond_doubles(wire, authority):
 
 def test_25_26_unit_mismatch(wire, authority):
     authority.budget(f"{SCOPE}/agent:a", usd(1))
-    authority.budget(f"{SCOPE}/agent:a", cycles_credits(1))
+    authority.budget(f"{SCOPE}/agent:a", cycles.credits(1))
     for ask in (wire.reserve, wire.decide, wire.event):
         response = ask(50, subject={"tenant": "acme", "agent": "a"})
         assert failed(response, 400, "UNIT_MISMATCH")
@@ -97,12 +99,6 @@ def test_25_26_unit_mismatch(wire, authority):
             "requested_unit": "TOKENS",
             "expected_units": ["USD_MICROCENTS", "CREDITS"],
         }
-
-
-def cycles_credits(count):
-    from cycles import credits
-
-    return credits(count)
 
 
 def test_27_no_budget(wire):
@@ -287,10 +283,6 @@ def test_the_administrators_key(wire, authority):
 
 
 def test_without_an_administrator(clock):
-    from cycles.local import LocalAuthority
-
-    from .conftest import Wire
-
     with LocalAuthority(clock=clock) as authority:
         wire = Wire(authority, clock)
         wire.http.headers["X-Admin-API-Key"] = "anything"

@@ -1,0 +1,322 @@
+"""Provisioning through `LocalAuthority`: budgets, funding rows F and G, keys, tenants, `local:` URLs."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from cycles import tokens, usd
+from cycles.errors import ConfigError, InvalidRequest
+from cycles.local import Budget, LocalAuthority
+from cycles.local.authority import forget_shared
+
+from .conftest import failed
+
+SCOPE = "tenant:acme"
+
+
+def figures(row: Budget) -> dict:
+    return {
+        "A": row.allocated,
+        "R": row.remaining,
+        "V": row.reserved,
+        "S": row.spent,
+        "D": row.debt,
+        "O": row.is_over_limit,
+    }
+
+
+def shows(row: Budget, **expected: object) -> bool:
+    known = figures(row)
+    assert {name: known[name] for name in expected} == expected
+    assert row.remaining == row.allocated - row.reserved - row.spent - row.debt
+    return True
+
+
+# -- funding -----------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def indebted(wire, authority):
+    """A1000 R-50 V0 S1000 D50 L100."""
+    authority.budget(SCOPE, tokens(1000), overdraft_limit=tokens(100))
+    wire.event(1050, overage_policy="ALLOW_WITH_OVERDRAFT")
+    assert shows(authority.balance(SCOPE, "TOKENS"), A=1000, R=-50, V=0, S=1000, D=50, O=False)
+    return authority
+
+
+@pytest.mark.parametrize(
+    ("operation", "amount", "expected"),
+    [
+        ("CREDIT", 200, {"A": 1200, "R": 150, "D": 50}),
+        ("RESET", 2000, {"A": 2000, "R": 950, "S": 1000, "D": 50}),
+        ("RESET_SPENT", 2000, {"A": 2000, "R": 1950, "S": 0, "D": 50}),
+        ("REPAY_DEBT", 30, {"D": 20, "R": -20}),
+        ("REPAY_DEBT", 80, {"D": 0, "A": 1030, "R": 30}),
+    ],
+)
+def test_f1_f3_f4_f5_f6(indebted, operation, amount, expected):
+    assert shows(indebted.fund(SCOPE, operation, tokens(amount)), **expected)
+
+
+def test_f2_debit_needs_what_it_takes(indebted):
+    with pytest.raises(InvalidRequest, match="-50 TOKENS remaining"):
+        indebted.fund(SCOPE, "DEBIT", tokens(1))
+
+
+def test_f7_g1_funding_opens_a_capped_budget(wire, authority):
+    authority.budget(SCOPE, tokens(1000))
+    wire.event(1001)
+    assert authority.balance(SCOPE, "TOKENS").is_over_limit
+    assert failed(wire.reserve(0), 409, "OVERDRAFT_LIMIT_EXCEEDED")
+    assert shows(authority.fund(SCOPE, "CREDIT", tokens(0)), R=0, O=False)
+    assert wire.reserve(0).is_success
+
+
+@pytest.mark.parametrize(
+    ("operation", "amount", "spent", "expected"),
+    [
+        ("RESET", 500, None, {"A": 500, "R": -200}),
+        ("RESET_SPENT", 500, None, {"R": 100, "S": 0}),
+        ("RESET_SPENT", 500, 120, {"R": -20, "S": 120}),
+        ("DEBIT", 300, None, {"A": 700, "R": 0}),
+        ("DEBIT", 301, None, None),
+        ("RESET", 500, 120, None),
+        ("BURN", 1, None, None),
+    ],
+)
+def test_f8(wire, authority, operation, amount, spent, expected):
+    authority.budget(SCOPE, tokens(1000))
+    wire.event(300)
+    wire.reserve(400)
+    if expected is None:
+        with pytest.raises(InvalidRequest):
+            authority.fund(SCOPE, operation, tokens(amount), spent=spent)
+        expected = {"A": 1000, "R": 300}
+    else:
+        authority.fund(SCOPE, operation, tokens(amount), spent=spent)
+    assert shows(authority.balance(SCOPE, "TOKENS"), **expected)
+
+
+def test_g2_a_lowered_overdraft_limit(wire, indebted):
+    indebted.fund(SCOPE, "CREDIT", tokens(100))
+    assert wire.reserve(1).is_success
+    row = indebted.budget(SCOPE, tokens(1100), overdraft_limit=tokens(40))
+    assert shows(row, O=True, D=50)
+    assert failed(wire.reserve(1), 409, "OVERDRAFT_LIMIT_EXCEEDED")
+
+
+def test_a_commit_is_refused_while_debt_is_past_a_lowered_limit(wire, authority):
+    """Pass 2 looks at every scope below zero, even when a parent lets nothing more be taken (§1.3)."""
+    child = f"{SCOPE}/agent:a"
+    authority.budget(SCOPE, tokens(1000))
+    authority.budget(child, tokens(10), overdraft_limit=tokens(100))
+    ask = {"subject": {"tenant": "acme", "agent": "a"}, "overage_policy": "ALLOW_WITH_OVERDRAFT"}
+    held = wire.reserve(10, **ask)
+    wire.event(50, **ask)
+    assert shows(authority.balance(child, "TOKENS"), R=-50, D=50)
+    authority.fund(SCOPE, "DEBIT", tokens(940))
+    authority.budget(child, tokens(10), overdraft_limit=tokens(40))
+    assert failed(wire.commit(held, 20), 409, "OVERDRAFT_LIMIT_EXCEEDED")
+    assert wire.commit(held, 10).is_success
+
+
+@pytest.mark.parametrize("status", ["FROZEN", "CLOSED"])
+def test_g3_no_funding_of_what_is_shut(authority, status):
+    authority.budget(SCOPE, tokens(10))
+    (authority.freeze if status == "FROZEN" else authority.close_budget)(SCOPE, "TOKENS")
+    with pytest.raises(InvalidRequest, match=status.lower()):
+        authority.fund(SCOPE, "CREDIT", tokens(1))
+    with pytest.raises(InvalidRequest, match=status.lower()):
+        authority.budget(SCOPE, tokens(1))
+
+
+def test_g4_closing_a_tenant_gives_everything_back_once(wire, authority):
+    authority.budget(SCOPE, tokens(1000))
+    authority.budget(f"{SCOPE}/agent:a", tokens(500))
+    authority.budget("tenant:acme2", tokens(5))
+    wire.event(100)
+    wire.reserve(400, subject={"tenant": "acme", "agent": "a"}, ttl_ms=1_000)
+    authority.tenant("acme", status="CLOSED")
+    assert shows(authority.balance(SCOPE, "TOKENS"), A=1000, R=900, V=0, S=100)
+    assert shows(authority.balance(f"{SCOPE}/agent:a", "TOKENS"), R=500, V=0)
+    assert [row.status for row in authority.balances()] == ["CLOSED", "CLOSED", "ACTIVE"]
+    wire.clock.now += 1_000_000
+    assert authority.sweep() == 0
+    assert shows(authority.balance(SCOPE, "TOKENS"), R=900)
+    assert [hold.status for hold in authority.reservations()] == ["RELEASED"]
+    with pytest.raises(InvalidRequest, match="for good"):
+        authority.tenant("acme")
+    authority.tenant("acme", status="CLOSED")
+
+
+# -- budgets, keys, tenants --------------------------------------------------------------------------------------------
+def test_setting_a_budget_keeps_what_happened(wire, authority):
+    row = authority.budget(SCOPE, tokens(100), overdraft_limit=tokens(7), caps={"max_tokens": 1})
+    assert shows(row, A=100, R=100)
+    wire.event(30)
+    wire.reserve(20)
+    for _ in range(2):
+        assert shows(authority.budget("Tenant:ACME".replace("Tenant", "tenant"), tokens(90)), A=90, R=40, V=20, S=30)
+    row = authority.balance(SCOPE, "TOKENS")
+    assert (row.overdraft_limit, row.caps) == (7, {"max_tokens": 1})
+    assert authority.budget(SCOPE, tokens(90), caps={}).caps is None
+    assert shows(authority.ensure_budget(SCOPE, tokens(1)), A=90)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "",
+        "acme",
+        "tenant:",
+        "agent:a",
+        "tenant:acme/",
+        "tenant:a b",
+        "tenant:*",
+        "tenant:acme/team:x",
+        "tenant:acme/agent:a/app:b",
+        "tenant:acme/agent:a/agent:b",
+        f"tenant:{'a' * 129}",
+    ],
+)
+def test_bad_scopes(authority, scope):
+    with pytest.raises(InvalidRequest, match="write a path such as"):
+        authority.budget(scope, tokens(1))
+
+
+def test_bad_amounts(authority):
+    with pytest.raises(InvalidRequest, match="overdraft_limit"):
+        authority.budget(SCOPE, tokens(1), overdraft_limit=usd(1))
+    with pytest.raises(InvalidRequest, match="allocated"):
+        authority.budget(SCOPE, 5)
+    authority.budget(SCOPE, tokens(2**63 - 1))
+    with pytest.raises(InvalidRequest, match="int64"):
+        authority.fund(SCOPE, "CREDIT", tokens(1))
+    with pytest.raises(InvalidRequest, match="no budget"):
+        authority.balance(SCOPE, "CREDITS")
+
+
+def test_freeze_and_unfreeze(wire, authority):
+    authority.budget(SCOPE, tokens(10))
+    held = wire.reserve(5)
+    authority.freeze(SCOPE, "TOKENS")
+    with pytest.raises(InvalidRequest, match="already"):
+        authority.freeze(SCOPE, "TOKENS")
+    assert failed(wire.reserve(1), 409, "BUDGET_FROZEN")
+    assert wire.commit(held, 5).is_success
+    authority.unfreeze(SCOPE, "TOKENS")
+    assert wire.reserve(1).is_success
+    authority.close_budget(SCOPE, "TOKENS")
+    assert failed(wire.event(1), 409, "BUDGET_CLOSED")
+    with pytest.raises(InvalidRequest, match="closed"):
+        authority.unfreeze(SCOPE, "TOKENS")
+
+
+def test_tenant_settings_are_read_live(wire, authority):
+    authority.budget(SCOPE, tokens(1000))
+    authority.tenant("acme", default_ttl_ms=30_000, max_ttl_ms=40_000, max_extensions=0, overage_policy="REJECT")
+    held = wire.reserve(5)
+    assert held.json()["remaining_ttl_ms"] == 30_000
+    assert wire.reserve(5, ttl_ms=3_000_000).json()["remaining_ttl_ms"] == 40_000
+    assert failed(wire.extend(held, 1), 409, "MAX_EXTENSIONS_EXCEEDED")
+    assert failed(wire.commit(held, 6), 409, "BUDGET_EXCEEDED")
+    authority.tenant("acme")
+    assert wire.reserve(5, ttl_ms=86_400_000).json()["remaining_ttl_ms"] == 3_600_000
+    assert failed(wire.extend(held, 1), 409, "MAX_EXTENSIONS_EXCEEDED"), "frozen when it was reserved"
+
+
+def test_keys_are_not_kept(tmp_path):
+    path = tmp_path / "ledger.db"
+    with LocalAuthority(path) as authority:
+        secret = authority.key(tenant="acme")
+        authority.add_key("fixed-key", tenant="acme")
+        assert secret not in repr(authority)
+    assert secret.startswith("cyc_live_")
+    assert len(secret) == len("cyc_live_") + 32
+    kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert secret.encode() not in kept
+    assert b"fixed-key" not in kept
+
+
+def test_reservations_oldest_first(wire, authority):
+    authority.budget(SCOPE, tokens(1000))
+    first = wire.reserve(1)
+    wire.reserve(2)
+    wire.commit(first, 1)
+    assert [(hold.estimate, hold.status) for hold in authority.reservations()] == [(1, "COMMITTED"), (2, "ACTIVE")]
+
+
+def test_a_closed_authority_says_so(authority):
+    transport = authority.transport()
+    secret = authority.key(tenant="acme")
+    authority.close()
+    authority.close()
+    with httpx.Client(transport=transport, base_url="http://test", headers={"X-Cycles-API-Key": secret}) as http:
+        response = http.get("/v1/balances?tenant=acme")
+        assert failed(response, 500, "INTERNAL_ERROR")
+        assert "closed" in response.json()["message"]
+    with pytest.raises(InvalidRequest, match="closed"):
+        authority.balances()
+
+
+def test_clients_of_an_authority(authority):
+    authority.budget(SCOPE, tokens(10))
+    with authority.client(tenant="acme") as client:
+        client.reserve(tokens(10), action=("k", "n")).commit(tokens(4))
+    assert shows(authority.balance(SCOPE, "TOKENS"), R=6, S=4)
+
+
+# -- local: URLs -------------------------------------------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def forgotten():
+    yield
+    forget_shared()
+
+
+def test_one_name_is_one_authority(tmp_path, monkeypatch):
+    shared = LocalAuthority.from_url("local:?usd=1.00")
+    assert LocalAuthority.from_url("local:", tenant="acme") is shared
+    assert shows(shared.balance("tenant:default", "USD_MICROCENTS"), A=100_000_000)
+    monkeypatch.chdir(tmp_path)
+    file = LocalAuthority.from_url("local:ledger.db")
+    assert file is not shared
+    assert (
+        LocalAuthority.from_url(f"local:{tmp_path}/ledger.db?tokens=5&credits=6&risk_points=7", tenant="acme") is file
+    )
+    assert [(row.unit, row.allocated) for row in file.balances()] == [("CREDITS", 6), ("RISK_POINTS", 7), ("TOKENS", 5)]
+
+
+def test_a_url_makes_a_budget_only_once():
+    shared = LocalAuthority.from_url("local:?usd=1", tenant="Acme")
+    shared.fund("tenant:acme", "CREDIT", usd(1))
+    LocalAuthority.from_url("local:?usd=1", tenant="Acme")
+    assert shows(shared.balance("tenant:acme", "USD_MICROCENTS"), A=200_000_000)
+    with shared.client(tenant="Acme") as client:
+        client.reserve(usd(2), action=("k", "n")).release()
+
+
+def test_a_shared_authority_that_was_closed_is_made_anew():
+    LocalAuthority.from_url("local:?tokens=1").close()
+    assert LocalAuthority.from_url("local:").balances() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("local:?euro=1", "euro.*usd, tokens, credits, risk_points"),
+        ("local:?usd=", "usd"),
+        ("local:?usd=1.000000001", "decimals"),
+        ("local:?usd=-1", "negative"),
+        ("local:?tokens=1.5", "whole number"),
+        ("local:?tokens=9223372036854775808", "int64"),
+        ("http://x", "local:"),
+        ("local:/no/such/folder/x.db", "no folder"),
+    ],
+)
+def test_bad_urls(url, says):
+    with pytest.raises(ConfigError, match=f"(?s){says}"):
+        LocalAuthority.from_url(url)
+
+
+def test_a_bad_tenant_of_a_url():
+    with pytest.raises(ConfigError, match="a b"):
+        LocalAuthority.from_url("local:?usd=1", tenant="a b")

@@ -1,0 +1,233 @@
+"""Lists: filters, windows, order and cursors (authority.md §4.8, §4.9)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+import cycles
+from cycles import tokens, usd
+
+from .conftest import failed
+
+SCOPE = "tenant:acme"
+LIST = "/v1/reservations"
+
+
+def iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat().replace("+00:00", "Z")
+
+
+def keys(response) -> list[str]:
+    return [row["idempotency_key"] for row in response.json()["reservations"]]
+
+
+@pytest.fixture
+def listed(wire, authority):
+    """Six reservations, a second apart: a…f, of which b is committed, c released, and f expires first."""
+    authority.budget(SCOPE, tokens(1000))
+    subjects = ["bot", "bot2", "Bot", "bot", "x", "x"]
+    held = {}
+    for name, agent in zip("abcdef", subjects, strict=True):
+        ttl_ms = 20_000 if name == "f" else 600_000
+        held[name] = wire.reserve(
+            ord(name) % 3, key=name, ttl_ms=ttl_ms, subject={"tenant": "acme", "agent": agent}, metadata={"of": name}
+        )
+        wire.clock.now += 1_000
+    wire.commit(held["b"], 1, metadata={"m": 1})
+    wire.clock.now += 1_000
+    wire.release(held["c"])
+    wire.start = wire.clock.now - 7_000
+    return wire
+
+
+def test_newest_first(listed):
+    assert keys(listed.get(LIST)) == list("fedcba")
+    assert listed.get(LIST).json()["has_more"] is False
+    assert "next_cursor" not in listed.get(LIST).json()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"agent": "bot"}, "dca"),
+        ({"agent": "BOT"}, "dca"),
+        ({"agent": "bot2"}, "b"),
+        ({"agent": "bo"}, ""),
+        ({"agent": "b_t"}, ""),
+        ({"agent": "%"}, ""),
+        ({"app": "bot"}, ""),
+        ({"agent": ""}, "fedcba"),
+        ({"tenant": "acme", "status": "ACTIVE"}, "feda"),
+        ({"status": "COMMITTED"}, "b"),
+        ({"status": "RELEASED", "agent": "bot"}, "c"),
+        ({"idempotency_key": "d"}, "d"),
+        ({"idempotency_key": "D"}, ""),
+        ({"sort_by": "created_at_ms", "sort_dir": "asc"}, "abcdef"),
+        ({"sort_dir": "ASC"}, "abcdef"),
+        ({"sort_by": "EXPIRES_AT_MS"}, "edcbaf"),
+        ({"sort_by": "expires_at_ms", "sort_dir": "asc", "limit": 2}, "fa"),
+        ({"surprise": "1"}, "fedcba"),
+    ],
+)
+def test_filters_and_order(listed, parameters, expected):
+    assert keys(listed.get(LIST, **parameters)) == list(expected)
+
+
+def test_windows_are_inclusive(listed):
+    at = [iso(listed.start + 1_000 * n) for n in range(10)]
+    assert keys(listed.get(LIST, **{"from": at[1], "to": at[3]})) == list("dcb")
+    assert keys(listed.get(LIST, **{"from": at[1].replace("Z", ".0001Z"), "to": at[3]})) == list("dc")
+    assert keys(listed.get(LIST, **{"from": at[4], "to": ""})) == list("fe")
+    assert keys(listed.get(LIST, expires_to=iso(listed.start + 25_000))) == ["f"]
+    assert keys(listed.get(LIST, finalized_from=at[6])) == list("cb")
+    assert keys(listed.get(LIST, finalized_from=at[6], finalized_to=at[6])) == ["b"]
+    moved = datetime.fromtimestamp(listed.start / 1000 + 4, UTC).replace(tzinfo=None).isoformat()
+    assert keys(listed.get(LIST, **{"from": f"{moved}+00:00"})) == list("fe")
+
+
+def test_finalized_windows_exclude_what_is_not_final(listed):
+    assert keys(listed.get(LIST, finalized_from="2000-01-01T00:00:00Z")) == list("cb")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"limit": "0"},
+        {"limit": "201"},
+        {"limit": "abc"},
+        {"limit": "-1"},
+        {"limit": "1.0"},
+        {"limit": "٣"},
+        {"status": "active"},
+        {"sort_by": "amount"},
+        {"sort_dir": "down"},
+        {"from": "yesterday"},
+        {"from": "2026-01-01T00:00:00"},
+        {"to": "2026-01-01"},
+        {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"},
+        {"expires_from": "2026-01-02T00:00:00Z", "expires_to": "2026-01-01T00:00:00Z"},
+        {"from": "0001-01-01T00:00:00+14:00", "to": "x"},
+        {"cursor": "garbage"},
+        {"cursor": "gar-ba=ge!"},
+        {"cursor": "W10"},
+        {"cursor": "WyJ4IiwxLDJd"},
+        {"cursor": "bnVsbA"},
+    ],
+)
+def test_bad_parameters(listed, parameters):
+    response = listed.get(LIST, **parameters)
+    assert failed(response, 400, "INVALID_REQUEST")
+    assert any(f"{name}=" in response.json()["message"] for name in parameters)
+
+
+@pytest.mark.parametrize("sort_by", [None, "reservation_id", "tenant", "scope_path", "status", "reserved"])
+@pytest.mark.parametrize("sort_dir", [None, "asc", "desc"])
+@pytest.mark.parametrize("limit", [1, 2, 4])
+def test_pages_join_without_gap_or_repetition(listed, sort_by, sort_dir, limit):
+    asked = {name: value for name, value in {"sort_by": sort_by, "sort_dir": sort_dir}.items() if value}
+    whole = keys(listed.get(LIST, **asked))
+    assert sorted(whole) == list("abcdef")
+    joined, cursor = [], {}
+    while True:
+        page = listed.get(LIST, limit=limit, **asked, **cursor)
+        joined += keys(page)
+        if not page.json()["has_more"]:
+            break
+        assert len(keys(page)) == limit
+        cursor = {"cursor": page.json()["next_cursor"]}
+    assert joined == whole
+
+
+def test_ties_go_by_id_ascending(listed):
+    ids = [row["reservation_id"] for row in listed.get(LIST, sort_by="tenant", sort_dir="desc").json()["reservations"]]
+    assert ids == sorted(ids)
+
+
+def test_a_cursor_belongs_to_its_list(listed):
+    cursor = listed.get(LIST, limit=2).json()["next_cursor"]
+    assert keys(listed.get(LIST, limit=1, include="metadata", cursor=cursor)) == ["d"]
+    for other in ({"sort_dir": "asc"}, {"sort_by": "status"}, {"status": "ACTIVE"}, {"from": "2000-01-01T00:00:00Z"}):
+        assert failed(listed.get(LIST, limit=2, cursor=cursor, **other), 400, "INVALID_REQUEST")
+    assert failed(listed.get("/v1/balances", tenant="acme", cursor=cursor), 400, "INVALID_REQUEST")
+
+
+def test_include(listed):
+    def maps(include: str | None) -> set[str]:
+        asked = {} if include is None else {"include": include}
+        (row,) = listed.get(LIST, status="COMMITTED", **asked).json()["reservations"]
+        return row.keys() & {"metadata", "committed_metadata", "evidence"}
+
+    assert maps(None) == maps("") == maps("everything,,") == set()
+    assert maps("METADATA, x") == {"metadata"}
+    assert maps("metadata,committed_metadata,evidence") == {"metadata", "committed_metadata"}
+    (row,) = listed.get(LIST, status="COMMITTED").json()["reservations"]
+    detail = listed.get(f"{LIST}/{row['reservation_id']}").json()
+    assert (detail["metadata"], detail["committed_metadata"]) == ({"of": "b"}, {"m": 1})
+    assert detail["committed"] == {"unit": "TOKENS", "amount": 1}
+    assert detail["finalized_at_ms"] == listed.start + 6_000
+
+
+def test_expired_rows_are_listed(listed):
+    listed.clock.now += 30_000
+    assert keys(listed.get(LIST, status="EXPIRED")) == ["f"]
+
+
+# -- balances ----------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def budgets(wire, authority):
+    for scope in (SCOPE, f"{SCOPE}/agent:bot", f"{SCOPE}/app:a/agent:bot", f"{SCOPE}/app:a", "tenant:acme2"):
+        authority.budget(scope, tokens(10))
+    authority.budget(SCOPE, usd(1))
+    authority.budget(SCOPE, cycles.credits(1))
+    authority.freeze(f"{SCOPE}/app:a", "TOKENS")
+    return wire
+
+
+def paths(response) -> list[tuple[str, str]]:
+    return [(row["scope_path"], row["remaining"]["unit"]) for row in response.json()["balances"]]
+
+
+def test_the_whole_tree_in_order(budgets):
+    whole = paths(budgets.get("/v1/balances", tenant="acme", include_children="false"))
+    assert whole == sorted(whole)
+    assert len(whole) == 6
+    joined, cursor = [], {}
+    while True:
+        page = budgets.get("/v1/balances", tenant="acme", limit=2, **cursor)
+        joined += paths(page)
+        if not page.json()["has_more"]:
+            break
+        cursor = {"cursor": page.json()["next_cursor"]}
+    assert joined == whole
+    assert "next_cursor" not in page.json()
+    (leaf,) = [row for row in page.json()["balances"] if row["scope_path"].endswith("app:a/agent:bot")]
+    assert leaf["scope"] == "agent:bot"
+
+
+def test_balance_filters(budgets):
+    assert [path for path, _ in paths(budgets.get("/v1/balances", agent="BOT"))] == [
+        f"{SCOPE}/agent:bot",
+        f"{SCOPE}/app:a/agent:bot",
+    ]
+    assert paths(budgets.get("/v1/balances", agent="bot", app="A")) == [(f"{SCOPE}/app:a/agent:bot", "TOKENS")]
+    assert paths(budgets.get("/v1/balances", tenant="")) == []
+    assert paths(budgets.get("/v1/balances", agent="bo")) == []
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"limit": 1}, {"tenant": "acme", "include_children": "perhaps"}, {"tenant": "acme", "limit": 0}]
+)
+def test_bad_balance_parameters(budgets, parameters):
+    assert failed(budgets.get("/v1/balances", **parameters), 400, "INVALID_REQUEST")
+
+
+def test_debt_and_limits_show_only_when_there_are_any(wire, authority):
+    authority.budget(SCOPE, tokens(10), overdraft_limit=tokens(5))
+    (row,) = wire.get("/v1/balances", tenant="acme").json()["balances"]
+    assert row["overdraft_limit"] == {"unit": "TOKENS", "amount": 5}
+    assert row.keys().isdisjoint({"debt", "is_over_limit"})
+    wire.event(12, overage_policy="ALLOW_WITH_OVERDRAFT")
+    (row,) = wire.get("/v1/balances", tenant="acme").json()["balances"]
+    assert (row["debt"]["amount"], row["remaining"]["amount"]) == (2, -2)

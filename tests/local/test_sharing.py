@@ -1,0 +1,373 @@
+"""One ledger, many threads and processes; forks; files that are not ours (authority.md §7)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import httpx
+import pytest
+
+from cycles import tokens
+from cycles.errors import ConfigError
+from cycles.local import LocalAuthority
+from cycles.local.store import SCHEMA_VERSION
+
+from .conftest import Clock, Wire
+
+SCOPE = "tenant:acme"
+
+WORKER = """
+import sys, httpx
+from cycles.local import LocalAuthority
+path, secret, name, count = sys.argv[1:]
+ask = {"subject": {"tenant": "acme"}, "action": {"kind": "k", "name": "n"}, "estimate": {"unit": "TOKENS", "amount": 3}}
+with LocalAuthority(path) as authority, httpx.Client(
+    transport=authority.transport(), base_url="http://test", headers={"X-Cycles-API-Key": secret}
+) as http:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    codes = []
+    for number in range(int(count)):
+        codes.append(http.post("/v1/reservations", json={**ask, "idempotency_key": f"{name}-{number}"}).status_code)
+    assert set(codes) <= {200, 409}, codes
+    print(codes.count(200))
+"""
+
+
+def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(params=["memory", "file"])
+def shared(request, tmp_path):
+    with LocalAuthority(None if request.param == "memory" else tmp_path / "ledger.db") as authority:
+        authority.budget(SCOPE, tokens(100))
+        yield authority
+
+
+def test_39_five_concurrent_reserves(shared):
+    wire, start = Wire(shared, Clock()), threading.Barrier(5)
+
+    def reserve(_: int) -> int:
+        start.wait()
+        return wire.reserve(30).status_code
+
+    with ThreadPoolExecutor(5) as pool:
+        codes = sorted(pool.map(reserve, range(5)))
+    assert codes == [200, 200, 200, 409, 409]
+    row = shared.balance(SCOPE, "TOKENS")
+    assert (row.remaining, row.reserved) == (10, 90)
+
+
+def test_threads_never_oversubscribe(shared):
+    """Eight threads reserve, commit, extend and release at random; what is left is what they did not take."""
+    wire, spent = Wire(shared, Clock()), []
+
+    def work(worker: int) -> None:
+        for number in range(12):
+            held = wire.reserve(9, key=f"{worker}-{number}")
+            if held.status_code == 409:
+                continue
+            step = (worker + number) % 3
+            if step == 0:
+                assert wire.release(held, key="r").is_success
+            else:
+                assert wire.extend(held, 1, key="e").is_success
+                assert wire.commit(held, step, key="c").is_success
+                assert wire.commit(held, step, key="c").is_success
+                spent.append(step)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    row = shared.balance(SCOPE, "TOKENS")
+    assert (row.reserved, row.spent, row.remaining) == (0, sum(spent), 100 - sum(spent))
+    assert spent
+
+
+def test_one_key_in_many_threads_is_one_reservation(shared):
+    wire, start = Wire(shared, Clock()), threading.Barrier(8)
+
+    def reserve(_: int) -> str:
+        start.wait()
+        return wire.reserve(30, key="one").json()["reservation_id"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(reserve, range(8)))) == 1
+    assert shared.balance(SCOPE, "TOKENS").reserved == 30
+
+
+def test_39_processes_never_oversubscribe(tmp_path):
+    path = tmp_path / "ledger.db"
+    with LocalAuthority(path) as authority:
+        authority.budget(SCOPE, tokens(100))
+        command = [sys.executable, "-W", "error", "-c", WORKER, str(path), authority.key(tenant="acme")]
+        pipe = subprocess.PIPE
+        workers = [
+            subprocess.Popen([*command, name, "20"], stdin=pipe, stdout=pipe, stderr=pipe, text=True) for name in "abc"
+        ]
+        for worker in workers:
+            assert worker.stdout.readline() == "ready\n", worker.communicate()
+        done = [worker.communicate("go\n", timeout=60) for worker in workers]
+        assert [error for _, error in done if error] == []
+        granted = [int(out) for out, _ in done]
+        assert sum(granted) == 33
+        row = authority.balance(SCOPE, "TOKENS")
+        assert (row.reserved, row.remaining) == (99, 1)
+
+
+def test_another_writer_is_waited_for(tmp_path):
+    with LocalAuthority(tmp_path / "ledger.db") as authority:
+        authority.budget(SCOPE, tokens(100))
+        wire = Wire(authority, Clock())
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            timer = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+            timer.start()
+            assert wire.decide(1).is_success
+            timer.join()
+
+
+def test_a_writer_that_never_ends_is_an_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr("cycles.local.store.BUSY_TIMEOUT", 0.05)
+    with LocalAuthority(tmp_path / "ledger.db") as authority:
+        wire = Wire(authority, Clock())
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            response = wire.decide(1)
+            assert (response.status_code, response.json()["error"]) == (500, "INTERNAL_ERROR")
+            assert "busy" in response.json()["message"]
+            assert wire.get("/v1/balances", tenant="acme").is_success, "readers do not wait for writers"
+
+
+def test_what_was_acknowledged_survives_a_kill(tmp_path):
+    code = """
+import os, sys
+from cycles import tokens
+from cycles.local import LocalAuthority
+authority = LocalAuthority(sys.argv[1])
+authority.budget("tenant:acme", tokens(100))
+with authority.client(tenant="acme") as client:
+    client.reserve(tokens(40), action=("k", "n")).commit(tokens(30))
+    client.reserve(tokens(20), action=("k", "n"))
+    os._exit(9)
+"""
+    assert run(code, tmp_path / "ledger.db").returncode == 9
+    with LocalAuthority(tmp_path / "ledger.db") as authority:
+        row = authority.balance(SCOPE, "TOKENS")
+        assert (row.spent, row.reserved, row.remaining) == (30, 20, 50)
+
+
+def test_a_transaction_that_fails_is_undone(tmp_path):
+    with LocalAuthority(tmp_path / "ledger.db") as authority:
+        authority.budget(SCOPE, tokens(100))
+
+        def fail() -> None:
+            with authority.store.writing() as books:
+                row = books.budget(SCOPE, "TOKENS")
+                assert row is not None
+                books.put_budget(row.__class__(SCOPE, "TOKENS", 5, "acme"))
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fail()
+        assert authority.balance(SCOPE, "TOKENS").allocated == 100
+
+
+# -- forks -------------------------------------------------------------------------------------------------------------
+forks = pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="no safe fork here")
+
+FORK = """
+import os, sys, threading
+from cycles import tokens
+from cycles.errors import CyclesError
+from cycles.local import LocalAuthority
+url = sys.argv[1]
+shared = LocalAuthority.from_url(url, tenant="acme")
+client = shared.client(tenant="acme")
+child = os.fork()
+if child == 0:
+    try:
+        client.reserve(tokens(2), action=("k", "n")).commit(tokens(2))
+        assert LocalAuthority.from_url(url) is shared
+    except CyclesError as error:
+        os._exit(7 if "belongs to the process that made it" in str(error) else 8)
+    os._exit(0)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+client.reserve(tokens(3), action=("k", "n")).commit(tokens(3))
+row = shared.balance("tenant:acme", "TOKENS")
+client.close()
+print(code, row.remaining)
+"""
+
+
+@forks
+def test_a_fork_shares_a_file(tmp_path):
+    done = run(FORK, f"local:{tmp_path}/ledger.db?tokens=5")
+    assert (done.stdout, done.stderr) == ("0 0\n", "")
+
+
+@forks
+def test_a_fork_does_not_double_a_budget_in_memory():
+    done = run(FORK, "local:?tokens=5")
+    assert done.stdout == "7 2\n", done.stderr
+
+
+@forks
+def test_a_fork_while_locks_are_held(tmp_path):
+    """The thread that holds a lock is not there in the fork, and nobody would ever release it."""
+    code = """
+import os, sys, threading
+from cycles import tokens
+from cycles.local import LocalAuthority
+from cycles.local import authority as module
+shared = LocalAuthority.from_url(sys.argv[1] + "?tokens=5", tenant="acme")
+inside, done = threading.Event(), threading.Event()
+def hold():
+    with module._registry_lock, shared.store._lock:
+        inside.set()
+        done.wait()
+def write():
+    with shared.store.writing():
+        wrote.set()
+        done.wait()
+wrote = threading.Event()
+threads = [threading.Thread(target=write)]
+threads[0].start()
+wrote.wait()
+threads.append(threading.Thread(target=hold))
+threads[1].start()
+inside.wait()
+import warnings; warnings.simplefilter("ignore")  # forking with threads is what is tested
+child = os.fork()
+if child == 0:
+    row = LocalAuthority.from_url(sys.argv[1]).store
+    with row.reading() as books:
+        os._exit(books.budget("tenant:acme", "TOKENS").remaining)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+done.set()
+for thread in threads:
+    thread.join()
+"""
+    done = run(code, f"local:{tmp_path}/ledger.db")
+    assert (done.stdout, done.stderr) == ("5\n", "")
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+def foreign(path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path.write_bytes(b"dear diary, " * 100), "no ledger of cycles"),
+        (lambda path: path.write_bytes(b"x"), "something else"),
+        (lambda path: foreign(path, "CREATE TABLE t (x)"), "something else"),
+        (lambda path: foreign(path, "PRAGMA application_id = 1", "CREATE TABLE budgets (x)"), "something else"),
+    ],
+)
+def test_a_foreign_file_is_left_alone(tmp_path, make, says):
+    path = tmp_path / "ledger.db"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=says):
+        LocalAuthority(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["ledger.db"]
+
+
+def test_a_file_of_a_later_version(tmp_path):
+    LocalAuthority(tmp_path / "ledger.db").close()
+    foreign(tmp_path / "ledger.db", f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(ConfigError, match="later version"):
+        LocalAuthority(tmp_path / "ledger.db")
+
+
+def test_a_truncated_ledger_is_an_error_and_not_emptied(tmp_path):
+    path = tmp_path / "ledger.db"
+    with LocalAuthority(path) as authority:
+        for number in range(200):
+            authority.budget(f"tenant:t{number}", tokens(1))
+    path.write_bytes(path.read_bytes()[:8192])
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="ledger[.]db"), LocalAuthority(path) as authority:
+        authority.balances()
+    assert path.read_bytes() == before
+
+
+def test_an_empty_file_becomes_a_ledger(tmp_path):
+    (tmp_path / "ledger.db").touch()
+    with LocalAuthority(tmp_path / "ledger.db") as authority:
+        assert authority.balances() == []
+
+
+def test_a_folder_is_no_ledger(tmp_path):
+    with pytest.raises(ConfigError, match="is a folder"):
+        LocalAuthority(tmp_path)
+
+
+# -- growth ------------------------------------------------------------------------------------------------------------
+def test_the_cost_of_a_reserve_is_flat(tmp_path):
+    """With 20,000 finished reservations in the file, a reserve costs about what it did at the start."""
+    with LocalAuthority(tmp_path / "ledger.db") as authority:
+        authority.budget(SCOPE, tokens(10**9))
+        wire = Wire(authority, Clock())
+
+        def cost() -> float:
+            samples = []
+            for _ in range(40):
+                started = time.perf_counter()
+                assert wire.commit(wire.reserve(1), 1).is_success
+                samples.append(time.perf_counter() - started)
+            return sorted(samples)[10]
+
+        cost()
+        before = cost()
+        with authority.store.writing() as books:
+            books.connection.execute(
+                "INSERT INTO holds SELECT reservation_id || '-' || value, tenant, idempotency_key, scope_path, unit, "
+                "estimate, status, created_at_ms, expires_at_ms, deadline_ms, finalized_at_ms, data FROM "
+                "(SELECT * FROM holds LIMIT 1), "
+                "(WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT 20000) SELECT * FROM n)"
+            )
+        assert cost() < 3 * before
+        plans = [
+            "SELECT data FROM holds WHERE status = 'ACTIVE' AND deadline_ms < 5 ORDER BY deadline_ms LIMIT 5",
+            "SELECT data FROM holds WHERE tenant = 'a' AND idempotency_key = 'k'",
+            "SELECT data FROM holds WHERE tenant = 'a' ORDER BY created_at_ms DESC, reservation_id LIMIT 51",
+            "SELECT data FROM budgets WHERE tenant = 'a' ORDER BY scope_path, unit LIMIT 51",
+        ]
+        with authority.store.reading() as books:
+            for sql in plans:
+                plan = " ".join(row[3] for row in books.connection.execute(f"EXPLAIN QUERY PLAN {sql}"))
+                assert "INDEX" in plan, plan
+                assert "SCAN" not in plan, plan
+
+
+def test_an_async_client_in_one_loop_shares_the_ledger(shared):
+    secret = shared.key(tenant="acme")
+
+    async def work() -> list[int]:
+        ask = Wire(shared, Clock()).ask(30)
+        headers = {"X-Cycles-API-Key": secret}
+        async with httpx.AsyncClient(
+            transport=shared.async_transport(), base_url="http://test", headers=headers
+        ) as http:
+            answers = await asyncio.gather(
+                *(http.post("/v1/reservations", json=ask | {"idempotency_key": str(n)}) for n in range(5))
+            )
+        return sorted(answer.status_code for answer in answers)
+
+    assert asyncio.run(work()) == [200, 200, 200, 409, 409]
