@@ -302,7 +302,7 @@ def test_a_truncated_ledger_is_an_error_and_not_emptied(tmp_path):
             authority.budget(f"tenant:t{number}", tokens(1))
     path.write_bytes(path.read_bytes()[:8192])
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match="ledger[.]db"), LocalAuthority(path) as authority:
+    with pytest.raises(ConfigError, match=r"ledger\.db"), LocalAuthority(path) as authority:
         authority.balances()
     assert path.read_bytes() == before
 

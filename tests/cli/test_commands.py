@@ -1,0 +1,175 @@
+"""The `cycles` command, in a process of its own where signals matter, else through click's runner."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from cycles import tokens
+from cycles.cli.commands import cycles as command
+from cycles.local import LocalAuthority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ASK = {"subject": {"tenant": "acme"}, "action": {"kind": "k", "name": "n"}}
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    line = [sys.executable, "-W", "error", "-m", "cycles.cli", "serve", "--port", "0", *arguments]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ready(process: subprocess.Popen[str]) -> dict[str, str]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.communicate()
+    found: dict[str, str] = json.loads(line)
+    return found
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminate is not a signal there")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_until_a_signal(tmp_path, number):
+    path = str(tmp_path / "ledger.db")
+    with serving("--json", "--db", path, "--budget", "tenant:acme=tokens:100", "--budget", "tenant:b=usd:1") as process:
+        said = ready(process)
+        assert sorted(said) == ["api_key", "base_url", "tenant"]
+        assert said["tenant"] == "acme"
+        with httpx.Client(base_url=said["base_url"], headers={"X-Cycles-API-Key": said["api_key"]}) as http:
+            amount = {"unit": "TOKENS", "amount": 30}
+            held = http.post("/v1/reservations", json={**ASK, "idempotency_key": "1", "estimate": amount}).json()
+            commit = f"/v1/reservations/{held['reservation_id']}/commit"
+            assert http.post(commit, json={"idempotency_key": "1", "actual": amount}).is_success
+            process.send_signal(number)
+            assert process.wait(timeout=10) == 0
+        assert process.communicate() == ("", "")
+    with LocalAuthority(path) as authority:
+        assert authority.balance("tenant:acme", "TOKENS").spent == 30
+
+
+def test_serve_again_keeps_what_was_funded(tmp_path):
+    arguments = ["--db", str(tmp_path / "l.db"), "--budget", "tenant:acme=tokens:100", "--api-key", "my-own-key"]
+    for _ in range(2):
+        with serving(*arguments) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            match = re.fullmatch(
+                r"CYCLES_BASE_URL=(http://127\.0\.0\.1:\d+) CYCLES_API_KEY=my-own-key CYCLES_TENANT=acme\n", line
+            )
+            assert match, (line, process.communicate())
+            with LocalAuthority(tmp_path / "l.db") as authority:
+                authority.fund("tenant:acme", "CREDIT", tokens(50))
+            answer = httpx.get(
+                f"{match[1]}/v1/balances?tenant=acme", headers={"X-Cycles-API-Key": "my-own-key"}, timeout=10
+            )
+    assert answer.json()["balances"][0]["allocated"]["amount"] == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--host", "0.0.0.0"], "beyond-loopback"),
+        (["--budget", "tenant:acme"], "write it like tenant:acme=usd:1.00"),
+        (["--budget", "tenant:acme=1"], "write it like usd:1.00"),
+        (["--budget", "tenant:acme=euro:1"], "usd, tokens, credits, risk_points"),
+        (["--budget", "agent:acme=usd:1"], "write a path such as"),
+        (["--db", "/no/such/folder/l.db"], "no folder"),
+    ],
+)
+def test_serve_explains_what_is_wrong(arguments, says):
+    result = CliRunner().invoke(command, ["serve", "--port", "0", *arguments])
+    assert result.exit_code in (1, 2)
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+# -- the ledger of this machine ----------------------------------------------------------------------------------------
+@pytest.fixture
+def cli(tmp_path):
+    def run(*arguments: str, code: int = 0) -> str:
+        group = arguments[:2] if arguments[0] in ("budget", "key") else arguments[:1]
+        line = [*group, "--db", str(tmp_path / "ledger.db"), *arguments[len(group) :]]
+        result = CliRunner().invoke(command, line)
+        assert result.exit_code == code, (result.output, result.exception)
+        return result.output
+
+    return run
+
+
+def test_budgets(cli):
+    cli("budget", "set", "tenant:acme", "usd:1.00", "--overdraft-limit", "usd:0.5")
+    said = cli("budget", "fund", "tenant:acme", "CREDIT", "usd:0.25")
+    assert said == "tenant:acme: $1.25 of $1.25 remain, $0.00 reserved, $0.00 spent\n"
+    assert "[FROZEN]" in cli("budget", "freeze", "tenant:acme", "usd")
+    assert "already" in cli("budget", "freeze", "tenant:acme", "usd", code=1)
+    assert "[FROZEN]" not in cli("budget", "unfreeze", "tenant:acme", "usd")
+    cli("budget", "set", "tenant:acme/agent:a", "tokens:1000000")
+    assert "1,000,000 TOKENS of 1,000,000 TOKENS remain" in cli("balances")
+    rows: list[dict[str, Any]] = json.loads(cli("balances", "--json"))
+    assert [row["scope"] for row in rows] == ["tenant:acme", "tenant:acme/agent:a"]
+    assert (rows[0]["overdraft_limit"], rows[0]["status"]) == (50_000_000, "ACTIVE")
+    assert "[CLOSED]" in cli("budget", "close", "tenant:acme", "usd")
+    assert "no budget" in cli("budget", "fund", "tenant:acme", "CREDIT", "credits:1", code=1)
+
+
+def test_keys(cli, tmp_path):
+    cli("budget", "set", "tenant:acme", "usd:1")
+    secret = cli("key", "create", "acme").strip()
+    assert cli("key", "create", "acme", "--api-key", "fixed") == "fixed\n"
+    cli("key", "revoke", "fixed")
+    with LocalAuthority(tmp_path / "ledger.db") as authority, httpx.Client(transport=authority.transport()) as http:
+        for known, status in ((secret, 200), ("fixed", 401)):
+            answer = http.get("http://x/v1/balances?tenant=acme", headers={"X-Cycles-API-Key": known})
+            assert answer.status_code == status
+
+
+def test_looking_makes_no_file(cli, tmp_path):
+    assert "does not exist" in cli("balances", code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, made in group.commands.items():
+        if isinstance(made, click.Group):
+            yield from _commands(made, (*path, name))
+        else:
+            yield (*path, name), made
+
+
+@pytest.mark.parametrize(("path", "made"), list(_commands(command)))
+def test_every_command_has_an_example(path, made):
+    shown = CliRunner().invoke(command, [*path, "--help"]).output
+    assert f"cycles {' '.join(path)} --db" in shown
+
+
+def test_version_and_module():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "cycles.cli", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith("cycles, version ")
+
+
+def test_without_the_extra():
+    code = "import sys; sys.modules['click'] = None; from cycles.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "the cycles command needs an extra: pip install 'cycles-guard[cli]'\n")

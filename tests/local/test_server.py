@@ -1,0 +1,170 @@
+"""The authority over HTTP on loopback, in a thread of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from cycles import tokens
+from cycles.errors import ConfigError
+from cycles.local import LocalAuthority
+from cycles.local.app import _FIXED, _routes
+from cycles.local.messages import MAX_BODY
+from cycles.local.server import Asgi, listening, serve, url_of
+
+from . import document
+from .conftest import Clock, Wire, failed
+
+SCOPE = "tenant:acme"
+
+
+@pytest.fixture(params=["memory", "file"])
+def served(request, tmp_path):
+    clock = Clock()
+    with LocalAuthority(None if request.param == "memory" else tmp_path / "ledger.db", clock=clock) as authority:
+        authority.budget(SCOPE, tokens(100))
+        wire = Wire(authority, clock)
+        with (
+            serve(authority) as url,
+            httpx.Client(base_url=url, headers=wire.http.headers, event_hooks=wire.http.event_hooks) as http,
+        ):
+            wire.http = http
+            yield wire
+
+
+def test_the_protocol_over_http(served):
+    held = served.reserve(40, metadata={"grüße": "✓"})
+    assert held.headers["date"]
+    assert served.extend(held, 1_000).json()["remaining_ttl_ms"] == 61_000
+    assert served.commit(held, 30).json()["released"]["amount"] == 10
+    assert served.event(5).status_code == 201
+    assert failed(served.reserve(66), 409, "BUDGET_EXCEEDED")
+    (row,) = served.get("/v1/reservations", status="COMMITTED").json()["reservations"]
+    assert served.get(f"/v1/reservations/{row['reservation_id']}").json()["metadata"] == {"grüße": "✓"}
+    assert failed(served.http.get("/v1/reservations/a%2F..%2Fb"), 404, "NOT_FOUND")
+    assert served.get("/actuator/health").json() == {"status": "UP"}
+
+
+def test_39_over_http(served):
+    with ThreadPoolExecutor(5) as pool:
+        codes = sorted(response.status_code for response in pool.map(served.reserve, [30] * 5))
+    assert codes == [200, 200, 200, 409, 409]
+
+
+@pytest.mark.parametrize("size", [MAX_BODY + 1, 8 * MAX_BODY])
+def test_a_body_that_is_too_large(served, size):
+    try:
+        response = served.http.post(
+            "/v1/decide", content=b"x" * size, headers={"Content-Type": "application/json", "Connection": "close"}
+        )
+    except httpx.WriteError:
+        assert size > MAX_BODY + 1, "only a long body may be cut off while it is being sent"
+    else:
+        assert failed(response, 413, "INVALID_REQUEST")
+    assert served.decide(1).is_success
+
+
+def test_idle_holds_are_swept(served, monkeypatch):
+    """Nobody asks for anything, and still what is overdue is given back."""
+    monkeypatch.setattr("cycles.local.server.SWEEP_EVERY", 0.02)
+    with serve(served.authority):
+        served.reserve(10)
+        served.clock.now += 1_000_000
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            with served.authority.store.reading() as books:
+                row = books.budget(SCOPE, "TOKENS")
+            if row is not None and row.reserved == 0:
+                return
+            time.sleep(0.01)
+    pytest.fail("nothing was swept")
+
+
+def test_the_authority_outlives_its_server(served):
+    with serve(served.authority) as url:
+        assert httpx.get(f"{url}/actuator/health").json() == {"status": "UP"}
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/actuator/health")
+    assert served.authority.balance(SCOPE, "TOKENS").remaining == 100
+
+
+def test_another_machine_needs_permission():
+    with pytest.raises(ConfigError, match="beyond-loopback"):
+        listening("0.0.0.0", 0)
+    with listening("0.0.0.0", 0, beyond_loopback=True) as listener:
+        assert url_of(listener).startswith("http://0.0.0.0:")
+    with listening("localhost", 0) as listener:
+        assert url_of(listener).startswith("http://")
+
+
+def test_addresses_that_cannot_be_had():
+    with listening() if _free(7878) else listening(port=0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port}"):
+            listening(port=port)
+    with pytest.raises(ConfigError, match="no-such-host"):
+        listening("no-such-host.invalid")
+
+
+def _free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_without_the_extra():
+    code = (
+        "import sys; sys.modules['uvicorn'] = None\n"
+        "from cycles.errors import ConfigError\n"
+        "try:\n    import cycles.local.server\nexcept ConfigError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "serving over HTTP needs an extra: pip install 'cycles-guard[server]'\n"
+
+
+def test_only_http():
+    async def connect() -> None:
+        with LocalAuthority() as authority:
+            await Asgi(authority)({"type": "websocket"}, None, None)
+
+    with pytest.raises(RuntimeError, match="HTTP only"):
+        asyncio.run(connect())
+
+
+def test_a_client_that_goes_away_is_no_error():
+    """A request whose body never ends leaves no answer behind and no reservation."""
+
+    async def go(sent: list) -> None:
+        async def receive() -> dict:
+            return messages.pop(0)
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+        scope = {"type": "http", "method": "POST", "raw_path": b"/v1/decide", "query_string": b"", "headers": []}
+        with LocalAuthority() as authority:
+            await Asgi(authority)(scope, receive, send)
+
+    sent: list = []
+    asyncio.run(go(sent))
+    assert sent == []
+
+
+def test_the_document_knows_every_route():
+    """The table of routes and the document's operations are the same, health aside."""
+    for method, pattern, _ in document.operations():
+        path = pattern.pattern.replace("[^/]+", "x")
+        routes = _FIXED.get(path) or _routes(path.split("/")[1:])
+        assert routes, path
+        assert method in routes, (method, path)
+    assert len(document.operations()) == 11
