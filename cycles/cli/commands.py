@@ -12,7 +12,8 @@ import click
 from cycles.amounts import describe
 from cycles.errors import CyclesError
 from cycles.local import LocalAuthority
-from cycles.local.authority import DEFAULT_TENANT, parse_budget, unit_named
+from cycles.local.authority import DEFAULT_TENANT
+from cycles.local.names import parse_budget, unit_named
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import UnitEnum
 

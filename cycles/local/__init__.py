@@ -1,8 +1,19 @@
-"""An authority inside the process: the whole protocol's runtime plane on SQLite, without any server.
+"""An authority inside the process: the protocol's runtime plane on SQLite, without any server.
 
-It computes what a production server computes (reserve, commit, release, extend, decide, events, balances, lists), so
-that code which works here works there. What it is not: it keeps one machine's ledger, one process writes at a time, and
-there is one clock. Webhooks, the event stream, audit log, policies, evidence signing and rate limits are not there.
+It computes what a production server computes (reserve, commit, release, extend, decide, events, balances, lists), to
+the unit and in the same order of checks, so that code which works here works there. It shares no code with the client.
+
+What it is not:
+
+- a conformant server: it claims the runtime plane only. The administration over HTTP, the event stream and webhooks,
+  the audit log, policies, quotas, metrics, evidence signing (both of its routes answer 404) and rate limits are not
+  there.
+- distributed: the ledger is of one machine, one process writes at a time, and there is one clock, the machine's.
+- a vault: whoever can read the file can read every figure in it (of API keys only hashes), and whoever can write it can
+  change them. Over HTTP keys travel in plain text, so it listens on loopback unless told otherwise.
+- an archive: reservations are deleted 30 days after their deadline.
+
+Beyond the protocol it can put caps on a budget, so that their handling can be tried out.
 """
 
 from cycles.local.authority import LocalAuthority

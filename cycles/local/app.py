@@ -13,19 +13,24 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles.local import ledger, listing, validation
+from cycles.local.bodies import hold_body
+from cycles.local.books import key_hash
 from cycles.local.messages import MAX_BODY, Response, encoded, trace_id_of
-from cycles.local.store import key_hash
 from cycles.local.values import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cycles.local.books import SqliteBooks
     from cycles.local.messages import Request
-    from cycles.local.store import SqliteBooks, Store
+    from cycles.local.store import Store
 
 Body = dict[str, Any]
 
 _log: Final = logging.getLogger("cycles.local")
+PURGE_EVERY: Final = 256
+"""Mutations between two purges, each of which deletes at most as many rows as were written meanwhile, or nearly."""
+
 _EVIDENCE_ID: Final = re.compile(r"[0-9a-f]{64}")
 _EVERYTHING: Final = frozenset({"metadata", "committed_metadata"})
 
@@ -65,6 +70,7 @@ class App:
         self.store: Final = store
         self.clock: Final = clock
         self._admin_hash: Final = None if not admin_key else key_hash(admin_key)
+        self._writes = 0
 
     @property
     def is_memory(self) -> bool:
@@ -136,6 +142,9 @@ class App:
         with self.store.writing() as books:
             now_ms = self.clock()  # after the writer's lock, so that time never runs backwards between transactions
             ledger.sweep(books, now_ms)
+            self._writes += 1
+            if self._writes % PURGE_EVERY == 0:
+                books.purge(now_ms)
             return operation(books, now_ms)
 
     def _fresh(self) -> None:
@@ -184,7 +193,7 @@ class App:
             hold = ledger.find(books, asked.tenant, reservation_id)
         if hold.status == "EXPIRED":
             raise ledger.expired(hold)
-        return 200, ledger.hold_body(hold, include=_EVERYTHING)
+        return 200, hold_body(hold, include=_EVERYTHING)
 
     def reservations(self, asked: Asked) -> tuple[int, Body]:
         parameters = asked.request.parameters()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import secrets
 import sqlite3
 import threading
@@ -18,10 +17,11 @@ from attrs import evolve
 
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.local import funding, ledger
-from cycles.local.scopes import scopes_of
-from cycles.local.store import Store, key_hash
-from cycles.local.values import LEVELS, ApiKey, Refusal, Tenant
+from cycles.local import funding, ledger, validation
+from cycles.local.books import key_hash
+from cycles.local.names import checked_scope, parse_budget, tenant_of
+from cycles.local.store import Store
+from cycles.local.values import INT64_MAX, ApiKey, Refusal, Tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,25 +32,15 @@ if TYPE_CHECKING:
 
     from cycles.client import AsyncClient, Client
     from cycles.local.app import App
-    from cycles.local.store import SqliteBooks
+    from cycles.local.books import SqliteBooks
     from cycles.local.values import Budget, Hold
     from cycles_api.models.amount import Amount
 
 DEFAULT_TENANT: Final = "default"
 """Whose budget a `local:` URL makes when no tenant is named."""
 
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
-
 ORIGIN: Final = "http://cycles.local"
 """What requests inside the process are addressed to; nothing resolves it."""
-
-_UNITS: Final[dict[str, Callable[[str], Amount]]] = {
-    "usd": amounts.usd,
-    "tokens": lambda text: amounts.tokens(_whole(text)),
-    "credits": lambda text: amounts.credits(_whole(text)),
-    "risk_points": lambda text: amounts.risk_points(_whole(text)),
-}
-"""How amounts are written in `local:` URLs and on the command line."""
 
 
 def wall_clock() -> int:
@@ -103,17 +93,20 @@ class LocalAuthority:
             default_ttl_ms, max_ttl_ms: Milliseconds of a lease when none is asked for, and at most.
             max_extensions: How often a reservation may be extended; 0 forbids it.
             overage_policy: Of reservations and events that name none.
+
+        Raises:
+            InvalidRequest: naming the setting, or saying that the tenant is closed.
         """
         checked_scope(f"tenant:{tenant_id}")
-        tenant = Tenant(
-            tenant_id,
-            status=status,
-            default_ttl_ms=default_ttl_ms,
-            max_ttl_ms=max_ttl_ms,
-            max_extensions=max_extensions,
-            overage_policy=overage_policy,
-        )
+        settings = {
+            "status": status,
+            "default_ttl_ms": default_ttl_ms,
+            "max_ttl_ms": max_ttl_ms,
+            "max_extensions": max_extensions,
+            "overage_policy": overage_policy,
+        }
         with self._changing() as books:
+            tenant = Tenant(tenant_id, **validation.tenant_settings(settings, ""))
             tenant = funding.set_tenant(books, tenant, now_ms=self.clock())
             if tenant.status == "CLOSED":
                 books.revoke_keys_of(tenant_id, self.clock())
@@ -160,19 +153,19 @@ class LocalAuthority:
             InvalidRequest: naming what is wrong with the scope or the amounts.
         """
         path = checked_scope(scope)
-        amounts.check("allocated", allocated)
+        unit = str(amounts.check("allocated", allocated).unit)
         if overdraft_limit is not None and amounts.check("overdraft_limit", overdraft_limit).unit != allocated.unit:
             raise InvalidRequest(f"overdraft_limit: unit {overdraft_limit.unit}, but allocated is in {allocated.unit}")
         with self._changing() as books:
             return funding.set_budget(
                 books,
                 scope_path=path,
-                unit=str(allocated.unit),
+                unit=unit,
                 allocated=allocated.amount,
                 tenant=tenant_of(path),
                 now_ms=self.clock(),
                 overdraft_limit=None if overdraft_limit is None else overdraft_limit.amount,
-                caps=caps,
+                caps=None if caps is None else validation.caps(caps, "caps"),
             )
 
     def ensure_budget(self, scope: str, allocated: Amount) -> Budget:
@@ -192,7 +185,22 @@ class LocalAuthority:
             )
 
     def fund(self, scope: str, operation: str, amount: Amount, *, spent: int | None = None) -> Budget:
-        """Apply CREDIT, DEBIT, RESET, RESET_SPENT or REPAY_DEBT to a budget in the amount's unit."""
+        """Change a budget's figures, in the amount's unit; each operation also opens a budget that a commit capped.
+
+        Args:
+            scope: Where the budget is.
+            operation: CREDIT and DEBIT change what is allocated (DEBIT needs as much remaining). RESET sets it and
+                keeps what was spent; RESET_SPENT sets it and what was spent, for a new period. REPAY_DEBT lowers the
+                debt; what is left over is allocated.
+            amount: From 0.
+            spent: What RESET_SPENT sets spent to; 0 when None.
+
+        Raises:
+            InvalidRequest: when there is no such budget, it is frozen or closed, or has too little.
+        """
+        amounts.check("amount", amount)
+        if spent is not None and (type(spent) is not int or not 0 <= spent <= INT64_MAX):
+            raise InvalidRequest(f"spent={spent!r}: give a whole number from 0 to {INT64_MAX}")
         with self._changing() as books:
             return funding.fund(
                 books,
@@ -241,9 +249,15 @@ class LocalAuthority:
             return books.all_holds()
 
     def sweep(self) -> int:
-        """Expire overdue holds now and return how many; every request does so first anyway."""
+        """Expire overdue holds now and return how many, at most 1000; every request does so first anyway.
+
+        What nobody can ask for any more is deleted by the way: reservations 30 days after their deadline, replays when
+        their keys are free again (a day; events a week).
+        """
         with self.store.writing() as books:
-            return ledger.sweep(books, self.clock())
+            now_ms = self.clock()
+            books.purge(now_ms)
+            return ledger.sweep(books, now_ms)
 
     @contextmanager
     def _changing(self) -> Iterator[SqliteBooks]:
@@ -372,59 +386,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def checked_scope(scope: str) -> str:
-    """Return *scope* in the form in which it is kept.
-
-    Raises:
-        InvalidRequest: when it is no scope path from the tenant on, with levels in canonical order.
-    """
-    pairs = [segment.partition(":") for segment in scope.split("/")]
-    subject = {level: value for level, _, value in pairs}
-    derived = scopes_of(subject)
-    well_made = (
-        len(subject) == len(pairs)
-        and all(_SEGMENT.fullmatch(value) for value in subject.values())
-        and set(subject) <= set(LEVELS)
-        and bool(derived)
-        and derived[-1] == scope.lower()
-        and "tenant" in subject
-    )
-    if not well_made:
-        raise InvalidRequest(
-            f"scope={scope!r}: write a path such as tenant:acme/agent:planner, levels in the order "
-            f"{', '.join(LEVELS)}, each value 1 to 128 letters, digits, '_', '.' or '-'"
-        )
-    return derived[-1]
-
-
-def tenant_of(scope_path: str) -> str:
-    """Return the tenant, in lower case, of a scope path as it is kept."""
-    return scope_path.partition("/")[0].removeprefix("tenant:")
-
-
-def unit_named(name: str) -> str:
-    """Return the protocol's unit of a short name: "USD_MICROCENTS" of "usd"."""
-    return str(parse_budget(name, "0").unit)
-
-
-def parse_budget(unit: str, amount: str) -> Amount:
-    """Return the amount of a pair such as ("usd", "1.00").
-
-    Raises:
-        ConfigError: naming the unit or the value.
-    """
-    parse = _UNITS.get(unit)
-    if parse is None:
-        raise ConfigError(f"unit {unit!r}: choose one of {', '.join(_UNITS)}")
-    try:
-        return parse(amount)
-    except InvalidRequest as error:
-        raise ConfigError(error.message) from None
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise InvalidRequest(f"{text!r} is not a whole number")
-    return int(text)

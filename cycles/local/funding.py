@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from cycles.local import ledger
-from cycles.local.values import INT64_MAX, INT64_MIN, Budget, Refusal, Tenant
+from cycles.local.charging import fits
+from cycles.local.values import Budget, Refusal, Tenant
 
 if TYPE_CHECKING:
     from cycles.local.values import Books
@@ -129,8 +130,7 @@ def _must_take_funds(row: Budget) -> None:
 
 
 def _put(books: Books, row: Budget) -> Budget:
-    figures = (row.allocated, row.reserved, row.spent, row.debt, row.overdraft_limit)
-    if not all(0 <= figure <= INT64_MAX for figure in figures) or not INT64_MIN <= row.remaining <= INT64_MAX:
+    if not fits(row):
         raise Refusal(400, "INVALID_REQUEST", f"the figures of {row.scope_path} would not fit int64")
     books.put_budget(row)
     return row

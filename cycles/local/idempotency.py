@@ -16,6 +16,14 @@ Body = dict[str, Any]
 DEFAULT_GRACE_MS: Final = 5_000
 """What a reserve without `grace_period_ms` means; stating it is the same request."""
 
+DAY_MS: Final = 86_400_000
+KEPT_MS: Final = DAY_MS
+"""How long the key of a decide, a dry run or a reserve is remembered; a reserve's at least as long as its hold."""
+
+EVENT_KEPT_MS: Final = 7 * DAY_MS
+EXTEND_KEPT_MS: Final = 31 * DAY_MS
+"""From the new expiry on: longer than the reservation itself is kept."""
+
 
 def digest_of(body: Body) -> str:
     """Return the hash of a request: of its canonical form, in which key order and stated defaults do not count."""
@@ -30,7 +38,7 @@ def replayed_body(books: Books, scope: str, key: str, digest: str, now_ms: int) 
         Refusal: when the key was used with another payload.
     """
     kept = books.replay(scope, key)
-    if kept is None:
+    if kept is None or kept.keep_until_ms < now_ms:
         return None
     if kept.payload_hash != digest:
         raise _mismatch(key)

@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from cycles.local.idempotency import DEFAULT_GRACE_MS, digest_of, final_replay, replayed_body
+from cycles.local.bodies import amount_body, balance_body
+from cycles.local.charging import put_all, spend
+from cycles.local.idempotency import (
+    DEFAULT_GRACE_MS,
+    EVENT_KEPT_MS,
+    EXTEND_KEPT_MS,
+    KEPT_MS,
+    digest_of,
+    final_replay,
+    replayed_body,
+)
 from cycles.local.scopes import budgets_on, event_gate, reserve_gate, scopes_of
-from cycles.local.values import INT64_MAX, INT64_MIN, Budget, Hold, Refusal, Replay, Tenant
+from cycles.local.values import Budget, Hold, Refusal, Replay, Tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from cycles.local.values import Books
 
 Body = dict[str, Any]
@@ -38,7 +46,7 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
         return replayed
     if body.get("dry_run"):
         answer = _dry_run(books, tenant, body)
-        books.put_replay(scope, key, Replay(digest, answer))
+        books.put_replay(scope, key, Replay(now_ms + KEPT_MS, digest, answer))
         return answer
     settings = _open_tenant(books, tenant)
     unit, estimate = body["estimate"]["unit"], body["estimate"]["amount"]
@@ -66,7 +74,7 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
         max_extensions=settings.max_extensions,
         metadata=body.get("metadata"),
     )
-    _put(books, after)
+    put_all(books, after)
     books.put_hold(hold)
     caps = _caps(budgets, affected)
     answer = {
@@ -76,11 +84,11 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
         "expires_at_ms": hold.expires_at_ms,
         "remaining_ttl_ms": ttl_ms,
         "scope_path": affected[-1],
-        "reserved": _amount(unit, estimate),
+        "reserved": amount_body(unit, estimate),
         **caps,
         "balances": [balance_body(row) for row in after],
     }
-    books.put_replay(scope, key, Replay(digest, answer, new_id))
+    books.put_replay(scope, key, Replay(max(now_ms + KEPT_MS, hold.deadline_ms), digest, answer, new_id))
     return answer
 
 
@@ -92,7 +100,7 @@ def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:
         return replayed
     affected, _, reason, caps = _evaluated(books, tenant, body)
     answer = {**_decision(reason, caps), "affected_scopes": list(affected)}
-    books.put_replay(scope, key, Replay(digest, answer))
+    books.put_replay(scope, key, Replay(now_ms + KEPT_MS, digest, answer))
     return answer
 
 
@@ -134,14 +142,14 @@ def event(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) ->
     unit, actual = body["actual"]["unit"], body["actual"]["amount"]
     policy = body.get("overage_policy", settings.overage_policy)
     budgets = budgets_on(books, scopes_of(body["subject"]), unit, event_gate(actual, policy))
-    charged, after = _spend(budgets, actual, policy)
+    charged, after = spend(budgets, actual, policy)
     after = [evolve(row, updated_at_ms=now_ms) for row in after]
-    _put(books, after)
+    put_all(books, after)
     answer: Body = {"status": "APPLIED", "event_id": new_id}
     if charged < actual:
-        answer["charged"] = _amount(unit, charged)
+        answer["charged"] = amount_body(unit, charged)
     answer["balances"] = [balance_body(row) for row in after]
-    books.put_replay(scope, key, Replay(digest, answer))
+    books.put_replay(scope, key, Replay(now_ms + EVENT_KEPT_MS, digest, answer))
     return answer
 
 
@@ -177,7 +185,7 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
                 f"actual {actual} is over the reserved {hold.estimate} {hold.unit}, and the overage policy is REJECT",
                 {"reserved": hold.estimate, "requested": actual, "unit": hold.unit},
             )
-        extra, budgets = _spend(budgets, over, hold.overage_policy)
+        extra, budgets = spend(budgets, over, hold.overage_policy)
         charged = hold.estimate + extra
     unused = hold.estimate - charged if charged < hold.estimate else 0
     after = [
@@ -190,12 +198,12 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
         )
         for row in budgets
     ]
-    answer: Body = {"status": "COMMITTED", "charged": _amount(hold.unit, charged)}
+    answer: Body = {"status": "COMMITTED", "charged": amount_body(hold.unit, charged)}
     if unused:
-        answer["released"] = _amount(hold.unit, unused)
+        answer["released"] = amount_body(hold.unit, unused)
     answer["balances"] = [balance_body(row) for row in after]
     ended = evolve(hold, charged=charged, committed_metadata=body.get("metadata"))
-    _put(books, after)
+    put_all(books, after)
     books.put_hold(_finished(ended, "COMMITTED", body, answer, now_ms))
     return answer
 
@@ -211,10 +219,10 @@ def release(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
     after = _given_back(books, hold, now_ms)
     answer = {
         "status": "RELEASED",
-        "released": _amount(hold.unit, hold.estimate),
+        "released": amount_body(hold.unit, hold.estimate),
         "balances": [balance_body(row) for row in after],
     }
-    _put(books, after)
+    put_all(books, after)
     books.put_hold(_finished(hold, "RELEASED", body, answer, now_ms))
     return answer
 
@@ -240,7 +248,7 @@ def extend(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
         "remaining_ttl_ms": expires - now_ms,
         "balances": [balance_body(row) for row in _budgeted(books, hold)],
     }
-    books.put_replay(scope, key, Replay(digest, answer, hold.reservation_id))
+    books.put_replay(scope, key, Replay(expires + EXTEND_KEPT_MS, digest, answer, hold.reservation_id))
     return answer
 
 
@@ -248,7 +256,7 @@ def sweep(books: Books, now_ms: int, most: int = SWEPT_AT_ONCE) -> int:
     """Expire up to *most* holds whose grace is over, give their estimates back, and return how many (§1.7)."""
     late = books.overdue(now_ms, most)
     for hold in late:
-        _put(books, _given_back(books, hold, now_ms))
+        put_all(books, _given_back(books, hold, now_ms))
         books.put_hold(evolve(hold, status="EXPIRED"))
     return len(late)
 
@@ -256,101 +264,15 @@ def sweep(books: Books, now_ms: int, most: int = SWEPT_AT_ONCE) -> int:
 def let_go(books: Books, tenant_id: str, now_ms: int) -> None:
     """Release every live hold of a tenant that is being closed; nobody asked for it, so no key replays it."""
     for hold in books.live_holds_of(tenant_id):
-        _put(books, _given_back(books, hold, now_ms))
+        put_all(books, _given_back(books, hold, now_ms))
         books.put_hold(evolve(hold, status="RELEASED", finalized_at_ms=now_ms))
 
 
-# -- bodies ------------------------------------------------------------------------------------------------------------
-def balance_body(budget: Budget) -> Body:
-    """Return a balance as the wire has it."""
-    unit = budget.unit
-    body: Body = {
-        "scope": budget.scope_path.rpartition("/")[2],
-        "scope_path": budget.scope_path,
-        "remaining": _amount(unit, budget.remaining),
-        "reserved": _amount(unit, budget.reserved),
-        "spent": _amount(unit, budget.spent),
-        "allocated": _amount(unit, budget.allocated),
-    }
-    if budget.debt:
-        body["debt"] = _amount(unit, budget.debt)
-    if budget.overdraft_limit:
-        body["overdraft_limit"] = _amount(unit, budget.overdraft_limit)
-    if budget.is_over_limit:
-        body["is_over_limit"] = True
-    return body
-
-
-def hold_body(hold: Hold, *, include: frozenset[str]) -> Body:
-    """Return a reservation as lists and details show it; *include* names the metadata maps to show."""
-    body: Body = {
-        "reservation_id": hold.reservation_id,
-        "status": hold.status,
-        "idempotency_key": hold.idempotency_key,
-        "subject": hold.subject,
-        "action": hold.action,
-        "reserved": _amount(hold.unit, hold.estimate),
-        "created_at_ms": hold.created_at_ms,
-        "expires_at_ms": hold.expires_at_ms,
-    }
-    if hold.finalized_at_ms is not None:
-        body["finalized_at_ms"] = hold.finalized_at_ms
-    body |= {"scope_path": hold.affected[-1], "affected_scopes": list(hold.affected)}
-    if hold.charged is not None:
-        body["committed"] = _amount(hold.unit, hold.charged)
-    if "metadata" in include and hold.metadata is not None:
-        body["metadata"] = hold.metadata
-    if "committed_metadata" in include and hold.committed_metadata is not None:
-        body["committed_metadata"] = hold.committed_metadata
-    return body
-
-
-def _amount(unit: str, amount: int) -> Body:
-    return {"unit": unit, "amount": amount}
-
-
+# -- rows ------------------------------------------------------------------------------------------------------------
 def _caps(budgets: list[Budget], affected: tuple[str, ...]) -> Body:
     """Return the caps of the deepest derived scope, or nothing: those of its parents do not count (§1.9)."""
     deepest = budgets[-1]
     return {"caps": deepest.caps} if deepest.scope_path == affected[-1] and deepest.caps is not None else {}
-
-
-# -- the charge --------------------------------------------------------------------------------------------------------
-def _spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[Budget]]:
-    """Take up to *wanted* out of what remains, by *policy*; return what was taken, and the budgets after it.
-
-    Nobody pays more than the poorest budget that may not owe can give; what was not covered marks those budgets.
-    """
-    if policy == "REJECT":  # an event: its gate has seen to it that every budget has enough
-        return wanted, [evolve(row, remaining=row.remaining - wanted, spent=row.spent + wanted) for row in budgets]
-    owing = policy == "ALLOW_WITH_OVERDRAFT"
-    taken = min([wanted, *(max(row.remaining, 0) for row in budgets if not (owing and row.overdraft_limit > 0))])
-    for row in budgets:
-        deficit = taken - max(row.remaining, 0)
-        may_owe = owing and row.overdraft_limit > 0
-        # A scope below zero is looked at even when nothing is taken: its debt may be past a limit that was lowered.
-        if may_owe and row.remaining < taken and row.debt + deficit > row.overdraft_limit:
-            raise Refusal(
-                409,
-                "OVERDRAFT_LIMIT_EXCEEDED",
-                f"{row.scope_path} would owe {row.debt + deficit} {row.unit}, and may owe {row.overdraft_limit}",
-                {"scope": row.scope_path, "overdraft_limit": row.overdraft_limit, "debt": row.debt},
-            )
-    after = []
-    for row in budgets:
-        funded = min(taken, max(row.remaining, 0))
-        capping = not (owing and row.overdraft_limit > 0)
-        short_of_all = taken < wanted and capping and row.remaining < wanted
-        after.append(
-            evolve(
-                row,
-                remaining=row.remaining - taken,
-                spent=row.spent + funded,
-                debt=row.debt + taken - funded,
-                is_over_limit=row.is_over_limit or short_of_all,
-            )
-        )
-    return taken, after
 
 
 def _budgeted(books: Books, hold: Hold) -> list[Budget]:
@@ -368,17 +290,6 @@ def _given_back(books: Books, hold: Hold, now_ms: int) -> list[Budget]:
         )
         for row in _budgeted(books, hold)
     ]
-
-
-def _put(books: Books, budgets: Iterable[Budget]) -> None:
-    """Write budgets, all of them or none: every figure must fit int64 (§1.11)."""
-    rows = list(budgets)
-    for row in rows:
-        figures = (row.allocated, row.reserved, row.spent, row.debt, row.overdraft_limit)
-        if not all(0 <= figure <= INT64_MAX for figure in figures) or not INT64_MIN <= row.remaining <= INT64_MAX:
-            raise Refusal(500, "INTERNAL_ERROR", f"the figures of {row.scope_path} would not fit int64")
-    for row in rows:
-        books.put_budget(row)
 
 
 # -- state -------------------------------------------------------------------------------------------------------------

@@ -9,13 +9,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cycles.local.ledger import balance_body, hold_body
+from cycles.local.bodies import balance_body, hold_body
 from cycles.local.values import LEVELS, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cycles.local.store import SqliteBooks
+    from cycles.local.books import SqliteBooks
 
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50

@@ -7,59 +7,29 @@ process loses nothing that was acknowledged; a power failure may lose the last m
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sqlite3
 import threading
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-from attrs import fields
+from typing import TYPE_CHECKING, Final
 
 from cycles.errors import ConfigError
-from cycles.local.values import UNITS, ApiKey, Budget, Hold, Refusal, Replay, Tenant
+from cycles.local.books import SCHEMA, SCHEMA_VERSION, SqliteBooks
+from cycles.local.values import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 APPLICATION_ID: Final = 0x4359434C  # "CYCL": how a file says that it is one of ours
-SCHEMA_VERSION: Final = 1
 BUSY_TIMEOUT: Final = 10.0
 """Seconds to wait for another writer before giving up."""
 
+_SMALLEST_PAGE: Final = 512
+
 IDLE_CONNECTIONS: Final = 8
 """Connections to a file that are kept open for the next request."""
-
-_SCHEMA: Final = """
-CREATE TABLE tenants (tenant_id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE budgets (
-    scope_path TEXT NOT NULL, unit TEXT NOT NULL, tenant TEXT NOT NULL, data TEXT NOT NULL,
-    PRIMARY KEY (scope_path, unit)
-) WITHOUT ROWID;
-CREATE INDEX budgets_by_tenant ON budgets (tenant, scope_path, unit);
-CREATE TABLE holds (
-    reservation_id TEXT PRIMARY KEY, tenant TEXT NOT NULL, idempotency_key TEXT NOT NULL, scope_path TEXT NOT NULL,
-    unit TEXT NOT NULL, estimate INTEGER NOT NULL, status TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
-    expires_at_ms INTEGER NOT NULL, deadline_ms INTEGER NOT NULL, finalized_at_ms INTEGER, data TEXT NOT NULL
-);
-CREATE INDEX holds_by_deadline ON holds (deadline_ms) WHERE status = 'ACTIVE';
-CREATE INDEX holds_by_creation ON holds (tenant, created_at_ms, reservation_id);
-CREATE INDEX holds_by_key ON holds (tenant, idempotency_key);
-CREATE TABLE replays (
-    scope TEXT NOT NULL, key TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (scope, key)
-) WITHOUT ROWID;
-CREATE TABLE keys (
-    key_hash TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
-    revoked_at_ms INTEGER
-) WITHOUT ROWID;
-"""
-
-_BUDGET_FIELDS: Final = tuple(field.name for field in fields(Budget))
-_HOLD_FIELDS: Final = tuple(field.name for field in fields(Hold))
-_TENANT_FIELDS: Final = tuple(field.name for field in fields(Tenant))
 
 _stores: Final[weakref.WeakSet[Store]] = weakref.WeakSet()
 _inherited: Final[list[sqlite3.Connection]] = []
@@ -75,143 +45,30 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class SqliteBooks:
-    """A ledger's rows as seen inside one transaction; see `values.Books`."""
+class _Turn:
+    """A lock for one thread at a time, which waits no longer than BUSY_TIMEOUT.
 
-    __slots__ = ("connection",)
+    A thread that holds it already is refused: finalizers run anywhere, and one that releases a forgotten reservation
+    may be called while this very thread is in the middle of a transaction.
+    """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection: Final = connection
+    __slots__ = ("_lock", "_owner")
 
-    def tenant(self, tenant_id: str) -> Tenant | None:
-        row = self._one("SELECT data FROM tenants WHERE tenant_id = ?", tenant_id)
-        return None if row is None else Tenant(**json.loads(row[0]))
+    def __init__(self) -> None:
+        self._lock: Final = threading.Lock()
+        self._owner = 0
 
-    def put_tenant(self, tenant: Tenant) -> None:
-        data = _encoded(tenant, _TENANT_FIELDS)
-        self.connection.execute("INSERT OR REPLACE INTO tenants VALUES (?, ?)", (tenant.tenant_id, data))
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        if self._owner == me:
+            raise Refusal(500, "INTERNAL_ERROR", "the ledger was asked in the middle of its own transaction: ask again")
+        if not self._lock.acquire(timeout=BUSY_TIMEOUT):
+            raise sqlite3.OperationalError("database is locked")
+        self._owner = me
 
-    def budget(self, scope_path: str, unit: str) -> Budget | None:
-        row = self._one("SELECT data FROM budgets WHERE scope_path = ? AND unit = ?", scope_path, unit)
-        return None if row is None else self.budget_of(row[0])
-
-    def units_at(self, scope_path: str) -> list[str]:
-        rows = self.connection.execute("SELECT unit FROM budgets WHERE scope_path = ?", (scope_path,)).fetchall()
-        return sorted((unit for (unit,) in rows), key=UNITS.index)
-
-    def put_budget(self, budget: Budget) -> None:
-        self.connection.execute(
-            "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?)",
-            (budget.scope_path, budget.unit, budget.tenant, _encoded(budget, _BUDGET_FIELDS)),
-        )
-
-    def budgets_of(self, tenant_id: str) -> list[Budget]:
-        sql = "SELECT data FROM budgets WHERE tenant = ? ORDER BY scope_path, unit"
-        return [self.budget_of(data) for (data,) in self.connection.execute(sql, (tenant_id.lower(),)).fetchall()]
-
-    def all_budgets(self) -> list[Budget]:
-        """Return every budget, by scope path and unit."""
-        rows = self.connection.execute("SELECT data FROM budgets ORDER BY scope_path, unit").fetchall()
-        return [self.budget_of(data) for (data,) in rows]
-
-    def hold(self, reservation_id: str) -> Hold | None:
-        row = self._one("SELECT data FROM holds WHERE reservation_id = ?", reservation_id)
-        return None if row is None else self.hold_of(row[0])
-
-    def put_hold(self, hold: Hold) -> None:
-        self.connection.execute(
-            "INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reservation_id) DO UPDATE SET "
-            "status = excluded.status, expires_at_ms = excluded.expires_at_ms, deadline_ms = excluded.deadline_ms, "
-            "finalized_at_ms = excluded.finalized_at_ms, data = excluded.data",
-            (
-                hold.reservation_id,
-                hold.tenant,
-                hold.idempotency_key,
-                hold.affected[-1],
-                hold.unit,
-                hold.estimate,
-                hold.status,
-                hold.created_at_ms,
-                hold.expires_at_ms,
-                hold.deadline_ms,
-                hold.finalized_at_ms,
-                _encoded(hold, _HOLD_FIELDS),
-            ),
-        )
-
-    def overdue(self, now_ms: int, most: int) -> list[Hold]:
-        rows = self.connection.execute(
-            "SELECT data FROM holds WHERE status = 'ACTIVE' AND deadline_ms < ? ORDER BY deadline_ms LIMIT ?",
-            (now_ms, most),
-        ).fetchall()
-        return [self.hold_of(data) for (data,) in rows]
-
-    def live_holds_of(self, tenant_id: str) -> list[Hold]:
-        sql = "SELECT data FROM holds WHERE tenant = ? AND status = 'ACTIVE'"
-        return [self.hold_of(data) for (data,) in self.connection.execute(sql, (tenant_id,)).fetchall()]
-
-    def all_holds(self) -> list[Hold]:
-        """Return every reservation, oldest first."""
-        rows = self.connection.execute("SELECT data FROM holds ORDER BY created_at_ms, rowid").fetchall()
-        return [self.hold_of(data) for (data,) in rows]
-
-    def replay(self, scope: str, key: str) -> Replay | None:
-        row = self._one("SELECT data FROM replays WHERE scope = ? AND key = ?", scope, key)
-        return None if row is None else Replay(*json.loads(row[0]))
-
-    def put_replay(self, scope: str, key: str, replay: Replay) -> None:
-        data = json.dumps([replay.payload_hash, replay.body, replay.reservation_id])
-        self.connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?)", (scope, key, data))
-
-    def key(self, secret: str) -> ApiKey | None:
-        """Return the API key that *secret* is."""
-        row = self._one("SELECT * FROM keys WHERE key_hash = ?", key_hash(secret))
-        return None if row is None else ApiKey(*row)
-
-    def key_and_tenant(self, secret: str) -> tuple[ApiKey | None, Tenant | None]:
-        """Return the API key that *secret* is, and its tenant's record; both as of one moment."""
-        row = self._one(
-            "SELECT keys.*, tenants.data FROM keys LEFT JOIN tenants ON tenants.tenant_id = keys.tenant "
-            "WHERE key_hash = ?",
-            key_hash(secret),
-        )
-        if row is None:
-            return None, None
-        *key, data = row
-        return ApiKey(*key), None if data is None else Tenant(**json.loads(data))
-
-    def put_key(self, key: ApiKey) -> None:
-        row = (key.key_hash, key.tenant, key.name, key.created_at_ms, key.revoked_at_ms)
-        self.connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", row)
-
-    def revoke_keys_of(self, tenant_id: str, now_ms: int) -> None:
-        sql = "UPDATE keys SET revoked_at_ms = ? WHERE tenant = ? AND revoked_at_ms IS NULL"
-        self.connection.execute(sql, (now_ms, tenant_id))
-
-    @staticmethod
-    def budget_of(data: str) -> Budget:
-        """Return the budget in a row's *data*."""
-        return Budget(**json.loads(data))
-
-    @staticmethod
-    def hold_of(data: str) -> Hold:
-        """Return the reservation in a row's *data*."""
-        values: dict[str, Any] = json.loads(data)
-        values["affected"], values["budgeted"] = tuple(values["affected"]), tuple(values["budgeted"])
-        return Hold(**values)
-
-    def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self.connection.execute(sql, parameters).fetchone()
-        return row
-
-
-def key_hash(secret: str) -> str:
-    """Return what is kept of an API key: it has 192 random bits, so a plain hash can't be guessed back."""
-    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
-
-
-def _encoded(value: object, names: tuple[str, ...]) -> str:
-    return json.dumps({name: getattr(value, name) for name in names}, ensure_ascii=False)
+    def __exit__(self, *_: object) -> None:
+        self._owner = 0
+        self._lock.release()
 
 
 class Store:
@@ -226,10 +83,11 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path: Final = None if path is None else Path(path).absolute()
-        self._lock = threading.Lock()  # of the pool; for memory, of the one connection
+        self._lock = threading.RLock()  # of the pool
         self._idle: list[sqlite3.Connection] = []
         self._busy: set[sqlite3.Connection] = set()
-        self._turn = threading.Lock()  # of this process's writers: cheaper and fairer than SQLite's polling
+        # Of this process's writers, cheaper and fairer than SQLite's polling; in memory, of the one connection.
+        self._turn = _Turn()
         self._inherited = False  # a ledger in memory, in a fork of the process that made it
         self._closed = False
         if self.path is not None:
@@ -256,32 +114,26 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[SqliteBooks]:
         """Give the books in one transaction, which any exception undoes."""
-        turn = self._turn
-        if not turn.acquire(timeout=BUSY_TIMEOUT):
-            raise sqlite3.OperationalError("database is locked")
-        try:
-            with self._connection() as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield SqliteBooks(connection)
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-        finally:
-            turn.release()
+        with self._turn, self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield SqliteBooks(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def glancing(self) -> Iterator[SqliteBooks]:
         """Give the books for one query, which needs no transaction around it."""
-        with self._connection() as connection:
+        with self._reader() as connection:
             yield SqliteBooks(connection)
 
     @contextmanager
     def reading(self) -> Iterator[SqliteBooks]:
         """Give the books as they are at one moment."""
-        with self._connection() as connection:
+        with self._reader() as connection:
             connection.execute("BEGIN")
             try:
                 yield SqliteBooks(connection)
@@ -289,12 +141,16 @@ class Store:
                 connection.execute("ROLLBACK")
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        if self.path is None:
-            with self._lock:
-                self._must_be_open()
-                yield self._idle[0]
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        if self.path is not None:
+            with self._connection() as connection:
+                yield connection
             return
+        with self._turn, self._connection() as connection:
+            yield connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
         connection = self._taken()
         try:
             yield connection
@@ -333,7 +189,7 @@ class Store:
         """Begin anew in a fork: no connection and no lock of the parent's is used, nor closed, here."""
         _inherited.extend(self._idle)
         _inherited.extend(self._busy)
-        self._lock, self._turn, self._idle, self._busy = threading.Lock(), threading.Lock(), [], set()
+        self._lock, self._turn, self._idle, self._busy = threading.RLock(), _Turn(), [], set()
         self._inherited = self.path is None
 
     def _connect(self) -> sqlite3.Connection:
@@ -356,6 +212,9 @@ class Store:
         for connection in idle:
             connection.close()
 
+    def __repr__(self) -> str:
+        return f"<Store {'in memory' if self.path is None else str(self.path)!r}>"
+
 
 def _refuse_foreign(path: Path) -> None:
     """Raise ConfigError unless *path* is a ledger, or nothing yet. Opened read-only, so that it stays as it is."""
@@ -363,7 +222,8 @@ def _refuse_foreign(path: Path) -> None:
         raise ConfigError(f"{path}: is a folder; name a file")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
-    if not path.exists() or path.stat().st_size == 0:
+    size = path.stat().st_size if path.exists() else 0
+    if size == 0:
         return
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
@@ -372,12 +232,15 @@ def _refuse_foreign(path: Path) -> None:
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:
         raise ConfigError(
             f"{path}: is no ledger of cycles ({error}); it was left untouched: name another file"
         ) from None
     finally:
         connection.close()
+    if application == tables == 0 and size >= _SMALLEST_PAGE:
+        return  # another process is making it just now
     if application != APPLICATION_ID:
         raise ConfigError(f"{path}: is a database of something else; it was left untouched: name another file")
     if version > SCHEMA_VERSION:
@@ -390,7 +253,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("BEGIN IMMEDIATE")  # of processes that start at once, one makes the tables
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
-        for statement in _SCHEMA.split(";"):
+        for statement in SCHEMA.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -108,6 +108,12 @@ def _tags(value: Any, field: str) -> list[str]:
     return [_tag(tag, f"{field}[{position}]") for position, tag in enumerate(value)]
 
 
+def _tools(value: Any, field: str) -> list[str]:
+    if not isinstance(value, list):
+        raise invalid(field, "must be an array of strings")
+    return [_tool(tool, f"{field}[{position}]") for position, tool in enumerate(value)]
+
+
 def _level(value: Any, field: str) -> str:
     if not isinstance(value, str):
         raise invalid(field, "must be a string")
@@ -151,6 +157,8 @@ _tag: Final = _text(0, 64)
 _dimension: Final = _text(0, 256)
 _key: Final = _text(1, 256)
 _count: Final = _integer(0, INT64_MAX)
+_duration: Final = _integer(1_000, 86_400_000)
+_tool: Final = _text(0, 256)
 _policy: Final = _one_of("REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT")
 _subject: Final = _object({}, {**dict.fromkeys(LEVELS, _level), "dimensions": _dimensions})
 _action: Final = _object({"kind": _text(0, 64, blank=False), "name": _text(0, 256, blank=False)}, {"tags": _tags})
@@ -171,7 +179,7 @@ decision_request: Final = _object({**_ask, "estimate": _amount}, {"metadata": _a
 reservation_request: Final = _object(
     {**_ask, "estimate": _amount},
     {
-        "ttl_ms": _integer(1_000, 86_400_000),
+        "ttl_ms": _duration,
         "grace_period_ms": _integer(0, 60_000),
         "overage_policy": _policy,
         "dry_run": _flag,
@@ -188,6 +196,28 @@ commit_request: Final = _object(
 release_request: Final = _object({"idempotency_key": _key}, {"reason": _text(0, 256)})
 extend_request: Final = _object(
     {"idempotency_key": _key, "extend_by_ms": _integer(1, 86_400_000)}, {"metadata": _anything}
+)
+
+
+caps: Final = _object(
+    {},
+    {
+        "max_tokens": _count,
+        "max_steps_remaining": _count,
+        "tool_allowlist": _tools,
+        "tool_denylist": _tools,
+        "cooldown_ms": _count,
+    },
+)
+tenant_settings: Final = _object(
+    {
+        "status": _one_of("ACTIVE", "SUSPENDED", "CLOSED"),
+        "default_ttl_ms": _duration,
+        "max_ttl_ms": _duration,
+        "max_extensions": _integer(0, INT64_MAX),
+        "overage_policy": _policy,
+    },
+    {},
 )
 
 

@@ -118,8 +118,9 @@ class ApiKey:
 
 @frozen
 class Replay:
-    """A success that is kept under its idempotency key."""
+    """A success that is kept under its idempotency key; after *keep_until_ms* the key is free again."""
 
+    keep_until_ms: int
     payload_hash: str
     body: dict[str, Any]
     reservation_id: str | None = None

@@ -1,4 +1,4 @@
-"""A naive authority: what authority.md §1 says, written down a second time, in another way and without any care for speed.
+"""A naive authority: what authority.md §1 says, written down a second time, in another way and slowly.
 
 It keeps no `reserved` and no `remaining`: both are worked out from the reservations whenever they are needed.
 """
@@ -136,10 +136,7 @@ class Model:
         self.live(held, held.expires + held.grace)
         if a > held.e and held.policy == "REJECT":
             raise No(409, "BUDGET_EXCEEDED")
-        if a > held.e:
-            charged = held.e + self.charge(held.scopes, a - held.e, held.policy)
-        else:
-            charged = a
+        charged = held.e + self.charge(held.scopes, a - held.e, held.policy) if a > held.e else a
         for scope in held.scopes:
             self.rows[scope].S += min(a, held.e)
         held.state = "COMMITTED"

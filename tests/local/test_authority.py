@@ -224,6 +224,52 @@ def test_tenant_settings_are_read_live(wire, authority):
     assert failed(wire.extend(held, 1), 409, "MAX_EXTENSIONS_EXCEEDED"), "frozen when it was reserved"
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"status": "closed"}, "status"),
+        ({"default_ttl_ms": 999}, "default_ttl_ms"),
+        ({"max_ttl_ms": 86_400_001}, "max_ttl_ms"),
+        ({"max_extensions": -1}, "max_extensions"),
+        ({"overage_policy": "ALLOW"}, "overage_policy"),
+    ],
+)
+def test_bad_tenant_settings(authority, settings, says):
+    with pytest.raises(InvalidRequest, match=f"{says}: must be"):
+        authority.tenant("acme", **settings)
+    with pytest.raises(InvalidRequest, match="write a path"):
+        authority.tenant("a b")
+
+
+def test_bad_caps_and_funds(authority):
+    with pytest.raises(InvalidRequest, match=r"caps\.max_token: is not a field"):
+        authority.budget(SCOPE, tokens(1), caps={"max_token": 1})
+    with pytest.raises(InvalidRequest, match=r"caps\.tool_allowlist\[0\]"):
+        authority.budget(SCOPE, tokens(1), caps={"tool_allowlist": [1]})
+    assert authority.balances() == []
+    authority.budget(SCOPE, tokens(1))
+    with pytest.raises(InvalidRequest, match="spent"):
+        authority.fund(SCOPE, "RESET_SPENT", tokens(1), spent=-1)
+    with pytest.raises(InvalidRequest, match="amount"):
+        authority.fund(SCOPE, "CREDIT", 5)
+
+
+def test_a_malformed_tenant_record_is_an_internal_error(wire, authority):
+    """Row 41: a status in lower case, or broken JSON, must not let anything through."""
+    authority.budget(SCOPE, tokens(10))
+    held = wire.reserve(5)
+    authority.tenant("acme")
+    with authority.store.writing() as books:
+        books.connection.execute("UPDATE tenants SET data = replace(data, 'ACTIVE', 'closed')")
+    for response in (wire.reserve(1), wire.commit(held, 1), wire.release(held), wire.extend(held, 1), wire.event(1)):
+        assert failed(response, 500, "INTERNAL_ERROR")
+    assert failed(wire.decide(1), 500, "INTERNAL_ERROR")
+    with authority.store.writing() as books:
+        books.connection.execute("UPDATE tenants SET data = '{'")
+    assert failed(wire.reserve(1), 500, "INTERNAL_ERROR")
+    assert shows(authority.balance(SCOPE, "TOKENS"), R=5, V=5)
+
+
 def test_keys_are_not_kept(tmp_path):
     path = tmp_path / "ledger.db"
     with LocalAuthority(path) as authority:

@@ -18,7 +18,7 @@ import pytest
 from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
-from cycles.local.store import SCHEMA_VERSION
+from cycles.local.books import SCHEMA_VERSION
 
 from .conftest import Clock, Wire
 
@@ -122,6 +122,79 @@ def test_39_processes_never_oversubscribe(tmp_path):
         assert sum(granted) == 33
         row = authority.balance(SCOPE, "TOKENS")
         assert (row.reserved, row.remaining) == (99, 1)
+
+
+def test_processes_that_start_at_once_make_one_ledger(tmp_path):
+    code = (
+        "import sys; from cycles import tokens; from cycles.local import LocalAuthority\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "with LocalAuthority(sys.argv[1]) as authority:\n"
+        "    authority.ensure_budget('tenant:acme', tokens(int(sys.argv[2])))"
+    )
+    pipe = subprocess.PIPE
+    for attempt in range(5):
+        path = str(tmp_path / f"{attempt}.db")
+        starters = [
+            subprocess.Popen([sys.executable, "-c", code, path, str(size)], stdin=pipe, stdout=pipe, stderr=pipe)
+            for size in (1, 2, 3)
+        ]
+        for starter in starters:
+            assert starter.stdout.readline() == b"ready\n"
+        for starter in starters:
+            starter.stdin.write(b"go\n")
+            starter.stdin.flush()
+        assert [starter.communicate(timeout=60)[1] for starter in starters] == [b"", b"", b""]
+        with LocalAuthority(path) as authority:
+            assert len(authority.balances()) == 1
+
+
+def test_a_request_in_the_middle_of_a_transaction_is_refused(shared):
+    """A finalizer may run anywhere, also in the thread that holds the ledger: it must neither wait nor break in."""
+    wire = Wire(shared, Clock())
+    started = time.perf_counter()
+    with shared.store.writing() as books:
+        answer = wire.reserve(1)
+        assert (answer.status_code, "own transaction" in answer.text) == (500, True)
+        assert books.budget(SCOPE, "TOKENS") is not None
+    assert time.perf_counter() - started < 5
+    assert wire.reserve(1).is_success
+
+
+def test_what_nobody_can_ask_for_is_deleted(shared, monkeypatch):
+    monkeypatch.setattr("cycles.local.app.PURGE_EVERY", 4)
+    wire = Wire(shared, Clock())
+    monkeypatch.setattr(shared.app, "clock", wire.clock)
+    day = 86_400_000
+
+    def rows() -> tuple[int, int]:
+        with shared.store.reading() as books:
+            counts = [books.connection.execute(f"SELECT count(*) FROM {name}") for name in ("holds", "replays")]
+            return counts[0].fetchone()[0], counts[1].fetchone()[0]
+
+    held = wire.reserve(1, key="r")
+    assert wire.extend(held, 1_000, key="x").is_success
+    assert wire.commit(held, 1, key="c").is_success
+    assert wire.event(1, key="e").is_success
+    assert rows() == (1, 3)
+    wire.clock.now += day
+    again = wire.reserve(1, key="r")
+    assert again.json()["reservation_id"] == held.json()["reservation_id"]
+    wire.clock.now += 1
+    assert wire.reserve(1, key="r").json()["reservation_id"] != held.json()["reservation_id"], "the key is free again"
+    assert wire.event(2, key="e").status_code == 409
+    wire.clock.now += 6 * day
+    assert wire.event(2, key="e").status_code == 201
+    wire.clock.now += 23 * day
+    assert wire.commit(held, 1, key="c").is_success
+    assert wire.extend(held, 1_000, key="x").is_success
+    for _ in range(4):
+        wire.decide(1)
+    assert rows()[0] == 2
+    wire.clock.now += 70_000
+    for _ in range(8):
+        wire.decide(1)
+    assert wire.commit(held, 1, key="c").status_code == 404
+    assert rows()[0] == 1
 
 
 def test_another_writer_is_waited_for(tmp_path):

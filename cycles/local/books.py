@@ -1,0 +1,209 @@
+"""A ledger's rows in SQLite, as seen inside one transaction; the SQL of everything but lists is here.
+
+A row is a few columns to search by, and its value as JSON: what a budget or a reservation is stands in values.py alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import fields
+
+from cycles.local.values import UNITS, ApiKey, Budget, Hold, Replay, Tenant
+
+if TYPE_CHECKING:
+    import sqlite3
+
+SCHEMA_VERSION: Final = 1
+
+SCHEMA: Final = """
+CREATE TABLE tenants (tenant_id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE budgets (
+    scope_path TEXT NOT NULL, unit TEXT NOT NULL, tenant TEXT NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (scope_path, unit)
+) WITHOUT ROWID;
+CREATE INDEX budgets_by_tenant ON budgets (tenant, scope_path, unit);
+CREATE TABLE holds (
+    reservation_id TEXT PRIMARY KEY, tenant TEXT NOT NULL, idempotency_key TEXT NOT NULL, scope_path TEXT NOT NULL,
+    unit TEXT NOT NULL, estimate INTEGER NOT NULL, status TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER NOT NULL, deadline_ms INTEGER NOT NULL, finalized_at_ms INTEGER, data TEXT NOT NULL
+);
+CREATE INDEX holds_by_deadline ON holds (deadline_ms) WHERE status = 'ACTIVE';
+CREATE INDEX holds_by_end ON holds (deadline_ms) WHERE status != 'ACTIVE';
+CREATE INDEX holds_by_creation ON holds (tenant, created_at_ms, reservation_id);
+CREATE INDEX holds_by_key ON holds (tenant, idempotency_key);
+CREATE TABLE replays (
+    scope TEXT NOT NULL, key TEXT NOT NULL, keep_until_ms INTEGER NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
+CREATE INDEX replays_by_end ON replays (keep_until_ms);
+CREATE TABLE keys (
+    key_hash TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
+    revoked_at_ms INTEGER
+) WITHOUT ROWID;
+"""
+
+HOLD_KEPT_MS: Final = 30 * 86_400_000
+"""How long a reservation that is over is kept after its deadline."""
+
+PURGED_AT_ONCE: Final = 200
+
+_BUDGET_FIELDS: Final = tuple(field.name for field in fields(Budget))
+_HOLD_FIELDS: Final = tuple(field.name for field in fields(Hold))
+_TENANT_FIELDS: Final = tuple(field.name for field in fields(Tenant))
+
+
+class SqliteBooks:
+    """A ledger's rows as seen inside one transaction; see `values.Books`."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection: Final = connection
+
+    def tenant(self, tenant_id: str) -> Tenant | None:
+        row = self._one("SELECT data FROM tenants WHERE tenant_id = ?", tenant_id)
+        return None if row is None else Tenant(**json.loads(row[0]))
+
+    def put_tenant(self, tenant: Tenant) -> None:
+        data = _encoded(tenant, _TENANT_FIELDS)
+        self.connection.execute("INSERT OR REPLACE INTO tenants VALUES (?, ?)", (tenant.tenant_id, data))
+
+    def budget(self, scope_path: str, unit: str) -> Budget | None:
+        row = self._one("SELECT data FROM budgets WHERE scope_path = ? AND unit = ?", scope_path, unit)
+        return None if row is None else self.budget_of(row[0])
+
+    def units_at(self, scope_path: str) -> list[str]:
+        rows = self.connection.execute("SELECT unit FROM budgets WHERE scope_path = ?", (scope_path,)).fetchall()
+        return sorted((unit for (unit,) in rows), key=UNITS.index)
+
+    def put_budget(self, budget: Budget) -> None:
+        self.connection.execute(
+            "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?)",
+            (budget.scope_path, budget.unit, budget.tenant, _encoded(budget, _BUDGET_FIELDS)),
+        )
+
+    def budgets_of(self, tenant_id: str) -> list[Budget]:
+        sql = "SELECT data FROM budgets WHERE tenant = ? ORDER BY scope_path, unit"
+        return [self.budget_of(data) for (data,) in self.connection.execute(sql, (tenant_id.lower(),)).fetchall()]
+
+    def all_budgets(self) -> list[Budget]:
+        """Return every budget, by scope path and unit."""
+        rows = self.connection.execute("SELECT data FROM budgets ORDER BY scope_path, unit").fetchall()
+        return [self.budget_of(data) for (data,) in rows]
+
+    def hold(self, reservation_id: str) -> Hold | None:
+        row = self._one("SELECT data FROM holds WHERE reservation_id = ?", reservation_id)
+        return None if row is None else self.hold_of(row[0])
+
+    def put_hold(self, hold: Hold) -> None:
+        self.connection.execute(
+            "INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reservation_id) DO UPDATE SET "
+            "status = excluded.status, expires_at_ms = excluded.expires_at_ms, deadline_ms = excluded.deadline_ms, "
+            "finalized_at_ms = excluded.finalized_at_ms, data = excluded.data",
+            (
+                hold.reservation_id,
+                hold.tenant,
+                hold.idempotency_key,
+                hold.affected[-1],
+                hold.unit,
+                hold.estimate,
+                hold.status,
+                hold.created_at_ms,
+                hold.expires_at_ms,
+                hold.deadline_ms,
+                hold.finalized_at_ms,
+                _encoded(hold, _HOLD_FIELDS),
+            ),
+        )
+
+    def overdue(self, now_ms: int, most: int) -> list[Hold]:
+        rows = self.connection.execute(
+            "SELECT data FROM holds WHERE status = 'ACTIVE' AND deadline_ms < ? ORDER BY deadline_ms LIMIT ?",
+            (now_ms, most),
+        ).fetchall()
+        return [self.hold_of(data) for (data,) in rows]
+
+    def live_holds_of(self, tenant_id: str) -> list[Hold]:
+        sql = "SELECT data FROM holds WHERE tenant = ? AND status = 'ACTIVE'"
+        return [self.hold_of(data) for (data,) in self.connection.execute(sql, (tenant_id,)).fetchall()]
+
+    def all_holds(self) -> list[Hold]:
+        """Return every reservation, oldest first."""
+        rows = self.connection.execute("SELECT data FROM holds ORDER BY created_at_ms, rowid").fetchall()
+        return [self.hold_of(data) for (data,) in rows]
+
+    def replay(self, scope: str, key: str) -> Replay | None:
+        row = self._one("SELECT keep_until_ms, data FROM replays WHERE scope = ? AND key = ?", scope, key)
+        return None if row is None else Replay(row[0], *json.loads(row[1]))
+
+    def put_replay(self, scope: str, key: str, replay: Replay) -> None:
+        data = json.dumps([replay.payload_hash, replay.body, replay.reservation_id])
+        row = (scope, key, replay.keep_until_ms, data)
+        self.connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?)", row)
+
+    def purge(self, now_ms: int, most: int = PURGED_AT_ONCE) -> None:
+        """Delete up to *most* replays, and as many reservations, that nobody can ask for any more."""
+        self.connection.execute(
+            "DELETE FROM replays WHERE (scope, key) IN "
+            "(SELECT scope, key FROM replays WHERE keep_until_ms < ? ORDER BY keep_until_ms LIMIT ?)",
+            (now_ms, most),
+        )
+        self.connection.execute(
+            "DELETE FROM holds WHERE reservation_id IN "
+            "(SELECT reservation_id FROM holds WHERE status != 'ACTIVE' AND deadline_ms < ? "
+            "ORDER BY deadline_ms LIMIT ?)",
+            (now_ms - HOLD_KEPT_MS, most),
+        )
+
+    def key(self, secret: str) -> ApiKey | None:
+        """Return the API key that *secret* is."""
+        row = self._one("SELECT * FROM keys WHERE key_hash = ?", key_hash(secret))
+        return None if row is None else ApiKey(*row)
+
+    def key_and_tenant(self, secret: str) -> tuple[ApiKey | None, Tenant | None]:
+        """Return the API key that *secret* is, and its tenant's record; both as of one moment."""
+        row = self._one(
+            "SELECT keys.*, tenants.data FROM keys LEFT JOIN tenants ON tenants.tenant_id = keys.tenant "
+            "WHERE key_hash = ?",
+            key_hash(secret),
+        )
+        if row is None:
+            return None, None
+        *key, data = row
+        return ApiKey(*key), None if data is None else Tenant(**json.loads(data))
+
+    def put_key(self, key: ApiKey) -> None:
+        row = (key.key_hash, key.tenant, key.name, key.created_at_ms, key.revoked_at_ms)
+        self.connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", row)
+
+    def revoke_keys_of(self, tenant_id: str, now_ms: int) -> None:
+        sql = "UPDATE keys SET revoked_at_ms = ? WHERE tenant = ? AND revoked_at_ms IS NULL"
+        self.connection.execute(sql, (now_ms, tenant_id))
+
+    @staticmethod
+    def budget_of(data: str) -> Budget:
+        """Return the budget in a row's *data*."""
+        return Budget(**json.loads(data))
+
+    @staticmethod
+    def hold_of(data: str) -> Hold:
+        """Return the reservation in a row's *data*."""
+        values: dict[str, Any] = json.loads(data)
+        values["affected"], values["budgeted"] = tuple(values["affected"]), tuple(values["budgeted"])
+        return Hold(**values)
+
+    def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self.connection.execute(sql, parameters).fetchone()
+        return row
+
+
+def key_hash(secret: str) -> str:
+    """Return what is kept of an API key: it has 192 random bits, so a plain hash can't be guessed back."""
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def _encoded(value: object, names: tuple[str, ...]) -> str:
+    return json.dumps({name: getattr(value, name) for name in names}, ensure_ascii=False)
