@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
@@ -247,9 +248,23 @@ def _refuse_foreign(path: Path) -> None:
         raise ConfigError(f"{path}: was written by a later version ({version}, this one knows {SCHEMA_VERSION})")
 
 
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Set the journal mode, which is kept in the file; SQLite does not wait when two processes do so at once."""
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     if path is not None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(connection)
     connection.execute("BEGIN IMMEDIATE")  # of processes that start at once, one makes the tables
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
