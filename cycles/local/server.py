@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -151,10 +152,17 @@ def listening(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, beyond_loop
             f"host {host!r} is reachable from other machines, and keys travel in plain text: allow it explicitly "
             "(--beyond-loopback), or use 127.0.0.1"
         )
+    # The protocol is named, for asyncio sends small answers at once (TCP_NODELAY) only where it is: else 40 ms each.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+        if sys.platform != "win32":  # there it would let two servers have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((str(address[0]), port))
+        listener.listen(2048)
     except OSError as error:
+        listener.close()
         raise ConfigError(f"can't listen on {host} port {port}: {error.strerror or error}") from None
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:

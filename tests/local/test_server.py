@@ -52,6 +52,14 @@ def test_the_protocol_over_http(served):
     assert served.get("/actuator/health").json() == {"status": "UP"}
 
 
+def test_small_answers_leave_at_once(served):
+    """Without TCP_NODELAY every answer on a kept connection waits some 40 ms for the client's acknowledgement."""
+    started = time.perf_counter()
+    for _ in range(20):
+        assert served.get("/actuator/health").is_success
+    assert time.perf_counter() - started < 0.5
+
+
 def test_39_over_http(served):
     with ThreadPoolExecutor(5) as pool:
         codes = sorted(response.status_code for response in pool.map(served.reserve, [30] * 5))
