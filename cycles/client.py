@@ -177,8 +177,9 @@ class Client(_Base):
             AuthorityError, AuthorityUnavailable: it could not be asked.
         """
         flow, raise_on_unsettled = self._beginning(estimate, options)
-        section = blocking.run(flow, self._world)
-        return Reservation(section, self._world, raise_on_unsettled=raise_on_unsettled)
+        world = self._world.traced()
+        section = blocking.run(flow, world)
+        return Reservation(section, world, raise_on_unsettled=raise_on_unsettled)
 
     def close(self) -> None:
         """Close the connections, unless they belong to an http_client that was given."""
@@ -222,8 +223,9 @@ class AsyncClient(_Base):
     async def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> AsyncReservation:
         """Hold *estimate* and return the reservation; see `Client.reserve`."""
         flow, raise_on_unsettled = self._beginning(estimate, options)
-        section = await aio.run(flow, self._world)
-        return AsyncReservation(section, self._world, raise_on_unsettled=raise_on_unsettled)
+        world = self._world.traced()
+        section = await aio.run(flow, world)
+        return AsyncReservation(section, world, raise_on_unsettled=raise_on_unsettled)
 
     async def close(self) -> None:
         """Close the connections, unless they belong to an http_client that was given."""

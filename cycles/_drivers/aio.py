@@ -95,7 +95,8 @@ async def _call(call: Call[T], world: World) -> Answer[T]:
     module = endpoint(call.operation.module)
     sent_at = time.monotonic()
     try:
-        response = await module.asyncio_detailed(client=world.api, **call.arguments)
+        headers = world.headers()
+        response = await module.asyncio_detailed(client=world.api, request_headers=headers, **call.arguments)
     except Exception as error:  # noqa: BLE001 - see World.failed
         return world.failed(error, sent_at)
     return world.answered(response, sent_at)

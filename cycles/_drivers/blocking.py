@@ -46,7 +46,7 @@ def _call(call: Call[T], world: World) -> Answer[T]:
     module = endpoint(call.operation.module)
     sent_at = time.monotonic()
     try:
-        response = module.sync_detailed(client=world.api, **call.arguments)
+        response = module.sync_detailed(client=world.api, request_headers=world.headers(), **call.arguments)
     except Exception as error:  # noqa: BLE001 - see World.failed
         return world.failed(error, sent_at)
     return world.answered(response, sent_at)

@@ -11,11 +11,12 @@ import httpx
 
 from cycles._core.effects import Effect, Forget, Jitter, NewKey, Notify, Now, Record
 from cycles._core.outcomes import Answer, Trouble
+from cycles._drivers.tracing import Trace
 from cycles_api import models
 from cycles_api.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
     from cycles_api.client import AuthenticatedClient
@@ -50,11 +51,26 @@ class World:
     Args:
         api: The generated client that requests go through.
         notify: Takes what flows tell (`telemetry.notify`).
+        trace: What its requests are counted to; each request to a trace of its own when None.
     """
 
-    def __init__(self, api: AuthenticatedClient, notify: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        api: AuthenticatedClient,
+        notify: Callable[[str, dict[str, Any]], None],
+        trace: Trace | None = None,
+    ) -> None:
         self.api: Final = api
+        self.trace: Final = trace
         self._notify: Final = notify
+
+    def traced(self) -> World:
+        """Return the same world for one piece of work, whose requests share a trace."""
+        return World(self.api, self._notify, Trace())
+
+    def headers(self) -> Mapping[str, str]:
+        """Return what the next request carries beside the client's own headers."""
+        return (self.trace or Trace()).headers()
 
     def perform(self, effect: Effect[Any]) -> Any:
         """Perform an effect that needs no waiting."""
