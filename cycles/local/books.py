@@ -9,8 +9,6 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import fields
-
 from cycles.local.values import UNITS, ApiKey, Budget, Hold, Replay, Tenant
 
 if TYPE_CHECKING:
@@ -50,9 +48,7 @@ HOLD_KEPT_MS: Final = 30 * 86_400_000
 
 PURGED_AT_ONCE: Final = 200
 
-_BUDGET_FIELDS: Final = tuple(field.name for field in fields(Budget))
-_HOLD_FIELDS: Final = tuple(field.name for field in fields(Hold))
-_TENANT_FIELDS: Final = tuple(field.name for field in fields(Tenant))
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 class SqliteBooks:
@@ -68,7 +64,7 @@ class SqliteBooks:
         return None if row is None else Tenant(**json.loads(row[0]))
 
     def put_tenant(self, tenant: Tenant) -> None:
-        data = _encoded(tenant, _TENANT_FIELDS)
+        data = _encoded(tenant)
         self.connection.execute("INSERT OR REPLACE INTO tenants VALUES (?, ?)", (tenant.tenant_id, data))
 
     def budget(self, scope_path: str, unit: str) -> Budget | None:
@@ -82,7 +78,7 @@ class SqliteBooks:
     def put_budget(self, budget: Budget) -> None:
         self.connection.execute(
             "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?)",
-            (budget.scope_path, budget.unit, budget.tenant, _encoded(budget, _BUDGET_FIELDS)),
+            (budget.scope_path, budget.unit, budget.tenant, _encoded(budget)),
         )
 
     def budgets_of(self, tenant_id: str) -> list[Budget]:
@@ -115,7 +111,7 @@ class SqliteBooks:
                 hold.expires_at_ms,
                 hold.deadline_ms,
                 hold.finalized_at_ms,
-                _encoded(hold, _HOLD_FIELDS),
+                _encoded(hold),
             ),
         )
 
@@ -140,7 +136,7 @@ class SqliteBooks:
         return None if row is None else Replay(row[0], *json.loads(row[1]))
 
     def put_replay(self, scope: str, key: str, replay: Replay) -> None:
-        data = json.dumps([replay.payload_hash, replay.body, replay.reservation_id])
+        data = _ENCODE([replay.payload_hash, replay.body, replay.reservation_id])
         row = (scope, key, replay.keep_until_ms, data)
         self.connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?)", row)
 
@@ -205,5 +201,5 @@ def key_hash(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
-def _encoded(value: object, names: tuple[str, ...]) -> str:
-    return json.dumps({name: getattr(value, name) for name in names}, ensure_ascii=False)
+def _encoded(value: Tenant | Budget | Hold) -> str:
+    return _ENCODE(vars(value))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, check_circular=False).encode
+
 DEFAULT_GRACE_MS: Final = 5_000
 """What a reserve without `grace_period_ms` means; stating it is the same request."""
 
@@ -28,7 +30,7 @@ EXTEND_KEPT_MS: Final = 31 * DAY_MS
 def digest_of(body: Body) -> str:
     """Return the hash of a request: of its canonical form, in which key order and stated defaults do not count."""
     canonical = {"grace_period_ms": DEFAULT_GRACE_MS, "dry_run": False, **body}
-    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL(canonical).encode()).hexdigest()
 
 
 def replayed_body(books: Books, scope: str, key: str, digest: str, now_ms: int) -> Body | None:

@@ -11,7 +11,9 @@ from urllib.parse import parse_qsl, unquote
 MAX_BODY: Final = 1024 * 1024
 """Bytes of a request body that are read at most; the protocol's requests are a few hundred."""
 
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_ENCODE: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False
+).encode
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _NO_TRACE: Final = "0" * 32

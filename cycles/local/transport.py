@@ -30,8 +30,8 @@ class AsyncLocalTransport(httpx.AsyncBaseTransport):
     """A transport for `httpx.AsyncClient` (asyncio or trio); closing it leaves the authority open.
 
     A ledger in memory answers at once. A file may make a request wait for its disk or for another process's
-    transaction, so there the answer comes from a worker thread. That thread is waited for even when the task is
-    cancelled: what was asked is done by then, as it would be on a server.
+    transaction, so there the answer comes from a worker thread. Like a server, that thread ends what it began when the
+    task that asked is cancelled.
     """
 
     def __init__(self, app: App) -> None:

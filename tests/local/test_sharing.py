@@ -195,6 +195,11 @@ def test_what_nobody_can_ask_for_is_deleted(shared, monkeypatch):
         wire.decide(1)
     assert wire.commit(held, 1, key="c").status_code == 404
     assert rows()[0] == 1
+    wire.clock.now += 32 * day
+    before = rows()[1]
+    for _ in range(4):
+        wire.decide(1)
+    assert rows()[1] < before
 
 
 def test_another_writer_is_waited_for(tmp_path):
@@ -380,8 +385,10 @@ def test_a_truncated_ledger_is_an_error_and_not_emptied(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_an_empty_file_becomes_a_ledger(tmp_path):
-    (tmp_path / "ledger.db").touch()
+@pytest.mark.parametrize("make", [lambda path: path.touch(), lambda path: foreign(path, "PRAGMA journal_mode = WAL")])
+def test_an_empty_file_becomes_a_ledger(tmp_path, make):
+    """The second one is what another process leaves for a moment while it makes the ledger."""
+    make(tmp_path / "ledger.db")
     with LocalAuthority(tmp_path / "ledger.db") as authority:
         assert authority.balances() == []
 
@@ -427,6 +434,54 @@ def test_the_cost_of_a_reserve_is_flat(tmp_path):
                 plan = " ".join(row[3] for row in books.connection.execute(f"EXPLAIN QUERY PLAN {sql}"))
                 assert "INDEX" in plan, plan
                 assert "SCAN" not in plan, plan
+
+
+def test_a_cancelled_request_is_still_answered_by_the_ledger(tmp_path):
+    """On a file the worker thread ends what it began: cancelled or not, a commit is whole."""
+
+    async def work() -> None:
+        async with httpx.AsyncClient(transport=authority.async_transport(), base_url="http://test") as http:
+            with authority.store.writing():  # this thread holds the ledger, so the request waits in its own
+                headers = {"X-Cycles-API-Key": secret}
+                task = asyncio.create_task(http.post("/v1/reservations", json=ask, headers=headers))
+                await asyncio.sleep(0.05)
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    with LocalAuthority(tmp_path / "ledger.db") as authority:
+        authority.budget(SCOPE, tokens(100))
+        secret = authority.key(tenant="acme")
+        ask = Wire(authority, Clock()).ask(30)
+        asyncio.run(work())
+        deadline = time.monotonic() + 10
+        while authority.balance(SCOPE, "TOKENS").reserved != 30:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_the_loop_runs_on_while_a_file_is_waited_for(tmp_path):
+    async def work() -> int:
+        ticks = 0
+        async with httpx.AsyncClient(transport=authority.async_transport(), base_url="http://test") as http:
+            timer = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+            timer.start()
+            task = asyncio.create_task(http.post("/v1/decide", json=ask, headers={"X-Cycles-API-Key": secret}))
+            while not task.done():
+                await asyncio.sleep(0.01)
+                ticks += 1
+            assert (await task).is_success
+            timer.join()
+        return ticks
+
+    with (
+        LocalAuthority(tmp_path / "ledger.db") as authority,
+        closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)) as other,
+    ):
+        secret = authority.key(tenant="acme")
+        ask = Wire(authority, Clock()).ask(30)
+        other.execute("BEGIN IMMEDIATE")
+        assert asyncio.run(work()) > 10
 
 
 def test_an_async_client_in_one_loop_shares_the_ledger(shared):
