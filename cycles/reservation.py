@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from cycles_api.types import Unset
 
 from cycles._core import flows, guarding
+from cycles._core.info import ResponseInfo
 from cycles._core.lifecycle import State
 from cycles._core.requests import MAX_TTL, milliseconds, text
 from cycles._drivers import aio, blocking
@@ -168,6 +169,11 @@ class _View:
             InvalidRequest: naming the field, the value and the remedy.
         """
         self._section.report(actual, metrics, metadata)
+
+    @property
+    def info(self) -> ResponseInfo:
+        """What the headers of the answer that granted it said; those of its end are in `settlement.info`."""
+        return ResponseInfo(self._section.grant.headers)
 
     @property
     def reason_code(self) -> str | None:

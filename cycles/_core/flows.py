@@ -119,7 +119,7 @@ def _granted(terms: Terms, answer: Answer[models.ReservationCreateResponse]) -> 
                 status=answer.status,
                 request_id=answer.headers.get("x-request-id"),
             )
-    return Grant(response, sent_at=answer.sent_at, received_at=answer.received_at)
+    return Grant(response, answer.headers, sent_at=answer.sent_at, received_at=answer.received_at)
 
 
 def denial_of(response: Any, answer: Answer[Any]) -> Denied:
@@ -155,7 +155,7 @@ def _find(key: str) -> Flow[Grant | None]:
                 expires_at_ms=row.expires_at_ms,
                 scope_path=row.scope_path,
             )
-            return Grant(response, sent_at=answer.sent_at, received_at=answer.received_at)
+            return Grant(response, answer.headers, sent_at=answer.sent_at, received_at=answer.received_at)
     return None
 
 
@@ -174,7 +174,7 @@ def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
         else:
             operation = COMMIT_RESERVATION
             arguments = {"reservation_id": pending.reservation_id, "body": pending.commit_body()}
-        answer, attempts = yield from _until_known(operation, arguments, policy)
+        answer, attempts = yield from until_known(operation, arguments, policy)
         sent += attempts
         verdict = judge(operation, answer)
         if verdict is not Verdict.EXPIRED or pending.by_event:
@@ -184,7 +184,7 @@ def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
         yield from Notify("hold expired", reservation_id=pending.reservation_id)
 
 
-def _until_known(
+def until_known(
     operation: Operation[S], arguments: dict[str, Any], policy: RetryPolicy
 ) -> Flow[tuple[Answer[S], int]]:
     """Send the same request until its answer is neither ambiguous nor throttled, or the policy says stop."""
@@ -217,7 +217,7 @@ def _settled(
     via = "event" if pending.by_event else "commit"
     if verdict is Verdict.DONE:
         yield from Forget(pending)
-        return _charged(pending, answer.parsed, via, attempts)
+        return charged(pending.actual, answer, via, attempts)
     error = error_of(operation, answer, unit=pending.actual.unit)
     if verdict in (Verdict.REJECTED, Verdict.EXPIRED):
         yield from Forget(pending)  # understood and refused: asking again can't help
@@ -228,20 +228,23 @@ def _settled(
         verdict=verdict.value,
         reason=str(error),
     )
-    return Settlement(State.UNSETTLED, via=via, attempts=attempts, error=error)
+    return Settlement(State.UNSETTLED, via=via, attempts=attempts, error=error, headers=answer.headers)
 
 
-def _charged(pending: Pending, response: Any, via: str, attempts: int) -> Settlement:
+def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int) -> Settlement:
+    """Return the settlement that a successful *answer* to a commit or an event is."""
+    response: Any = answer.parsed
     # An event says what it charged only when that is less than the actual (authority.md §1.8).
-    charged = pending.actual if isinstance(response.charged, Unset) else response.charged
+    taken = actual if isinstance(response.charged, Unset) else response.charged
     released = response.released if isinstance(response, models.CommitResponse) else UNSET
     return Settlement(
         State.COMMITTED,
         via=via,
         attempts=attempts,
-        charged=charged,
+        charged=taken,
         released=None if isinstance(released, Unset) else released,
         balances=() if isinstance(response.balances, Unset) else tuple(response.balances),
+        headers=answer.headers,
     )
 
 
@@ -251,7 +254,7 @@ def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flo
     body = models.ReleaseRequest(
         idempotency_key=(yield from NewKey()), reason=UNSET if reason is None else reason[:256]
     )
-    answer, attempts = yield from _until_known(
+    answer, attempts = yield from until_known(
         RELEASE_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy
     )
     verdict, response = judge(RELEASE_RESERVATION, answer), answer.parsed
@@ -262,11 +265,12 @@ def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flo
             attempts=attempts,
             released=response.released,
             balances=() if isinstance(response.balances, Unset) else tuple(response.balances),
+            headers=answer.headers,
         )
     error = error_of(RELEASE_RESERVATION, answer)
     yield from Notify("release failed", reservation_id=reservation_id, reason=str(error))
     state = State.EXPIRED if verdict is Verdict.EXPIRED else State.RELEASED
-    return Settlement(state, via="release", attempts=attempts, error=error)
+    return Settlement(state, via="release", attempts=attempts, error=error, headers=answer.headers)
 
 
 def extend(reservation_id: str, extend_by_ms: int, policy: RetryPolicy) -> Flow[models.ReservationExtendResponse]:
@@ -276,7 +280,7 @@ def extend(reservation_id: str, extend_by_ms: int, policy: RetryPolicy) -> Flow[
         CyclesError: when the authority refuses or can't be reached.
     """
     body = models.ReservationExtendRequest(idempotency_key=(yield from NewKey()), extend_by_ms=extend_by_ms)
-    answer, _ = yield from _until_known(EXTEND_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy)
+    answer, _ = yield from until_known(EXTEND_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy)
     if judge(EXTEND_RESERVATION, answer) is not Verdict.DONE or answer.parsed is None:
         raise error_of(EXTEND_RESERVATION, answer)
     return answer.parsed

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from cycles._core.info import ResponseInfo
 from cycles.amounts import describe
 from cycles_api import models
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cycles._core.lifecycle import State
     from cycles._core.requests import Terms
     from cycles.errors import CyclesError
@@ -93,23 +96,27 @@ class Grant:
 
     Attributes:
         response: The create response.
+        headers: What came with it, by lower-case name.
         sent_at, received_at: Monotonic seconds around the attempt that was answered.
     """
 
-    __slots__ = ("received_at", "response", "sent_at")
+    __slots__ = ("headers", "received_at", "response", "sent_at")
 
-    def __init__(self, response: ReservationCreateResponse, *, sent_at: float, received_at: float) -> None:
+    def __init__(
+        self, response: ReservationCreateResponse, headers: Mapping[str, str], *, sent_at: float, received_at: float
+    ) -> None:
         self.response: Final = response
+        self.headers: Final = headers
         self.sent_at: Final = sent_at
         self.received_at: Final = received_at
 
 
 class Settlement:
-    """How a reservation ended.
+    """How a reservation ended, or what became of a spend without one (`Client.record`).
 
     Attributes:
         state: COMMITTED, RELEASED, EXPIRED, or UNSETTLED when the spend is not acknowledged.
-        via: "commit", "event" (the hold had expired) or "release".
+        via: "commit", "event" (the hold had expired, or there was none) or "release".
         charged: What was really charged, which may be less than the actual (protocol.md §7); None when not known.
         released: What went back to the budgets, or None.
         balances: The budgets after it, as the authority told.
@@ -117,7 +124,7 @@ class Settlement:
         error: Why it is not settled, or what went wrong on the way; None when all went well.
     """
 
-    __slots__ = ("attempts", "balances", "charged", "error", "released", "state", "via")
+    __slots__ = ("_headers", "attempts", "balances", "charged", "error", "released", "state", "via")
 
     def __init__(
         self,
@@ -129,6 +136,7 @@ class Settlement:
         released: Amount | None = None,
         balances: tuple[Balance, ...] = (),
         error: CyclesError | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.state: Final = state
         self.via: Final = via
@@ -137,6 +145,12 @@ class Settlement:
         self.released: Final = released
         self.balances: Final = balances
         self.error: Final = error
+        self._headers: Final[Mapping[str, str]] = {} if headers is None else headers
+
+    @property
+    def info(self) -> ResponseInfo:
+        """What the headers of the last answer said; all None when none came."""
+        return ResponseInfo(self._headers)
 
     def __repr__(self) -> str:
         charged = f" charged {describe(self.charged)}" if self.charged is not None else ""
