@@ -17,4 +17,4 @@ def main() -> None:
         sys.exit("the cycles command needs an extra: pip install 'cycles-guard[cli]'")
     from cycles.cli.commands import cycles  # noqa: PLC0415 - needs click
 
-    cycles()
+    cycles(prog_name="cycles")

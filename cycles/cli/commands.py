@@ -260,6 +260,52 @@ _status_command("close", "close_budget", "Close a budget for good.")
 
 
 @cycles.group()
+def tenant() -> None:
+    """Set, suspend and close tenants."""
+
+
+@tenant.command("set")
+@database
+@click.argument("tenant_id", metavar="TENANT")
+@click.option("--status", type=click.Choice(["ACTIVE", "SUSPENDED"]), default="ACTIVE", show_default=True)
+@click.option("--default-ttl-ms", type=int, default=60_000, show_default=True, help="When a request names none.")
+@click.option("--max-ttl-ms", type=int, default=3_600_000, show_default=True, help="Longer ones are cut to this.")
+@click.option("--max-extensions", type=int, default=10, show_default=True, help="Of one reservation; 0 forbids them.")
+@click.option(
+    "--overage-policy",
+    type=click.Choice(["REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT"]),
+    default="ALLOW_IF_AVAILABLE",
+    show_default=True,
+    help="When a request names none.",
+)
+def set_tenant(db: str, tenant_id: str, **settings: Any) -> None:
+    """Create TENANT or set all its settings; a tenant without a record has these defaults.
+
+    \b
+    Example:
+      cycles tenant set --db ledger.db acme --max-ttl-ms 600000
+    """
+    with ledger(db) as authority:
+        made = authority.tenant(tenant_id, **settings)
+        click.echo(f"{made.tenant_id}: {made.status}")
+
+
+@tenant.command("close")
+@existing_database
+@click.argument("tenant_id", metavar="TENANT")
+def close_tenant(db: str, tenant_id: str) -> None:
+    """Close TENANT for good: release what is held, close its budgets, revoke its keys.
+
+    \b
+    Example:
+      cycles tenant close --db ledger.db acme
+    """
+    with ledger(db) as authority:
+        made = authority.tenant(tenant_id, status="CLOSED")
+        click.echo(f"{made.tenant_id}: {made.status}")
+
+
+@cycles.group()
 def key() -> None:
     """Create and revoke API keys."""
 

@@ -103,7 +103,7 @@ def test_serve_explains_what_is_wrong(arguments, says):
 @pytest.fixture
 def cli(tmp_path):
     def run(*arguments: str, code: int = 0) -> str:
-        group = arguments[:2] if arguments[0] in ("budget", "key") else arguments[:1]
+        group = arguments[:2] if arguments[0] in ("budget", "key", "tenant") else arguments[:1]
         line = [*group, "--db", str(tmp_path / "ledger.db"), *arguments[len(group) :]]
         result = CliRunner().invoke(command, line)
         assert result.exit_code == code, (result.output, result.exception)
@@ -137,6 +137,15 @@ def test_keys(cli, tmp_path):
         for known, status in ((secret, 200), ("fixed", 401)):
             answer = http.get("http://x/v1/balances?tenant=acme", headers={"X-Cycles-API-Key": known})
             assert answer.status_code == status
+
+
+def test_tenants(cli):
+    cli("budget", "set", "tenant:acme", "usd:1")
+    assert cli("tenant", "set", "acme", "--status", "SUSPENDED", "--max-extensions", "0") == "acme: SUSPENDED\n"
+    assert "max_ttl_ms: must be" in cli("tenant", "set", "acme", "--max-ttl-ms", "1", code=1)
+    assert cli("tenant", "close", "acme") == "acme: CLOSED\n"
+    assert "for good" in cli("tenant", "set", "acme", code=1)
+    assert "[CLOSED]" in cli("balances")
 
 
 def test_looking_makes_no_file(cli, tmp_path):
