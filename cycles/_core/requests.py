@@ -93,8 +93,9 @@ def terms(
     overage_policy: models.CommitOveragePolicy | str | None = None,
     metadata: Mapping[str, Any] | None = None,
     dry_run: bool = False,
+    field: str = "estimate",
 ) -> Terms:
-    """Return checked terms.
+    """Return checked terms; *field* is what messages call the amount.
 
     Raises:
         InvalidRequest: naming the field, the value and what is allowed.
@@ -102,12 +103,12 @@ def terms(
     return Terms(
         subject=subject_of(levels, dimensions),
         action=action_of(action, tags),
-        estimate=check("estimate", estimate),
+        estimate=check(field, estimate),
         ttl_ms=None if ttl is None else milliseconds("ttl", ttl, low=1.0, high=MAX_TTL),
         grace_period_ms=None
         if grace_period is None
         else milliseconds("grace_period", grace_period, low=0.0, high=60.0),
-        overage_policy=None if overage_policy is None else _policy(overage_policy),
+        overage_policy=None if overage_policy is None else policy_of(overage_policy),
         metadata=metadata_of("metadata", metadata),
         dry_run=dry_run,
     )
@@ -157,7 +158,7 @@ def _tags(tags: Sequence[str]) -> list[str]:
     return [text("tags", tag, most=64) for tag in tags]
 
 
-def _policy(policy: models.CommitOveragePolicy | str) -> models.CommitOveragePolicy:
+def policy_of(policy: models.CommitOveragePolicy | str) -> models.CommitOveragePolicy:
     known = list(models.CommitOveragePolicy)
     if policy not in known:
         raise InvalidRequest(f"overage_policy={policy!r}: choose one of {', '.join(known)}")
@@ -204,6 +205,21 @@ def metadata_of(field: str, metadata: Mapping[str, Any] | None) -> dict[str, Any
         raise InvalidRequest(f"{field}: not JSON: {error}") from None
     copied: dict[str, Any] = json.loads(encoded)
     return copied
+
+
+def checked_metrics(metrics: models.StandardMetrics | None) -> models.StandardMetrics | None:
+    """Return *metrics* when they are known to survive the wire, or None."""
+    if metrics is None:
+        return None
+    if not isinstance(metrics, models.StandardMetrics):
+        raise InvalidRequest(f"metrics={metrics!r}: give a cycles.Metrics")
+    try:
+        metadata_of("metrics", metrics.to_dict())
+    except InvalidRequest:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"metrics: {error}") from None
+    return metrics
 
 
 def checked_actual(actual: object, estimate: models.Amount) -> models.Amount:
