@@ -135,6 +135,16 @@ def test_30_expiry(wire, authority):
     assert "finalized_at_ms" not in row
 
 
+def test_what_expired_can_be_reserved_at_once(wire, authority):
+    """Nobody has to look or to sweep before: the request that needs the funds gives them back itself."""
+    authority.budget(SCOPE, tokens(100))
+    wire.reserve(100, ttl_ms=1_000, grace_period_ms=0)
+    wire.clock.now += 1_000
+    assert failed(wire.reserve(100), 409, "BUDGET_EXCEEDED")
+    wire.clock.now += 1
+    assert wire.reserve(100).is_success
+
+
 def test_32_33_reserve_replay(wire, authority):
     assert failed(wire.reserve(400, key="K"), 404, "NOT_FOUND")
     authority.budget(SCOPE, tokens(1000))
