@@ -10,11 +10,9 @@ Before the call an estimate is reserved at the authority that CYCLES_BASE_URL na
 and the rest goes back. A reservation is a hold in a ledger, never a payment.
 """
 
-from cycles_api.models.action import Action
-from cycles_api.models.amount import Amount
-from cycles_api.models.standard_metrics import StandardMetrics as Metrics
-
+from cycles._core.info import ResponseInfo
 from cycles._core.lifecycle import State
+from cycles._core.queries import Decision
 from cycles._core.records import Settlement
 from cycles._core.retry import RetryPolicy
 from cycles.amounts import credits, risk_points, tokens, usd, usd_microcents
@@ -54,6 +52,9 @@ from cycles.errors import (
 )
 from cycles.guard import Guard
 from cycles.reservation import AsyncReservation, DryRun, Reservation, current
+from cycles_api.models.action import Action
+from cycles_api.models.amount import Amount
+from cycles_api.models.standard_metrics import StandardMetrics as Metrics
 
 __all__ = [
     "Action",
@@ -72,6 +73,7 @@ __all__ = [
     "ConfigError",
     "CyclesError",
     "DebtOutstanding",
+    "Decision",
     "Denied",
     "DryRun",
     "Forbidden",
@@ -89,6 +91,7 @@ __all__ = [
     "Reservation",
     "ReservationExpired",
     "ReservationFinalized",
+    "ResponseInfo",
     "RetryPolicy",
     "Settlement",
     "SettlementPending",

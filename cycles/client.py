@@ -5,72 +5,38 @@ The two are twins of about six lines a method, held together by tests/client/tes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Required, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 import httpx
-from cycles_api.client import AuthenticatedClient
-from cycles_api.types import UNSET, Unset
 
-from cycles import telemetry
+from cycles import asking, telemetry
 from cycles._core import guarding, requests
-from cycles._core.requests import LEVELS
 from cycles._drivers import aio, blocking
 from cycles._drivers.world import World
 from cycles.config import Config
 from cycles.errors import ConfigError
+from cycles.options import ReserveOptions
+from cycles.paging import AsyncRows, Rows
 from cycles.reservation import AsyncReservation, Reservation
+from cycles_api.client import AuthenticatedClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import timedelta
+    from collections.abc import AsyncIterator, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
-    from cycles_api.models.action import Action
-    from cycles_api.models.amount import Amount
-    from cycles_api.models.commit_overage_policy import CommitOveragePolicy
-
     from cycles._core.effects import Flow
     from cycles._core.guarding import Section
+    from cycles._core.queries import Decision
+    from cycles._core.records import Settlement
     from cycles.local import LocalAuthority
+    from cycles.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
+    from cycles_api.models.amount import Amount
+    from cycles_api.models.balance import Balance
+    from cycles_api.models.reservation_detail import ReservationDetail
+    from cycles_api.models.reservation_summary import ReservationSummary
 
-Level: TypeAlias = "str | Unset | None"
-"""A level of the subject: UNSET takes the configured one, None leaves it out."""
-
-
-class ReserveOptions(TypedDict, total=False):
-    """What a reservation is asked for, beside the estimate. All but `action` may be left out."""
-
-    action: Required[Action | tuple[str, str]]
-    """(kind, name), such as ("llm.completion", "gpt-4o"): at most 64 and 256 characters."""
-    tenant: Level
-    """Whom to spend for, as are the next five; a text, or None to leave the configured level out."""
-    workspace: Level
-    app: Level
-    workflow: Level
-    agent: Level
-    toolset: Level
-    dimensions: Mapping[str, str] | None
-    """At most 16 further labels; they choose no budget."""
-    ttl: float | timedelta | None
-    """Seconds that the lease lasts, 1 to 86400 (default 60); None for the authority's default."""
-    grace_period: float | timedelta | None
-    """Seconds after the lease in which a commit is still taken, 0 to 60; None for the authority's default."""
-    overage_policy: CommitOveragePolicy | str | None
-    """What a commit above the estimate does (protocol.md §7); None for the authority's default."""
-    metadata: Mapping[str, Any] | None
-    """JSON values to keep with the reservation."""
-    tags: Sequence[str] | None
-    """At most 10 labels of the action, of at most 64 characters."""
-    idempotency_key: str | None
-    """1 to 256 characters; a fresh one when None."""
-    dry_run: bool
-    """Only evaluate: nothing is held."""
-    wait: float | timedelta
-    """Seconds to keep asking while denied or throttled; 0 (default) asks once."""
-    raise_on_unsettled: bool
-    """Whether the end raises when a charge could not be confirmed (default: True by hand, False in a Guard)."""
-
+C = TypeVar("C", bound="_Base")
 
 LOCAL_ORIGIN: Final = "http://cycles.local"
 """What requests to an authority inside this process are addressed to; nothing resolves it."""
@@ -89,6 +55,7 @@ class _Base:
             self._authority, config = _local(config)
         self.config: Final = config
         self._owned: Final = http_client is None
+        self._shares_config = self._owned
         self.api: Final = AuthenticatedClient(
             base_url=LOCAL_ORIGIN if config.is_local else config.base_url,
             token=config.api_key or "",
@@ -99,7 +66,7 @@ class _Base:
     @property
     def shares_config(self) -> bool:
         """Whether another client made of the same configuration reaches the same authority."""
-        return self._owned
+        return self._shares_config
 
     def _timeout(self) -> httpx.Timeout:
         read = self.config.read_timeout
@@ -111,22 +78,28 @@ class _Base:
 
         Everything is checked here, before a flow exists.
         """
-        unknown = sorted(set(options) - ReserveOptions.__annotations__.keys())
-        if unknown:
-            raise TypeError(f"reserve() got an unexpected keyword argument {unknown[0]!r}")
-        rest: dict[str, Any] = {"ttl": 60.0, **options}
-        key = rest.pop("idempotency_key", None)
+        key, rest = asking.spend(self.config, "reserve", ReserveOptions, {"ttl": 60.0, **options})
         wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
         raise_on_unsettled = rest.pop("raise_on_unsettled", True)
-        given = {level: rest.pop(level, UNSET) for level in LEVELS}
-        levels = {
-            level: getattr(self.config, level) if isinstance(value, Unset) else value for level, value in given.items()
-        }
-        if "action" not in rest:
-            raise TypeError("reserve() needs action=(kind, name)")
-        terms = requests.terms(estimate, levels=levels, **rest)
-        key = None if key is None else requests.text("idempotency_key", key, most=256)
+        terms = requests.terms(estimate, **rest)
         return guarding.begin(terms, self.config.retry, key=key, wait=wait), raise_on_unsettled
+
+    def _changed(self, changes: Mapping[str, Any]) -> Config:
+        """Return this configuration with *changes* that the shared http client can carry."""
+        config = self.config.replace(**changes)
+        if config.base_url != self.config.base_url and (config.is_local or self.config.is_local):
+            raise ConfigError(
+                "with_options: base_url can't change from or to local:, for the http client is shared; "
+                "make another client"
+            )
+        if self._authority is not None and config.tenant is not None and config.tenant != self.config.tenant:
+            return config.replace(api_key=self._authority.key(tenant=config.tenant))
+        return config
+
+    def _related(self, other: C) -> C:
+        """Return *other*, which has this client's connections, with its authority too."""
+        other._authority, other._shares_config = self._authority, self._shares_config  # noqa: SLF001 - our own
+        return other
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.base_url} tenant {self.config.tenant!r}>"
@@ -181,6 +154,90 @@ class Client(_Base):
         section = blocking.run(flow, world)
         return Reservation(section, world, raise_on_unsettled=raise_on_unsettled)
 
+    def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
+        """Ask whether *estimate* would be granted now; nothing is held, and a denial is a value (protocol.md §2).
+
+        Args:
+            estimate: The most that the work is expected to cost.
+            **options: See `DecideOptions`; `action` is required.
+
+        Raises:
+            InvalidRequest: refused before sending; names the field.
+            AuthorityError, AuthorityUnavailable: it could not be asked.
+        """
+        return blocking.run(asking.deciding(self.config, estimate, options), self._world.traced())
+
+    def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
+        """Charge *actual* for work that was done without a reservation, by an event (protocol.md §2).
+
+        Sent again under one key until its answer is known or the retries are used up.
+
+        Args:
+            actual: What it really cost, 0 or more.
+            **options: See `RecordOptions`; `action` is required.
+
+        Returns:
+            What was charged, which may be less than *actual* (protocol.md §7); its `via` is "event".
+
+        Raises:
+            InvalidRequest: refused before sending; names the field.
+            Denied, AuthorityError: the authority refused; nothing was charged, unless it is InternalError or
+                UnexpectedResponse.
+            AuthorityUnavailable: no answer came. It may be charged: record it again under the same idempotency_key.
+        """
+        return blocking.run(asking.recording(self.config, actual, options), self._world.traced())
+
+    def balances(self, **filters: Unpack[BalanceFilters]) -> Iterator[Balance]:
+        """Return an iterator over the budgets under a subject, on however many pages; by default the tenant's.
+
+        Args:
+            **filters: See `BalanceFilters`; at least one level, if no tenant is configured.
+
+        Raises:
+            InvalidRequest: refused before sending; names the field.
+            AuthorityError, AuthorityUnavailable: raised while iterating; going on asks for that page again.
+        """
+        return Rows(asking.balances(self.config, filters), self._world.traced(), self.config.retry)
+
+    def reservations(self, **filters: Unpack[ReservationFilters]) -> Iterator[ReservationSummary]:
+        """Return an iterator over the reservations that all filters admit, on however many pages; newest first.
+
+        Args:
+            **filters: See `ReservationFilters`; timedeltas count from this call.
+
+        Raises:
+            InvalidRequest: refused before sending; names the field.
+            AuthorityError, AuthorityUnavailable: raised while iterating; going on asks for that page again.
+        """
+        return Rows(asking.reservations(self.config, filters), self._world.traced(), self.config.retry)
+
+    def reservation(self, reservation_id: str) -> ReservationDetail:
+        """Return what the authority keeps about a reservation, committed and released ones included.
+
+        Args:
+            reservation_id: 1 to 128 characters.
+
+        Raises:
+            ReservationExpired: it has expired (410).
+            NotFound, Forbidden: there is none, or it is another tenant's.
+            AuthorityError, AuthorityUnavailable: it could not be asked.
+        """
+        return blocking.run(asking.reading(self.config, reservation_id), self._world.traced())
+
+    def with_options(self, **changes: Any) -> Self:
+        """Return a client with other settings that sends through this one's connections.
+
+        Args:
+            **changes: Settings of `Config`, such as `tenant`, `api_key`, `read_timeout` or `retry_max_attempts`.
+
+        Returns:
+            A client that needs no closing; it works until this one is closed.
+
+        Raises:
+            ConfigError: a setting is unknown or wrong, or base_url would change from or to `local:`.
+        """
+        return self._related(type(self)(self._changed(changes), http_client=self.api.get_httpx_client()))
+
     def close(self) -> None:
         """Close the connections, unless they belong to an http_client that was given."""
         if self._owned:
@@ -226,6 +283,30 @@ class AsyncClient(_Base):
         world = self._world.traced()
         section = await aio.run(flow, world)
         return AsyncReservation(section, world, raise_on_unsettled=raise_on_unsettled)
+
+    async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
+        """Ask whether *estimate* would be granted now; see `Client.decide`."""
+        return await aio.run(asking.deciding(self.config, estimate, options), self._world.traced())
+
+    async def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
+        """Charge *actual* for work that was done without a reservation; see `Client.record`."""
+        return await aio.run(asking.recording(self.config, actual, options), self._world.traced())
+
+    def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncIterator[Balance]:
+        """Return an asynchronous iterator over the budgets under a subject; see `Client.balances`."""
+        return AsyncRows(asking.balances(self.config, filters), self._world.traced(), self.config.retry)
+
+    def reservations(self, **filters: Unpack[ReservationFilters]) -> AsyncIterator[ReservationSummary]:
+        """Return an asynchronous iterator over the reservations that all filters admit; see `Client.reservations`."""
+        return AsyncRows(asking.reservations(self.config, filters), self._world.traced(), self.config.retry)
+
+    async def reservation(self, reservation_id: str) -> ReservationDetail:
+        """Return what the authority keeps about a reservation; see `Client.reservation`."""
+        return await aio.run(asking.reading(self.config, reservation_id), self._world.traced())
+
+    def with_options(self, **changes: Any) -> Self:
+        """Return a client with other settings that sends through this one's connections; see `Client.with_options`."""
+        return self._related(type(self)(self._changed(changes), http_client=self.api.get_async_httpx_client()))
 
     async def close(self) -> None:
         """Close the connections, unless they belong to an http_client that was given."""

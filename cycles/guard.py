@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._core.guarding import Section, Unreported
     from cycles._core.records import Settlement
-    from cycles.client import Level
+    from cycles.options import Level
     from cycles_api.models.action import Action
     from cycles_api.models.amount import Amount
     from cycles_api.models.commit_overage_policy import CommitOveragePolicy

@@ -16,6 +16,8 @@ _LEVELS: Final = {
     "committed": logging.DEBUG,
     "released": logging.DEBUG,
     "dry run": logging.DEBUG,
+    "decided": logging.DEBUG,
+    "recorded": logging.DEBUG,
     "settlement failed": logging.ERROR,
     "actual failed": logging.ERROR,
 }

@@ -1,0 +1,84 @@
+"""From the keyword arguments of a client's method, and its configuration, to a flow: the same for both clients.
+
+Everything is checked here, before anything is sent.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cycles._core import queries, requests
+from cycles._core.requests import LEVELS
+from cycles.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
+from cycles_api.types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cycles._core.effects import Flow
+    from cycles._core.queries import Decision, Listing
+    from cycles._core.records import Settlement
+    from cycles.config import Config
+    from cycles_api.models.amount import Amount
+    from cycles_api.models.balance import Balance
+    from cycles_api.models.reservation_detail import ReservationDetail
+    from cycles_api.models.reservation_summary import ReservationSummary
+
+
+def spend(config: Config, name: str, kind: type, options: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Return the idempotency key, if any, and the arguments of `requests.terms` in the *options* of a method."""
+    rest = _known(name, kind, options)
+    if "action" not in rest:
+        raise TypeError(f"{name}() needs action=(kind, name)")
+    key = rest.pop("idempotency_key", None)
+    given = {level: rest.pop(level, UNSET) for level in LEVELS}
+    rest["levels"] = {
+        level: getattr(config, level) if isinstance(value, Unset) else value for level, value in given.items()
+    }
+    return None if key is None else requests.text("idempotency_key", key, most=256), rest
+
+
+def deciding(config: Config, estimate: Amount, options: DecideOptions) -> Flow[Decision]:
+    """Return the flow of `Client.decide`."""
+    key, rest = spend(config, "decide", DecideOptions, options)
+    return queries.decide(requests.terms(estimate, **rest), config.retry, key=key)
+
+
+def recording(config: Config, actual: Amount, options: RecordOptions) -> Flow[Settlement]:
+    """Return the flow of `Client.record`."""
+    key, rest = spend(config, "record", RecordOptions, options)
+    metrics = requests.checked_metrics(rest.pop("metrics", None))
+    return queries.record(requests.terms(actual, **rest, field="actual"), metrics, config.retry, key=key)
+
+
+def balances(config: Config, filters: BalanceFilters) -> Listing[Balance]:
+    """Return the list of `Client.balances`."""
+    levels, rest = _narrowed(config, _known("balances", BalanceFilters, filters))
+    return queries.balances(levels, **rest)
+
+
+def reservations(config: Config, filters: ReservationFilters) -> Listing[ReservationSummary]:
+    """Return the list of `Client.reservations`."""
+    levels, rest = _narrowed(config, _known("reservations", ReservationFilters, filters))
+    return queries.reservations(levels, datetime.now(UTC), **rest)
+
+
+def reading(config: Config, reservation_id: str) -> Flow[ReservationDetail]:
+    """Return the flow of `Client.reservation`."""
+    return queries.reservation(requests.text("reservation_id", reservation_id, most=128), config.retry)
+
+
+def _narrowed(config: Config, rest: dict[str, Any]) -> tuple[dict[str, str | None], dict[str, Any]]:
+    """Return the levels that narrow a list, and its other filters: a list is of everything that may be seen."""
+    given = {level: rest.pop(level, UNSET) for level in LEVELS}
+    usual = {"tenant": config.tenant}
+    return {name: usual.get(name) if isinstance(value, Unset) else value for name, value in given.items()}, rest
+
+
+def _known(name: str, kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the *options* of the method *name*, which are all among those of *kind*."""
+    unknown = sorted(options.keys() - kind.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"{name}() got an unexpected keyword argument {unknown[0]!r}")
+    return dict(options)

@@ -1,0 +1,105 @@
+"""What the keyword arguments of the clients' methods are: one typed dictionary for each method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Required, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    from cycles._core.windows import Window
+    from cycles_api.models.action import Action
+    from cycles_api.models.commit_overage_policy import CommitOveragePolicy
+    from cycles_api.models.reservation_sort_field import ReservationSortField
+    from cycles_api.models.reservation_status import ReservationStatus
+    from cycles_api.models.sort_direction import SortDirection
+    from cycles_api.models.standard_metrics import StandardMetrics
+    from cycles_api.types import Unset
+
+Level: TypeAlias = "str | Unset | None"
+"""A level of the subject: UNSET takes the configured one, None leaves it out."""
+
+
+class Levels(TypedDict, total=False):
+    """Whom something is about: texts of at most 128 characters, or None to leave the configured level out."""
+
+    tenant: Level
+    workspace: Level
+    app: Level
+    workflow: Level
+    agent: Level
+    toolset: Level
+
+
+class DecideOptions(Levels, total=False):
+    """What a decision is asked about, beside the estimate. All but `action` may be left out."""
+
+    action: Required[Action | tuple[str, str]]
+    """(kind, name), such as ("llm.completion", "gpt-4o"): at most 64 and 256 characters."""
+    dimensions: Mapping[str, str] | None
+    """At most 16 further labels; they choose no budget."""
+    metadata: Mapping[str, Any] | None
+    """JSON values to keep with it."""
+    tags: Sequence[str] | None
+    """At most 10 labels of the action, of at most 64 characters."""
+    idempotency_key: str | None
+    """1 to 256 characters; a fresh one when None."""
+
+
+class RecordOptions(DecideOptions, total=False):
+    """What goes along with spend that is recorded. All but `action` may be left out."""
+
+    overage_policy: CommitOveragePolicy | str | None
+    """What happens when too little is left (protocol.md §7); None for the authority's default."""
+    metrics: StandardMetrics | None
+    """Usage figures to keep with it."""
+
+
+class ReserveOptions(DecideOptions, total=False):
+    """What a reservation is asked for, beside the estimate. All but `action` may be left out."""
+
+    ttl: float | timedelta | None
+    """Seconds that the lease lasts, 1 to 86400 (default 60); None for the authority's default."""
+    grace_period: float | timedelta | None
+    """Seconds after the lease in which a commit is still taken, 0 to 60; None for the authority's default."""
+    overage_policy: CommitOveragePolicy | str | None
+    """What a commit above the estimate does (protocol.md §7); None for the authority's default."""
+    dry_run: bool
+    """Only evaluate: nothing is held."""
+    wait: float | timedelta
+    """Seconds to keep asking while denied or throttled; 0 (default) asks once."""
+    raise_on_unsettled: bool
+    """Whether the end raises when a charge could not be confirmed (default: True by hand, False in a Guard)."""
+
+
+class BalanceFilters(Levels, total=False):
+    """Which budgets are listed; of the configured levels only the tenant narrows a list."""
+
+    include_children: bool | None
+    """Also the budgets below the ones that match; a server may do so always."""
+    page_size: int | None
+    """Rows asked for at a time, 1 to 200; None for the authority's default (50)."""
+
+
+class ReservationFilters(Levels, total=False):
+    """Which reservations are listed; of the configured levels only the tenant narrows a list."""
+
+    status: ReservationStatus | str | None
+    """Only those in this state: ACTIVE, COMMITTED, RELEASED or EXPIRED."""
+    idempotency_key: str | None
+    """Only the one that was made with this key."""
+    created: Window | None
+    """(from, to), both included: a datetime with its offset, a timedelta (ago), a text, or None for an open end."""
+    expires: Window | None
+    """The same; a timedelta is from now."""
+    finalized: Window | None
+    """The same, of commits and releases; a timedelta is ago."""
+    sort_by: ReservationSortField | str | None
+    """reservation_id, tenant, scope_path, status, reserved, created_at_ms (default) or expires_at_ms."""
+    sort_dir: SortDirection | str | None
+    """"asc" or "desc" (default)."""
+    include: Sequence[str] | None
+    """Parts to add to each row: "metadata", "committed_metadata", "evidence"."""
+    page_size: int | None
+    """Rows asked for at a time, 1 to 200; None for the authority's default (50)."""
