@@ -148,6 +148,29 @@ def test_only_http():
         asyncio.run(connect())
 
 
+def test_an_endless_body_is_not_collected():
+    async def go(sent: list) -> None:
+        async def receive() -> dict:
+            received.append(1)
+            return {"type": "http.request", "body": b"x" * 65_536, "more_body": True}
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "raw_path": b"/v1/decide", "query_string": b""}
+        with LocalAuthority() as authority:
+            secret = authority.key(tenant="acme").encode()
+            await asyncio.wait_for(
+                Asgi(authority)(scope | {"headers": [(b"x-cycles-api-key", secret)]}, receive, send), 5
+            )
+
+    received: list = []
+    sent: list = []
+    asyncio.run(go(sent))
+    assert sent[0]["status"] == 413
+    assert len(received) == MAX_BODY // 65_536 + 1
+
+
 def test_a_client_that_goes_away_is_no_error():
     """A request whose body never ends leaves no answer behind and no reservation."""
 

@@ -445,9 +445,10 @@ def test_a_bad_field_of_a_step_is_named(wire, step, body, field):
         b"null",
         b"{",
         b"{} x",
-        b'{"idempotency_key": NaN}',
-        b'{"metadata": {"x": 1e999}}',
-        b'{"metadata": {"x": "\\ud800"}}',
+        b'{"metadata": {"x": NaN}, REST}',
+        b'{"metadata": {"x": 1e999}, REST}',
+        b'{"metadata": {"x": "\\ud800"}, REST}',
+        b'{"metadata": {"\\udc00": 1}, REST}',
         b"\xff{}",
         b"\xef\xbb\xbf{}",
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
@@ -455,8 +456,11 @@ def test_a_bad_field_of_a_step_is_named(wire, step, body, field):
     ],
 )
 def test_what_is_no_json_object_is_refused(wire, content):
+    rest = json.dumps({"idempotency_key": "k", **OK}).encode()
+    content = content.replace(b"REST}", rest[1:])
     response = wire.http.post("/v1/decide", content=content, headers={"Content-Type": "application/json"})
     assert failed(response, 400, "INVALID_REQUEST")
+    assert response.json()["message"].startswith("the body ")
 
 
 def test_content_types_and_sizes(wire, authority):
