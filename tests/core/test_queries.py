@@ -143,8 +143,12 @@ def test_a_record_whose_answer_stays_unknown_raises_and_names_its_key(world, wan
 
 
 def test_a_status_of_tomorrow_is_no_proof_of_a_charge(world, wanted):
-    world.answers = [reply(201, EventCreateResponse.from_dict({"status": "QUEUED", "event_id": "e"})), applied()]
+    queued = reply(201, EventCreateResponse.from_dict({"status": "QUEUED", "event_id": "e"}))
+    world.answers = [queued, applied()]
     assert world.run(queries.record(wanted, None, POLICY)).attempts == 2
+    world.answers = [queued] * 4
+    with pytest.raises(UnexpectedResponse):
+        world.run(queries.record(wanted, None, POLICY))
 
 
 def test_a_refused_record_raises_at_once(world, wanted):
@@ -234,6 +238,12 @@ def test_empty_pages_for_ever_end_the_list(world):
     with pytest.raises(UnexpectedResponse, match="pages in a row were empty"):
         listed(world, queries.balances({"tenant": "acme"}))
     assert len(world.calls) == 1000
+
+
+def test_empty_pages_between_others_are_fine(world):
+    more = [budgets(*([str(n)] if n % 900 == 0 else []), has_more=True, next_cursor=str(n)) for n in range(2000)]
+    world.answers = [*more, budgets()]
+    assert listed(world, queries.balances({"tenant": "acme"})) == ["0", "900", "1800"]
 
 
 def test_a_lost_page_is_asked_for_again(world):

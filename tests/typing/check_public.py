@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from datetime import timedelta
 from typing import Any, assert_type
 
 import cycles
@@ -10,7 +11,7 @@ from cycles import usd
 from cycles._core.effects import COMMIT_RESERVATION, Call, Flow, NewKey
 from cycles._core.outcomes import Answer
 from cycles.local import LocalAuthority
-from cycles_api.models import CommitResponse
+from cycles_api.models import Balance, CommitResponse, ReservationDetail, ReservationSummary
 
 
 @cycles.Guard(estimate=usd("0.05"), action=("k", "n"), actual=lambda reply: usd(reply))
@@ -53,6 +54,13 @@ def blocks(client: cycles.Client, authority: LocalAuthority) -> None:
         assert_type(reservation.commit(usd("0.5")), cycles.Settlement)
     assert_type(client.reserve(usd("1"), action=("k", "n"), ttl=30), cycles.Reservation)
     assert_type(authority.client(tenant="acme"), cycles.Client)
+    assert_type(client.decide(usd("1"), action=("k", "n")), cycles.Decision)
+    assert_type(client.record(usd("1"), action=("k", "n"), metrics=cycles.Metrics()), cycles.Settlement)
+    assert_type(list(client.balances(agent="a")), list[Balance])
+    assert_type(next(client.reservations(created=(timedelta(hours=1), None))), ReservationSummary)
+    assert_type(client.reservation("id"), ReservationDetail)
+    assert_type(client.with_options(agent="a"), cycles.Client)
+    assert_type(client.reserve(usd("1"), action=("k", "n")).info, cycles.ResponseInfo)
     assert_type(cycles.current(), cycles.Reservation | cycles.AsyncReservation | None)
 
 
@@ -61,6 +69,10 @@ async def async_blocks(client: cycles.AsyncClient) -> None:
         assert_type(reservation, cycles.AsyncReservation)
         assert_type(await reservation.commit(usd("0.5")), cycles.Settlement)
     assert_type(await client.reserve(usd("1"), action=("k", "n")), cycles.AsyncReservation)
+    assert_type(await client.decide(usd("1"), action=("k", "n")), cycles.Decision)
+    assert_type([row async for row in client.reservations(status="ACTIVE")], list[ReservationSummary])
+    assert_type(await client.reservation("id"), ReservationDetail)
+    assert_type(client.with_options(agent="a"), cycles.AsyncClient)
 
 
 def flow() -> Flow[str]:
