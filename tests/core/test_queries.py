@@ -414,6 +414,8 @@ def test_what_the_headers_say():
     assert info == ResponseInfo(headers) == pickle.loads(pickle.dumps(info))
     assert hash(info) == hash(ResponseInfo(headers))
     assert info != ResponseInfo({})
+    assert repr(ResponseInfo({})) == "<ResponseInfo>"
+    assert "tenant='acme'" in repr(info)
     with pytest.raises(AttributeError, match="frozen"):
         info.tenant = "other"
 
