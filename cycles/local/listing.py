@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles.local.bodies import balance_body, hold_body
-from cycles.local.values import LEVELS, Refusal
+from cycles.local.values import INT64_MAX, LEVELS, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,9 +110,14 @@ def _position(parameters: Parameters, fingerprint: str, *kinds: type) -> list[An
         bound, *position = found
     except (ValueError, TypeError, RecursionError):
         bound, position = None, []
-    if bound != fingerprint or [type(part) for part in position] != list(kinds):
+    if bound != fingerprint or [type(part) for part in position] != list(kinds) or not all(map(_bindable, position)):
         raise _bad("cursor", text, "the next_cursor of a list with the same filters and order, or none")
     return list(position)
+
+
+def _bindable(part: int | str) -> bool:
+    """Return whether *part* may be a column's value: one from a forged cursor need not fit into SQLite."""
+    return part.isascii() if isinstance(part, str) else abs(part) <= INT64_MAX
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
@@ -162,7 +167,8 @@ def _segments(levels: Mapping[str, str], where: list[str], bound: list[Any]) -> 
     """Let only paths through that hold all *levels* as whole segments."""
     for level, value in levels.items():
         where.append("instr('/' || scope_path || '/', ?) > 0")
-        bound.append(f"/{level}:{value.lower()}/")
+        segment = value.lower().replace("/", "//")  # no value holds a slash, so one must not reach over two segments
+        bound.append(f"/{level}:{segment}/")
 
 
 def balances(books: SqliteBooks, tenant: str, parameters: Parameters) -> dict[str, Any]:

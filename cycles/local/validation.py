@@ -16,6 +16,9 @@ from cycles.local.values import INT64_MAX, LEVELS, UNITS, Refusal
 
 Check: TypeAlias = Callable[[Any, str], Any]
 
+MAX_DEPTH: Final = 100
+"""Levels of objects and arrays in a body: what is deeper might be read and kept, and then not fit into an answer."""
+
 _SUBJECT_VALUE: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -37,10 +40,20 @@ def parsed(body: bytes) -> dict[str, Any]:
         raise Refusal(400, "INVALID_REQUEST", f"the body is no JSON: {error}") from None
     if not isinstance(value, dict):
         raise Refusal(400, "INVALID_REQUEST", "the body must be a JSON object")
+    if text.count("{") + text.count("[") > MAX_DEPTH and _is_deep(value):
+        raise Refusal(400, "INVALID_REQUEST", f"the body is nested deeper than {MAX_DEPTH} levels")
     # An escape can write half a character, which no file and no answer can hold.
     if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
         raise Refusal(400, "INVALID_REQUEST", "the body holds half a character (a lone surrogate)")
     return value
+
+
+def _is_deep(value: dict[str, Any]) -> bool:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
+        level = [child for child in level if isinstance(child, (dict, list))]
+    return bool(level)
 
 
 def _no_constant(name: str) -> float:

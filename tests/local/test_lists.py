@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -57,6 +59,7 @@ def test_newest_first(listed):
         ({"agent": "bo"}, ""),
         ({"agent": "b_t"}, ""),
         ({"agent": "%"}, ""),
+        ({"tenant": "acme", "agent": "bot/toolset:x"}, ""),
         ({"app": "bot"}, ""),
         ({"agent": ""}, "fedcba"),
         ({"tenant": "acme", "status": "ACTIVE"}, "feda"),
@@ -153,6 +156,36 @@ def test_a_cursor_belongs_to_its_list(listed):
     assert failed(listed.get("/v1/balances", tenant="acme", cursor=cursor), 400, "INVALID_REQUEST")
 
 
+@pytest.mark.parametrize("change", [{1: 2**63}, {1: -(2**70)}, {1: True}, {1: 1.0}, {1: "1"}, {2: "\ud800"}, {2: None}])
+def test_a_forged_cursor_is_refused(listed, change):
+    """The mark of its list alone does not make a cursor: SQLite could not take these values."""
+    cursor = listed.get(LIST, limit=2).json()["next_cursor"]
+    parts = json.loads(base64.urlsafe_b64decode(cursor + "=="))
+    for place, part in change.items():
+        parts[place] = part
+    forged = base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
+    assert failed(listed.get(LIST, limit=2, cursor=forged), 400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize("asked", [{}, {"sort_dir": "asc"}, {"sort_by": "reserved"}, {"sort_by": "reservation_id"}])
+def test_pages_hold_while_reservations_come_and_end(listed, asked):
+    """Each row that was there all along comes exactly once, whatever is made and settled between two pages."""
+    there = set(keys(listed.get(LIST)))
+    seen, cursor, made = [], {}, 0
+    while True:
+        page = listed.get(LIST, limit=1, **asked, **cursor)
+        seen += keys(page)
+        if not page.json()["has_more"]:
+            break
+        cursor = {"cursor": page.json()["next_cursor"]}
+        if made < 12:
+            held = listed.reserve(made % 4, key=f"new-{made}", ttl_ms=600_000)
+            listed.release(held)
+            made += 1
+    assert len(seen) == len(set(seen))
+    assert there <= set(seen)
+
+
 def test_include(listed):
     def maps(include: str | None) -> set[str]:
         asked = {} if include is None else {"include": include}
@@ -214,6 +247,7 @@ def test_balance_filters(budgets):
     assert paths(budgets.get("/v1/balances", agent="bot", app="A")) == [(f"{SCOPE}/app:a/agent:bot", "TOKENS")]
     assert paths(budgets.get("/v1/balances", tenant="")) == []
     assert paths(budgets.get("/v1/balances", agent="bo")) == []
+    assert paths(budgets.get("/v1/balances", app="a/agent:bot")) == [], "a value is one segment"
 
 
 @pytest.mark.parametrize(

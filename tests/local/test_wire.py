@@ -11,6 +11,7 @@ import cycles
 from cycles import tokens, usd
 from cycles.local import LocalAuthority
 from cycles.local.messages import MAX_BODY
+from cycles.local.validation import MAX_DEPTH
 
 from .conftest import ADMIN_KEY, Wire, failed
 
@@ -461,6 +462,20 @@ def test_what_is_no_json_object_is_refused(wire, content):
     response = wire.http.post("/v1/decide", content=content, headers={"Content-Type": "application/json"})
     assert failed(response, 400, "INVALID_REQUEST")
     assert response.json()["message"].startswith("the body ")
+
+
+def test_depth_is_bounded_so_that_what_is_kept_can_be_shown(wire, authority):
+    authority.budget(SCOPE, tokens(100))
+
+    def nested(levels: int) -> httpx.Response:
+        inner = '{"a":' * (levels - 3) + "[1]" + "}" * (levels - 3)
+        rest = json.dumps({"idempotency_key": "k", **OK})[:-1]
+        content = f'{rest},"metadata":{{"text":"{"{" * 200}","x":{inner}}}}}'
+        return wire.http.post("/v1/reservations", content=content, headers={"Content-Type": "application/json"})
+
+    assert failed(nested(MAX_DEPTH + 1), 400, "INVALID_REQUEST")
+    assert nested(MAX_DEPTH).is_success
+    assert wire.get("/v1/reservations", include="metadata").is_success
 
 
 def test_content_types_and_sizes(wire, authority):
