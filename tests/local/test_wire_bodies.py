@@ -1,0 +1,220 @@
+"""Bodies at random: the checks by hand agree with the document, and nothing at all brings the authority out of step."""
+
+from __future__ import annotations
+
+import copy
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cycles import tokens
+from cycles.local import LocalAuthority, validation
+from cycles.local.messages import Request
+from cycles.local.values import Refusal
+
+from . import document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOW = 1_800_000_000_000
+NO_DEADLINE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+
+_AMOUNT = {"unit": "TOKENS", "amount": 5}
+_ASK = {
+    "idempotency_key": "key",
+    "subject": {"tenant": "acme", "agent": "a", "dimensions": {"team": "x"}},
+    "action": {"kind": "llm.completion", "name": "gpt", "tags": ["t"]},
+    "metadata": {"any": [1, {"thing": None}]},
+}
+_METRICS = {"tokens_input": 1, "tokens_output": 2, "latency_ms": 3, "model_version": "v", "custom": {"x": 1}}
+
+REQUESTS: dict[str, tuple[str, str, validation.Check, dict[str, Any]]] = {
+    "reserve": (
+        "/v1/reservations",
+        "ReservationCreateRequest",
+        validation.reservation_request,
+        _ASK | {"estimate": _AMOUNT, "ttl_ms": 1000, "grace_period_ms": 0, "overage_policy": "REJECT", "dry_run": True},
+    ),
+    "decide": ("/v1/decide", "DecisionRequest", validation.decision_request, _ASK | {"estimate": _AMOUNT}),
+    "event": (
+        "/v1/events",
+        "EventCreateRequest",
+        validation.event_request,
+        _ASK | {"actual": _AMOUNT, "overage_policy": "REJECT", "metrics": _METRICS, "client_time_ms": 0},
+    ),
+    "commit": (
+        "/v1/reservations/{id}/commit",
+        "CommitRequest",
+        validation.commit_request,
+        {"idempotency_key": "key", "actual": _AMOUNT, "metrics": _METRICS, "metadata": {"m": []}},
+    ),
+    "release": (
+        "/v1/reservations/{id}/release",
+        "ReleaseRequest",
+        validation.release_request,
+        {"idempotency_key": "key", "reason": "over"},
+    ),
+    "extend": (
+        "/v1/reservations/{id}/extend",
+        "ReservationExtendRequest",
+        validation.extend_request,
+        {"idempotency_key": "key", "extend_by_ms": 1, "metadata": {}},
+    ),
+}
+
+INTEGERS = st.sampled_from([-1, 0, 1, 999, 1000, 60_000, 60_001, 86_400_000, 86_400_001, 2**53 + 1, 2**63 - 1, 2**63])
+LENGTHS = st.sampled_from([0, 1, 64, 65, 128, 129, 256, 257]).map(lambda length: "x" * length)
+WORDS = st.sampled_from(["TOKENS", "CREDITS", "tokens", "REJECT", "ALLOW_WITH_OVERDRAFT", "5", "true"])
+JUNK = (
+    INTEGERS
+    | LENGTHS
+    | WORDS
+    | st.booleans()
+    | st.sampled_from([0.5, 1e300, [], {}, ["t"] * 10, ["t"] * 11, ["x" * 65], [1], {"a": "b"}, {"a": 1}])
+    | st.sampled_from([{str(n): "" for n in range(count)} for count in (16, 17)])
+)
+
+
+def _places(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every field of *value*, and in every object one that is not there."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield (*path, name)
+            yield from _places(inner, (*path, name))
+        yield (*path, "surprise")
+
+
+@st.composite
+def bodies(draw: st.DrawFn, good: dict[str, Any]) -> dict[str, Any]:
+    """Bodies with up to three fields taken away or put out of shape."""
+    body = copy.deepcopy(good)
+    for _ in range(draw(st.integers(0, 3))):
+        *above, name = draw(st.sampled_from(sorted(_places(body))))
+        parent: Any = body
+        for step in above:
+            parent = parent[step]
+        if draw(st.booleans()):
+            parent[name] = copy.deepcopy(draw(JUNK))
+        else:
+            parent.pop(name, None)
+    return body
+
+
+def _beyond_the_document(body: dict[str, Any]) -> bool:
+    """Whether *body* breaks a rule that the server has and the document does not write down (authority.md §4.6, §2)."""
+    subject, action = body.get("subject", {}), body.get("action", {})
+    metrics = body.get("metrics", {})
+    levels = [value for name, value in subject.items() if name != "dimensions"]
+    counts = [metrics.get(name, 0) for name in ("tokens_input", "tokens_output", "latency_ms")]
+    amounts = [body.get(name, {}).get("amount", 0) for name in ("estimate", "actual")]
+    return (
+        "" in levels
+        or "" in (action.get("kind"), action.get("name"))
+        or any(count >= 2**63 for count in (*counts, *amounts, body.get("client_time_ms", 0)))
+    )
+
+
+@pytest.mark.parametrize("operation", REQUESTS)
+@given(data=st.data())
+@NO_DEADLINE
+def test_the_checks_agree_with_the_document(operation, data):
+    _, schema, check, good = REQUESTS[operation]
+    body = data.draw(bodies(good))
+    valid = document.validator(f"#/components/schemas/{schema}").is_valid(body)
+    refusal, cleaned = _checked(check, copy.deepcopy(body))
+    if refusal is None:
+        assert valid
+        assert cleaned == body
+    else:
+        assert (refusal.status, refusal.code) == (400, "INVALID_REQUEST")
+        assert not valid or _beyond_the_document(body), refusal.message
+
+
+def _checked(check: validation.Check, body: dict[str, Any]) -> tuple[Refusal | None, Any]:
+    try:
+        cleaned = check(body, "")
+        if "subject" in body:
+            validation.has_a_level(body["subject"])
+    except Refusal as refusal:
+        return refusal, None
+    return None, cleaned
+
+
+# -- anything at all ---------------------------------------------------------------------------------------------------
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+CONTENTS = (
+    st.sampled_from(sorted(REQUESTS)).flatmap(lambda name: bodies(REQUESTS[name][3])).map(json.dumps).map(str.encode)
+    | JSON.map(json.dumps).map(str.encode)
+    | st.binary(max_size=30)
+)
+PATHS = (
+    st.sampled_from([path for path, _, _, _ in REQUESTS.values()])
+    | st.sampled_from(["/v1/reservations/{id}", "/v1/balances", f"/v1/evidence/{'0' * 64}", "/actuator/health"])
+    | st.text(st.sampled_from("/%.{}?#v1é\x00 "), max_size=12).map(lambda rest: f"/v1/reservations/{rest}")
+)
+NAMES = st.sampled_from(
+    [
+        "tenant",
+        "agent",
+        "app",
+        "limit",
+        "cursor",
+        "sort_by",
+        "sort_dir",
+        "status",
+        "from",
+        "to",
+        "expires_to",
+        "include",
+    ]
+)
+VALUES = st.sampled_from(["acme", "", "1", "200", "asc", "ACTIVE", "2026-01-01T00:00:00Z", "%ff", "%00", "metadata"])
+QUERIES = st.lists(st.tuples(NAMES, VALUES | st.text(max_size=4)).map("=".join), max_size=3).map("&".join)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "content-type": st.sampled_from(["application/json", "text/plain", "", ";"]),
+        "x-idempotency-key": st.sampled_from(["key", "", "other"]),
+        "traceparent": st.text(max_size=10),
+        "x-admin-api-key": st.sampled_from(["", "é", "admin"]),
+    },
+)
+
+
+@given(st.sampled_from(["GET", "POST", "POST", "POST", "PUT", "x"]), PATHS, QUERIES, HEADERS, CONTENTS)
+@settings(NO_DEADLINE, max_examples=400)
+def test_no_request_does_more_than_it_says(method, path, query, headers, content):
+    """Every answer is a 2xx or 4xx in the protocol's shape, and a 4xx has changed nothing."""
+    with closing(LocalAuthority(clock=lambda: NOW, admin_key="admin")) as authority:
+        authority.budget("tenant:acme", tokens(100))
+        secret = authority.key(tenant="acme")
+        good = Request("POST", "/v1/reservations", "", {"x-cycles-api-key": secret}, _encoded("reserve", dry_run=False))
+        held = json.loads(authority.app.handle(good).body)["reservation_id"]
+        before = _ledger(authority)
+        asked = Request(method, path.replace("{id}", held), query, headers | {"x-cycles-api-key": secret}, content)
+        response = authority.app.handle(asked)
+        body = json.loads(response.body)
+        assert response.status < 500, body
+        if response.status >= 400:
+            assert document.validator("#/components/schemas/ErrorResponse").is_valid(body), body
+            assert _ledger(authority) == before
+        for row in authority.balances():
+            assert row.remaining == row.allocated - row.spent - row.reserved - row.debt
+
+
+def _encoded(operation: str, **changes: Any) -> bytes:
+    return json.dumps(REQUESTS[operation][3] | changes).encode()
+
+
+def _ledger(authority: LocalAuthority) -> list[str]:
+    with authority.store.reading() as books:
+        return list(books.connection.iterdump())
