@@ -113,7 +113,11 @@ def serve(
     with explained():
         from cycles.local.server import Server, listening, url_of  # noqa: PLC0415 - needs the extra
 
-        with LocalAuthority(db, admin_key=admin_key) as authority:
+        # The address first: a start that fails because of it leaves no key behind in the ledger.
+        with (
+            listening(host, port, beyond_loopback=beyond_loopback) as listener,
+            LocalAuthority(db, admin_key=admin_key) as authority,
+        ):
             for scope, amount in budgets:
                 authority.ensure_budget(scope, amount)
             tenant = tenant or (budgets[0][0].split("/")[0].removeprefix("tenant:") if budgets else DEFAULT_TENANT)
@@ -121,9 +125,8 @@ def serve(
                 api_key = authority.key(tenant=tenant, name="cycles serve")
             else:
                 authority.add_key(api_key, tenant=tenant, name="cycles serve")
-            with listening(host, port, beyond_loopback=beyond_loopback) as listener:
-                ready = {"base_url": url_of(listener), "api_key": api_key, "tenant": tenant}
-                run(Server(authority), listener, _ready_line(ready, as_json=as_json))
+            ready = {"base_url": url_of(listener), "api_key": api_key, "tenant": tenant}
+            run(Server(authority), listener, _ready_line(ready, as_json=as_json))
 
 
 def run(server: Any, listener: Any, line: str) -> None:

@@ -109,6 +109,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 Asgi(authority),
+                log_config=None,  # how this process logs is its owner's
                 log_level="warning",
                 access_log=False,
                 server_header=False,

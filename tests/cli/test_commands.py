@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -97,6 +98,15 @@ def test_serve_explains_what_is_wrong(arguments, says):
     assert result.exit_code in (1, 2)
     assert says in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(command, ["serve", "--db", str(tmp_path / "l.db"), "--port", port])
+    assert result.exit_code == 1
+    assert f"port {port}" in result.output
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- the ledger of this machine ----------------------------------------------------------------------------------------

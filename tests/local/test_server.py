@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -101,6 +102,34 @@ def test_the_authority_outlives_its_server(served):
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/actuator/health")
     assert served.authority.balance(SCOPE, "TOKENS").remaining == 100
+
+
+LEFTOVERS = """
+import gc, logging, os, threading, httpx
+from cycles.local import LocalAuthority
+from cycles.local.server import serve
+
+def state():
+    gc.collect()
+    handlers = [*logging.root.handlers, *logging.getLogger("uvicorn").handlers]
+    return threading.active_count(), len(os.listdir("/dev/fd")), handlers
+
+found = []
+with LocalAuthority() as authority:
+    for _ in range(3):
+        with serve(authority) as url:
+            assert httpx.get(f"{url}/actuator/health").is_success
+        found.append(state())
+assert found[0] == found[2] and found[0][0] == 1 and not found[0][2], found
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="how many files are open is not to be seen here")
+def test_a_server_leaves_nothing_behind():
+    """No thread, no socket, no warning of either, and the process logs as it did."""
+    line = [sys.executable, "-X", "dev", "-W", "error", "-c", LEFTOVERS]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_another_machine_needs_permission():
