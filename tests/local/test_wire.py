@@ -146,6 +146,22 @@ def test_what_expired_can_be_reserved_at_once(wire, authority):
     assert wire.reserve(100).is_success
 
 
+@pytest.mark.parametrize("look", ["detail", "list", "balances", "decide"])
+def test_what_expired_is_seen_at_once(wire, authority, look):
+    """The first to look after the deadline sees it, whoever that is: reading expires what is overdue."""
+    authority.budget(SCOPE, tokens(100))
+    held = wire.reserve(100, ttl_ms=1_000, grace_period_ms=0)
+    wire.clock.now += 1_001
+    if look == "detail":
+        assert failed(wire.get(f"/v1/reservations/{held.json()['reservation_id']}"), 410, "RESERVATION_EXPIRED")
+    elif look == "list":
+        assert wire.get("/v1/reservations").json()["reservations"][0]["status"] == "EXPIRED"
+    elif look == "balances":
+        assert balance(wire.get("/v1/balances", tenant="acme"))["reserved"] == 0
+    else:
+        assert wire.decide(100).json()["decision"] == "ALLOW"
+
+
 def test_32_33_reserve_replay(wire, authority):
     assert failed(wire.reserve(400, key="K"), 404, "NOT_FOUND")
     authority.budget(SCOPE, tokens(1000))
@@ -226,6 +242,11 @@ def test_closed_and_suspended_tenants(wire, authority):
     assert authority.balance(SCOPE, "TOKENS").reserved == 0
     wire.http.headers["X-Admin-API-Key"] = ADMIN_KEY
     assert failed(wire.release(held), 409, "TENANT_CLOSED")
+    del wire.http.headers["X-Admin-API-Key"]
+    wire.http.headers["X-Cycles-API-Key"] = authority.key(tenant="acme")
+    for response in (wire.get("/v1/reservations"), wire.reserve(1)):
+        assert failed(response, 401, "UNAUTHORIZED")
+        assert response.json()["message"].startswith("TENANT_CLOSED"), "a key that was made afterwards, too"
 
 
 # -- who is asking -----------------------------------------------------------------------------------------------------
@@ -284,7 +305,14 @@ def test_the_administrators_key(wire, authority):
     assert failed(response, 400, "INVALID_REQUEST")
     text = "tenant query parameter is required when using admin key authentication"
     assert response.json()["message"] == text
-    for elsewhere in (wire.commit(held, 1), wire.reserve(1), wire.get("/v1/balances", tenant="acme")):
+    for elsewhere in (
+        wire.reserve(1),
+        wire.decide(1),
+        wire.event(1),
+        wire.commit(held, 1),
+        wire.extend(held, 1),
+        wire.get("/v1/balances", tenant="acme"),
+    ):
         assert failed(elsewhere, 401, "UNAUTHORIZED")
     assert wire.release(held).is_success
     wire.http.headers["X-Admin-API-Key"] = "wrong"
