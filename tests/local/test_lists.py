@@ -156,6 +156,27 @@ def test_a_cursor_belongs_to_its_list(listed):
     assert failed(listed.get("/v1/balances", tenant="acme", cursor=cursor), 400, "INVALID_REQUEST")
 
 
+def test_a_cursor_is_bound_to_the_values_it_was_asked_with(listed):
+    cursor = listed.get(LIST, limit=1, agent="bot", status="ACTIVE").json()["next_cursor"]
+    for other in ({"agent": "x", "status": "ACTIVE"}, {"agent": "bot", "status": "RELEASED"}):
+        assert failed(listed.get(LIST, limit=1, cursor=cursor, **other), 400, "INVALID_REQUEST")
+    assert keys(listed.get(LIST, limit=1, cursor=cursor, agent="BOT", status="ACTIVE")) == ["a"]
+
+
+def test_fifty_rows_unless_asked_otherwise(wire, authority):
+    authority.budget(SCOPE, tokens(1000))
+    for number in range(50):
+        authority.budget(f"{SCOPE}/agent:{number}", tokens(1))
+        wire.reserve(1)
+    assert len(keys(wire.get(LIST))) == 50
+    assert "next_cursor" not in wire.get(LIST).json()
+    wire.reserve(1)
+    assert len(keys(wire.get(LIST))) == 50
+    assert len(keys(wire.get(LIST, limit=200))) == 51
+    page = wire.get("/v1/balances", tenant="acme").json()
+    assert (len(page["balances"]), page["has_more"]) == (50, True)
+
+
 @pytest.mark.parametrize("change", [{1: 2**63}, {1: -(2**70)}, {1: True}, {1: 1.0}, {1: "1"}, {2: "\ud800"}, {2: None}])
 def test_a_forged_cursor_is_refused(listed, change):
     """The mark of its list alone does not make a cursor: SQLite could not take these values."""
@@ -187,13 +208,14 @@ def test_pages_hold_while_reservations_come_and_end(listed, asked):
 
 
 def test_include(listed):
-    def maps(include: str | None) -> set[str]:
+    def maps(include: str | list[str] | None) -> set[str]:
         asked = {} if include is None else {"include": include}
         (row,) = listed.get(LIST, status="COMMITTED", **asked).json()["reservations"]
         return row.keys() & {"metadata", "committed_metadata", "evidence"}
 
     assert maps(None) == maps("") == maps("everything,,") == set()
     assert maps("METADATA, x") == {"metadata"}
+    assert maps(["metadata", "committed_metadata"]) == {"metadata", "committed_metadata"}, "repeated, too"
     assert maps("metadata,committed_metadata,evidence") == {"metadata", "committed_metadata"}
     (row,) = listed.get(LIST, status="COMMITTED").json()["reservations"]
     detail = listed.get(f"{LIST}/{row['reservation_id']}").json()
@@ -248,6 +270,22 @@ def test_balance_filters(budgets):
     assert paths(budgets.get("/v1/balances", tenant="")) == []
     assert paths(budgets.get("/v1/balances", agent="bo")) == []
     assert paths(budgets.get("/v1/balances", app="a/agent:bot")) == [], "a value is one segment"
+
+
+def test_a_cursor_of_balances_belongs_to_its_list(budgets, authority):
+    cursor = budgets.get("/v1/balances", tenant="acme", limit=1).json()["next_cursor"]
+    assert len(paths(budgets.get("/v1/balances", tenant="acme", cursor=cursor))) == 5
+    for other in ({"agent": "bot"}, {"tenant": "acme", "agent": "bot"}):
+        assert failed(budgets.get("/v1/balances", cursor=cursor, **other), 400, "INVALID_REQUEST")
+    assert failed(budgets.get(LIST, cursor=cursor), 400, "INVALID_REQUEST")
+    budgets.http.headers["X-Cycles-API-Key"] = authority.key(tenant="acme2")
+    assert failed(budgets.get("/v1/balances", tenant="acme2", cursor=cursor), 400, "INVALID_REQUEST")
+
+
+def test_a_tenant_in_capitals_sees_its_balances(wire, authority):
+    authority.budget("tenant:Zebra", tokens(10))
+    wire.http.headers["X-Cycles-API-Key"] = authority.key(tenant="Zebra")
+    assert paths(wire.get("/v1/balances", tenant="Zebra")) == [("tenant:zebra", "TOKENS")]
 
 
 @pytest.mark.parametrize(

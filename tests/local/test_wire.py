@@ -360,7 +360,8 @@ def test_health_and_evidence_need_no_key(wire):
             response = http.get(f"/actuator/health{probe}")
             assert (response.status_code, response.json()) == (200, {"status": "UP"})
         assert failed(http.get(f"/v1/evidence/{'a' * 64}"), 404, "NOT_FOUND")
-        assert failed(http.get("/v1/evidence/A"), 400, "INVALID_REQUEST")
+        for malformed in ("A", "a" * 63, "a" * 65, "A" * 64, "a" * 64 + "%0A"):
+            assert failed(http.get(f"/v1/evidence/{malformed}"), 400, "INVALID_REQUEST")
         assert failed(http.get("/v1/.well-known/cycles-jwks.json"), 404, "NOT_FOUND")
 
 
