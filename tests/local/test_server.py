@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -65,6 +67,24 @@ def test_39_over_http(served):
     with ThreadPoolExecutor(5) as pool:
         codes = sorted(response.status_code for response in pool.map(served.reserve, [30] * 5))
     assert codes == [200, 200, 200, 409, 409]
+
+
+def test_one_that_waits_for_the_file_holds_nobody_up(tmp_path):
+    path = tmp_path / "ledger.db"
+    with (
+        LocalAuthority(path) as authority,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        serve(authority) as url,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        wire = Wire(authority, Clock())
+        other.execute("BEGIN IMMEDIATE")
+        waiting = pool.submit(httpx.post, f"{url}/v1/decide", json=wire.ask(1), headers=dict(wire.http.headers))
+        time.sleep(0.1)
+        assert httpx.get(f"{url}/actuator/health", timeout=2).is_success
+        assert not waiting.done()
+        other.execute("COMMIT")
+        assert waiting.result(5).is_success
 
 
 @pytest.mark.parametrize("size", [MAX_BODY + 1, 8 * MAX_BODY])
