@@ -10,8 +10,6 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from cycles_api.types import Unset
-
 from cycles._core import flows, guarding
 from cycles._core.info import ResponseInfo
 from cycles._core.lifecycle import State
@@ -19,21 +17,21 @@ from cycles._core.requests import MAX_TTL, milliseconds, text
 from cycles._drivers import aio, blocking
 from cycles.amounts import describe
 from cycles.errors import AlreadySettled, CyclesError
+from cycles_api.types import Unset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
+    from cycles._core.guarding import Section
+    from cycles._core.records import Settlement
+    from cycles._drivers.world import World
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.caps import Caps
     from cycles_api.models.decision_enum import DecisionEnum
     from cycles_api.models.reservation_create_response import ReservationCreateResponse
     from cycles_api.models.standard_metrics import StandardMetrics
-
-    from cycles._core.guarding import Section
-    from cycles._core.records import Settlement
-    from cycles._drivers.world import World
 
 T = TypeVar("T")
 H = TypeVar("H", bound="Reservation | AsyncReservation")

@@ -21,10 +21,9 @@ import sys
 import tempfile
 import threading
 import tokenize
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -35,6 +34,9 @@ from cycles import usd, usd_microcents
 from cycles.amounts import describe
 from cycles_api.api.balances import get_balances
 from cycles_api.models import Balance, BalanceResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 BUDGET = usd("1.00")
 PRICE_PER_TOKEN = 250  # microcents: $2.50 for a million tokens
@@ -141,12 +143,12 @@ def run_agent(config: cycles.Config, workers: int, price: Callable[[str], tuple[
             for worker in range(workers // 2, workers):
                 group.create_task(async_worker(client, worker, work, price, books))
 
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def guarded(target: Callable[..., Any], *args: Any) -> None:
         try:
             target(*args)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - raised again below, in the thread that reports
             failures.append(error)
 
     with cycles.Client(config) as client:
@@ -185,7 +187,7 @@ def ledger(client: cycles.Client) -> Balance:
     """Return the authority's row of the tenant's budget, through the generated bindings."""
     answer = get_balances.sync(client=client.api, tenant=client.config.tenant or "")
     if not isinstance(answer, BalanceResponse):
-        raise RuntimeError(f"no balances: {answer!r}")
+        raise TypeError(f"no balances: {answer!r}")
     (row,) = answer.balances
     return row
 

@@ -184,9 +184,7 @@ def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
         yield from Notify("hold expired", reservation_id=pending.reservation_id)
 
 
-def until_known(
-    operation: Operation[S], arguments: dict[str, Any], policy: RetryPolicy
-) -> Flow[tuple[Answer[S], int]]:
+def until_known(operation: Operation[S], arguments: dict[str, Any], policy: RetryPolicy) -> Flow[tuple[Answer[S], int]]:
     """Send the same request until its answer is neither ambiguous nor throttled, or the policy says stop."""
     attempt = 1
     while True:

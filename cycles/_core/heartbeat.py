@@ -104,7 +104,12 @@ class Failure(NamedTuple):
 
 
 def retry_delay_ms(
-    lease: Lease, now: float, *, throttled: bool = False, retry_after_s: float | None = None, last: Failure | None = None
+    lease: Lease,
+    now: float,
+    *,
+    throttled: bool = False,
+    retry_after_s: float | None = None,
+    last: Failure | None = None,
 ) -> tuple[int | None, Failure]:
     """Return how long to wait before the same extend is sent again, or None to stop, and what to compare with next.
 

@@ -44,7 +44,9 @@ def test_a_reservation_shows_what_was_granted(side, guard, clock):
 
 
 def test_caps_are_shown_and_tools_are_judged_by_them(side, guard, authority):
-    authority.budget("tenant:acme", usd("1"), caps={"max_tokens": 5, "tool_allowlist": ["web"], "tool_denylist": ["web"]})
+    authority.budget(
+        "tenant:acme", usd("1"), caps={"max_tokens": 5, "tool_allowlist": ["web"], "tool_denylist": ["web"]}
+    )
     with side.block(guard()) as reservation:
         assert reservation.is_capped
         assert reservation.caps.max_tokens == 5
@@ -214,7 +216,7 @@ def test_fields_may_be_callables_of_the_calls_own_arguments(side, guard, authori
 
 
 def test_a_failing_actual_commits_the_estimate_and_keeps_the_result(side, guard, figures, caplog):
-    call = guard(actual=lambda reply: reply["nope"])(side.function(lambda: {}))
+    call = guard(actual=lambda reply: reply["nope"])(side.function(dict))
     assert side.call(call) == {}
     assert figures() == (10, 0, 90)
     assert any("actual failed" in record.message and record.levelname == "ERROR" for record in caplog.records)

@@ -14,7 +14,11 @@ RENAMED = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
 
 def members(kind):
     own = {name: value for base in kind.__mro__[:-1] for name, value in vars(base).items()}
-    return {name: value for name, value in own.items() if not name.startswith("_") or name in RENAMED.values() or name in RENAMED}
+    return {
+        name: value
+        for name, value in own.items()
+        if not name.startswith("_") or name in RENAMED.values() or name in RENAMED
+    }
 
 
 @pytest.mark.parametrize(("sync", "aio"), TWINS)

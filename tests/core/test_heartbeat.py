@@ -95,7 +95,9 @@ def test_a_delay_never_leaves_less_than_the_reserve(remaining, sent, rtt, timeou
         assert lease.lead_floor_ms - lease.delay_ms >= reserve
 
 
-@given(lead=MS, timeout=st.floats(0.001, 3600), rtt=st.integers(0, 10**6), gaps=st.lists(st.floats(0, 100), max_size=60))
+@given(
+    lead=MS, timeout=st.floats(0.001, 3600), rtt=st.integers(0, 10**6), gaps=st.lists(st.floats(0, 100), max_size=60)
+)
 def test_retries_end_and_never_spin(lead, timeout, rtt, gaps):
     """Whatever the attempts take, no two in a row are sent without time having moved."""
     lease, now, last, immediate = Lease(lead, 0.0, rtt, timeout), 0.0, None, 0
