@@ -1,7 +1,7 @@
 """What `import cycles` costs beside `import httpx, attrs`, which any client of this kind pays.
 
-Each sample is a fresh interpreter; the two kinds alternate, so that both see the same noise. Bytecode is cached, as it is
-after an installation. The ratio of the medians must be at most 1.4.
+Each sample is a fresh interpreter; the two kinds alternate, so that both see the same noise. Bytecode is cached, as it
+is after an installation. The ratio of the medians must be at most 1.4.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ def elapsed_ms(since: float, now: float) -> int:
 def attempt_timeout(ttl_ms: int, ordinary: float) -> float:
     """Return the seconds that one whole extend attempt of a lease of *ttl_ms* may take.
 
-    An eighth of the lease, 1 s at least, and never more than an *ordinary* request: with the ordinary bound two attempts
-    and the margin would not fit into a lease of less than about 20 s.
+    An eighth of the lease, 1 s at least, and never more than an *ordinary* request: with the ordinary bound two
+    attempts and the margin would not fit into a lease of less than about 20 s.
     """
     return min(max(ordinary, 0.001), max(LEAST_BUDGET_MS, ttl_ms // 8) / 1000)
 
@@ -76,7 +76,7 @@ class Lease(NamedTuple):
 
     @property
     def is_too_short(self) -> bool:
-        """Whether two answers in a row left no time: the lease is shorter than its safety budget, and renewing stops."""
+        """Whether two answers in a row left no time: the lease is shorter than its safety budget."""
         return self.zeros >= 2
 
     def left_ms(self, now: float) -> int:

@@ -104,7 +104,7 @@ def test_a_bad_value_names_the_variable_the_value_and_what_is_allowed(name, valu
 
 
 def test_arguments_are_named_by_their_own_names():
-    with pytest.raises(cycles.ConfigError, match="^read_timeout='x'"):
+    with pytest.raises(cycles.ConfigError, match=r"^read_timeout='x'"):
         Config(URL, api_key=SECRET, read_timeout="x")
     with pytest.raises(cycles.ConfigError, match="tenant: give a text, not int"):
         Config(URL, api_key=SECRET, tenant=5)

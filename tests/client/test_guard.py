@@ -328,7 +328,7 @@ def test_one_guard_in_many_threads_mixes_nothing_up(authority, figures):
     with authority.client(tenant="acme") as client:
         seen = {}
 
-        @cycles.Guard(lambda n: cycles.usd_microcents(n), action=ACTION, client=client, actual=cycles.usd_microcents)
+        @cycles.Guard(cycles.usd_microcents, action=ACTION, client=client, actual=cycles.usd_microcents)
         def work(n):
             seen[n] = cycles.current().estimate.amount
             return n
