@@ -54,19 +54,9 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests on every core, warnings as errors, and require the coverage."""
     session.install("-e", ".[server]", *groups("test"))
-    session.run("coverage", "erase")
     session.run(
-        "coverage",
-        "run",
-        "-m",
-        "pytest",
-        "-n",
-        "auto",
-        *session.posargs,
-        env={"COVERAGE_PROCESS_START": "pyproject.toml"},
+        "pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90", *session.posargs
     )
-    session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report", "--fail-under=90")
 
 
 @nox.session
