@@ -190,7 +190,7 @@ except DecodeError as error:
     print(error)
 """
     package = f"import sys; sys.path.insert(0, {str(copy / 'generated')!r})\n"
-    done = run(sys.executable, "-c", package + code, cwd=copy)
+    done = run(sys.executable, "-B", "-c", package + code, cwd=copy)  # no bytecode: the copy ignores nothing
     assert (done.returncode, done.stdout.strip()) == (
         0,
         "DecisionResponse.queue_position: expected an integer, got a string",
