@@ -90,7 +90,7 @@ def wheel(session: nox.Session) -> None:
         (built,) = Path(made).glob("*.whl")
         (source,) = Path(made).glob("*.tar.gz")
         session.log(f"built {built.name} and {source.name}")
-        bare = Path(session.create_tmp()) / "bare"
+        bare = Path(session.create_tmp()).resolve() / "bare"
         shutil.rmtree(bare, ignore_errors=True)
         session.run("python", "-m", "venv", str(bare))
         python = bare / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
