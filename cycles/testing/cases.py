@@ -1,0 +1,175 @@
+"""One guarded section of a schedule: what it is going to do, and what it was seen to do."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cycles._core.requests import terms
+from cycles._core.retry import RetryPolicy
+from cycles.amounts import tokens
+from cycles_api import models
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from cycles._core.guarding import Section, Unreported
+    from cycles._core.requests import Terms
+    from cycles.testing.faults import Fault
+
+
+class Ending(Enum):
+    """How a section's own code ends it."""
+
+    COMMIT = "commits"
+    COMMIT_TWICE = "commits twice"
+    COMMIT_AND_RAISE = "commits, then raises"
+    RELEASE = "releases"
+    REPORT = "reports"
+    REPORT_AND_RAISE = "reports, then raises"
+    RAISE = "raises"
+    ACTUAL = "has an actual"
+    ACTUAL_FAILS = "has an actual that fails"
+    NOTHING = "says nothing"
+
+
+class Pause(NamedTuple):
+    """The section works for *seconds*."""
+
+    seconds: float
+
+
+class Extend(NamedTuple):
+    """The section asks for more time."""
+
+    extend_by_ms: int
+
+
+class Report(NamedTuple):
+    """The section says what it has spent so far."""
+
+    amount: models.Amount
+
+
+class Nested(NamedTuple):
+    """Another section inside the section."""
+
+    plan: Plan
+
+
+class Plan(NamedTuple):
+    """What a section is going to do.
+
+    Attributes:
+        name: For the trace.
+        terms, key, wait: As given to `begin`; `key` None has one made.
+        policy, unreported: As in the client and the guard.
+        steps: What happens in it.
+        ending: How its own code ends it.
+        actual: What it really costs.
+    """
+
+    name: str
+    terms: Terms
+    key: str | None
+    wait: float
+    policy: RetryPolicy
+    unreported: Unreported
+    steps: tuple[Pause | Extend | Report | Nested, ...]
+    ending: Ending
+    actual: models.Amount
+
+
+class Case:
+    """What a section was seen to do; only the simulator writes here.
+
+    Attributes:
+        section: The section, once it runs.
+        charges: What the authority took for it.
+        acknowledged: What a complete answer said was taken, or None as long as none came.
+        allowed: Whether the last complete answer to its reserve allowed it.
+        known: What must be charged if anything is: the amount in the requests.
+        answered: The last answer by operation: status, body, and what went wrong with it; none when it was lost.
+        keys: Idempotency keys by intent, in the order of first use.
+        sent: Requests by intent.
+        moments: Virtual times of its last requests.
+        has_ended: Whether its end went through without being interrupted.
+    """
+
+    __slots__ = (
+        "acknowledged",
+        "allowed",
+        "answered",
+        "charges",
+        "has_ended",
+        "keys",
+        "known",
+        "moments",
+        "plan",
+        "section",
+        "sent",
+    )
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan: Final = plan
+        self.section: Section | None = None
+        self.charges = 0
+        self.acknowledged: int | None = None
+        self.allowed = False
+        self.answered: dict[str, tuple[int, dict[str, Any] | None, Fault | None]] = {}
+        self.known: int | None = None
+        self.keys: dict[str, list[str]] = {}
+        self.sent: dict[str, int] = {}
+        self.moments: list[float] = []
+        self.has_ended = False
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+
+# -- drawing -----------------------------------------------------------------------------------------------------------
+_AMOUNTS: Final = tuple(tokens(amount) for amount in range(40))
+_POLICIES: Final = tuple(RetryPolicy(max_attempts=attempts) for attempts in (1, 2, 3, 5))
+_OVERAGE: Final = (None, "REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT")
+_TTLS: Final = (None, 1.0, 3.0, 10.0, 60.0)
+_GRACES: Final = (None, 0.0, 2.0)
+_ENDINGS: Final = tuple(Ending)
+_UNREPORTED: Final[tuple[Unreported, ...]] = ("estimate", "estimate", "release", "error")
+
+
+def draw(random: Random, name: str, *, depth: int = 0) -> Plan:
+    """Return a section as *random* has it."""
+    choice = random.choice
+    levels = {"tenant": "acme"} if random.random() < 0.6 else {"tenant": "acme", "agent": "a"}
+    wanted = terms(
+        _AMOUNTS[random.randrange(1, 20)],
+        action=("llm.completion", "sim"),
+        levels=levels,
+        ttl=choice(_TTLS),
+        grace_period=choice(_GRACES),
+        overage_policy=choice(_OVERAGE),
+        dry_run=random.random() < 0.05,
+    )
+    return Plan(
+        name=name,
+        terms=wanted,
+        key=f"own-{name}" if random.random() < 0.15 else None,
+        wait=choice((0.0, 0.0, 1.0, 10.0)),
+        policy=choice(_POLICIES),
+        unreported=choice(_UNREPORTED),
+        steps=tuple(_step(random, f"{name}.{at}", depth) for at in range(choice((0, 1, 1, 2)))),
+        ending=choice(_ENDINGS),
+        actual=_AMOUNTS[random.randrange(0, 30)],
+    )
+
+
+def _step(random: Random, name: str, depth: int) -> Pause | Extend | Report | Nested:
+    drawn = random.random()
+    if drawn < 0.45:
+        return Pause(random.choice((0.01, 0.5, 2.0, 8.0, 70.0)))
+    if drawn < 0.65:
+        return Report(_AMOUNTS[random.randrange(0, 30)])
+    if drawn < 0.85 or depth > 1:
+        return Extend(random.choice((500, 5_000, 60_000)))
+    return Nested(draw(random, name, depth=depth + 1))

@@ -1,0 +1,221 @@
+"""What must hold after every effect, whatever goes wrong. Nothing here asks the core what is right."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cycles._core.effects import Call
+    from cycles._core.guarding import Section
+    from cycles._core.records import Pending
+    from cycles.testing.authority import SimulatedAuthority
+    from cycles.testing.cases import Case
+    from cycles.testing.wire import Delivery
+
+_SETTLES: Final = {"commit_reservation": False, "create_event": True}
+"""Operations that charge, and whether that is by event."""
+
+_MOST_A_SECOND: Final = 64
+"""Requests of one section in a virtual second: waiting asks at most every 50 ms, three requests a time."""
+
+_ALLOWS: Final = ("ALLOW", "ALLOW_WITH_CAPS")
+
+
+class Broken(AssertionError):
+    """An invariant does not hold.
+
+    Attributes:
+        invariant: In words.
+        detail: What was seen instead.
+    """
+
+    def __init__(self, invariant: str, detail: object) -> None:
+        super().__init__(f"{invariant}: {detail}")
+        self.invariant: Final = invariant
+        self.detail: Final = detail
+
+
+def must(holds: bool, invariant: str, detail: object) -> None:  # noqa: FBT001 - reads as a sentence
+    if not holds:
+        raise Broken(invariant, detail)
+
+
+class Invariants:
+    """Watches one schedule; every method raises `Broken`.
+
+    Attributes:
+        journal: What is on record and not dropped, by key.
+    """
+
+    def __init__(self, authority: SimulatedAuthority) -> None:
+        self._authority: Final = authority
+        self._bodies: Final[dict[tuple[str, str], str]] = {}
+        self._owners: Final[dict[str, tuple[Case, str]]] = {}
+        self._recorded: Final[set[tuple[str, bool]]] = set()
+        self.journal: Final[dict[str, tuple[Case, Pending]]] = {}
+
+    # -- the ledger ----------------------------------------------------------------------------------------------------
+    def after_effect(self) -> None:
+        """Check the ledger against itself, and its charges against the requests that made them."""
+        books, authority = self._authority.books, self._authority
+        live = [hold for hold in books.holds.values() if hold.status == "ACTIVE"]
+        for row in books.budgets.values():
+            if row.remaining != row.allocated - row.reserved - row.spent - row.debt:
+                raise Broken("remaining = allocated - reserved - spent - debt", row)
+            if min(row.allocated, row.reserved, row.spent, row.debt) < 0:
+                raise Broken("only remaining may be negative", row)
+            held = 0
+            for hold in live:
+                if row.scope_path in hold.budgeted:
+                    held += hold.estimate
+            if row.reserved != held:
+                raise Broken("reserved is the sum of the active reservations", f"{row}, held {held}")
+        if authority.charged != authority.taken:
+            raise Broken("nothing is charged without a commit or an event", f"{authority.charged}, {authority.row}")
+
+    def handled(self, case: Case) -> None:
+        """Check what a request of *case*, or a late one, has charged."""
+        most = case.known or 0
+        must(case.charges <= most, "one intent is charged once", f"{case.name}: {case.charges} of {most}")
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+    def leaves(self, case: Case, who: str, intent: str, call: Call[Any], now: float) -> None:
+        """Check a request that is about to leave."""
+        name = call.operation.name
+        family = "settle" if name in _SETTLES else intent if name == "extend_reservation" else name
+        self._in_time(case, f"{who} {intent} {name}", call, now)
+        if "body" in call.arguments:
+            self._under_its_key(case, family, name, call.arguments["body"].to_dict())
+        must(family == "create_reservation" or family == "list_reservations" or case.section is not None,
+             "nothing but a reserve leaves before the section runs", f"{case.name}: {name}")
+        if family == "settle":
+            self._may_settle(case, name, call)
+        elif name in ("release_reservation", "extend_reservation"):
+            must("settle" not in case.keys, "no release and no extend after a possible commit", f"{case.name}: {name}")
+            must(name != "extend_reservation" or "release_reservation" not in case.keys,
+                 "no extend after a release", case.name)
+
+    def _in_time(self, case: Case, what: str, call: Call[Any], now: float) -> None:
+        sent = case.sent[what] = case.sent.get(what, 0) + 1
+        if call.operation.name not in ("create_reservation", "list_reservations"):
+            most = case.plan.policy.max_attempts
+            must(sent <= most, "an intent has no more attempts than the policy says", f"{case.name}: {what}, {sent}")
+        case.moments.append(now)
+        if len(case.moments) > _MOST_A_SECOND:
+            since = now - case.moments.pop(0)
+            must(since > 1.0, "requests are spread over time", f"{case.name}: {_MOST_A_SECOND} in {since:.3f} s")
+
+    def _under_its_key(self, case: Case, family: str, name: str, body: dict[str, Any]) -> None:
+        key, text = body["idempotency_key"], json.dumps(body, sort_keys=True)
+        known = self._bodies.setdefault((key, name), text)
+        must(known == text, "the same key is the same body", f"{case.name}: {known} and {text}")
+        owner = self._owners.setdefault(key, (case, family))
+        must(owner == (case, family), "a new intent has a new key", f"{key} of {owner[0].name} for {case.name} {family}")
+        keys = case.keys.setdefault(family, [])
+        if key in keys:
+            return
+        keys.append(key)
+        may_be_new = len(keys) == 1
+        if family == "create_reservation":  # only a stored DENY has to be asked for under another key
+            may_be_new = may_be_new or _was_stored_deny(case)
+        elif family == "renew":  # each renewal is an intent of its own, once the one before is known
+            may_be_new = may_be_new or _was_extended(case)
+        must(may_be_new, "all attempts of an intent have one key", f"{case.name} {family}: {keys}")
+
+    def _may_settle(self, case: Case, name: str, call: Call[Any]) -> None:
+        body = call.arguments["body"]
+        must(case.known == body.actual.amount, "what is sent is what was reported", f"{case.name}: {body.actual}")
+        must("release_reservation" not in case.keys, "no commit after a release", case.name)
+        must((body.idempotency_key, _SETTLES[name]) in self._recorded,
+             "what is settled is on record before it leaves", f"{case.name}: {name}")
+
+    def arrives(self, case: Case, call: Call[Any], delivery: Delivery) -> None:
+        """Note an answer that reaches a section."""
+        name, raw = call.operation.name, delivery.raw
+        family = "settle" if name in _SETTLES else name
+        case.answered.pop(family, None)
+        if raw is None:
+            return
+        case.answered[family] = (raw.status, raw.body, delivery.fault)
+        if delivery.fault is not None or raw.body is None or raw.status != call.operation.success:
+            return
+        if name == "create_reservation":
+            case.allowed = raw.body["decision"] in _ALLOWS
+        elif name == "list_reservations":
+            case.allowed = any(row["status"] == "ACTIVE" for row in raw.body["reservations"])
+        elif family == "settle":
+            charged = raw.body.get("charged")
+            case.acknowledged = call.arguments["body"].actual.amount if charged is None else charged["amount"]
+
+    # -- sections ------------------------------------------------------------------------------------------------------
+    def opened(self, case: Case, section: Section) -> None:
+        """Check that a section whose body is about to run may run."""
+        hold = self._authority.books.holds.get(section.reservation_id or "")
+        if case.plan.terms.dry_run:
+            must(section.reservation_id is None, "a dry run holds nothing", case.name)
+        else:
+            must(case.allowed, "a section runs only when it was allowed", case.name)
+            must(hold is not None and hold.idempotency_key in case.keys["create_reservation"],
+                 "a section has the reservation that was made for it", f"{case.name}: {section.reservation_id}")
+
+    def refused(self, case: Case, error: Exception) -> None:
+        """Check that a section whose body does not run may not run."""
+        must(not case.allowed, "a section that was allowed runs", f"{case.name}: {error!r}")
+
+    def records(self, case: Case, pending: Pending) -> None:
+        """Note what a section puts on record."""
+        self._recorded.add((pending.key, pending.by_event))
+        self.journal[pending.key] = (case, pending)
+
+    def forgets(self, case: Case, pending: Pending) -> None:
+        """Check that what is dropped from the record is settled or refused for good."""
+        status, body, _ = case.answered.get("settle", _NO_ANSWER)
+        refused = 400 <= status < 500 and body is not None and status not in (401, 403, 429)
+        must(case.acknowledged is not None or refused, "a record is kept until its settlement is known", case.name)
+        self.journal.pop(pending.key, None)
+
+    def ended(self, case: Case) -> None:
+        """Check a section whose end was not interrupted: it did what its own code made of it."""
+        section, settled = case.section, "settle" in case.keys
+        if section is None or not case.has_ended or case.plan.terms.dry_run:
+            must(not settled or section is not None, "a section that did not run is not charged", case.name)
+            return
+        released = "release_reservation" in case.keys
+        if case.known is not None:
+            must(settled or released or section.state == "UNSETTLED", "what was spent is settled", case.name)
+        elif case.plan.unreported != "error" or released:
+            must(not settled and released, "what spent nothing is released", case.name)
+        settlement = section.settlement
+        if section.state == "COMMITTED" and settlement is not None and settlement.charged is not None:
+            must(settlement.charged.amount == case.acknowledged == case.charges,
+                 "a settlement says what was charged", f"{case.name}: {settlement}, {case.charges}")
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+    def at_quiescence(self, cases: Iterable[Case]) -> None:
+        """Check a schedule when all is over: programs, replays, late requests, and every lease."""
+        live = [hold for hold in self._authority.books.holds.values() if hold.status == "ACTIVE"]
+        must(not live, "every hold ends", live)
+        must(not self.journal, "every record is settled or refused", list(self.journal))
+        for case in cases:
+            acknowledged = case.acknowledged or 0
+            must(acknowledged == case.charges, "what was acknowledged is what was charged",
+                 f"{case.name}: {acknowledged} acknowledged, {case.charges} charged")
+        total = sum(case.charges for case in cases)
+        must(total == self._authority.taken, "the ledger's spend is the sections' spend", f"{total}")
+
+
+_NO_ANSWER: Final = (0, None, None)
+
+
+def _was_extended(case: Case) -> bool:
+    status, _, fault = case.answered.get("extend_reservation", _NO_ANSWER)
+    return status == 200 and fault is None
+
+
+def _was_stored_deny(case: Case) -> bool:
+    status, body, _ = case.answered.get("create_reservation", _NO_ANSWER)
+    decision = None if body is None else body.get("decision")
+    return status == 200 and isinstance(decision, str) and decision not in _ALLOWS and case.plan.key is None

@@ -1,0 +1,206 @@
+"""What runs in a schedule: guarded sections as `guard.py` runs them, effect by effect, nested ones inside.
+
+`Program` is a thread of control. It says which section each effect belongs to, and to which of its intents.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from cycles._core import flows, guarding
+from cycles._core.effects import Sleep
+from cycles.errors import AuthorityUnavailable, CyclesError, UnreportedSpend
+from cycles.testing.cases import Ending, Extend, Nested, Pause, Report
+
+if TYPE_CHECKING:
+    from cycles._core.effects import Flow
+    from cycles._core.guarding import Section
+    from cycles._core.records import Pending
+    from cycles.testing.cases import Case, Plan
+    from cycles.testing.faults import Interrupt
+    from cycles_api.models.amount import Amount
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """What a section's own code raises."""
+
+
+class Exited(BaseException):
+    """Becomes a GeneratorExit where a flow is: thrown as one, it would close every program on the way as well."""
+
+
+class Stage(Protocol):
+    """Who watches programs."""
+
+    def enters(self, plan: Plan) -> Case:
+        """A section is about to reserve; return where to write down what it does."""
+        ...
+
+    def opened(self, case: Case, section: Section) -> None:
+        """The body of a section is about to run."""
+        ...
+
+    def left(self, case: Case) -> None:
+        """A section that ran is over, well or not."""
+        ...
+
+    def refused(self, case: Case, error: Exception) -> None:
+        """The body of a section does not run, because of *error*."""
+        ...
+
+
+class Program:
+    """A thread of control in a schedule.
+
+    Attributes:
+        name: For the trace.
+        flow: What it runs.
+        case, intent: Whose effect comes next, and what that section is about; None between sections.
+        interrupts: What is thrown into it, by the number of the effect.
+        ready_at: Virtual time from which it can go on.
+        answer, error: What its last effect came to.
+        effects: How many it has asked for.
+        accompanies: The section whose end is its own, for what runs beside a section; else None.
+    """
+
+    __slots__ = (
+        "accompanies",
+        "answer",
+        "case",
+        "effects",
+        "error",
+        "flow",
+        "intent",
+        "interrupts",
+        "name",
+        "ready_at",
+    )
+
+    def __init__(self, name: str, interrupts: list[Interrupt]) -> None:
+        self.name: Final = name
+        self.flow: Flow[Any] = iter(Sleep(0.0))
+        self.case: Case | None = None
+        self.intent = ""
+        self.interrupts: Final = {interrupt.at: interrupt for interrupt in interrupts}
+        self.ready_at = 0.0
+        self.answer: Any = None
+        self.error: BaseException | None = None
+        self.effects = 0
+        self.accompanies: Case | None = None
+
+    def within(self, case: Case, intent: str, flow: Flow[T]) -> Flow[T]:
+        """Run *flow* as *intent* of *case*, as a driver does: closed at the end, whatever happens."""
+        before = self.case, self.intent
+        self.case, self.intent = case, intent
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    answer = yield effect
+                except Exited:
+                    effect = flow.throw(GeneratorExit())
+                except BaseException as error:  # noqa: BLE001 - the flow decides what an interrupt means
+                    effect = flow.throw(error)
+                else:
+                    effect = flow.send(answer)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        finally:
+            flow.close()
+            self.case, self.intent = before
+
+
+def guarded(program: Program, plan: Plan, stage: Stage) -> Flow[None]:
+    """Run a section as `Guard._opened` does."""
+    case = stage.enters(plan)
+    try:
+        section = yield from program.within(case, "reserve", _reserved(plan))
+    except CyclesError as error:
+        stage.refused(case, error)
+        return
+    stage.opened(case, section)
+    try:
+        yield from _running(program, case, section, stage)
+    finally:
+        stage.left(case)
+
+
+def _running(program: Program, case: Case, section: Section, stage: Stage) -> Flow[None]:
+    unreported = case.plan.unreported
+    try:
+        yield from _body(program, case, section, stage)
+    except BaseException as raised:
+        yield from program.within(case, "end", guarding.end(section, raised=raised, unreported=unreported))
+        case.has_ended = True
+        if not isinstance(raised, UserError | CyclesError):
+            raise
+        return
+    actual, failed = _measured(case, section)
+    ending = guarding.end(section, actual=actual, actual_failed=failed, unreported=unreported)
+    with suppress(UnreportedSpend):
+        yield from program.within(case, "end", ending)
+    case.has_ended = True
+
+
+def _reserved(plan: Plan) -> Flow[Section]:
+    try:
+        return (yield from guarding.begin(plan.terms, plan.policy, key=plan.key, wait=plan.wait))
+    except AuthorityUnavailable:
+        if plan.key is None:
+            raise
+        # Whoever brings a key of their own brings it again.
+        return (yield from guarding.begin(plan.terms, plan.policy, key=plan.key, wait=plan.wait))
+
+
+def _measured(case: Case, section: Section) -> tuple[Amount | None, Exception | None]:
+    plan = case.plan
+    if plan.ending is Ending.ACTUAL:
+        case.known = plan.actual.amount
+        return plan.actual, None
+    estimate = plan.terms.estimate.amount
+    if plan.ending is Ending.ACTUAL_FAILS:
+        case.known = estimate if case.known is None else case.known
+        return None, UserError("actual= failed")
+    if section.is_open and case.known is None and plan.unreported == "estimate":
+        case.known = estimate
+    return None, None
+
+
+def _body(program: Program, case: Case, section: Section, stage: Stage) -> Flow[None]:
+    plan, ending = case.plan, case.plan.ending
+    for number, step in enumerate(plan.steps):
+        match step:
+            case Pause():
+                yield from program.within(case, "work", iter(Sleep(step.seconds)))
+            case Report():
+                _report(case, section, step.amount)
+            case Nested():
+                yield from guarded(program, step.plan, stage)
+            case Extend() if section.is_open and section.reservation_id is not None:
+                flow = flows.extend(section.reservation_id, step.extend_by_ms, plan.policy)
+                yield from program.within(case, f"extend {number}", flow)
+    if ending in (Ending.REPORT, Ending.REPORT_AND_RAISE):
+        _report(case, section, plan.actual)
+    if ending in (Ending.COMMIT, Ending.COMMIT_TWICE, Ending.COMMIT_AND_RAISE):
+        case.known = plan.actual.amount
+        yield from program.within(case, "commit", guarding.commit(section, plan.actual))
+    if ending is Ending.COMMIT_TWICE:
+        yield from program.within(case, "commit", guarding.commit(section, plan.actual))  # AlreadySettled
+    if ending is Ending.RELEASE:
+        yield from program.within(case, "release", guarding.release(section, "not needed"))
+    if ending in (Ending.RAISE, Ending.REPORT_AND_RAISE, Ending.COMMIT_AND_RAISE):
+        raise UserError(plan.name)
+
+
+def _report(case: Case, section: Section, amount: Amount) -> None:
+    section.report(amount, None, None)
+    case.known = amount.amount
+
+
+def replayed(program: Program, case: Case, pending: Pending) -> Flow[None]:
+    """Settle what is on record, as a fresh process does."""
+    yield from program.within(case, "replay", flows.settle(pending, case.plan.policy))

@@ -1,0 +1,253 @@
+"""One schedule: programs that take turns on a virtual clock, effect by effect, while the fault plan does its worst.
+
+This is the third driver of the core's flows, beside `_drivers.blocking` and `_drivers.aio`.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles._core.effects import Call, Forget, Jitter, NewKey, Notify, Now, Record, Sleep
+from cycles.testing.authority import SimulatedAuthority
+from cycles.testing.cases import Case, draw
+from cycles.testing.faults import INTERRUPTS, Fault, FaultPlan
+from cycles.testing.invariants import Broken, Invariants
+from cycles.testing.programs import Exited, Program, guarded, replayed
+from cycles.testing.trace import Trace
+from cycles.testing.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cycles._core.effects import Effect, Flow
+    from cycles._core.guarding import Section
+    from cycles.testing.cases import Plan
+    from cycles.testing.faults import Interrupt
+
+_MOST_EFFECTS: Final = 20_000
+"""Effects of one schedule; the bounds on attempts keep it far below, so reaching it is a loop."""
+
+_TOOK: Final = (0.001, 0.005, 0.02, 0.1, 0.4, 5.0)
+"""Seconds that a request takes; the last is a timeout."""
+
+_JUMPS: Final = (0.2, 1.5, 7.0, 30.0, 120.0)
+
+
+class Simulation:
+    """A schedule, from its seed.
+
+    Args:
+        seed: Decides everything.
+        companions: Gives flows that run beside a section as long as it runs, and share it (heartbeats); they are
+            cancelled when it ends.
+
+    Attributes:
+        trace: What happened.
+        faults: How often each fault was met.
+        effects: How many effects were performed.
+    """
+
+    def __init__(self, seed: int, *, companions: Callable[[Case, Section], Iterable[Flow[None]]] | None = None) -> None:
+        self.seed: Final = seed
+        self._companions: Final = companions
+        self._random: Final = Random(seed)  # noqa: S311 - reproducible on purpose
+        self._plan: Final = FaultPlan(self._random)
+        choice = self._random.choice
+        self.authority: Final = SimulatedAuthority(
+            choice((8, 20, 40, 1000)), overdraft_limit=choice((0, 0, 5, 30)), agent=choice((None, None, 10, 25))
+        )
+        self.invariants: Final = Invariants(self.authority)
+        self._wire: Final = Wire(self.authority, self._random)
+        self.trace: Final = Trace()
+        self.faults: Final[Counter[Fault]] = Counter()
+        self.effects = 0
+        self.now = 0.0
+        self._keys = 0
+        self._frozen = False
+        self._broken: Broken | None = None
+        self.cases: Final[list[Case]] = []
+        self._programs: Final[list[Program]] = []
+
+    # -- the whole schedule --------------------------------------------------------------------------------------------
+    def run(self) -> None:
+        """Run it to its end.
+
+        Raises:
+            Broken: when an invariant does not hold.
+        """
+        for number in range(self._random.choice((1, 1, 2, 3, 4))):
+            plan = draw(self._random, f"s{number}")
+            program = Program(plan.name, self._plan.interrupts())
+            self.start(program, guarded(program, plan, self))
+        self._until_idle()
+        self._replay("+", calm=False)
+        self._plan.calm = True
+        self.authority.freeze(frozen=False)
+        self._replay("*", calm=True)
+        while self._wire.late:
+            self.now = max(self.now, min(when for when, _ in self._wire.late))
+            self._world_turns()
+            self.invariants.after_effect()
+        self.now = max(self.now, self.authority.last_deadline) + 1.0
+        self._world_turns()
+        self.invariants.after_effect()
+        for case in self.cases:
+            self.invariants.ended(case)
+        self.invariants.at_quiescence(self.cases)
+
+    def start(self, program: Program, flow: Flow[Any]) -> None:
+        """Let *program* run *flow* from now on."""
+        program.flow, program.ready_at = flow, self.now
+        self._programs.append(program)
+
+    def _replay(self, mark: str, *, calm: bool) -> None:
+        """Settle what is on record, as fresh processes do; two may replay the same record at once."""
+        for case, pending in list(self.invariants.journal.values()):
+            for number in range(1 if calm else self._random.choice((1, 1, 2))):
+                program = Program(f"{case.name}{mark}{number}", [] if calm else self._plan.interrupts())
+                self.start(program, replayed(program, case, pending))
+        self._until_idle()
+
+    def _until_idle(self) -> None:
+        while self._programs:
+            now = self.now
+            ready = [program for program in self._programs if program.ready_at <= now]
+            if not ready:
+                self.now = min(program.ready_at for program in self._programs)
+                continue
+            program = ready[0] if len(ready) == 1 else self._random.choice(ready)
+            self._step(program)
+            self._world_turns()
+            self.invariants.after_effect()
+            if self.effects > _MOST_EFFECTS:
+                raise Broken("a schedule ends", f"{self.effects} effects")
+
+    # -- one effect ----------------------------------------------------------------------------------------------------
+    def _step(self, program: Program) -> None:
+        error, program.error = program.error, None
+        try:
+            effect = program.flow.send(program.answer) if error is None else program.flow.throw(error)
+        except (StopIteration, *INTERRUPTS.values(), Exited):
+            self._programs.remove(program)
+            return
+        except Exception as failure:
+            raise Broken("no program fails", repr(failure)) from failure
+        finally:
+            if self._broken is not None:
+                raise self._broken
+        self.effects += 1
+        program.effects += 1
+        interrupt = program.interrupts.get(program.effects)
+        if interrupt is None:
+            self._performed(program, effect, delivered=True)
+            return
+        # Record is not interruptible in either driver; what drops the record is no earlier than the answer.
+        if interrupt.after or isinstance(effect, Record | Forget):
+            self._performed(program, effect, delivered=False)
+        self._interrupted(program, effect, interrupt)
+
+    def _interrupted(self, program: Program, effect: Effect[Any], interrupt: Interrupt) -> None:
+        kind = INTERRUPTS[interrupt.fault]
+        program.error = Exited() if kind is GeneratorExit else kind()
+        self.faults[interrupt.fault] += 1
+        self.trace.add(self.now, program.name, program.intent, effect, interrupt.fault, "thrown")
+
+    def _performed(self, program: Program, effect: Effect[Any], *, delivered: bool) -> None:
+        """Perform *effect*; when its answer is not *delivered*, an interrupt takes its place."""
+        case, fault, wait = program.case, None, 0.0
+        assert case is not None  # noqa: S101 - types: every effect comes from within a section
+        answer: Any = None
+        match effect:
+            case Call():
+                self.invariants.leaves(case, program.name, program.intent, effect, self.now)
+                wait = self._random.choice(_TOOK)
+                delivery = self._wire.send(effect, case, self._plan.of_request(), self.now, wait)
+                answer, fault = delivery.answer, delivery.fault
+                if fault is not None:
+                    self.faults[fault] += 1
+                if delivered:
+                    self.invariants.arrives(case, effect, delivery)
+                self.invariants.handled(case)
+            case Sleep():
+                wait = effect.seconds
+            case Now():
+                answer = self.now
+            case Jitter():
+                answer = self._random.random()
+            case NewKey():
+                self._keys += 1
+                answer = f"key-{self._keys}"
+            case Record():
+                self.invariants.records(case, effect.pending)
+            case Forget():
+                self.invariants.forgets(case, effect.pending)
+            case Notify():
+                pass
+            case _:
+                raise NotImplementedError(f"the simulator can't perform {effect!r}")
+        program.answer, program.ready_at = answer, self.now + wait
+        self.trace.add(self.now, program.name, program.intent, effect, fault, answer)
+
+    # -- sections ------------------------------------------------------------------------------------------------------
+    def enters(self, plan: Plan) -> Case:
+        """Take note of a section that is about to reserve."""
+        case = Case(plan)
+        self.cases.append(case)
+        return case
+
+    def opened(self, case: Case, section: Section) -> None:
+        """Take note of a section whose body is about to run, and start what runs beside it."""
+        case.section = section
+        self._check(lambda: self.invariants.opened(case, section))
+        for number, flow in enumerate(() if self._companions is None else self._companions(case, section)):
+            program = Program(f"{case.name}~{number}", self._plan.interrupts())
+            program.accompanies = case
+            self.start(program, program.within(case, "renew", flow))
+
+    def refused(self, case: Case, error: Exception) -> None:
+        """Take note of a section whose body does not run."""
+        self._check(lambda: self.invariants.refused(case, error))
+
+    def left(self, case: Case) -> None:
+        """Cancel what runs beside a section that is over."""
+        for program in self._programs:
+            if program.accompanies is case:
+                program.error, program.ready_at = CancelledError(), self.now
+
+    def _check(self, check: Callable[[], None]) -> None:
+        """Keep what is broken until the program has yielded: inside it, its own handlers would catch it."""
+        try:
+            check()
+        except Broken as broken:
+            self._broken = self._broken or broken
+
+    # -- the world between two effects ---------------------------------------------------------------------------------
+    def _world_turns(self) -> None:
+        fault = self._plan.of_world()
+        if fault is not None:
+            self._happens(fault)
+        for request in self._wire.late and self._wire.deliver_late(self.now):
+            self.trace.add(self.now, request.case.name, "", f"late {request.operation}", None, "delivered")
+            self.invariants.handled(request.case)
+        if self._random.random() < 0.1 or self._plan.calm:
+            expired = self.authority.sweep(self.now)
+            if expired:
+                self.faults[Fault.HOLD_EXPIRED] += expired
+                self.trace.add(self.now, "world", "", "sweep", Fault.HOLD_EXPIRED, expired)
+
+    def _happens(self, fault: Fault) -> None:
+        self.faults[fault] += 1
+        outcome: object = ""
+        if fault is Fault.TIME_JUMP:
+            outcome = self._random.choice(_JUMPS)
+            self.now += outcome
+        elif fault is Fault.FUNDED:
+            outcome = self._random.randrange(30)
+            self.authority.fund(outcome)
+        else:
+            self._frozen = not self._frozen
+            self.authority.freeze(frozen=self._frozen)
+        self.trace.add(self.now, "world", "", "operator", fault, outcome)
