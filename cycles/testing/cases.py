@@ -94,6 +94,7 @@ class Case:
         sent: Requests by intent.
         moments: Virtual times of its last requests.
         has_ended: Whether its end went through without being interrupted.
+        was_interrupted: Whether anything was thrown into it.
     """
 
     __slots__ = (
@@ -108,6 +109,7 @@ class Case:
         "plan",
         "section",
         "sent",
+        "was_interrupted",
     )
 
     def __init__(self, plan: Plan) -> None:
@@ -122,6 +124,7 @@ class Case:
         self.sent: dict[str, int] = {}
         self.moments: list[float] = []
         self.has_ended = False
+        self.was_interrupted = False
 
     @property
     def name(self) -> str:

@@ -183,7 +183,9 @@ class Invariants:
         if section is None or not case.has_ended or case.plan.terms.dry_run:
             must(not settled or section is not None, "a section that did not run is not charged", case.name)
             return
-        released = "release_reservation" in case.keys
+        released = section.state in ("RELEASED", "EXPIRED")
+        must(not released or case.was_interrupted or "release_reservation" in case.keys,
+             "what is released is told to the authority", case.name)
         if case.known is not None:
             must(settled or released or section.state == "UNSETTLED", "what was spent is settled", case.name)
         elif case.plan.unreported != "error" or released:

@@ -14,7 +14,7 @@ from cycles.errors import AuthorityUnavailable, CyclesError, UnreportedSpend
 from cycles.testing.cases import Ending, Extend, Nested, Pause, Report
 
 if TYPE_CHECKING:
-    from cycles._core.effects import Flow
+    from cycles._core.effects import Effect, Flow
     from cycles._core.guarding import Section
     from cycles._core.records import Pending
     from cycles.testing.cases import Case, Plan
@@ -101,7 +101,7 @@ class Program:
                 try:
                     answer = yield effect
                 except Exited:
-                    effect = flow.throw(GeneratorExit())
+                    effect = _closing(flow)
                 except BaseException as error:  # noqa: BLE001 - the flow decides what an interrupt means
                     effect = flow.throw(error)
                 else:
@@ -112,6 +112,14 @@ class Program:
         finally:
             flow.close()
             self.case, self.intent = before
+
+
+def _closing(flow: Flow[Any]) -> Effect[Any]:
+    """Throw a GeneratorExit into *flow*; return the effect that it asks for all the same."""
+    try:
+        return flow.throw(GeneratorExit())
+    except GeneratorExit:
+        raise Exited from None
 
 
 def guarded(program: Program, plan: Plan, stage: Stage) -> Flow[None]:
@@ -133,6 +141,8 @@ def _running(program: Program, case: Case, section: Section, stage: Stage) -> Fl
     unreported = case.plan.unreported
     try:
         yield from _body(program, case, section, stage)
+    except GeneratorExit:
+        raise  # the schedule is given up
     except BaseException as raised:
         yield from program.within(case, "end", guarding.end(section, raised=raised, unreported=unreported))
         case.has_ended = True

@@ -153,6 +153,8 @@ class Simulation:
         kind = INTERRUPTS[interrupt.fault]
         program.error = Exited() if kind is GeneratorExit else kind()
         self.faults[interrupt.fault] += 1
+        assert program.case is not None  # noqa: S101 - types: every effect comes from within a section
+        program.case.was_interrupted = True
         self.trace.add(self.now, program.name, program.intent, effect, interrupt.fault, "thrown")
 
     def _performed(self, program: Program, effect: Effect[Any], *, delivered: bool) -> None:

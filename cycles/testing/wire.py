@@ -123,7 +123,7 @@ class Wire:
         if fault is Fault.OTHER_SUCCESS or raw.body is None:
             return Raw(choice((202, 204, 206)), None)
         if fault is Fault.UNKNOWN_VALUE:
-            return Raw(raw.status, raw.body | {"decision" if "decision" in raw.body else "status": "OF_TOMORROW"})
+            return Raw(raw.status, _of_tomorrow(raw.body))
         return Raw(raw.status, self._malformed(raw.body))
 
     def _malformed(self, body: Body) -> Body | None:
@@ -160,3 +160,9 @@ def decoded(operation: str, success: int, raw: Raw, sent_at: float, received_at:
 
 def _error(code: str) -> Body:
     return {"error": code, "message": "by the fault plan", "request_id": "req-sim"}
+
+
+def _of_tomorrow(body: Body) -> Body:
+    if "reservations" in body:
+        return body | {"reservations": [row | {"status": "OF_TOMORROW"} for row in body["reservations"]]}
+    return body | {"decision" if "decision" in body else "status": "OF_TOMORROW"}
