@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from cycles.local import funding, ledger, validation
 from cycles.local.bodies import hold_body
 from cycles.local.values import Budget, MemoryBooks, Refusal
-from cycles.testing.invariants import Broken
+from cycles.testing.invariants import Broken, must
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,9 +84,12 @@ class SimulatedAuthority:
         except Refusal as refusal:
             answer = refusal.status, _error_body(refusal)
         if request.operation in _CHARGES:
-            charge = self.taken - before
+            charge, case = self.taken - before, request.case
             self.charged += charge
-            request.case.charges += charge
+            case.charges += charge
+            if 400 <= answer[0] < 500 and answer[0] != 410:
+                case.was_refused = True
+                must(case.charges == 0, "what was charged is replayed, not refused", f"{case.name}: {answer[1]}")
         return answer
 
     def _answered(self, request: Request, now_ms: int) -> tuple[int, Body]:

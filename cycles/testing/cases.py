@@ -95,6 +95,7 @@ class Case:
         moments: Virtual times of its last requests.
         has_ended: Whether its end went through without being interrupted.
         was_interrupted: Whether anything was thrown into it.
+        was_refused: Whether the authority refused a commit or an event of it, for another reason than expiry.
     """
 
     __slots__ = (
@@ -110,6 +111,7 @@ class Case:
         "section",
         "sent",
         "was_interrupted",
+        "was_refused",
     )
 
     def __init__(self, plan: Plan) -> None:
@@ -125,6 +127,7 @@ class Case:
         self.moments: list[float] = []
         self.has_ended = False
         self.was_interrupted = False
+        self.was_refused = False
 
     @property
     def name(self) -> str:

@@ -171,7 +171,7 @@ class Simulation:
                 if fault is not None:
                     self.faults[fault] += 1
                 if delivered:
-                    self.invariants.arrives(case, effect, delivery)
+                    self.invariants.arrives(case, program.name, effect, delivery)
                 self.invariants.handled(case)
             case Sleep():
                 wait = effect.seconds
@@ -185,7 +185,7 @@ class Simulation:
             case Record():
                 self.invariants.records(case, effect.pending)
             case Forget():
-                self.invariants.forgets(case, effect.pending)
+                self.invariants.forgets(case, program.name, effect.pending)
             case Notify():
                 pass
             case _:
