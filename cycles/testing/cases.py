@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from cycles._core.requests import terms
 from cycles._core.retry import RetryPolicy
 from cycles.amounts import tokens
-from cycles_api import models
 
 if TYPE_CHECKING:
     from random import Random
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from cycles._core.guarding import Section, Unreported
     from cycles._core.requests import Terms
     from cycles.testing.faults import Fault
+    from cycles_api import models
 
 
 class Ending(Enum):
@@ -149,7 +149,7 @@ def draw(random: Random, name: str, *, depth: int = 0) -> Plan:
     choice = random.choice
     levels = {"tenant": "acme"} if random.random() < 0.6 else {"tenant": "acme", "agent": "a"}
     wanted = terms(
-        _AMOUNTS[random.randrange(1, 20)],
+        _AMOUNTS[random.randrange(1, 15)],
         action=("llm.completion", "sim"),
         levels=levels,
         ttl=choice(_TTLS),
@@ -164,9 +164,9 @@ def draw(random: Random, name: str, *, depth: int = 0) -> Plan:
         wait=choice((0.0, 0.0, 1.0, 10.0)),
         policy=choice(_POLICIES),
         unreported=choice(_UNREPORTED),
-        steps=tuple(_step(random, f"{name}.{at}", depth) for at in range(choice((0, 1, 1, 2)))),
+        steps=tuple(_step(random, f"{name}.{at}", depth) for at in range(choice((0, 1, 2, 3)))),
         ending=choice(_ENDINGS),
-        actual=_AMOUNTS[random.randrange(0, 30)],
+        actual=_AMOUNTS[random.randrange(0, 25)],
     )
 
 
@@ -175,7 +175,7 @@ def _step(random: Random, name: str, depth: int) -> Pause | Extend | Report | Ne
     if drawn < 0.45:
         return Pause(random.choice((0.01, 0.5, 2.0, 8.0, 70.0)))
     if drawn < 0.65:
-        return Report(_AMOUNTS[random.randrange(0, 30)])
+        return Report(_AMOUNTS[random.randrange(0, 25)])
     if drawn < 0.85 or depth > 1:
         return Extend(random.choice((500, 5_000, 60_000)))
     return Nested(draw(random, name, depth=depth + 1))

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from cycles._core.records import Pending
     from cycles.testing.authority import SimulatedAuthority
     from cycles.testing.cases import Case
-    from cycles.testing.wire import Delivery
+    from cycles.testing.faults import Fault
+    from cycles.testing.wire import Raw
 
 _SETTLES: Final = {"commit_reservation": False, "create_event": True}
 """Operations that charge, and whether that is by event."""
@@ -89,14 +90,20 @@ class Invariants:
         self._in_time(case, f"{who} {intent} {name}", call, now)
         if "body" in call.arguments:
             self._under_its_key(case, family, name, call.arguments["body"].to_dict())
-        must(family == "create_reservation" or family == "list_reservations" or case.section is not None,
-             "nothing but a reserve leaves before the section runs", f"{case.name}: {name}")
+        must(
+            family in {"create_reservation", "list_reservations"} or case.section is not None,
+            "nothing but a reserve leaves before the section runs",
+            f"{case.name}: {name}",
+        )
         if family == "settle":
             self._may_settle(case, name, call)
         elif name in ("release_reservation", "extend_reservation"):
             must("settle" not in case.keys, "no release and no extend after a possible commit", f"{case.name}: {name}")
-            must(name != "extend_reservation" or "release_reservation" not in case.keys,
-                 "no extend after a release", case.name)
+            must(
+                name != "extend_reservation" or "release_reservation" not in case.keys,
+                "no extend after a release",
+                case.name,
+            )
 
     def _in_time(self, case: Case, what: str, call: Call[Any], now: float) -> None:
         sent = case.sent[what] = case.sent.get(what, 0) + 1
@@ -113,7 +120,7 @@ class Invariants:
         known = self._bodies.setdefault((key, name), text)
         must(known == text, "the same key is the same body", f"{case.name}: {known} and {text}")
         owner = self._owners.setdefault(key, (case, family))
-        must(owner == (case, family), "a new intent has a new key", f"{key} of {owner[0].name} for {case.name} {family}")
+        must(owner == (case, family), "a new intent has a new key", f"{key} of {owner[0].name}, {case.name} {family}")
         keys = case.keys.setdefault(family, [])
         if key in keys:
             return
@@ -129,18 +136,21 @@ class Invariants:
         body = call.arguments["body"]
         must(case.known == body.actual.amount, "what is sent is what was reported", f"{case.name}: {body.actual}")
         must("release_reservation" not in case.keys, "no commit after a release", case.name)
-        must((body.idempotency_key, _SETTLES[name]) in self._recorded,
-             "what is settled is on record before it leaves", f"{case.name}: {name}")
+        must(
+            (body.idempotency_key, _SETTLES[name]) in self._recorded,
+            "what is settled is on record before it leaves",
+            f"{case.name}: {name}",
+        )
 
-    def arrives(self, case: Case, who: str, call: Call[Any], delivery: Delivery) -> None:
+    def arrives(self, case: Case, who: str, call: Call[Any], raw: Raw | None, fault: Fault | None) -> None:
         """Note an answer that reaches a section."""
-        name, raw = call.operation.name, delivery.raw
+        name = call.operation.name
         family = f"settle {who}" if name in _SETTLES else name
         case.answered.pop(family, None)
         if raw is None:
             return
-        case.answered[family] = (raw.status, raw.body, delivery.fault)
-        if delivery.fault is not None or raw.body is None or raw.status != call.operation.success:
+        case.answered[family] = (raw.status, raw.body, fault)
+        if fault is not None or raw.body is None or raw.status != call.operation.success:
             return
         if name == "create_reservation":
             case.allowed = raw.body["decision"] in _ALLOWS
@@ -158,8 +168,11 @@ class Invariants:
             must(section.reservation_id is None, "a dry run holds nothing", case.name)
         else:
             must(case.allowed, "a section runs only when it was allowed", case.name)
-            must(hold is not None and hold.idempotency_key in case.keys["create_reservation"],
-                 "a section has the reservation that was made for it", f"{case.name}: {section.reservation_id}")
+            must(
+                hold is not None and hold.idempotency_key in case.keys["create_reservation"],
+                "a section has the reservation that was made for it",
+                f"{case.name}: {section.reservation_id}",
+            )
 
     def refused(self, case: Case, error: Exception) -> None:
         """Check that a section whose body does not run may not run."""
@@ -184,16 +197,22 @@ class Invariants:
             must(not settled or section is not None, "a section that did not run is not charged", case.name)
             return
         released = section.state in ("RELEASED", "EXPIRED")
-        must(not released or case.was_interrupted or "release_reservation" in case.keys,
-             "what is released is told to the authority", case.name)
+        must(
+            not released or case.was_interrupted or "release_reservation" in case.keys,
+            "what is released is told to the authority",
+            case.name,
+        )
         if case.known is not None:
             must(settled or released or section.state == "UNSETTLED", "what was spent is settled", case.name)
         elif case.plan.unreported != "error" or released:
             must(not settled and released, "what spent nothing is released", case.name)
         settlement = section.settlement
         if section.state == "COMMITTED" and settlement is not None and settlement.charged is not None:
-            must(settlement.charged.amount == case.acknowledged == case.charges,
-                 "a settlement says what was charged", f"{case.name}: {settlement}, {case.charges}")
+            must(
+                settlement.charged.amount == case.acknowledged == case.charges,
+                "a settlement says what was charged",
+                f"{case.name}: {settlement}, {case.charges}",
+            )
 
     # -- the end -------------------------------------------------------------------------------------------------------
     def at_quiescence(self, cases: Iterable[Case]) -> None:
@@ -205,8 +224,11 @@ class Invariants:
             if case.acknowledged is None and case.was_refused:
                 continue  # a refusal says "not now": an attempt before it may arrive later and be taken, once
             acknowledged = case.acknowledged or 0
-            must(acknowledged == case.charges, "what was acknowledged is what was charged",
-                 f"{case.name}: {acknowledged} acknowledged, {case.charges} charged")
+            must(
+                acknowledged == case.charges,
+                "what was acknowledged is what was charged",
+                f"{case.name}: {acknowledged} acknowledged, {case.charges} charged",
+            )
         total = sum(case.charges for case in cases)
         must(total == self._authority.taken, "the ledger's spend is the sections' spend", f"{total}")
 

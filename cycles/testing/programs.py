@@ -181,7 +181,7 @@ def _measured(case: Case, section: Section) -> tuple[Amount | None, Exception | 
 
 
 def _body(program: Program, case: Case, section: Section, stage: Stage) -> Flow[None]:
-    plan, ending = case.plan, case.plan.ending
+    plan = case.plan
     for number, step in enumerate(plan.steps):
         match step:
             case Pause():
@@ -193,6 +193,12 @@ def _body(program: Program, case: Case, section: Section, stage: Stage) -> Flow[
             case Extend() if section.is_open and section.reservation_id is not None:
                 flow = flows.extend(section.reservation_id, step.extend_by_ms, plan.policy)
                 yield from program.within(case, f"extend {number}", flow)
+    yield from _last(program, case, section)
+
+
+def _last(program: Program, case: Case, section: Section) -> Flow[None]:
+    """Do what a section's own code does at its end."""
+    plan, ending = case.plan, case.plan.ending
     if ending in (Ending.REPORT, Ending.REPORT_AND_RAISE):
         _report(case, section, plan.actual)
     if ending in (Ending.COMMIT, Ending.COMMIT_TWICE, Ending.COMMIT_AND_RAISE):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cycles._core.effects import Effect, Flow
     from cycles._core.guarding import Section
+    from cycles._core.outcomes import Answer
     from cycles.testing.cases import Plan
     from cycles.testing.faults import Interrupt
 
@@ -32,6 +33,9 @@ _MOST_EFFECTS: Final = 20_000
 
 _TOOK: Final = (0.001, 0.005, 0.02, 0.1, 0.4, 5.0)
 """Seconds that a request takes; the last is a timeout."""
+
+_LEAVING: Final[tuple[type[BaseException], ...]] = (StopIteration, Exited, *INTERRUPTS.values())
+"""What a program may end with."""
 
 _JUMPS: Final = (0.2, 1.5, 7.0, 30.0, 120.0)
 
@@ -57,7 +61,7 @@ class Simulation:
         self._plan: Final = FaultPlan(self._random)
         choice = self._random.choice
         self.authority: Final = SimulatedAuthority(
-            choice((8, 20, 40, 1000)), overdraft_limit=choice((0, 0, 5, 30)), agent=choice((None, None, 10, 25))
+            choice((8, 20, 40, 100, 1000)), overdraft_limit=choice((0, 0, 5, 30)), agent=choice((None, None, 10, 25))
         )
         self.invariants: Final = Invariants(self.authority)
         self._wire: Final = Wire(self.authority, self._random)
@@ -78,7 +82,7 @@ class Simulation:
         Raises:
             Broken: when an invariant does not hold.
         """
-        for number in range(self._random.choice((1, 1, 2, 3, 4))):
+        for number in range(self._random.choice((1, 1, 2, 3, 4, 5))):
             plan = draw(self._random, f"s{number}")
             program = Program(plan.name, self._plan.interrupts())
             self.start(program, guarded(program, plan, self))
@@ -130,7 +134,7 @@ class Simulation:
         error, program.error = program.error, None
         try:
             effect = program.flow.send(program.answer) if error is None else program.flow.throw(error)
-        except (StopIteration, *INTERRUPTS.values(), Exited):
+        except _LEAVING:
             self._programs.remove(program)
             return
         except Exception as failure:
@@ -155,24 +159,18 @@ class Simulation:
         self.faults[interrupt.fault] += 1
         assert program.case is not None  # noqa: S101 - types: every effect comes from within a section
         program.case.was_interrupted = True
-        self.trace.add(self.now, program.name, program.intent, effect, interrupt.fault, "thrown")
+        self.trace.add(self.now, program.name, program.intent, effect, fault=interrupt.fault, outcome="thrown")
 
     def _performed(self, program: Program, effect: Effect[Any], *, delivered: bool) -> None:
         """Perform *effect*; when its answer is not *delivered*, an interrupt takes its place."""
-        case, fault, wait = program.case, None, 0.0
+        case, wait = program.case, 0.0
         assert case is not None  # noqa: S101 - types: every effect comes from within a section
+        fault: Fault | None = None
         answer: Any = None
         match effect:
             case Call():
-                self.invariants.leaves(case, program.name, program.intent, effect, self.now)
                 wait = self._random.choice(_TOOK)
-                delivery = self._wire.send(effect, case, self._plan.of_request(), self.now, wait)
-                answer, fault = delivery.answer, delivery.fault
-                if fault is not None:
-                    self.faults[fault] += 1
-                if delivered:
-                    self.invariants.arrives(case, program.name, effect, delivery)
-                self.invariants.handled(case)
+                answer, fault = self._called(program, case, effect, wait, delivered=delivered)
             case Sleep():
                 wait = effect.seconds
             case Now():
@@ -186,12 +184,23 @@ class Simulation:
                 self.invariants.records(case, effect.pending)
             case Forget():
                 self.invariants.forgets(case, program.name, effect.pending)
-            case Notify():
-                pass
             case _:
-                raise NotImplementedError(f"the simulator can't perform {effect!r}")
+                assert isinstance(effect, Notify), f"the simulator can't perform {effect!r}"  # noqa: S101
         program.answer, program.ready_at = answer, self.now + wait
-        self.trace.add(self.now, program.name, program.intent, effect, fault, answer)
+        self.trace.add(self.now, program.name, program.intent, effect, fault=fault, outcome=answer)
+
+    def _called(
+        self, program: Program, case: Case, call: Call[Any], took: float, *, delivered: bool
+    ) -> tuple[Answer[Any], Fault | None]:
+        """Send a request, for better or worse; return its answer and what went wrong."""
+        self.invariants.leaves(case, program.name, program.intent, call, self.now)
+        answer, raw, fault = self._wire.send(call, case, self._plan.of_request(), self.now, took)
+        if fault is not None:
+            self.faults[fault] += 1
+        if delivered:
+            self.invariants.arrives(case, program.name, call, raw, fault)
+        self.invariants.handled(case)
+        return answer, fault
 
     # -- sections ------------------------------------------------------------------------------------------------------
     def enters(self, plan: Plan) -> Case:
@@ -231,14 +240,15 @@ class Simulation:
         fault = self._plan.of_world()
         if fault is not None:
             self._happens(fault)
-        for request in self._wire.late and self._wire.deliver_late(self.now):
-            self.trace.add(self.now, request.case.name, "", f"late {request.operation}", None, "delivered")
+        for request in self._wire.deliver_late(self.now):
+            name, what = request.case.name, f"late {request.operation}"
+            self.trace.add(self.now, name, "", what, fault=None, outcome="delivered")
             self.invariants.handled(request.case)
         if self._random.random() < 0.1 or self._plan.calm:
             expired = self.authority.sweep(self.now)
             if expired:
                 self.faults[Fault.HOLD_EXPIRED] += expired
-                self.trace.add(self.now, "world", "", "sweep", Fault.HOLD_EXPIRED, expired)
+                self.trace.add(self.now, "world", "", "sweep", fault=Fault.HOLD_EXPIRED, outcome=expired)
 
     def _happens(self, fault: Fault) -> None:
         self.faults[fault] += 1
@@ -252,4 +262,4 @@ class Simulation:
         else:
             self._frozen = not self._frozen
             self.authority.freeze(frozen=self._frozen)
-        self.trace.add(self.now, "world", "", "operator", fault, outcome)
+        self.trace.add(self.now, "world", "", "operator", fault=fault, outcome=outcome)

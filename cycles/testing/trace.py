@@ -34,8 +34,9 @@ class Trace:
         self.lines: Final[list[Line]] = []
 
     def add(
-        self, now: float, who: str, intent: str, what: Effect[Any] | str, fault: Fault | None, outcome: object
+        self, now: float, who: str, intent: str, what: Effect[Any] | str, *, fault: Fault | None, outcome: object
     ) -> None:
+        """Append a line; what goes over the wire is immutable, so it can be formatted later."""
         self.lines.append(Line(now, who, intent, what, fault, outcome))
 
     def text(self, last: int | None = None) -> str:

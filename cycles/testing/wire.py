@@ -31,7 +31,7 @@ _SUCCESS: Final[dict[str, Callable[[Any], Any]]] = {
     "create_event": models.EventCreateResponse.from_dict,
     "list_reservations": models.ReservationListResponse.from_dict,
 }
-_NEEDED: Final = ("charged", "released", "event_id", "decision", "expires_at_ms", "reservations")
+_NEEDED: Final = ("event_id", "charged", "released", "decision", "expires_at_ms", "reservations")
 """Fields without which a success does not fit its schema."""
 
 _NO_DATE: Final = "Wed, 21 Oct 2026 07:28:00 GMT"
@@ -103,11 +103,12 @@ class Wire:
 
     def deliver_late(self, now: float) -> list[Request]:
         """Let requests arrive whose time has come; nobody waits for their answers."""
+        if not self.late:
+            return []
         due = [request for when, request in self.late if when <= now]
-        if due:
-            self.late[:] = [(when, request) for when, request in self.late if when > now]
-            for request in due:
-                self._authority.handle(request, now)
+        self.late[:] = [(when, request) for when, request in self.late if when > now]
+        for request in due:
+            self._authority.handle(request, now)
         return due
 
     def _spoilt(self, raw: Raw, fault: Fault) -> Raw:
