@@ -93,6 +93,7 @@ class Case:
         keys: Idempotency keys by intent, in the order of first use.
         sent: Requests by intent.
         moments: Virtual times of its last requests.
+        restless: Requests since it last paused.
         has_ended: Whether its end went through without being interrupted.
         was_interrupted: Whether anything was thrown into it.
         was_refused: Whether the authority refused a commit or an event of it, for another reason than expiry.
@@ -108,6 +109,7 @@ class Case:
         "known",
         "moments",
         "plan",
+        "restless",
         "section",
         "sent",
         "was_interrupted",
@@ -125,6 +127,7 @@ class Case:
         self.keys: dict[str, list[str]] = {}
         self.sent: dict[str, int] = {}
         self.moments: list[float] = []
+        self.restless = 0
         self.has_ended = False
         self.was_interrupted = False
         self.was_refused = False
@@ -161,7 +164,7 @@ def draw(random: Random, name: str, *, depth: int = 0) -> Plan:
         name=name,
         terms=wanted,
         key=f"own-{name}" if random.random() < 0.15 else None,
-        wait=choice((0.0, 0.0, 1.0, 10.0)),
+        wait=choice((0.0, 0.0, 1.0, 30.0)),
         policy=choice(_POLICIES),
         unreported=choice(_UNREPORTED),
         steps=tuple(_step(random, f"{name}.{at}", depth) for at in range(choice((0, 1, 2, 3)))),

@@ -22,6 +22,11 @@ _SETTLES: Final = {"commit_reservation": False, "create_event": True}
 _MOST_A_SECOND: Final = 64
 """Requests of one section in a virtual second: waiting asks at most every 50 ms, three requests a time."""
 
+_MOST_WITHOUT_PAUSE: Final = 24
+"""Requests of one section between two real pauses: full jitter may choose no pause, but attempts are bounded."""
+
+_REAL_PAUSE: Final = 0.04
+
 _ALLOWS: Final = ("ALLOW", "ALLOW_WITH_CAPS")
 
 
@@ -87,7 +92,9 @@ class Invariants:
         """Check a request that is about to leave."""
         name = call.operation.name
         family = "settle" if name in _SETTLES else intent if name == "extend_reservation" else name
-        self._in_time(case, f"{who} {intent} {name}", call, now)
+        # Renewals count windows of time, not attempts (protocol.md §8); a wait for budget has its own bound.
+        counted = name not in ("create_reservation", "list_reservations") and intent != "renew"
+        self._in_time(case, f"{who} {intent} {name}", now, counted=counted)
         if "body" in call.arguments:
             self._under_its_key(case, family, name, call.arguments["body"].to_dict())
         must(
@@ -105,15 +112,22 @@ class Invariants:
                 case.name,
             )
 
-    def _in_time(self, case: Case, what: str, call: Call[Any], now: float) -> None:
+    def _in_time(self, case: Case, what: str, now: float, *, counted: bool) -> None:
         sent = case.sent[what] = case.sent.get(what, 0) + 1
-        if call.operation.name not in ("create_reservation", "list_reservations"):
+        if counted:
             most = case.plan.policy.max_attempts
             must(sent <= most, "an intent has no more attempts than the policy says", f"{case.name}: {what}, {sent}")
+        case.restless += 1
+        must(case.restless <= _MOST_WITHOUT_PAUSE, "no loop without a pause", f"{case.name}: {what}")
         case.moments.append(now)
         if len(case.moments) > _MOST_A_SECOND:
             since = now - case.moments.pop(0)
             must(since > 1.0, "requests are spread over time", f"{case.name}: {_MOST_A_SECOND} in {since:.3f} s")
+
+    def pauses(self, case: Case, seconds: float) -> None:
+        """Note that a section waits."""
+        if seconds >= _REAL_PAUSE:
+            case.restless = 0
 
     def _under_its_key(self, case: Case, family: str, name: str, body: dict[str, Any]) -> None:
         key, text = body["idempotency_key"], json.dumps(body, sort_keys=True)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _MOST_EFFECTS: Final = 20_000
 """Effects of one schedule; the bounds on attempts keep it far below, so reaching it is a loop."""
 
-_TOOK: Final = (0.001, 0.005, 0.02, 0.1, 0.4, 5.0)
-"""Seconds that a request takes; the last is a timeout."""
+_NETWORKS: Final = ((0.001, 0.02), (0.005, 0.1, 0.4), (0.02, 0.4, 5.0))
+"""Seconds that requests take on networks of which each schedule has one; the last is a timeout."""
 
 _LEAVING: Final[tuple[type[BaseException], ...]] = (StopIteration, Exited, *INTERRUPTS.values())
 """What a program may end with."""
@@ -63,6 +63,7 @@ class Simulation:
         self.authority: Final = SimulatedAuthority(
             choice((8, 20, 40, 100, 1000)), overdraft_limit=choice((0, 0, 5, 30)), agent=choice((None, None, 10, 25))
         )
+        self._network: Final = choice(_NETWORKS)
         self.invariants: Final = Invariants(self.authority)
         self._wire: Final = Wire(self.authority, self._random)
         self.trace: Final = Trace()
@@ -169,10 +170,11 @@ class Simulation:
         answer: Any = None
         match effect:
             case Call():
-                wait = self._random.choice(_TOOK)
+                wait = self._random.choice(self._network)
                 answer, fault = self._called(program, case, effect, wait, delivered=delivered)
             case Sleep():
                 wait = effect.seconds
+                self.invariants.pauses(case, wait)
             case Now():
                 answer = self.now
             case Jitter():

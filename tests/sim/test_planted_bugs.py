@@ -1,0 +1,191 @@
+"""The simulator can fail: each bug, planted on purpose, is found within a bounded number of seeds."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from cycles._core import flows, guarding, retry
+from cycles._core.effects import CREATE_EVENT, Call, Jitter, NewKey, Sleep
+from cycles._core.lifecycle import State
+from cycles._core.outcomes import Verdict, judge
+from cycles._core.records import Pending
+from cycles.local import charging, ledger
+from cycles.testing.simulate import search
+
+SEEDS = range(2000)
+"""Some three seconds; these bugs need between 1 and 170 of them."""
+
+
+def found(*invariants: str) -> None:
+    """The simulator breaks one of *invariants* within SEEDS."""
+    summary = search(SEEDS)
+    assert summary.found is not None, "no seed finds it"
+    print(f"found at seed {summary.found.seed}: {summary.found.broken}")
+    assert summary.found.broken.invariant in invariants
+
+
+# -- the core ----------------------------------------------------------------------------------------------------------
+def test_a_new_key_for_each_attempt(monkeypatch):
+    def until_known(operation, arguments, policy):
+        for attempt in range(1, policy.max_attempts + 1):
+            answer = yield from Call(operation, **arguments)
+            if judge(operation, answer) not in (Verdict.AMBIGUOUS, Verdict.THROTTLED):
+                return answer, attempt
+            yield from Sleep(policy.backoff(attempt, (yield from Jitter())))
+            arguments["body"].idempotency_key = yield from NewKey()
+        return answer, policy.max_attempts
+
+    monkeypatch.setattr(flows, "until_known", until_known)
+    found("all attempts of an intent have one key", "what is settled is on record before it leaves")
+
+
+def test_a_release_after_an_ambiguous_commit(monkeypatch):
+    def commit(section, actual, metrics=None, metadata=None, commit=guarding.commit):
+        settlement = yield from commit(section, actual, metrics, metadata)
+        if settlement.state is State.UNSETTLED:
+            yield from flows.release(section.reservation_id, "commit failed", section.policy)
+        return settlement
+
+    monkeypatch.setattr(guarding, "commit", commit)
+    found("no release and no extend after a possible commit")
+
+
+def test_a_second_settlement_after_an_interrupted_commit(monkeypatch):
+    def end(section, end=guarding.end, **how):
+        if section.state is State.UNSETTLED and section.settlement is None:
+            section.state = State.ACTIVE
+        return (yield from end(section, **how))
+
+    monkeypatch.setattr(guarding, "end", end)
+    found("all attempts of an intent have one key")
+
+
+def test_a_loop_without_delay(monkeypatch):
+    monkeypatch.setattr(retry.RetryPolicy, "delay", lambda self, attempt, jitter, retry_after=None: 0.0)
+    found("an intent has no more attempts than the policy says")
+
+
+def test_waiting_without_delay(monkeypatch):
+    monkeypatch.setattr(flows, "_LEAST_PAUSE", 0.0)
+    monkeypatch.setattr(retry.RetryPolicy, "backoff", lambda self, attempt, jitter: 0.0)
+    found("no loop without a pause")
+
+
+def test_an_event_under_a_new_key_after_expiry(monkeypatch):
+    def as_event(self, as_event=Pending.as_event):
+        pending = as_event(self)
+        return Pending(
+            reservation_id=pending.reservation_id,
+            terms=pending.terms,
+            actual=pending.actual,
+            key=f"{self.key}-event",
+            by_event=True,
+        )
+
+    monkeypatch.setattr(Pending, "as_event", as_event)
+    found("all attempts of an intent have one key")
+
+
+def test_a_section_that_runs_whatever_the_decision(monkeypatch):
+    monkeypatch.setattr(flows, "_granted", _granted_whatever)
+    found("a section runs only when it was allowed")
+
+
+def _granted_whatever(terms, answer, granted=flows._granted):
+    if answer.parsed is not None:
+        answer.parsed.decision = type(answer.parsed.decision)("ALLOW")
+    return granted(terms, answer)
+
+
+def test_a_charge_that_is_not_recorded_first(monkeypatch):
+    def settle(pending, policy):
+        answer, attempts = yield from flows.until_known(
+            CREATE_EVENT if pending.by_event else flows.COMMIT_RESERVATION,
+            {"reservation_id": pending.reservation_id, "body": pending.commit_body()},
+            policy,
+        )
+        return flows.charged(pending.actual, answer, "commit", attempts)
+
+    monkeypatch.setattr(flows, "settle", settle)
+    found("what is settled is on record before it leaves")
+
+
+def test_a_record_that_is_dropped_too_early(monkeypatch):
+    def settled(pending, operation, answer, verdict, attempts, settled=flows._settled):
+        yield from flows.Forget(pending)
+        return (yield from settled(pending, operation, answer, verdict, attempts))
+
+    monkeypatch.setattr(flows, "_settled", settled)
+    found("a record is kept until its settlement is known")
+
+
+def test_an_ambiguous_answer_that_is_taken_for_a_success(monkeypatch):
+    def judged(operation, answer, judge=judge):
+        verdict = judge(operation, answer)
+        parsed = answer.parsed is not None
+        return Verdict.DONE if verdict is Verdict.AMBIGUOUS and parsed else verdict
+
+    monkeypatch.setattr(flows, "judge", judged)
+    found("a record is kept until its settlement is known", "a section runs only when it was allowed")
+
+
+# -- the ledger --------------------------------------------------------------------------------------------------------
+def test_a_commit_that_forgets_to_give_the_rest_back(monkeypatch):
+    def commit(books, hold, body, *, now_ms, commit=ledger.commit):
+        answer = commit(books, hold, body, now_ms=now_ms)
+        for row in list(books.budgets.values()):
+            unused = answer.get("released", {"amount": 0})["amount"]
+            books.put_budget(evolve(row, remaining=row.remaining - unused))
+        return answer
+
+    monkeypatch.setattr(ledger, "commit", commit)
+    found("remaining = allocated - reserved - spent - debt")
+
+
+def test_a_commit_that_leaves_the_hold(monkeypatch):
+    def commit(books, hold, body, *, now_ms, commit=ledger.commit):
+        answer = commit(books, hold, body, now_ms=now_ms)
+        books.put_hold(evolve(books.hold(hold.reservation_id), status="ACTIVE"))
+        return answer
+
+    monkeypatch.setattr(ledger, "commit", commit)
+    found("reserved is the sum of the active reservations")
+
+
+def test_a_commit_that_is_not_replayed(monkeypatch):
+    monkeypatch.setattr(ledger, "final_replay", lambda hold, status, body: None)
+    found("what was charged is replayed, not refused")
+
+
+def test_an_event_that_is_not_replayed(monkeypatch):
+    def replayed_body(books, scope, key, digest, now_ms, replayed=ledger.replayed_body):
+        return None if scope.startswith("event:") else replayed(books, scope, key, digest, now_ms)
+
+    monkeypatch.setattr(ledger, "replayed_body", replayed_body)
+    found("one intent is charged once", "what was acknowledged is what was charged")
+
+
+def test_a_sweep_that_charges(monkeypatch):
+    def sweep(books, now_ms, most=1000, sweep=ledger.sweep):
+        before = {hold.reservation_id for hold in books.overdue(now_ms, most)}
+        swept = sweep(books, now_ms, most)
+        for row in list(books.budgets.values()) if before else ():
+            books.put_budget(evolve(row, spent=row.spent + 1, remaining=row.remaining - 1))
+        return swept
+
+    monkeypatch.setattr(ledger, "sweep", sweep)
+    found("nothing is charged without a commit or an event")
+
+
+def test_spend_beyond_the_actual(monkeypatch):
+    def spend(budgets, wanted, policy, spend=charging.spend):
+        return spend(budgets, wanted + 1, policy)
+
+    monkeypatch.setattr(ledger, "spend", spend)
+    found("one intent is charged once")
+
+
+def test_without_a_bug_nothing_is_found():
+    with pytest.raises(AssertionError, match="no seed finds it"):
+        found()
