@@ -89,7 +89,7 @@ class Case:
         acknowledged: What a complete answer said was taken, or None as long as none came.
         allowed: Whether the last complete answer to its reserve allowed it.
         known: What must be charged if anything is: the amount in the requests.
-        answered: The last answer by operation: status, body, and what went wrong with it; none when it was lost.
+        answered: The last answer by operation and program, unless lost: status, body, what was wrong with it.
         keys: Idempotency keys by intent, in the order of first use.
         sent: Requests by intent.
         moments: Virtual times of its last requests.

@@ -96,7 +96,7 @@ class Invariants:
         counted = name not in ("create_reservation", "list_reservations") and intent != "renew"
         self._in_time(case, f"{who} {intent} {name}", now, counted=counted)
         if "body" in call.arguments:
-            self._under_its_key(case, family, name, call.arguments["body"].to_dict())
+            self._under_its_key(case, who, family, call)
         must(
             family in {"create_reservation", "list_reservations"} or case.section is not None,
             "nothing but a reserve leaves before the section runs",
@@ -129,7 +129,8 @@ class Invariants:
         if seconds >= _REAL_PAUSE:
             case.restless = 0
 
-    def _under_its_key(self, case: Case, family: str, name: str, body: dict[str, Any]) -> None:
+    def _under_its_key(self, case: Case, who: str, family: str, call: Call[Any]) -> None:
+        name, body = call.operation.name, call.arguments["body"].to_dict()
         key, text = body["idempotency_key"], json.dumps(body, sort_keys=True)
         known = self._bodies.setdefault((key, name), text)
         must(known == text, "the same key is the same body", f"{case.name}: {known} and {text}")
@@ -141,9 +142,9 @@ class Invariants:
         keys.append(key)
         may_be_new = len(keys) == 1
         if family == "create_reservation":  # only a stored DENY has to be asked for under another key
-            may_be_new = may_be_new or _was_stored_deny(case)
+            may_be_new = may_be_new or _was_stored_deny(case, who)
         elif family == "renew":  # each renewal is an intent of its own, once the one before is known
-            may_be_new = may_be_new or _was_extended(case)
+            may_be_new = may_be_new or _was_extended(case, who)
         must(may_be_new, "all attempts of an intent have one key", f"{case.name} {family}: {keys}")
 
     def _may_settle(self, case: Case, name: str, call: Call[Any]) -> None:
@@ -159,7 +160,7 @@ class Invariants:
     def arrives(self, case: Case, who: str, call: Call[Any], raw: Raw | None, fault: Fault | None) -> None:
         """Note an answer that reaches a section."""
         name = call.operation.name
-        family = f"settle {who}" if name in _SETTLES else name
+        family = f"{'settle' if name in _SETTLES else name} {who}"
         case.answered.pop(family, None)
         if raw is None:
             return
@@ -250,12 +251,12 @@ class Invariants:
 _NO_ANSWER: Final = (0, None, None)
 
 
-def _was_extended(case: Case) -> bool:
-    status, _, fault = case.answered.get("extend_reservation", _NO_ANSWER)
+def _was_extended(case: Case, who: str) -> bool:
+    status, _, fault = case.answered.get(f"extend_reservation {who}", _NO_ANSWER)
     return status == 200 and fault is None
 
 
-def _was_stored_deny(case: Case) -> bool:
-    status, body, _ = case.answered.get("create_reservation", _NO_ANSWER)
+def _was_stored_deny(case: Case, who: str) -> bool:
+    status, body, _ = case.answered.get(f"create_reservation {who}", _NO_ANSWER)
     decision = None if body is None else body.get("decision")
     return status == 200 and isinstance(decision, str) and decision not in _ALLOWS and case.plan.key is None

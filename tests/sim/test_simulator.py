@@ -11,6 +11,7 @@ import pytest
 
 from cycles._core import guarding
 from cycles._core.effects import EXTEND_RESERVATION, Call, NewKey, Sleep
+from cycles._core.outcomes import Verdict, judge
 from cycles._core.retry import RetryPolicy
 from cycles.testing import simulate
 from cycles.testing.faults import Fault
@@ -79,7 +80,7 @@ def heartbeats(case, section, *, careful=True):
                 return
             body = ReservationExtendRequest(idempotency_key=key, extend_by_ms=1000)
             answer = yield from Call(EXTEND_RESERVATION, reservation_id=section.reservation_id, body=body)
-            if answer.parsed is None:
+            if judge(EXTEND_RESERVATION, answer) is not Verdict.DONE:
                 return
 
     return [] if section.reservation_id is None else [beat()]
