@@ -30,6 +30,7 @@ _CHECKS: Final[dict[str, Callable[[Any, str], Body]]] = {
     "release_reservation": validation.release_request,
     "extend_reservation": validation.extend_request,
     "create_event": validation.event_request,
+    "decide": validation.decision_request,
 }
 _CHARGES: Final = frozenset({"commit_reservation", "create_event"})
 
@@ -100,6 +101,8 @@ class SimulatedAuthority:
         self._made += 1
         if name == "create_reservation":
             return 200, ledger.reserve(books, TENANT, body, now_ms=now_ms, new_id=f"res-{self._made}")
+        if name == "decide":
+            return 200, ledger.decide(books, TENANT, body, now_ms=now_ms)
         if name == "create_event":
             return 201, ledger.event(books, TENANT, body, now_ms=now_ms, new_id=f"evt-{self._made}")
         hold = ledger.find(books, TENANT, request.arguments["reservation_id"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from cycles._core.requests import terms
 from cycles._core.retry import RetryPolicy
@@ -57,6 +57,19 @@ class Nested(NamedTuple):
     plan: Plan
 
 
+class Ask(NamedTuple):
+    """The section asks what the authority would say to more."""
+
+
+class Spend(NamedTuple):
+    """Something is charged without a reservation: the estimate of *plan*."""
+
+    plan: Plan
+
+
+Step: TypeAlias = Pause | Extend | Report | Nested | Ask | Spend
+
+
 class Plan(NamedTuple):
     """What a section is going to do.
 
@@ -75,7 +88,7 @@ class Plan(NamedTuple):
     wait: float
     policy: RetryPolicy
     unreported: Unreported
-    steps: tuple[Pause | Extend | Report | Nested, ...]
+    steps: tuple[Step, ...]
     ending: Ending
     actual: models.Amount
 
@@ -97,6 +110,7 @@ class Case:
         has_ended: Whether its end went through without being interrupted.
         was_interrupted: Whether anything was thrown into it.
         was_refused: Whether the authority refused a commit or an event of it, for another reason than expiry.
+        without_hold: Whether it is no section, but a charge without a reservation.
     """
 
     __slots__ = (
@@ -114,6 +128,7 @@ class Case:
         "sent",
         "was_interrupted",
         "was_refused",
+        "without_hold",
     )
 
     def __init__(self, plan: Plan) -> None:
@@ -131,6 +146,7 @@ class Case:
         self.has_ended = False
         self.was_interrupted = False
         self.was_refused = False
+        self.without_hold = False
 
     @property
     def name(self) -> str:
@@ -173,11 +189,15 @@ def draw(random: Random, name: str, *, depth: int = 0) -> Plan:
     )
 
 
-def _step(random: Random, name: str, depth: int) -> Pause | Extend | Report | Nested:
+def _step(random: Random, name: str, depth: int) -> Step:
     drawn = random.random()
-    if drawn < 0.45:
+    if drawn < 0.35:
         return Pause(random.choice((0.01, 0.5, 2.0, 8.0, 70.0)))
-    if drawn < 0.65:
+    if drawn < 0.4:
+        return Ask()
+    if drawn < 0.5:
+        return Spend(draw(random, name, depth=depth + 1))
+    if drawn < 0.67:
         return Report(_AMOUNTS[random.randrange(0, 25)])
     if drawn < 0.85 or depth > 1:
         return Extend(random.choice((500, 5_000, 60_000)))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _SETTLES: Final = {"commit_reservation": False, "create_event": True}
 """Operations that charge, and whether that is by event."""
 
+_MANY: Final = ("extend_reservation", "decide")
+"""Operations of which a section may have several intents."""
+
 _MOST_A_SECOND: Final = 64
 """Requests of one section in a virtual second: waiting asks at most every 50 ms, three requests a time."""
 
@@ -91,14 +94,14 @@ class Invariants:
     def leaves(self, case: Case, who: str, intent: str, call: Call[Any], now: float) -> None:
         """Check a request that is about to leave."""
         name = call.operation.name
-        family = "settle" if name in _SETTLES else intent if name == "extend_reservation" else name
+        family = "settle" if name in _SETTLES else intent if name in _MANY else name
         # Renewals count windows of time, not attempts (protocol.md §8); a wait for budget has its own bound.
         counted = name not in ("create_reservation", "list_reservations") and intent != "renew"
         self._in_time(case, f"{who} {intent} {name}", now, counted=counted)
         if "body" in call.arguments:
             self._under_its_key(case, who, family, call)
         must(
-            family in {"create_reservation", "list_reservations"} or case.section is not None,
+            family in {"create_reservation", "list_reservations"} or case.section is not None or case.without_hold,
             "nothing but a reserve leaves before the section runs",
             f"{case.name}: {name}",
         )
@@ -152,7 +155,7 @@ class Invariants:
         must(case.known == body.actual.amount, "what is sent is what was reported", f"{case.name}: {body.actual}")
         must("release_reservation" not in case.keys, "no commit after a release", case.name)
         must(
-            (body.idempotency_key, _SETTLES[name]) in self._recorded,
+            case.without_hold or (body.idempotency_key, _SETTLES[name]) in self._recorded,
             "what is settled is on record before it leaves",
             f"{case.name}: {name}",
         )
@@ -209,7 +212,11 @@ class Invariants:
         """Check a section whose end was not interrupted: it did what its own code made of it."""
         section, settled = case.section, "settle" in case.keys
         if section is None or not case.has_ended or case.plan.terms.dry_run:
-            must(not settled or section is not None, "a section that did not run is not charged", case.name)
+            must(
+                not settled or section is not None or case.without_hold,
+                "a section that did not run is not charged",
+                case.name,
+            )
             return
         released = section.state in ("RELEASED", "EXPIRED")
         must(

@@ -8,10 +8,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from cycles._core import flows, guarding
+from cycles._core import flows, guarding, queries
 from cycles._core.effects import Sleep
-from cycles.errors import AuthorityUnavailable, CyclesError, UnreportedSpend
-from cycles.testing.cases import Ending, Extend, Nested, Pause, Report
+from cycles.errors import AuthorityUnavailable, CyclesError, Denied, UnreportedSpend
+from cycles.testing.cases import Ask, Ending, Extend, Nested, Pause, Report, Spend
 
 if TYPE_CHECKING:
     from cycles._core.effects import Effect, Flow
@@ -41,6 +41,10 @@ class Stage(Protocol):
 
     def opened(self, case: Case, section: Section) -> None:
         """The body of a section is about to run."""
+        ...
+
+    def unsure(self, case: Case) -> None:
+        """A charge without a reservation may have been made, or not."""
         ...
 
     def left(self, case: Case) -> None:
@@ -190,6 +194,10 @@ def _body(program: Program, case: Case, section: Section, stage: Stage) -> Flow[
                 _report(case, section, step.amount)
             case Nested():
                 yield from guarded(program, step.plan, stage)
+            case Spend():
+                yield from recorded(program, stage.enters(step.plan), stage)
+            case Ask():
+                yield from program.within(case, f"decide {number}", queries.decide(plan.terms, plan.policy))
             case Extend() if section.is_open and section.reservation_id is not None:
                 flow = flows.extend(section.reservation_id, step.extend_by_ms, plan.policy)
                 yield from program.within(case, f"extend {number}", flow)
@@ -215,6 +223,23 @@ def _last(program: Program, case: Case, section: Section) -> Flow[None]:
 def _report(case: Case, section: Section, amount: Amount) -> None:
     section.report(amount, None, None)
     case.known = amount.amount
+
+
+def recorded(program: Program, case: Case, stage: Stage) -> Flow[None]:
+    """Charge without a reservation, as who must know does: with a key of their own, and again while it is not known."""
+    plan = case.plan
+    case.without_hold, case.known = True, plan.terms.estimate.amount
+    flow = queries.record(plan.terms, None, plan.policy, key=f"record-{plan.name}")
+    try:
+        yield from program.within(case, "record", flow)
+    except Denied:
+        return
+    except GeneratorExit:
+        raise
+    except BaseException as raised:
+        stage.unsure(case)
+        if not isinstance(raised, CyclesError):
+            raise
 
 
 def replayed(program: Program, case: Case, pending: Pending) -> Flow[None]:

@@ -15,7 +15,7 @@ from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import Case, draw
 from cycles.testing.faults import INTERRUPTS, Fault, FaultPlan
 from cycles.testing.invariants import Broken, Invariants
-from cycles.testing.programs import Exited, Program, guarded, replayed
+from cycles.testing.programs import Exited, Program, guarded, recorded, replayed
 from cycles.testing.trace import Trace
 from cycles.testing.wire import Wire
 
@@ -75,6 +75,7 @@ class Simulation:
         self._broken: Broken | None = None
         self.cases: Final[list[Case]] = []
         self._programs: Final[list[Program]] = []
+        self._unsure: list[Case] = []
 
     # -- the whole schedule --------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -114,6 +115,9 @@ class Simulation:
             for number in range(1 if calm else self._random.choice((1, 1, 2))):
                 program = Program(f"{case.name}{mark}{number}", [] if calm else self._plan.interrupts())
                 self.start(program, replayed(program, case, pending))
+        unsure, self._unsure = self._unsure, []
+        for case in unsure:
+            self.start(program := Program(f"{case.name}{mark}", []), recorded(program, case, self))
         self._until_idle()
 
     def _until_idle(self) -> None:
@@ -223,6 +227,10 @@ class Simulation:
     def refused(self, case: Case, error: Exception) -> None:
         """Take note of a section whose body does not run."""
         self._check(lambda: self.invariants.refused(case, error))
+
+    def unsure(self, case: Case) -> None:
+        """Keep a charge without a reservation to be made again."""
+        self._unsure.append(case)
 
     def left(self, case: Case) -> None:
         """Cancel what runs beside a section that is over."""

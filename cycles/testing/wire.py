@@ -29,6 +29,7 @@ _SUCCESS: Final[dict[str, Callable[[Any], Any]]] = {
     "release_reservation": models.ReleaseResponse.from_dict,
     "extend_reservation": models.ReservationExtendResponse.from_dict,
     "create_event": models.EventCreateResponse.from_dict,
+    "decide": models.DecisionResponse.from_dict,
     "list_reservations": models.ReservationListResponse.from_dict,
 }
 _NEEDED: Final = ("event_id", "charged", "released", "decision", "expires_at_ms", "reservations")

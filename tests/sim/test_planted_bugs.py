@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from cycles._core import flows, guarding, retry
+from cycles._core import flows, guarding, queries, retry
 from cycles._core.effects import CREATE_EVENT, Call, Jitter, NewKey, Sleep
 from cycles._core.lifecycle import State
 from cycles._core.outcomes import Verdict, judge
@@ -14,7 +14,7 @@ from cycles.local import charging, ledger
 from cycles.testing.simulate import search
 
 SEEDS = range(2000)
-"""Some three seconds; these bugs need between 1 and 170 of them."""
+"""Some three seconds; these bugs need fewer than 200 of them."""
 
 
 def found(*invariants: str) -> None:
@@ -26,7 +26,8 @@ def found(*invariants: str) -> None:
 
 
 # -- the core ----------------------------------------------------------------------------------------------------------
-def test_a_new_key_for_each_attempt(monkeypatch):
+@pytest.mark.parametrize("module", [flows, queries], ids=["settle", "record and decide"])
+def test_a_new_key_for_each_attempt(monkeypatch, module):
     def until_known(operation, arguments, policy):
         for attempt in range(1, policy.max_attempts + 1):
             answer = yield from Call(operation, **arguments)
@@ -36,7 +37,7 @@ def test_a_new_key_for_each_attempt(monkeypatch):
             arguments["body"].idempotency_key = yield from NewKey()
         return answer, policy.max_attempts
 
-    monkeypatch.setattr(flows, "until_known", until_known)
+    monkeypatch.setattr(module, "until_known", until_known)
     found("all attempts of an intent have one key", "what is settled is on record before it leaves")
 
 
