@@ -11,8 +11,10 @@ import httpx
 
 from cycles import asking, telemetry
 from cycles._core import guarding, requests
+from cycles._core.renewal import Heart
 from cycles._drivers import aio, blocking
 from cycles._drivers.world import World
+from cycles.background import LoopHeartbeats, ThreadHeartbeats
 from cycles.config import Config
 from cycles.errors import ConfigError
 from cycles.options import ReserveOptions
@@ -68,10 +70,18 @@ class _Base:
         """Whether another client made of the same configuration reaches the same authority."""
         return self._shares_config
 
+    _heartbeats: ThreadHeartbeats | LoopHeartbeats
+
     def _timeout(self) -> httpx.Timeout:
         read = self.config.read_timeout
         # A busy pool is waited for as long as an answer, and not reported as a dead network.
         return httpx.Timeout(read, connect=self.config.connect_timeout, pool=None)
+
+    def _keep(self, section: Section, world: World) -> None:
+        """Have the lease of *section* renewed until it ends."""
+        if section.reservation_id is not None and not section.terms.dry_run:
+            ordinary = self.config.connect_timeout + self.config.read_timeout
+            self._heartbeats.keep(Heart(section, ordinary), world)
 
     def _beginning(self, estimate: Amount, options: ReserveOptions) -> tuple[Flow[Section], bool]:
         """Return the flow that begins a section, and whether its commit raises when unsettled.
@@ -136,6 +146,7 @@ class Client(_Base):
             http_client = httpx.Client(transport=self._authority.transport(), timeout=self._timeout())
         if http_client is not None:
             self.api.set_httpx_client(http_client)
+        self._heartbeats: ThreadHeartbeats = ThreadHeartbeats(blocks=http_client is not None)
 
     def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> Reservation:
         """Hold *estimate* and return the reservation; it is yours to commit or release.
@@ -152,6 +163,7 @@ class Client(_Base):
         flow, raise_on_unsettled = self._beginning(estimate, options)
         world = self._world.traced()
         section = blocking.run(flow, world)
+        self._keep(section, world)
         return Reservation(section, world, raise_on_unsettled=raise_on_unsettled)
 
     def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
@@ -239,7 +251,8 @@ class Client(_Base):
         return self._related(type(self)(self._changed(changes), http_client=self.api.get_httpx_client()))
 
     def close(self) -> None:
-        """Close the connections, unless they belong to an http_client that was given."""
+        """Stop the heartbeats, and close the connections unless they belong to an http_client that was given."""
+        self._heartbeats.close(self.api.__aexit__() if self._owned else None)
         if self._owned:
             self.api.get_httpx_client().close()
 
@@ -276,12 +289,14 @@ class AsyncClient(_Base):
             http_client = httpx.AsyncClient(transport=self._authority.async_transport(), timeout=self._timeout())
         if http_client is not None:
             self.api.set_async_httpx_client(http_client)
+        self._heartbeats = LoopHeartbeats()
 
     async def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> AsyncReservation:
         """Hold *estimate* and return the reservation; see `Client.reserve`."""
         flow, raise_on_unsettled = self._beginning(estimate, options)
         world = self._world.traced()
         section = await aio.run(flow, world)
+        self._keep(section, world)
         return AsyncReservation(section, world, raise_on_unsettled=raise_on_unsettled)
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:

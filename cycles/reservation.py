@@ -63,7 +63,6 @@ class _View:
         self._section: Final = section
         self._world: Final = world
         self._raise_on_unsettled: Final = raise_on_unsettled
-        self._expires_at_ms = _present(section.grant.response.expires_at_ms)
 
     @property
     def _response(self) -> ReservationCreateResponse:
@@ -129,9 +128,9 @@ class _View:
     @property
     def expires_at(self) -> datetime | None:
         """When the lease ends by the authority's clock (UTC), or None for a dry run."""
-        if self._expires_at_ms is None:
+        if self._section.expires_at_ms is None:
             return None
-        return datetime.fromtimestamp(self._expires_at_ms / 1000, UTC)
+        return datetime.fromtimestamp(self._section.expires_at_ms / 1000, UTC)
 
     @property
     def state(self) -> State:
@@ -253,7 +252,7 @@ class Reservation(_View):
         """
         held, extend_by_ms = self._extension(seconds)
         response = blocking.run(flows.extend(held, extend_by_ms, self._section.policy), self._world)
-        self._expires_at_ms = response.expires_at_ms
+        self._section.expires_at_ms = response.expires_at_ms
 
 
 class AsyncReservation(_View):
@@ -278,7 +277,7 @@ class AsyncReservation(_View):
         """Prolong the lease; see `Reservation.extend`."""
         held, extend_by_ms = self._extension(seconds)
         response = await aio.run(flows.extend(held, extend_by_ms, self._section.policy), self._world)
-        self._expires_at_ms = response.expires_at_ms
+        self._section.expires_at_ms = response.expires_at_ms
 
 
 def _reason(reason: str | None) -> str | None:

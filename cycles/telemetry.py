@@ -16,6 +16,7 @@ _LEVELS: Final = {
     "committed": logging.DEBUG,
     "released": logging.DEBUG,
     "dry run": logging.DEBUG,
+    "renewed": logging.DEBUG,
     "decided": logging.DEBUG,
     "recorded": logging.DEBUG,
     "settlement failed": logging.ERROR,

@@ -45,9 +45,11 @@ class Section:
         reported: The amount that the end of the section will commit, or None.
         metrics, metadata: What goes along with it.
         settlement: How it ended, or None while it is open.
+        expires_at_ms: The lease's end by the authority's clock, as of the last answer; None for a dry run.
     """
 
     __slots__ = (
+        "expires_at_ms",
         "grant",
         "metadata",
         "metrics",
@@ -67,6 +69,8 @@ class Section:
         self.metrics: StandardMetrics | None = None
         self.metadata: dict[str, Any] | None = None
         self.settlement: Settlement | None = None
+        expires_at_ms = grant.response.expires_at_ms
+        self.expires_at_ms = None if isinstance(expires_at_ms, Unset) else expires_at_ms
 
     @property
     def reservation_id(self) -> str | None:

@@ -10,6 +10,8 @@ from cycles._core.effects import Call, Sleep
 from cycles._drivers.world import endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cycles._core.effects import Effect, Flow
     from cycles._core.outcomes import Answer
     from cycles._drivers.world import World
@@ -95,8 +97,18 @@ async def _call(call: Call[T], world: World) -> Answer[T]:
     module = endpoint(call.operation.module)
     sent_at = time.monotonic()
     try:
-        headers = world.headers()
-        response = await module.asyncio_detailed(client=world.api, request_headers=headers, **call.arguments)
+        response = await _bounded(module.asyncio_detailed, world, call.arguments)
     except Exception as error:  # noqa: BLE001 - see World.failed
         return world.failed(error, sent_at)
     return world.answered(response, sent_at)
+
+
+async def _bounded(send: Any, world: World, arguments: Mapping[str, Any]) -> Any:
+    """Send, within `request_timeout` seconds as a whole where one is given: httpx bounds only each read and write."""
+    timeout = arguments.get("request_timeout")
+    if timeout is None:
+        return await send(client=world.api, request_headers=world.headers(), **arguments)
+    import anyio  # noqa: PLC0415 - see _perform
+
+    with anyio.fail_after(timeout):
+        return await send(client=world.api, request_headers=world.headers(), **arguments)

@@ -231,9 +231,11 @@ def _refuse_foreign(path: Path) -> None:
     except sqlite3.Error as error:
         raise ConfigError(f"{path}: can't be opened: {error}") from None
     try:
+        # One snapshot: a process that makes the ledger may commit between two of these.
+        connection.execute("BEGIN")
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:
         raise ConfigError(
             f"{path}: is no ledger of cycles ({error}); it was left untouched: name another file"

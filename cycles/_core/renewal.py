@@ -1,0 +1,201 @@
+"""Keeping a lease: one attempt at a time, as a scheduler calls for it (protocol.md §8).
+
+A `Heart` holds what is known between two attempts, so that nothing is lost when one is cut off, and an open guard costs
+no task while it waits. `beat` makes one attempt and says when to come again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cycles._core.effects import EXTEND_RESERVATION, Call, NewKey, Notify, Now
+from cycles._core.heartbeat import (
+    Failure,
+    Lease,
+    attempt_timeout,
+    elapsed_ms,
+    fallback_delay_ms,
+    fallback_lead_ms,
+    leased,
+    retry_delay_ms,
+)
+from cycles._core.lifecycle import Happened, State, step
+from cycles._core.outcomes import Verdict, error_of, judge
+from cycles_api import models
+from cycles_api.types import Unset
+
+if TYPE_CHECKING:
+    from cycles._core.effects import Flow
+    from cycles._core.guarding import Section
+    from cycles._core.outcomes import Answer
+
+DEFAULT_TTL_MS: Final = 60_000
+"""The lease that an authority gives when none is asked for (protocol.md, ReservationCreateRequest.ttl_ms)."""
+
+_TRANSIENT: Final = (Verdict.AMBIGUOUS, Verdict.THROTTLED)
+
+_GONE: Final = frozenset({"RESERVATION_EXPIRED", "RESERVATION_FINALIZED", "TENANT_CLOSED", "NOT_FOUND"})
+"""Refusals that say that the hold is not ours any more, whatever was left of the lease."""
+
+
+class Heart:
+    """One open section's lease, between two attempts to renew it.
+
+    Args:
+        section: What it belongs to.
+        ordinary: Seconds that bound an ordinary request; an extend attempt may be given less (`attempt_timeout`).
+
+    Attributes:
+        ttl_ms: Milliseconds that each renewal asks for: as many as were asked for at first.
+        timeout: Seconds that bound one whole extend attempt.
+        lease: As of the last success; None when the authority does not say what is left (the fallback).
+        key: Of an extension that is still to be answered; None when the next attempt is a new intent.
+    """
+
+    __slots__ = (
+        "_expires_at_ms",
+        "_failure",
+        "_granted_ms",
+        "_since",
+        "_stopped",
+        "key",
+        "lease",
+        "section",
+        "timeout",
+        "ttl_ms",
+    )
+
+    def __init__(self, section: Section, ordinary: float) -> None:
+        grant = section.grant
+        remaining = grant.response.remaining_ttl_ms
+        self.section: Final = section
+        self.ttl_ms: Final = section.terms.ttl_ms or DEFAULT_TTL_MS
+        self.timeout: Final = attempt_timeout(self.ttl_ms, ordinary)
+        self.key: str | None = None
+        self.lease: Lease | None = None
+        if not isinstance(remaining, Unset):
+            self.lease = leased(remaining, sent_at=grant.sent_at, received_at=grant.received_at, timeout=self.timeout)
+        self._failure: Failure | None = None
+        self._stopped = False
+        # Only for the fallback: measured grants, and when and at which expiry the last success left us.
+        self._granted_ms = 0
+        self._since = grant.received_at
+        self._expires_at_ms = section.expires_at_ms
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is a lease to keep: the section is open, and its hold not known to be lost."""
+        return self.section.state is State.ACTIVE
+
+    @property
+    def due(self) -> float:
+        """Monotonic seconds at which the first renewal begins."""
+        return self._since + (0 if self.lease is None else self.lease.delay_ms) / 1000
+
+
+def beat(heart: Heart) -> Flow[float | None]:
+    """Make one attempt to renew, and return the seconds until the next one; None when there is none to make.
+
+    Never raises for the authority's or the network's trouble, and never touches the section's own work: what happened
+    is told by `Notify`, and a lease that is gone by the section's state.
+    """
+    section = heart.section
+    if not heart.is_needed or section.reservation_id is None:
+        return None
+    if heart._stopped:  # noqa: SLF001 - same module
+        return (yield from _lost(heart, "it ran out"))
+    if heart.key is None:
+        heart.key = yield from NewKey()
+    body = models.ReservationExtendRequest(idempotency_key=heart.key, extend_by_ms=heart.ttl_ms)
+    answer = yield from Call(
+        EXTEND_RESERVATION, reservation_id=section.reservation_id, body=body, request_timeout=heart.timeout
+    )
+    if not heart.is_needed:  # it ended meanwhile
+        return None
+    verdict = judge(EXTEND_RESERVATION, answer)
+    if verdict is Verdict.DONE and answer.parsed is not None:
+        heart.key, heart._failure = None, None  # noqa: SLF001 - same module
+        section.expires_at_ms = answer.parsed.expires_at_ms
+        return (yield from _renewed(heart, answer, answer.parsed))
+    return (yield from _failed(heart, answer, verdict))
+
+
+def _renewed(
+    heart: Heart, answer: Answer[models.ReservationExtendResponse], response: models.ReservationExtendResponse
+) -> Flow[float | None]:
+    remaining = response.remaining_ttl_ms
+    if isinstance(remaining, Unset):
+        delay = _fallback(heart, answer, response.expires_at_ms)
+    else:
+        heart.lease = leased(
+            remaining,
+            sent_at=answer.sent_at,
+            received_at=answer.received_at,
+            timeout=heart.timeout,
+            before=heart.lease,
+        )
+        if heart.lease.is_too_short:
+            return (yield from _stop(heart, "the lease is shorter than its safety budget; ask for a longer ttl"))
+        delay = heart.lease.delay_ms / 1000
+    heart._since, heart._expires_at_ms = answer.received_at, response.expires_at_ms  # noqa: SLF001 - same module
+    yield from Notify("renewed", reservation_id=heart.section.reservation_id, next_in=delay)
+    return delay
+
+
+def _fallback(heart: Heart, answer: Answer[models.ReservationExtendResponse], expires_at_ms: int) -> float:
+    """Return the beat when the authority does not say what is left: from what the extension really granted."""
+    heart.lease = None
+    known = heart._expires_at_ms is not None  # noqa: SLF001 - same module, here and below
+    grant = expires_at_ms - heart._expires_at_ms if known else 0  # type: ignore[operator]  # noqa: SLF001
+    heart._granted_ms += max(0, grant)  # noqa: SLF001
+    since_last = elapsed_ms(heart._since, answer.received_at)  # noqa: SLF001
+    delay = fallback_delay_ms(heart.ttl_ms, grant, since_last)
+    lead = fallback_lead_ms(heart._granted_ms, heart.section.grant.received_at, answer.received_at)  # noqa: SLF001
+    if grant > 0 and lead * 2 >= grant * 3:
+        delay += (lead * 2 - grant * 3) // 2  # beats are skipped while the lead is 1.5 grants or more
+    return delay / 1000
+
+
+def _failed(heart: Heart, answer: Answer[models.ReservationExtendResponse], verdict: Verdict) -> Flow[float | None]:
+    reason = str(error_of(EXTEND_RESERVATION, answer))
+    if verdict is Verdict.EXPIRED or answer.code in _GONE:
+        return (yield from _lost(heart, reason))
+    if verdict not in _TRANSIENT:
+        return (yield from _stop(heart, reason))
+    now = yield from Now()
+    # In the fallback what is left is not known: one ttl from the last success is what may be hoped for.
+    lease = heart.lease or Lease(heart.ttl_ms, heart._since, 0, heart.timeout)  # noqa: SLF001
+    delay_ms, heart._failure = retry_delay_ms(  # noqa: SLF001 - same module
+        lease,
+        now,
+        throttled=verdict is Verdict.THROTTLED,
+        retry_after_s=answer.retry_after,
+        last=heart._failure,  # noqa: SLF001 - same module
+    )
+    if delay_ms is None:
+        return (yield from _stop(heart, reason))
+    yield from Notify(
+        "renewal failed, retrying",
+        reservation_id=heart.section.reservation_id,
+        retry_in=delay_ms / 1000,
+        left=lease.left_ms(now) / 1000,
+        reason=reason,
+    )
+    return delay_ms / 1000
+
+
+def _stop(heart: Heart, reason: str) -> Flow[float | None]:
+    """Renew no more; the section has what is left of its lease. Return the seconds until that is over."""
+    now = yield from Now()
+    left = heart.lease.left_ms(now) / 1000 if heart.lease is not None else 0.0
+    heart._stopped = True  # noqa: SLF001 - same module
+    yield from Notify("heartbeat stopped", reservation_id=heart.section.reservation_id, left=left, reason=reason)
+    return left
+
+
+def _lost(heart: Heart, reason: str) -> Flow[float | None]:
+    """The hold is gone: say so, and come no more."""
+    section = heart.section
+    section.state = step(section.state, Happened.LEASE_LOST)
+    yield from Notify("lease lost", reservation_id=section.reservation_id, reason=reason)
+    return None

@@ -1,0 +1,229 @@
+"""Heartbeats of all open guards of a client, on at most one thread however many there are (design.md §4).
+
+Who is due when is one heap. A section that ended stays in it until it is due or swept, so that ending costs nothing;
+a new one wakes the thread only when it becomes the earliest. A sync client has a private event loop on a daemon
+thread, started by its first guard; an asynchronous one uses the loop that its guards run in.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles._core.renewal import beat
+from cycles._drivers import aio, blocking
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine
+
+    from cycles._core.renewal import Heart
+    from cycles._drivers.world import World
+
+_MOST_AT_ONCE: Final = 16
+"""Renewals in flight of one client: with more, httpx's pool gets slower, and attempts wait within their timeouts."""
+
+_LEAST_SWEEP: Final = 64
+"""Entries from which on those of ended sections are swept out."""
+
+
+class _Agenda:
+    """Who is due when; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock: Final = threading.Lock()
+        self._heap: list[tuple[float, int, Heart, World]] = []
+        self._order: Final = itertools.count()
+        self._sweep_at = _LEAST_SWEEP
+
+    def add(self, due: float, heart: Heart, world: World) -> bool:
+        """Add an entry and return whether it is now the earliest."""
+        entry = (due, next(self._order), heart, world)
+        with self._lock:
+            heapq.heappush(self._heap, entry)
+            if len(self._heap) >= self._sweep_at:
+                self._heap = [kept for kept in self._heap if kept[2].is_needed]
+                heapq.heapify(self._heap)
+                self._sweep_at = max(_LEAST_SWEEP, 2 * len(self._heap))
+            return bool(self._heap) and self._heap[0] is entry
+
+    def wait(self) -> float | None:
+        """Return the seconds until the earliest entry is due, 0 if it is; None when there is none."""
+        with self._lock:
+            return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
+
+    def pop(self) -> tuple[Heart, World] | None:
+        """Take out and return the earliest entry that is due, or None."""
+        with self._lock:
+            if not self._heap or self._heap[0][0] > time.monotonic():
+                return None
+            _, _, heart, world = heapq.heappop(self._heap)
+            return heart, world
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+
+class _Beats:
+    """The renewals of one client in one asyncio event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, blocks: bool) -> None:
+        self.loop: Final = loop
+        self.agenda: Final = _Agenda()
+        self._blocks: Final = blocks
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: Final[set[asyncio.Task[None]]] = set()
+
+    def wake(self) -> None:
+        """Start what is due, and come back when the next is; on the loop's thread only."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while len(self._tasks) < _MOST_AT_ONCE and (entry := self.agenda.pop()) is not None:
+            task = self.loop.create_task(self._renew(*entry))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+        if len(self._tasks) < _MOST_AT_ONCE and (wait := self.agenda.wait()) is not None:
+            self._timer = self.loop.call_later(wait, self.wake)
+
+    async def _renew(self, heart: Heart, world: World) -> None:
+        # An injected sync http client, and an authority in this process, can only be called in a blocking way: that
+        # holds up nobody on a private loop.
+        delay = blocking.run(beat(heart), world) if self._blocks else await aio.run(beat(heart), world)
+        if delay is not None:
+            self.agenda.add(time.monotonic() + delay, heart, world)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.loop.call_exception_handler({"message": "a heartbeat of cycles failed", "exception": error})
+        self.wake()
+
+
+class ThreadHeartbeats:
+    """The heartbeats of a sync client, on a thread of their own that its first guard starts.
+
+    Args:
+        blocks: Whether requests can only be sent in a blocking way.
+    """
+
+    def __init__(self, *, blocks: bool) -> None:
+        self._blocks: Final = blocks
+        self._lock = threading.Lock()
+        self._beats: _Beats | None = None
+        _forkable.add(self)
+
+    def keep(self, heart: Heart, world: World) -> None:
+        """Renew the lease of *heart* until its section ends."""
+        with self._lock:
+            if self._beats is None:
+                self._beats = self._start()
+            beats = self._beats
+            if beats.agenda.add(heart.due, heart, world):
+                beats.loop.call_soon_threadsafe(beats.wake)
+
+    def _start(self) -> _Beats:
+        import asyncio  # noqa: PLC0415 - a client that guards nothing needs no loop
+
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=_serve, args=(loop,), name="cycles-heartbeats", daemon=True).start()
+        # The thread knows only the loop: a client that is dropped unclosed takes its thread with it.
+        weakref.finalize(self, _stop, loop, os.getpid()).atexit = False
+        return _Beats(loop, blocks=self._blocks)
+
+    def forked(self) -> None:
+        """Begin anew in a forked child: the thread stayed in the parent, and so did the sections that it kept."""
+        self._lock = threading.Lock()
+        self._beats = None
+
+    def close(self, last: Coroutine[Any, Any, None] | None = None) -> None:
+        """Stop, after *last* has run on the loop; leases still held end at their expiry."""
+        with self._lock:
+            beats, self._beats = self._beats, None
+        if beats is None:
+            if last is not None:
+                last.close()
+            return
+        if last is not None:
+            import asyncio  # noqa: PLC0415 - see _start
+
+            ended = asyncio.run_coroutine_threadsafe(last, beats.loop)
+            try:
+                ended.result(timeout=1.0)
+            except Exception:  # noqa: BLE001 - closing is best effort
+                ended.cancel()
+        _stop(beats.loop, os.getpid())
+
+
+class LoopHeartbeats:
+    """The heartbeats of an asynchronous client, in the event loop that each guard runs in."""
+
+    def __init__(self) -> None:
+        self._beats: _Beats | None = None
+
+    def keep(self, heart: Heart, world: World) -> None:
+        """Renew the lease of *heart* until its section, or the running loop, ends."""
+        import asyncio  # noqa: PLC0415 - loaded by whoever runs a loop
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            import trio  # noqa: PLC0415 - no asyncio loop runs here, so this is running
+
+            trio.lowlevel.spawn_system_task(_keep_in_trio, heart, world, name="cycles heartbeat")
+            return
+        if self._beats is None or self._beats.loop is not loop:  # one asyncio.run after another
+            self._beats = _Beats(loop, blocks=False)
+        if self._beats.agenda.add(heart.due, heart, world):
+            self._beats.wake()
+
+
+async def _keep_in_trio(heart: Heart, world: World) -> None:
+    import trio  # noqa: PLC0415 - runs only inside it
+
+    delay: float | None = max(0.0, heart.due - time.monotonic())
+    while delay is not None:
+        await trio.sleep(delay)
+        delay = await aio.run(beat(heart), world)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop, pid: int) -> None:
+    if pid == os.getpid() and not loop.is_closed():
+        loop.call_soon_threadsafe(_halt, loop)
+
+
+def _halt(loop: asyncio.AbstractEventLoop) -> None:
+    import asyncio  # noqa: PLC0415 - see ThreadHeartbeats._start
+
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    gathered = asyncio.gather(*tasks, return_exceptions=True) if tasks else None
+    if gathered is None:
+        loop.stop()
+    else:
+        gathered.add_done_callback(lambda _: loop.stop())
+
+
+_forkable: Final[weakref.WeakSet[ThreadHeartbeats]] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for beats in list(_forkable):
+        beats.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
