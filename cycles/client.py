@@ -5,6 +5,8 @@ The two are twins of about six lines a method, held together by tests/client/tes
 
 from __future__ import annotations
 
+import os
+import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 import httpx
@@ -23,6 +25,7 @@ from cycles.reservation import AsyncReservation, Reservation
 from cycles_api.client import AuthenticatedClient
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Iterator, Mapping
     from types import TracebackType
     from typing import Self
@@ -64,6 +67,8 @@ class _Base:
             timeout=self._timeout(),
         )
         self._world: Final = World(self.api, telemetry.notify)
+        if self._shares_config and not config.is_local:
+            _forkable.add(self)
 
     @property
     def shares_config(self) -> bool:
@@ -94,6 +99,13 @@ class _Base:
         terms = requests.terms(estimate, **rest)
         return guarding.begin(terms, self.config.retry, key=key, wait=wait), raise_on_unsettled
 
+    def _reconnect(self) -> None:
+        """Leave the connections behind, without closing them: they belong to another process, or to a loop that ended.
+
+        Two processes on one inherited socket would read each other's answers.
+        """
+        self.api._client = self.api._async_client = None  # noqa: SLF001 - what it makes lazily, it makes anew
+
     def _changed(self, changes: Mapping[str, Any]) -> Config:
         """Return this configuration with *changes* that the shared http client can carry."""
         config = self.config.replace(**changes)
@@ -109,10 +121,25 @@ class _Base:
     def _related(self, other: C) -> C:
         """Return *other*, which has this client's connections, with its authority too."""
         other._authority, other._shares_config = self._authority, self._shares_config  # noqa: SLF001 - our own
+        if self in _forkable:
+            _forkable.add(other)
         return other
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.base_url} tenant {self.config.tenant!r}>"
+
+
+_forkable: Final[weakref.WeakSet[_Base]] = weakref.WeakSet()
+"""Clients that made their connections themselves, and can make them again."""
+
+
+def _in_child() -> None:
+    for client in list(_forkable):
+        client._reconnect()  # noqa: SLF001 - same module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def _local(config: Config) -> tuple[LocalAuthority, Config]:
@@ -290,34 +317,49 @@ class AsyncClient(_Base):
         if http_client is not None:
             self.api.set_async_httpx_client(http_client)
         self._heartbeats = LoopHeartbeats()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def _traced(self) -> World:
+        """Return the world of one piece of work; connections of a loop that ended can't be used in the next one."""
+        import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # trio, whose connections outlive a run
+            loop = None
+        if loop is not self._loop and loop is not None:
+            if self._loop is not None and self in _forkable:
+                self._reconnect()
+            self._loop = loop
+        return self._world.traced()
 
     async def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> AsyncReservation:
         """Hold *estimate* and return the reservation; see `Client.reserve`."""
         flow, raise_on_unsettled = self._beginning(estimate, options)
-        world = self._world.traced()
+        world = self._traced()
         section = await aio.run(flow, world)
         self._keep(section, world)
         return AsyncReservation(section, world, raise_on_unsettled=raise_on_unsettled)
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; see `Client.decide`."""
-        return await aio.run(asking.deciding(self.config, estimate, options), self._world.traced())
+        return await aio.run(asking.deciding(self.config, estimate, options), self._traced())
 
     async def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
         """Charge *actual* for work that was done without a reservation; see `Client.record`."""
-        return await aio.run(asking.recording(self.config, actual, options), self._world.traced())
+        return await aio.run(asking.recording(self.config, actual, options), self._traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncIterator[Balance]:
         """Return an asynchronous iterator over the budgets under a subject; see `Client.balances`."""
-        return AsyncRows(asking.balances(self.config, filters), self._world.traced(), self.config.retry)
+        return AsyncRows(asking.balances(self.config, filters), self._traced(), self.config.retry)
 
     def reservations(self, **filters: Unpack[ReservationFilters]) -> AsyncIterator[ReservationSummary]:
         """Return an asynchronous iterator over the reservations that all filters admit; see `Client.reservations`."""
-        return AsyncRows(asking.reservations(self.config, filters), self._world.traced(), self.config.retry)
+        return AsyncRows(asking.reservations(self.config, filters), self._traced(), self.config.retry)
 
     async def reservation(self, reservation_id: str) -> ReservationDetail:
         """Return what the authority keeps about a reservation; see `Client.reservation`."""
-        return await aio.run(asking.reading(self.config, reservation_id), self._world.traced())
+        return await aio.run(asking.reading(self.config, reservation_id), self._traced())
 
     def with_options(self, **changes: Any) -> Self:
         """Return a client with other settings that sends through this one's connections; see `Client.with_options`."""

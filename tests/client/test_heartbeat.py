@@ -1,0 +1,211 @@
+"""Leases held while sections run: real time, a real socket, and as many guards as may be open."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import threading
+import time
+
+import anyio
+import pytest
+
+import cycles
+from cycles import usd
+from cycles.local import LocalAuthority
+from cycles.local.server import serve
+from cycles.reservation import State
+from cycles_api.api.reservations import release_reservation
+from cycles_api.models import ReleaseRequest
+
+ACTION = ("llm.completion", "gpt-4o")
+SHORT = 4.0
+
+
+@pytest.fixture
+def real():
+    """An authority that lives in real time."""
+    with LocalAuthority() as authority:
+        authority.budget("tenant:acme", usd("100.00"))
+        yield authority
+
+
+def heartbeats() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "cycles-heartbeats"}
+
+
+def test_a_short_lease_is_held_for_sync_sections_on_one_thread(real):
+    before = heartbeats()
+    with real.client(tenant="acme") as client:
+        held = [client.reserve(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0) for _ in range(100)]
+        assert len(heartbeats() - before) == 1
+        first = [reservation.expires_at for reservation in held]
+        time.sleep(SHORT + 1.0)
+        ends = [reservation.commit(usd("0.001")) for reservation in held]
+    assert {(end.state, end.via) for end in ends} == {(State.COMMITTED, "commit")}
+    assert all(reservation.expires_at > expiry for reservation, expiry in zip(held, first, strict=True))
+    assert real.balance("tenant:acme", "USD_MICROCENTS").reserved == 0
+
+
+def test_a_short_lease_is_held_for_async_sections_without_a_thread(real):
+    before = heartbeats()
+
+    async def one(client) -> str:
+        async with cycles.Guard(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0, client=client) as reservation:
+            await asyncio.sleep(SHORT + 1.0)
+            return (await reservation.commit(usd("0.001"))).via
+
+    async def main() -> list[str]:
+        async with real.async_client(tenant="acme") as client:
+            return await asyncio.gather(*(one(client) for _ in range(100)))
+
+    assert set(asyncio.run(main())) == {"commit"}
+    assert not heartbeats() - before
+
+
+def test_a_short_lease_is_held_under_trio(real):
+    async def main() -> str:
+        async with (
+            real.async_client(tenant="acme") as client,
+            cycles.Guard(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0, client=client) as reservation,
+        ):
+            await anyio.sleep(SHORT + 1.0)
+            return (await reservation.commit(usd("0.001"))).via
+
+    assert anyio.run(main, backend="trio") == "commit"
+
+
+def test_one_async_client_holds_leases_under_successive_loops(real):
+    client = real.async_client(tenant="acme")
+
+    async def one() -> str:
+        async with cycles.Guard(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0, client=client) as reservation:
+            await asyncio.sleep(SHORT + 0.5)
+            return (await reservation.commit(usd("0.001"))).via
+
+    assert [asyncio.run(one()), asyncio.run(one())] == ["commit", "commit"]
+    asyncio.run(client.close())
+
+
+def test_a_lost_lease_is_seen_by_the_section_and_its_spend_is_charged_all_the_same(real, caplog):
+    with real.client(tenant="acme") as client, caplog.at_level(logging.WARNING, "cycles.guard"):
+        held = client.reserve(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0)
+        release_reservation.sync(held.id, client=client.api, body=ReleaseRequest(idempotency_key="someone else"))
+        deadline = time.monotonic() + 10
+        while held.state is State.ACTIVE and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert held.state is State.LOST
+        assert "lease lost" in caplog.text
+        held.release()
+
+
+def test_a_client_that_is_closed_or_dropped_takes_its_thread_with_it(real):
+    before = heartbeats()
+    closed, dropped = real.client(tenant="acme"), real.client(tenant="acme")
+    for client in (closed, dropped):
+        client.reserve(usd("0.01"), action=ACTION).commit(usd("0.001"))
+    assert len(heartbeats() - before) == 2
+    closed.close()
+    dropped.api.get_httpx_client().close()
+    del client, dropped
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while heartbeats() - before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not heartbeats() - before
+
+
+def test_ended_sections_do_not_pile_up(real):
+    with real.client(tenant="acme") as client:
+        for _ in range(1000):
+            client.reserve(usd("0.01"), action=ACTION).release()
+        assert len(client._heartbeats._beats.agenda) <= 64
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_a_heartbeat_of_its_own(real, tmp_path):
+    path = tmp_path / "ledger.db"
+    with LocalAuthority(path) as shared:
+        shared.budget("tenant:acme", usd("1.00"))
+        with shared.client(tenant="acme") as client:
+            client.reserve(usd("0.01"), action=ACTION).commit(usd("0.001"))
+            child = os.fork()
+            if child == 0:
+                try:
+                    held = client.reserve(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0)
+                    time.sleep(SHORT + 1.0)
+                    os._exit(0 if held.commit(usd("0.001")).via == "commit" else 3)
+                finally:
+                    os._exit(4)
+            _, status = os.waitpid(child, 0)
+            assert os.waitstatus_to_exitcode(status) == 0
+
+
+# -- over sockets ------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def config(real):
+    with serve(real) as url:
+        yield cycles.Config(base_url=url, api_key=real.key(tenant="acme"), tenant="acme")
+
+
+def test_a_short_lease_is_held_over_http_for_300_sync_sections(config):
+    before = heartbeats()
+    with cycles.Client(config) as client:
+        held = [client.reserve(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0) for _ in range(300)]
+        assert len(heartbeats() - before) == 1
+        time.sleep(SHORT + 1.0)
+        assert {reservation.commit(usd("0.001")).via for reservation in held} == {"commit"}
+
+
+def test_an_async_client_reconnects_in_the_next_loop(config):
+    client = cycles.AsyncClient(config)
+
+    async def one(*, last: bool) -> str:
+        async with cycles.Guard(usd("0.01"), action=ACTION, client=client) as reservation:
+            settled = await reservation.commit(usd("0.001"))
+        if last:
+            await client.close()
+        else:
+            # What the first loop leaves open would warn when it is collected; a user sees that only with -W error.
+            await client.api.get_async_httpx_client().aclose()
+        return settled.via
+
+    assert asyncio.run(one(last=False)) == "commit"
+    assert asyncio.run(one(last=True)) == "commit"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_used_client_guards_in_the_parent_and_eight_forked_children_at_once(config):
+    """A child that wrote to its parent's socket would get, or take, another process's answer."""
+    with cycles.Client(config) as client:
+        variant = client.with_options(agent="other")
+        inherited = client.api.get_httpx_client()
+        client.reserve(usd("0.01"), action=ACTION).commit(usd("0.001"))
+
+        def work(number: int) -> bool:
+            mine = []
+            for _ in range(5):
+                for each in (client, variant):
+                    held = each.reserve(usd("0.0001"), action=ACTION, metadata={"process": number})
+                    settled = held.commit(usd("0.00001"))
+                    mine.append(settled.state is State.COMMITTED)
+                    mine.append(each.reservation(held.id).metadata == {"process": number})
+            return all(mine)
+
+        children = []
+        for number in range(8):
+            child = os.fork()
+            if child == 0:
+                try:
+                    fresh = client.api.get_httpx_client() is not inherited
+                    os._exit(0 if fresh and work(number) else 3)
+                finally:
+                    os._exit(4)
+            children.append(child)
+        assert work(100)
+        assert client.api.get_httpx_client() is inherited
+        for child in children:
+            _, status = os.waitpid(child, 0)
+            assert os.waitstatus_to_exitcode(status) == 0
