@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 import httpx
@@ -26,7 +27,7 @@ from cycles_api.client import AuthenticatedClient
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -86,7 +87,7 @@ class _Base:
         """Have the lease of *section* renewed until it ends."""
         if section.reservation_id is not None and not section.terms.dry_run:
             ordinary = self.config.connect_timeout + self.config.read_timeout
-            self._heartbeats.keep(Heart(section, ordinary), world)
+            self._heartbeats.keep(Heart(section, ordinary, self._on_lost()), world)
 
     def _beginning(self, estimate: Amount, options: ReserveOptions) -> tuple[Flow[Section], bool]:
         """Return the flow that begins a section, and whether its commit raises when unsettled.
@@ -98,6 +99,10 @@ class _Base:
         raise_on_unsettled = rest.pop("raise_on_unsettled", True)
         terms = requests.terms(estimate, **rest)
         return guarding.begin(terms, self.config.retry, key=key, wait=wait), raise_on_unsettled
+
+    def _on_lost(self) -> Callable[[], object] | None:
+        """Return what is called when the lease of the section that begins now is lost, or None."""
+        return None
 
     def _reconnect(self) -> None:
         """Leave the connections behind, without closing them: they belong to another process, or to a loop that ended.
@@ -191,7 +196,7 @@ class Client(_Base):
         world = self._world.traced()
         section = blocking.run(flow, world)
         self._keep(section, world)
-        return Reservation(section, world, raise_on_unsettled=raise_on_unsettled)
+        return Reservation(section, world, self.config.heartbeat, raise_on_unsettled=raise_on_unsettled)
 
     def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; nothing is held, and a denial is a value (protocol.md §2).
@@ -333,13 +338,24 @@ class AsyncClient(_Base):
             self._loop = loop
         return self._world.traced()
 
+    def _on_lost(self) -> Callable[[], object] | None:
+        import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
+
+        if self.config.heartbeat != "cancel":
+            return None
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # trio has no way in from outside: the next call on the reservation says it
+            return None
+        return None if task is None else partial(task.cancel, "the lease of its cycles reservation is lost")
+
     async def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> AsyncReservation:
         """Hold *estimate* and return the reservation; see `Client.reserve`."""
         flow, raise_on_unsettled = self._beginning(estimate, options)
         world = self._traced()
         section = await aio.run(flow, world)
         self._keep(section, world)
-        return AsyncReservation(section, world, raise_on_unsettled=raise_on_unsettled)
+        return AsyncReservation(section, world, self.config.heartbeat, raise_on_unsettled=raise_on_unsettled)
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; see `Client.decide`."""

@@ -110,6 +110,13 @@ def _flag(value: Any) -> bool:
         raise ValueError("true or false") from None
 
 
+def _policy(value: Any) -> str:
+    policy = str(value).strip().lower()
+    if policy not in {"warn", "fail_on_finalize", "cancel"}:
+        raise ValueError("warn, fail_on_finalize or cancel")
+    return policy
+
+
 class Setting(NamedTuple):
     """One setting: its name (the attribute; in upper case, after the prefix, the variable) and what it means."""
 
@@ -147,6 +154,14 @@ SETTINGS: Final = (
         30.0,
         "Seconds that no backoff exceeds; a longer Retry-After is not waited out.",
     ),
+    Setting(
+        "heartbeat",
+        _policy,
+        "warn",
+        "What a lost lease does to its section: `warn` (a log line and `reservation.state`), `fail_on_finalize` "
+        "(`LeaseLost` is raised after the spend is settled) or `cancel` (an asyncio section is cancelled; a sync one "
+        "has `LeaseLost` raised at its next call on the reservation).",
+    ),
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
@@ -177,6 +192,7 @@ class Config:
     retry_initial_delay: float
     retry_multiplier: float
     retry_max_delay: float
+    heartbeat: str
     sources: Mapping[str, str]
     """Where each value came from: "default", "argument", or the variable's name."""
 

@@ -189,6 +189,8 @@ class Guard:
             flow = self._ending(held._section, raised, None)
             hurried = not isinstance(raised, Exception)
             await aio.run_through(flow, held._world, patience=_PATIENCE, hurried=hurried)
+            if hurried and held._heartbeat == "cancel" and held._section.lease_lost:
+                raise raised from held._lost()
             raise
         flow = self._ending(held._section, None, opened.result)
         held._conclude(await aio.run_through(flow, held._world, patience=_PATIENCE))

@@ -16,7 +16,7 @@ from cycles._core.lifecycle import State
 from cycles._core.requests import MAX_TTL, milliseconds, text
 from cycles._drivers import aio, blocking
 from cycles.amounts import describe
-from cycles.errors import AlreadySettled, CyclesError
+from cycles.errors import AlreadySettled, CyclesError, LeaseLost
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def entered(reservation: Reservation | AsyncReservation) -> Iterator[None]:
 class _View:
     """What both kinds of reservation show."""
 
-    def __init__(self, section: Section, world: World, *, raise_on_unsettled: bool) -> None:
+    def __init__(self, section: Section, world: World, heartbeat: str, *, raise_on_unsettled: bool) -> None:
+        self._heartbeat: Final = heartbeat
         self._section: Final = section
         self._world: Final = world
         self._raise_on_unsettled: Final = raise_on_unsettled
@@ -164,8 +165,10 @@ class _View:
         Raises:
             AlreadySettled: when it was committed or released before.
             InvalidRequest: naming the field, the value and the remedy.
+            LeaseLost: it is kept, but the lease is lost and the client's `heartbeat` is cancel.
         """
         self._section.report(actual, metrics, metadata)
+        self._check_lease()
 
     @property
     def info(self) -> ResponseInfo:
@@ -186,11 +189,29 @@ class _View:
         error = guarding.trouble_to_raise(settlement, asked=asked, raise_on_unsettled=self._raise_on_unsettled)
         if error is not None:
             raise error
+        if self._heartbeat != "warn":
+            self._raise_if_lost()
         return settlement
+
+    def _check_lease(self) -> None:
+        """Tell a running section that its lease is lost, where the policy is to cancel it."""
+        if self._heartbeat == "cancel":
+            self._raise_if_lost()
+
+    def _raise_if_lost(self) -> None:
+        if self._section.lease_lost:
+            raise self._lost()
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(
+            f"the lease of reservation {self.id} was lost while its section was running; others may have been granted "
+            "its budget meanwhile; ask for a longer ttl"
+        )
 
     def _extension(self, seconds: float | timedelta) -> tuple[str, int]:
         if not self._section.is_open or self.id is None:
             raise AlreadySettled(f"can't extend: reservation {self.id} is {self.state}; nothing was sent")
+        self._check_lease()
         return self.id, milliseconds("seconds", seconds, low=0.001, high=MAX_TTL)
 
     def __repr__(self) -> str:

@@ -45,12 +45,14 @@ class Section:
         reported: The amount that the end of the section will commit, or None.
         metrics, metadata: What goes along with it.
         settlement: How it ended, or None while it is open.
+        lease_lost: Whether the lease was lost while the section was running.
         expires_at_ms: The lease's end by the authority's clock, as of the last answer; None for a dry run.
     """
 
     __slots__ = (
         "expires_at_ms",
         "grant",
+        "lease_lost",
         "metadata",
         "metrics",
         "policy",
@@ -69,6 +71,7 @@ class Section:
         self.metrics: StandardMetrics | None = None
         self.metadata: dict[str, Any] | None = None
         self.settlement: Settlement | None = None
+        self.lease_lost = False
         expires_at_ms = grant.response.expires_at_ms
         self.expires_at_ms = None if isinstance(expires_at_ms, Unset) else expires_at_ms
 

@@ -25,6 +25,8 @@ from cycles_api import models
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cycles._core.effects import Flow
     from cycles._core.guarding import Section
     from cycles._core.outcomes import Answer
@@ -44,6 +46,7 @@ class Heart:
     Args:
         section: What it belongs to.
         ordinary: Seconds that bound an ordinary request; an extend attempt may be given less (`attempt_timeout`).
+        on_lost: Called when the lease is lost while the section is running.
 
     Attributes:
         ttl_ms: Milliseconds that each renewal asks for: as many as were asked for at first.
@@ -60,12 +63,14 @@ class Heart:
         "_stopped",
         "key",
         "lease",
+        "on_lost",
         "section",
         "timeout",
         "ttl_ms",
     )
 
-    def __init__(self, section: Section, ordinary: float) -> None:
+    def __init__(self, section: Section, ordinary: float, on_lost: Callable[[], object] | None = None) -> None:
+        self.on_lost: Final = on_lost
         grant = section.grant
         remaining = grant.response.remaining_ttl_ms
         self.section: Final = section
@@ -197,5 +202,8 @@ def _lost(heart: Heart, reason: str) -> Flow[float | None]:
     """The hold is gone: say so, and come no more."""
     section = heart.section
     section.state = step(section.state, Happened.LEASE_LOST)
+    section.lease_lost = True
+    if heart.on_lost is not None:
+        heart.on_lost()
     yield from Notify("lease lost", reservation_id=section.reservation_id, reason=reason)
     return None

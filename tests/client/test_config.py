@@ -41,6 +41,7 @@ def test_from_env_reads_every_setting():
         "CYCLES_RETRY_INITIAL_DELAY": "0",
         "CYCLES_RETRY_MULTIPLIER": "3",
         "CYCLES_RETRY_MAX_DELAY": "9",
+        "CYCLES_HEARTBEAT": "Cancel",
     }
     assert set(given) == {f"CYCLES_{setting.name.upper()}" for setting in SETTINGS}
     config = Config.from_env(given)
@@ -60,6 +61,7 @@ def test_from_env_reads_every_setting():
         retry_initial_delay=0.0,
         retry_multiplier=3.0,
         retry_max_delay=9.0,
+        heartbeat="cancel",
     )
     assert config.sources["app"] == "CYCLES_APP"
     assert config.retry.max_attempts == 1

@@ -89,16 +89,88 @@ def test_one_async_client_holds_leases_under_successive_loops(real):
     asyncio.run(client.close())
 
 
-def test_a_lost_lease_is_seen_by_the_section_and_its_spend_is_charged_all_the_same(real, caplog):
-    with real.client(tenant="acme") as client, caplog.at_level(logging.WARNING, "cycles.guard"):
+def lose(held, client) -> None:
+    """Have somebody else release the hold; the next renewal finds it gone."""
+    release_reservation.sync(held.id, client=client.api, body=ReleaseRequest(idempotency_key="someone else"))
+
+
+def until_lost(held) -> None:
+    deadline = time.monotonic() + 10
+    while held.state is State.ACTIVE and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert held.state is State.LOST
+
+
+@pytest.fixture
+def policy(real):
+    """A client with a heartbeat policy."""
+    with real.client(tenant="acme") as plain:
+        clients = []
+
+        def made(heartbeat: str):
+            clients.append(plain.with_options(heartbeat=heartbeat))
+            return clients[-1]
+
+        yield made
+        for client in clients:
+            client.close()
+
+
+def test_by_default_a_lost_lease_is_seen_by_the_section_and_logged(policy, caplog):
+    client = policy("warn")
+    with caplog.at_level(logging.WARNING, "cycles.guard"):
         held = client.reserve(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0)
-        release_reservation.sync(held.id, client=client.api, body=ReleaseRequest(idempotency_key="someone else"))
-        deadline = time.monotonic() + 10
-        while held.state is State.ACTIVE and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert held.state is State.LOST
-        assert "lease lost" in caplog.text
-        held.release()
+        lose(held, client)
+        until_lost(held)
+    assert "lease lost" in caplog.text
+    held.report(actual=usd("0.001"))
+    held.release()
+
+
+def test_fail_on_finalize_raises_after_the_section(policy):
+    client = policy("fail_on_finalize")
+    reached = False
+    with (
+        pytest.raises(cycles.LeaseLost, match="ttl"),
+        cycles.Guard(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0, client=client) as held,
+    ):
+        lose(held, client)
+        until_lost(held)
+        held.report(actual=usd("0.001"))
+        reached = True
+    assert reached
+    assert held.settlement.via == "commit"
+
+
+def test_cancel_tells_a_sync_section_at_its_next_call_and_what_it_reported_is_kept(policy):
+    client = policy("cancel")
+    with (
+        pytest.raises(cycles.LeaseLost),
+        cycles.Guard(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0, client=client) as held,
+    ):
+        lose(held, client)
+        until_lost(held)
+        held.report(actual=usd("0.001"))
+        pytest.fail("went on")
+    assert held.settlement.via == "commit"
+
+
+def test_cancel_cancels_an_async_section_with_the_cause(real):
+    async def main() -> BaseException | None:
+        async with real.async_client(tenant="acme") as plain:
+            client = plain.with_options(heartbeat="cancel")
+            try:
+                async with cycles.Guard(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0, client=client) as held:
+                    body = ReleaseRequest(idempotency_key="someone else")
+                    await release_reservation.asyncio(held.id, client=client.api, body=body)
+                    await asyncio.sleep(30)
+            except asyncio.CancelledError as cancelled:
+                return cancelled.__cause__
+        return None
+
+    started = time.monotonic()
+    assert isinstance(asyncio.run(main()), cycles.LeaseLost)
+    assert time.monotonic() - started < 15
 
 
 def test_a_client_that_is_closed_or_dropped_takes_its_thread_with_it(real):
