@@ -76,18 +76,16 @@ class _Base:
         """Whether another client made of the same configuration reaches the same authority."""
         return self._shares_config
 
-    _heartbeats: ThreadHeartbeats | LoopHeartbeats
-
     def _timeout(self) -> httpx.Timeout:
         read = self.config.read_timeout
         # A busy pool is waited for as long as an answer, and not reported as a dead network.
         return httpx.Timeout(read, connect=self.config.connect_timeout, pool=None)
 
-    def _keep(self, section: Section, world: World) -> None:
+    def _keep(self, heartbeats: ThreadHeartbeats | LoopHeartbeats, section: Section, world: World) -> None:
         """Have the lease of *section* renewed until it ends."""
         if section.reservation_id is not None and not section.terms.dry_run:
             ordinary = self.config.connect_timeout + self.config.read_timeout
-            self._heartbeats.keep(Heart(section, ordinary, self._on_lost()), world)
+            heartbeats.keep(Heart(section, ordinary, self._on_lost()), world)
 
     def _beginning(self, estimate: Amount, options: ReserveOptions) -> tuple[Flow[Section], bool]:
         """Return the flow that begins a section, and whether its commit raises when unsettled.
@@ -178,7 +176,7 @@ class Client(_Base):
             http_client = httpx.Client(transport=self._authority.transport(), timeout=self._timeout())
         if http_client is not None:
             self.api.set_httpx_client(http_client)
-        self._heartbeats: ThreadHeartbeats = ThreadHeartbeats(blocks=http_client is not None)
+        self._heartbeats: Final = ThreadHeartbeats(blocks=http_client is not None)
 
     def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> Reservation:
         """Hold *estimate* and return the reservation; it is yours to commit or release.
@@ -195,7 +193,7 @@ class Client(_Base):
         flow, raise_on_unsettled = self._beginning(estimate, options)
         world = self._world.traced()
         section = blocking.run(flow, world)
-        self._keep(section, world)
+        self._keep(self._heartbeats, section, world)
         return Reservation(section, world, self.config.heartbeat, raise_on_unsettled=raise_on_unsettled)
 
     def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
@@ -321,7 +319,7 @@ class AsyncClient(_Base):
             http_client = httpx.AsyncClient(transport=self._authority.async_transport(), timeout=self._timeout())
         if http_client is not None:
             self.api.set_async_httpx_client(http_client)
-        self._heartbeats = LoopHeartbeats()
+        self._heartbeats: Final = LoopHeartbeats()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def _traced(self) -> World:
@@ -354,7 +352,7 @@ class AsyncClient(_Base):
         flow, raise_on_unsettled = self._beginning(estimate, options)
         world = self._traced()
         section = await aio.run(flow, world)
-        self._keep(section, world)
+        self._keep(self._heartbeats, section, world)
         return AsyncReservation(section, world, self.config.heartbeat, raise_on_unsettled=raise_on_unsettled)
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
