@@ -60,6 +60,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def sim(session: nox.Session) -> None:
+    """Simulate faults for a minute of new seeds (`-- --seconds 3600`; `-- --seed N` replays one with its trace)."""
+    session.install("-e", ".")
+    session.run(
+        "python", "-m", "cycles.testing.simulate", *(session.posargs or ["--seconds", "60", "--at-least", "20000"])
+    )
+
+
+@nox.session
 def regen(session: nox.Session) -> None:
     """Generate generated/cycles_api anew from openapi/cycles.yaml (`-- --check`: fail on any difference)."""
     session.install(*groups("regen"))

@@ -111,6 +111,8 @@ def beat(heart: Heart) -> Flow[float | None]:
         return (yield from _lost(heart, "it ran out"))
     if heart.key is None:
         heart.key = yield from NewKey()
+        if not heart.is_needed:  # nothing is extended after a commit may have left
+            return None
     body = models.ReservationExtendRequest(idempotency_key=heart.key, extend_by_ms=heart.ttl_ms)
     answer = yield from Call(
         EXTEND_RESERVATION, reservation_id=section.reservation_id, body=body, request_timeout=heart.timeout

@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from cycles._core import flows, guarding, queries
-from cycles._core.effects import Sleep
+from cycles._core.effects import Now, Sleep
+from cycles._core.renewal import Heart, beat
 from cycles.errors import AuthorityUnavailable, CyclesError, Denied, UnreportedSpend
 from cycles.testing.cases import Ask, Ending, Extend, Nested, Pause, Report, Spend
 
@@ -245,3 +246,16 @@ def recorded(program: Program, case: Case, stage: Stage) -> Flow[None]:
 def replayed(program: Program, case: Case, pending: Pending) -> Flow[None]:
     """Settle what is on record, as a fresh process does."""
     yield from program.within(case, "replay", flows.settle(pending, case.plan.policy))
+
+
+def renewing(case: Case, section: Section) -> list[Flow[None]]:
+    """Return the heartbeat of *section*: what `background` does, as a program beside it."""
+    del case
+    return [] if section.reservation_id is None or section.terms.dry_run else [_renewed(Heart(section, ordinary=5.0))]
+
+
+def _renewed(heart: Heart) -> Flow[None]:
+    delay: float | None = max(0.0, heart.due - (yield from Now()))
+    while delay is not None:
+        yield from Sleep(delay)
+        delay = yield from beat(heart)

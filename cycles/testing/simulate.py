@@ -100,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cycles.testing.simulate", description=__doc__)
     parser.add_argument("--seconds", type=float, help="how long to run (60, unless --schedules says how many)")
     parser.add_argument("--schedules", type=int, help="how many schedules to run")
+    parser.add_argument("--at-least", type=int, default=0, help="fail when there was time for fewer schedules (0)")
     parser.add_argument("--first", type=int, help="the first seed; the next ones follow (chosen at random)")
     parser.add_argument("--seed", type=int, help="run this seed alone and print its trace")
     asked = parser.parse_args(arguments)
@@ -110,7 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = 60.0 if asked.seconds is None and asked.schedules is None else asked.seconds
     started = time.perf_counter()
     summary = search(seeds, seconds=seconds)
-    return _reported(summary, first, time.perf_counter() - started)
+    status = _reported(summary, first, time.perf_counter() - started)
+    if status == 0 and summary.schedules < asked.at_least:
+        _say(f"only {summary.schedules} schedules, {asked.at_least} were asked for: give it more --seconds")
+        return 1
+    return status
 
 
 def _reported(summary: Summary, first: int, took: float) -> int:

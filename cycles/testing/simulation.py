@@ -15,7 +15,7 @@ from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import Case, draw
 from cycles.testing.faults import INTERRUPTS, Fault, FaultPlan
 from cycles.testing.invariants import Broken, Invariants
-from cycles.testing.programs import Exited, Program, guarded, recorded, replayed
+from cycles.testing.programs import Exited, Program, guarded, recorded, renewing, replayed
 from cycles.testing.trace import Trace
 from cycles.testing.wire import Wire
 
@@ -45,8 +45,8 @@ class Simulation:
 
     Args:
         seed: Decides everything.
-        companions: Gives flows that run beside a section as long as it runs, and share it (heartbeats); they are
-            cancelled when it ends.
+        companions: Gives flows that run beside a section as long as it runs, and share it (by default its heartbeat);
+            they are cancelled when it ends.
 
     Attributes:
         trace: What happened.
@@ -54,7 +54,7 @@ class Simulation:
         effects: How many effects were performed.
     """
 
-    def __init__(self, seed: int, *, companions: Callable[[Case, Section], Iterable[Flow[None]]] | None = None) -> None:
+    def __init__(self, seed: int, *, companions: Callable[[Case, Section], Iterable[Flow[None]]] = renewing) -> None:
         self.seed: Final = seed
         self._companions: Final = companions
         self._random: Final = Random(seed)  # noqa: S311 - reproducible on purpose
@@ -219,7 +219,7 @@ class Simulation:
         """Take note of a section whose body is about to run, and start what runs beside it."""
         case.section = section
         self._check(lambda: self.invariants.opened(case, section))
-        for number, flow in enumerate(() if self._companions is None else self._companions(case, section)):
+        for number, flow in enumerate(self._companions(case, section)):
             program = Program(f"{case.name}~{number}", self._plan.interrupts())
             program.accompanies = case
             self.start(program, program.within(case, "renew", flow))

@@ -138,3 +138,14 @@ def test_a_program_that_fails_is_found(monkeypatch):
     summary = simulate.search(range(20))
     assert summary.found is not None
     assert summary.found.broken.invariant == "no program fails"
+
+
+def test_the_real_heartbeat_renews_stops_and_loses_leases():
+    text = "\n".join(trace_of(seed) for seed in range(300))
+    for event in ("renewed", "renewal failed, retrying", "heartbeat stopped", "lease lost"):
+        assert event in text, event
+
+
+def test_too_few_schedules_in_the_time_given_fail(capsys):
+    assert simulate.main(["--schedules", "1500", "--first", "0", "--at-least", "1501"]) == 1
+    assert "1501 were asked for" in capsys.readouterr().out
