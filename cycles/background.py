@@ -100,7 +100,9 @@ class _Beats:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():  # its loop is ending: what else is due must not begin
+            return
+        if (error := task.exception()) is not None:
             self.loop.call_exception_handler({"message": "a heartbeat of cycles failed", "exception": error})
         self.wake()
 

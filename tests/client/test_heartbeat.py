@@ -10,6 +10,7 @@ import threading
 import time
 
 import anyio
+import httpx
 import pytest
 
 import cycles
@@ -281,3 +282,29 @@ def test_a_used_client_guards_in_the_parent_and_eight_forked_children_at_once(co
         for child in children:
             _, status = os.waitpid(child, 0)
             assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_loop_that_ends_during_renewals_ends_cleanly(caplog):
+    """More are due than may be in flight: those that are cancelled with the loop must not start the others."""
+    extends = 0
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal extends
+        if request.url.path.endswith("/extend"):
+            extends += 1
+            await asyncio.sleep(30)
+        held = {"decision": "ALLOW", "reservation_id": "res-1", "affected_scopes": [], "remaining_ttl_ms": 1000}
+        return httpx.Response(200, json=held)
+
+    async def main() -> None:
+        config = cycles.Config("http://authority.invalid", api_key="key", tenant="acme")
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+            client = cycles.AsyncClient(config, http_client=http)
+            for _ in range(40):
+                await client.reserve(usd("0.01"), action=ACTION, ttl=1)
+            await asyncio.sleep(0.1)
+
+    asyncio.run(main())
+    gc.collect()
+    assert extends == 16
+    assert caplog.text == ""
