@@ -91,6 +91,13 @@ class _Beats:
         if len(self._tasks) < _MOST_AT_ONCE and (wait := self.agenda.wait()) is not None:
             self._timer = self.loop.call_later(wait, self.wake)
 
+    def stop(self) -> None:
+        """Give up what is planned and what is in flight; on the loop's thread only."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+
     async def _renew(self, heart: Heart, world: World) -> None:
         # An injected sync http client, and an authority in this process, can only be called in a blocking way: that
         # holds up nobody on a private loop.
@@ -183,6 +190,18 @@ class LoopHeartbeats:
             self._beats = _Beats(loop, blocks=False)
         if self._beats.agenda.add(heart.due, heart, world):
             self._beats.wake()
+
+    def close(self) -> None:
+        """Stop, as far as the heartbeats are of the running loop; leases still held end at their expiry."""
+        import asyncio  # noqa: PLC0415 - see keep
+
+        beats, self._beats = self._beats, None
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # trio
+            return
+        if beats is not None and beats.loop is loop:  # those of a loop that ended have ended with it
+            beats.stop()
 
 
 async def _keep_in_trio(heart: Heart, world: World) -> None:

@@ -85,7 +85,11 @@ class _Base:
         """Have the lease of *section* renewed until it ends."""
         if section.reservation_id is not None and not section.terms.dry_run:
             ordinary = self.config.connect_timeout + self.config.read_timeout
-            heartbeats.keep(Heart(section, ordinary, self._on_lost()), world)
+            heart = Heart(section, ordinary, self._on_lost())
+            if heart.is_too_short:
+                facts = {"reservation_id": section.reservation_id, "left": heart.left, "needed": heart.needed}
+                telemetry.notify("lease too short to be renewed safely, ask for a longer ttl", facts)
+            heartbeats.keep(heart, world)
 
     def _beginning(self, estimate: Amount, options: ReserveOptions) -> tuple[Flow[Section], bool]:
         """Return the flow that begins a section, and whether its commit raises when unsettled.
@@ -380,7 +384,8 @@ class AsyncClient(_Base):
         return self._related(type(self)(self._changed(changes), http_client=self.api.get_async_httpx_client()))
 
     async def close(self) -> None:
-        """Close the connections, unless they belong to an http_client that was given."""
+        """Stop the heartbeats, and close the connections unless they belong to an http_client that was given."""
+        self._heartbeats.close()
         if self._owned:
             await self.api.get_async_httpx_client().aclose()
 

@@ -6,6 +6,7 @@ no task while it waits. `beat` makes one attempt and says when to come again.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from cycles._core.effects import EXTEND_RESERVATION, Call, NewKey, Notify, Now
@@ -18,6 +19,7 @@ from cycles._core.heartbeat import (
     fallback_lead_ms,
     leased,
     retry_delay_ms,
+    retry_reserve_ms,
 )
 from cycles._core.lifecycle import Happened, State, step
 from cycles._core.outcomes import Verdict, error_of, judge
@@ -91,6 +93,22 @@ class Heart:
     def is_needed(self) -> bool:
         """Whether there is a lease to keep: the section is open, and its hold not known to be lost."""
         return self.section.state is State.ACTIVE
+
+    @property
+    def is_too_short(self) -> bool:
+        """Whether the lease as granted leaves no time to wait before its first renewal."""
+        return self.lease is not None and self.lease.delay_ms == 0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that were left at the last success, or None when the authority does not say."""
+        return None if self.lease is None else self.lease.lead_floor_ms / 1000
+
+    @property
+    def needed(self) -> float:
+        """Seconds of lease that two attempts and the margin need."""
+        reserve = retry_reserve_ms(self.timeout, 0 if self.lease is None else self.lease.max_rtt_ms)
+        return math.inf if reserve is None else reserve / 1000
 
     @property
     def due(self) -> float:

@@ -307,4 +307,26 @@ def test_a_loop_that_ends_during_renewals_ends_cleanly(caplog):
     asyncio.run(main())
     gc.collect()
     assert extends == 16
+    assert {record.cycles_event.split(",")[0] for record in caplog.records} == {"lease too short to be renewed safely"}
+
+
+def test_a_closed_async_client_renews_no_more(real, caplog):
+    async def main() -> None:
+        client = real.async_client(tenant="acme")
+        held = await client.reserve(usd("0.01"), action=ACTION, ttl=SHORT)
+        before = held.expires_at
+        await client.close()
+        await asyncio.sleep(SHORT - 1.0)
+        assert held.expires_at == before
+
+    asyncio.run(main())
     assert caplog.text == ""
+
+
+def test_a_lease_too_short_to_be_renewed_is_warned_about_when_it_is_asked_for(side, caplog):
+    with caplog.at_level(logging.WARNING, "cycles.guard"):
+        side.call(side.client.reserve, usd("0.01"), action=ACTION, ttl=SHORT)
+        assert caplog.text == ""
+        side.call(side.client.reserve, usd("0.01"), action=ACTION, ttl=2)
+    assert "ask for a longer ttl" in caplog.text
+    assert caplog.records[0].cycles_needed == 3.0
