@@ -78,12 +78,15 @@ class _Beats:
         self._blocks: Final = blocks
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: Final[set[asyncio.Task[None]]] = set()
+        self._stopped = False
 
     def wake(self) -> None:
         """Start what is due, and come back when the next is; on the loop's thread only."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._stopped:
+            return
         while len(self._tasks) < _MOST_AT_ONCE and (entry := self.agenda.pop()) is not None:
             task = self.loop.create_task(self._renew(*entry))
             self._tasks.add(task)
@@ -93,6 +96,7 @@ class _Beats:
 
     def stop(self) -> None:
         """Give up what is planned and what is in flight; on the loop's thread only."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
         for task in self._tasks:
@@ -108,6 +112,7 @@ class _Beats:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if task.cancelled():  # its loop is ending: what else is due must not begin
+            self.stop()
             return
         if (error := task.exception()) is not None:
             self.loop.call_exception_handler({"message": "a heartbeat of cycles failed", "exception": error})
@@ -142,8 +147,9 @@ class ThreadHeartbeats:
         loop = asyncio.new_event_loop()
         threading.Thread(target=_serve, args=(loop,), name="cycles-heartbeats", daemon=True).start()
         # The thread knows only the loop: a client that is dropped unclosed takes its thread with it.
-        weakref.finalize(self, _stop, loop, os.getpid()).atexit = False
-        return _Beats(loop, blocks=self._blocks)
+        beats = _Beats(loop, blocks=self._blocks)
+        weakref.finalize(self, _stop, beats, os.getpid()).atexit = False
+        return beats
 
     def forked(self) -> None:
         """Begin anew in a forked child: the thread stayed in the parent, and so did the sections that it kept."""
@@ -166,7 +172,7 @@ class ThreadHeartbeats:
                 ended.result(timeout=1.0)
             except Exception:  # noqa: BLE001 - closing is best effort
                 ended.cancel()
-        _stop(beats.loop, os.getpid())
+        _stop(beats, os.getpid())
 
 
 class LoopHeartbeats:
@@ -220,14 +226,16 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _stop(loop: asyncio.AbstractEventLoop, pid: int) -> None:
-    if pid == os.getpid() and not loop.is_closed():
-        loop.call_soon_threadsafe(_halt, loop)
+def _stop(beats: _Beats, pid: int) -> None:
+    if pid == os.getpid() and not beats.loop.is_closed():
+        beats.loop.call_soon_threadsafe(_halt, beats)
 
 
-def _halt(loop: asyncio.AbstractEventLoop) -> None:
+def _halt(beats: _Beats) -> None:
     import asyncio  # noqa: PLC0415 - see ThreadHeartbeats._start
 
+    beats.stop()
+    loop = beats.loop
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
