@@ -1,4 +1,4 @@
-"""Heartbeats of all open guards of a client, on at most one thread however many there are (design.md §4).
+"""Heartbeats of all open guards of a client, and its recovery, on at most one thread however many (design.md §4).
 
 Who is due when is one heap. A section that ended stays in it until it is due or swept, so that ending costs nothing;
 a new one wakes the thread only when it becomes the earliest. A sync client has a private event loop on a daemon
@@ -13,16 +13,15 @@ import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cycles._core.renewal import beat
 from cycles._drivers import aio, blocking
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine
 
-    from cycles._core.renewal import Heart
+    from cycles._core.effects import Flow
     from cycles._drivers.world import World
 
 _MOST_AT_ONCE: Final = 16
@@ -32,18 +31,36 @@ _LEAST_SWEEP: Final = 64
 """Entries from which on those of ended sections are swept out."""
 
 
+class Job(Protocol):
+    """What has to be done again and again: a `Heart`, or a `Recoverer`."""
+
+    @property
+    def due(self) -> float:
+        """Monotonic seconds at which it begins."""
+        ...
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything left to do."""
+        ...
+
+    def attempt(self) -> Flow[float | None]:
+        """Do it once; return the seconds until the next time, or None."""
+        ...
+
+
 class _Agenda:
     """Who is due when; safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._heap: list[tuple[float, int, Heart, World]] = []
+        self._heap: list[tuple[float, int, Job, World]] = []
         self._order: Final = itertools.count()
         self._sweep_at = _LEAST_SWEEP
 
-    def add(self, due: float, heart: Heart, world: World) -> bool:
+    def add(self, due: float, job: Job, world: World) -> bool:
         """Add an entry and return whether it is now the earliest."""
-        entry = (due, next(self._order), heart, world)
+        entry = (due, next(self._order), job, world)
         with self._lock:
             heapq.heappush(self._heap, entry)
             if len(self._heap) >= self._sweep_at:
@@ -57,13 +74,13 @@ class _Agenda:
         with self._lock:
             return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
 
-    def pop(self) -> tuple[Heart, World] | None:
+    def pop(self) -> tuple[Job, World] | None:
         """Take out and return the earliest entry that is due, or None."""
         with self._lock:
             if not self._heap or self._heap[0][0] > time.monotonic():
                 return None
-            _, _, heart, world = heapq.heappop(self._heap)
-            return heart, world
+            _, _, job, world = heapq.heappop(self._heap)
+            return job, world
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -102,12 +119,12 @@ class _Beats:
         for task in self._tasks:
             task.cancel()
 
-    async def _renew(self, heart: Heart, world: World) -> None:
+    async def _renew(self, job: Job, world: World) -> None:
         # An injected sync http client, and an authority in this process, can only be called in a blocking way: that
         # holds up nobody on a private loop.
-        delay = blocking.run(beat(heart), world) if self._blocks else await aio.run(beat(heart), world)
+        delay = blocking.run(job.attempt(), world) if self._blocks else await aio.run(job.attempt(), world)
         if delay is not None:
-            self.agenda.add(time.monotonic() + delay, heart, world)
+            self.agenda.add(time.monotonic() + delay, job, world)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -132,13 +149,13 @@ class ThreadHeartbeats:
         self._beats: _Beats | None = None
         _forkable.add(self)
 
-    def keep(self, heart: Heart, world: World) -> None:
-        """Renew the lease of *heart* until its section ends."""
+    def keep(self, job: Job, world: World) -> None:
+        """Attempt *job* whenever it is due, until it is done."""
         with self._lock:
             if self._beats is None:
                 self._beats = self._start()
             beats = self._beats
-            if beats.agenda.add(heart.due, heart, world):
+            if beats.agenda.add(job.due, job, world):
                 beats.loop.call_soon_threadsafe(beats.wake)
 
     def _start(self) -> _Beats:
@@ -181,8 +198,8 @@ class LoopHeartbeats:
     def __init__(self) -> None:
         self._beats: _Beats | None = None
 
-    def keep(self, heart: Heart, world: World) -> None:
-        """Renew the lease of *heart* until its section, or the running loop, ends."""
+    def keep(self, job: Job, world: World) -> None:
+        """Attempt *job* whenever it is due, until it is done or the running loop ends."""
         import asyncio  # noqa: PLC0415 - loaded by whoever runs a loop
 
         try:
@@ -190,11 +207,11 @@ class LoopHeartbeats:
         except RuntimeError:
             import trio  # noqa: PLC0415 - no asyncio loop runs here, so this is running
 
-            trio.lowlevel.spawn_system_task(_keep_in_trio, heart, world, name="cycles heartbeat")
+            trio.lowlevel.spawn_system_task(_keep_in_trio, job, world, name="cycles heartbeat")
             return
         if self._beats is None or self._beats.loop is not loop:  # one asyncio.run after another
             self._beats = _Beats(loop, blocks=False)
-        if self._beats.agenda.add(heart.due, heart, world):
+        if self._beats.agenda.add(job.due, job, world):
             self._beats.wake()
 
     def close(self) -> None:
@@ -210,13 +227,13 @@ class LoopHeartbeats:
             beats.stop()
 
 
-async def _keep_in_trio(heart: Heart, world: World) -> None:
+async def _keep_in_trio(job: Job, world: World) -> None:
     import trio  # noqa: PLC0415 - runs only inside it
 
-    delay: float | None = max(0.0, heart.due - time.monotonic())
+    delay: float | None = max(0.0, job.due - time.monotonic())
     while delay is not None:
         await trio.sleep(delay)
-        delay = await aio.run(beat(heart), world)
+        delay = await aio.run(job.attempt(), world)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

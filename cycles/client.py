@@ -7,36 +7,43 @@ from __future__ import annotations
 
 import os
 import weakref
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 import httpx
 
-from cycles import asking, telemetry
+from cycles import asking, exiting, telemetry
 from cycles._core import guarding, requests
 from cycles._core.renewal import Heart
 from cycles._drivers import aio, blocking
+from cycles._drivers.tracing import Trace
 from cycles._drivers.world import World
 from cycles.background import LoopHeartbeats, ThreadHeartbeats
 from cycles.config import Config
 from cycles.errors import ConfigError
+from cycles.journal import journal_of
 from cycles.options import ReserveOptions
 from cycles.paging import AsyncRows, Rows
+from cycles.recovery import Recoverer, drain
 from cycles.reservation import AsyncReservation, Reservation
 from cycles_api.client import AuthenticatedClient
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from datetime import timedelta
     from types import TracebackType
     from typing import Self
 
     from cycles._core.effects import Flow
     from cycles._core.guarding import Section
     from cycles._core.queries import Decision
-    from cycles._core.records import Settlement
+    from cycles._core.records import Settlement, SettlementDetails
+    from cycles.journal import Journal
     from cycles.local import LocalAuthority
     from cycles.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
+    from cycles.recovery import Drained
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.reservation_detail import ReservationDetail
@@ -47,14 +54,48 @@ C = TypeVar("C", bound="_Base")
 LOCAL_ORIGIN: Final = "http://cycles.local"
 """What requests to an authority inside this process are addressed to; nothing resolves it."""
 
+_LATER: Final = 5.0
+"""Seconds after which a settlement whose attempts are used up is tried again in the background."""
+
 DEFAULT_TENANT: Final = "default"
 """Whom `local:` spends for when no tenant is configured."""
 
 
-class _Base:
-    """What both clients share: the configuration, and requests made from it."""
+class _Teller:
+    """Passes on what became of a spend, and has it tried again if it is pending.
 
-    def __init__(self, config: Config | None, http_client: httpx.Client | httpx.AsyncClient | None) -> None:
+    Worlds hold it, and the background holds worlds: it must not keep the client alive.
+    """
+
+    def __init__(
+        self, on_settlement: Callable[[SettlementDetails], None] | None, retry_later: Callable[[], None] | None = None
+    ) -> None:
+        self._on_settlement: Final = on_settlement
+        self._retry_later: Final = None if retry_later is None else weakref.WeakMethod(retry_later)
+
+    def __call__(self, details: SettlementDetails) -> None:
+        if self._on_settlement is not None:
+            try:
+                self._on_settlement(details)
+            except Exception as error:  # noqa: BLE001 - it must not hide the section's own result
+                telemetry.notify("on_settlement failed", {"reason": repr(error)})
+        retry_later = None if self._retry_later is None else self._retry_later()
+        if retry_later is not None and details.outcome == "pending" and not details.recovered:
+            retry_later()
+
+
+class _Base:
+    """What both clients share: the configuration, requests made from it, and the journal of what is not settled."""
+
+    _heartbeats: ThreadHeartbeats | LoopHeartbeats
+    _recoverer: Recoverer | None = None
+
+    def __init__(
+        self,
+        config: Config | None,
+        http_client: httpx.Client | httpx.AsyncClient | None,
+        on_settlement: Callable[[SettlementDetails], None] | None,
+    ) -> None:
         config = Config.from_env() if config is None else config
         self._authority: LocalAuthority | None = None
         if config.is_local and http_client is None:
@@ -67,7 +108,16 @@ class _Base:
             token=config.api_key or "",
             timeout=self._timeout(),
         )
-        self._world: Final = World(self.api, telemetry.notify)
+        self._on_settlement: Final = on_settlement
+        self._is_closed = False
+        self._journal: Final[Journal | None] = journal_of(config, telemetry.notify)
+        self._world: Final = World(
+            self.api, telemetry.notify, journal=self._journal, tell=_Teller(on_settlement, self._retry_later)
+        )
+        if self._journal is not None:
+            exiting.remember(
+                self._journal, config, partial(_world_at_exit, config, http_client, self._journal, on_settlement)
+            )
         if self._shares_config and not config.is_local:
             _forkable.add(self)
 
@@ -91,6 +141,23 @@ class _Base:
                 telemetry.notify("lease too short to be renewed safely, ask for a longer ttl", facts)
             heartbeats.keep(heart, world)
 
+    # -- settling ------------------------------------------------------------------------------------------------------
+    def _retry_later(self) -> None:
+        if self.config.retry_enabled:
+            self._recovering(delay=min(self.config.retry_max_delay, _LATER))
+
+    def _recovering(self, *, delay: float = 0.0) -> None:
+        """Have what the journal holds settled in the background, unless it is being done already."""
+        if self._is_closed or self._journal is None or (self._recoverer is not None and self._recoverer.is_needed):
+            return
+        self._recoverer = Recoverer(self._journal, self.config.retry, repeats=self.config.retry_enabled, delay=delay)
+        self._heartbeats.keep(self._recoverer, self._world)
+
+    def _draining(self, timeout: float | timedelta) -> Flow[Drained]:
+        seconds = requests.milliseconds("timeout", timeout, low=0.0, high=requests.MAX_TTL) / 1000
+        patience = self.config.connect_timeout + self.config.read_timeout
+        return drain(self._journal, self.config.retry, seconds, patience)
+
     def _beginning(self, estimate: Amount, options: ReserveOptions) -> tuple[Flow[Section], bool]:
         """Return the flow that begins a section, and whether its commit raises when unsettled.
 
@@ -100,7 +167,9 @@ class _Base:
         wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
         raise_on_unsettled = rest.pop("raise_on_unsettled", True)
         terms = requests.terms(estimate, **rest)
-        return guarding.begin(terms, self.config.retry, key=key, wait=wait), raise_on_unsettled
+        unguarded = self.config.unavailable == "allow"
+        flow = guarding.begin(terms, self.config.retry, key=key, wait=wait, unguarded=unguarded)
+        return flow, raise_on_unsettled
 
     def _on_lost(self) -> Callable[[], object] | None:
         """Return what is called when the lease of the section that begins now is lost, or None."""
@@ -167,20 +236,29 @@ class Client(_Base):
         config: Where and for whom; `Config.from_env()` when None.
         http_client: An httpx.Client to send through (proxies, custom CAs, HTTP/2 are its options). It is not closed
             with this client, its own base URL is not used, and the key is sent only with requests made here.
+        on_settlement: Called with what became of each spend, in whatever thread settled it; it must not block.
 
     Raises:
         ConfigError: when a setting is missing or wrong.
     """
 
-    def __init__(self, config: Config | None = None, *, http_client: httpx.Client | None = None) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        http_client: httpx.Client | None = None,
+        on_settlement: Callable[[SettlementDetails], None] | None = None,
+    ) -> None:
         if http_client is not None and not isinstance(http_client, httpx.Client):
             raise ConfigError(f"http_client: a Client needs an httpx.Client, not {type(http_client).__name__}")
-        super().__init__(config, http_client)
+        super().__init__(config, http_client, on_settlement)
         if http_client is None and self._authority is not None:
             http_client = httpx.Client(transport=self._authority.transport(), timeout=self._timeout())
         if http_client is not None:
             self.api.set_httpx_client(http_client)
-        self._heartbeats: Final = ThreadHeartbeats(blocks=http_client is not None)
+        self._heartbeats: ThreadHeartbeats = ThreadHeartbeats(blocks=http_client is not None)
+        if self._journal is not None and self._journal.names():
+            self._recovering()
 
     def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> Reservation:
         """Hold *estimate* and return the reservation; it is yours to commit or release.
@@ -282,10 +360,29 @@ class Client(_Base):
         Raises:
             ConfigError: a setting is unknown or wrong, or base_url would change from or to `local:`.
         """
-        return self._related(type(self)(self._changed(changes), http_client=self.api.get_httpx_client()))
+        config, http_client = self._changed(changes), self.api.get_httpx_client()
+        return self._related(type(self)(config, http_client=http_client, on_settlement=self._on_settlement))
+
+    def drain(self, timeout: float | timedelta = 10.0) -> Drained:
+        """Settle what the journal holds: this process's spend, and that of processes that died (protocol.md §9.6).
+
+        Args:
+            timeout: Seconds that it takes at most, 0 to 86400; what is left stays in the journal.
+
+        Returns:
+            How many records were settled and rejected, and how many are still pending.
+
+        Raises:
+            InvalidRequest: naming the field and what is allowed.
+        """
+        return blocking.run(self._draining(timeout), self._world)
 
     def close(self) -> None:
-        """Stop the heartbeats, and close the connections unless they belong to an http_client that was given."""
+        """Stop the heartbeats, and close the connections unless they belong to an http_client that was given.
+
+        What is not settled stays in the journal, for the next client, the program's exit or its next start.
+        """
+        self._is_closed = True
         self._heartbeats.close(self.api.__aexit__() if self._owned else None)
         if self._owned:
             self.api.get_httpx_client().close()
@@ -302,29 +399,54 @@ class Client(_Base):
         self.close()
 
 
+@contextmanager
+def _world_at_exit(
+    config: Config,
+    http_client: httpx.Client | httpx.AsyncClient | None,
+    journal: Journal,
+    tell: Callable[[SettlementDetails], None] | None,
+) -> Iterator[World | None]:
+    """Open the world in which the program's exit settles what is left."""
+    given = http_client if isinstance(http_client, httpx.Client) and not http_client.is_closed else None
+    if given is None and http_client is not None and not config.is_local:
+        yield None  # what was special about it, a proxy or a certificate, can't be had again
+        return
+    # A client without a journal begins no recovery of its own, which would need a thread.
+    with Client(config.replace(journal_enabled=False, unavailable="deny"), http_client=given) as client:
+        yield World(client.api, telemetry.notify, Trace(), journal=journal, tell=_Teller(tell))
+
+
 class AsyncClient(_Base):
     """A client of an authority, for asynchronous code (asyncio, or trio); safe to share between tasks.
 
     Args:
         config: Where and for whom; `Config.from_env()` when None.
         http_client: An httpx.AsyncClient to send through; see `Client`.
+        on_settlement: Called with what became of each spend, in the loop; it must not block.
 
     Raises:
         ConfigError: when a setting is missing or wrong.
     """
 
-    def __init__(self, config: Config | None = None, *, http_client: httpx.AsyncClient | None = None) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        http_client: httpx.AsyncClient | None = None,
+        on_settlement: Callable[[SettlementDetails], None] | None = None,
+    ) -> None:
         if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
             raise ConfigError(
                 f"http_client: an AsyncClient needs an httpx.AsyncClient, not {type(http_client).__name__}"
             )
-        super().__init__(config, http_client)
+        super().__init__(config, http_client, on_settlement)
         if http_client is None and self._authority is not None:
             http_client = httpx.AsyncClient(transport=self._authority.async_transport(), timeout=self._timeout())
         if http_client is not None:
             self.api.set_async_httpx_client(http_client)
-        self._heartbeats: Final = LoopHeartbeats()
+        self._heartbeats: LoopHeartbeats = LoopHeartbeats()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_begun = False
 
     def _traced(self) -> World:
         """Return the world of one piece of work; connections of a loop that ended can't be used in the next one."""
@@ -338,6 +460,11 @@ class AsyncClient(_Base):
             if self._loop is not None and self in _forkable:
                 self._reconnect()
             self._loop = loop
+            self._has_begun = False
+        if not self._has_begun:
+            self._has_begun, self._recoverer = True, None  # what was planned in a loop that ended has ended with it
+            if self._journal is not None and self._journal.names():
+                self._recovering()
         return self._world.traced()
 
     def _on_lost(self) -> Callable[[], object] | None:
@@ -381,10 +508,19 @@ class AsyncClient(_Base):
 
     def with_options(self, **changes: Any) -> Self:
         """Return a client with other settings that sends through this one's connections; see `Client.with_options`."""
-        return self._related(type(self)(self._changed(changes), http_client=self.api.get_async_httpx_client()))
+        config, http_client = self._changed(changes), self.api.get_async_httpx_client()
+        return self._related(type(self)(config, http_client=http_client, on_settlement=self._on_settlement))
+
+    async def drain(self, timeout: float | timedelta = 10.0) -> Drained:  # noqa: ASYNC109 - the twin of Client.drain
+        """Settle what the journal holds; see `Client.drain`."""
+        return await aio.run(self._draining(timeout), self._traced())
 
     async def close(self) -> None:
-        """Stop the heartbeats, and close the connections unless they belong to an http_client that was given."""
+        """Stop the heartbeats, and close the connections unless they belong to an http_client that was given.
+
+        What is not settled stays in the journal; see `Client.close`.
+        """
+        self._is_closed = True
         self._heartbeats.close()
         if self._owned:
             await self.api.get_async_httpx_client().aclose()

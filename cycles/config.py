@@ -117,6 +117,19 @@ def _policy(value: Any) -> str:
     return policy
 
 
+def _availability(value: Any) -> str:
+    policy = str(value).strip().lower()
+    if policy not in {"deny", "allow"}:
+        raise ValueError("deny or allow")
+    return policy
+
+
+def _directory(value: str) -> str:
+    if "\0" in value or not value.strip():
+        raise ValueError("the path of a directory")
+    return value
+
+
 class Setting(NamedTuple):
     """One setting: its name (the attribute; in upper case, after the prefix, the variable) and what it means."""
 
@@ -153,6 +166,37 @@ SETTINGS: Final = (
         _delay,
         30.0,
         "Seconds that no backoff exceeds; a longer Retry-After is not waited out.",
+    ),
+    Setting(
+        "retry_flush_timeout",
+        _delay,
+        10.0,
+        "Seconds that the program's exit waits for settlements that are still pending; the rest stays in the journal.",
+    ),
+    Setting(
+        "journal_enabled",
+        _flag,
+        True,  # noqa: FBT003 - a table
+        "Whether spend that is not settled yet is kept on disk. `local:` (in memory) has no journal.",
+    ),
+    Setting(
+        "journal_dir",
+        _directory,
+        None,
+        "Where the journal is; the user's state directory unless set. Programs may share it.",
+    ),
+    Setting(
+        "journal_fsync",
+        _flag,
+        True,  # noqa: FBT003 - a table
+        "Whether the journal survives a crash of the machine, and not only one of the program.",
+    ),
+    Setting(
+        "unavailable",
+        _availability,
+        "deny",
+        "What a reserve does when the authority can't be reached: `deny` (`AuthorityUnavailable` is raised) or `allow` "
+        "(the section runs without a hold, and its spend is charged when the authority is back; needs the journal).",
     ),
     Setting(
         "heartbeat",
@@ -192,6 +236,11 @@ class Config:
     retry_initial_delay: float
     retry_multiplier: float
     retry_max_delay: float
+    retry_flush_timeout: float
+    journal_enabled: bool
+    journal_dir: str | None
+    journal_fsync: bool
+    unavailable: str
     heartbeat: str
     sources: Mapping[str, str]
     """Where each value came from: "default", "argument", or the variable's name."""
@@ -228,6 +277,16 @@ class Config:
                 f'no API key for {self.base_url}: set CYCLES_API_KEY, or use base_url "local:", which needs none'
             )
 
+        if self.unavailable == "allow" and not self.journal_enabled:
+            raise ConfigError(
+                f"{self._label('unavailable')}='allow': spend without a hold lives in the journal until it is charged; "
+                "set journal_enabled to true, or unavailable to deny"
+            )
+
+    def _label(self, name: str) -> str:
+        source = self.sources[name]
+        return name if source in ("argument", "default") else source
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = "CYCLES_") -> Config:
         """Return the settings of the environment's variables.
@@ -263,6 +322,11 @@ class Config:
     def is_local(self) -> bool:
         """Whether the authority is inside this process."""
         return self.base_url.startswith(LOCAL_SCHEME)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the authority is inside this process and ends with it."""
+        return self.is_local and not self.base_url[len(LOCAL_SCHEME) :].partition("?")[0]
 
     @property
     def retry(self) -> RetryPolicy:

@@ -20,6 +20,12 @@ _LEVELS: Final = {
     "decided": logging.DEBUG,
     "recorded": logging.DEBUG,
     "settlement failed": logging.ERROR,
+    "settlement stopped": logging.ERROR,
+    "settlement rejected": logging.ERROR,
+    "journal failed": logging.ERROR,
+    "journal unreadable": logging.ERROR,
+    "record quarantined": logging.ERROR,
+    "on_settlement failed": logging.ERROR,
     "actual failed": logging.ERROR,
 }
 """Levels by event; everything else is an anomaly, and a WARNING."""

@@ -10,11 +10,11 @@ Rules, held by tests/core/test_rules.py over the syntax tree: always `yield from
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from cycles._core.outcomes import Answer  # noqa: F401 - in the base of Call, as text
-    from cycles._core.records import Pending
+    from cycles._core.records import Claim, Pending, SettlementDetails
     from cycles_api.models.balance_response import BalanceResponse
     from cycles_api.models.commit_response import CommitResponse
     from cycles_api.models.decision_response import DecisionResponse
@@ -124,22 +124,62 @@ class NewKey(Effect[str]):
     __slots__ = ()
 
 
-class Record(Effect[None]):
-    """Keep *pending* durably, before the first request that settles it leaves."""
+class Clock(Effect[int]):
+    """Return the time of day in milliseconds since the epoch: what records that outlive the process count from."""
 
-    __slots__ = ("pending",)
+    __slots__ = ()
 
-    def __init__(self, pending: Pending) -> None:
+
+class Record(Effect[bool]):
+    """Keep *pending* durably, before the first request that settles it leaves; return whether that worked.
+
+    While its *claim* is active nobody else in this process settles it.
+    """
+
+    __slots__ = ("claim", "pending")
+
+    def __init__(self, pending: Pending, claim: Claim | None = None) -> None:
         self.pending: Final = pending
+        self.claim: Final = claim
 
 
 class Forget(Effect[None]):
-    """Drop what was kept of *pending*: it is settled, or rejected for good."""
+    """Drop what was kept of *pending*: it is settled, or given up; keep it aside with the *refusal*, if there is one.
 
-    __slots__ = ("pending",)
+    A refusal is what the authority said: status, code and message.
+    """
 
-    def __init__(self, pending: Pending) -> None:
+    __slots__ = ("pending", "refusal")
+
+    def __init__(self, pending: Pending, refusal: Mapping[str, Any] | None = None) -> None:
         self.pending: Final = pending
+        self.refusal: Final = refusal
+
+
+class Queue(Protocol):
+    """Records that wait to be settled."""
+
+    def take(self) -> tuple[Pending, Claim] | None:
+        """Return the next record, claimed; None when there is none."""
+        ...
+
+
+class Take(Effect["tuple[Pending, Claim] | None"]):
+    """Return the next record of *queue*, claimed; None when there is none."""
+
+    __slots__ = ("queue",)
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue: Final = queue
+
+
+class Tell(Effect[None]):
+    """Tell the program (`on_settlement`) what became of a spend."""
+
+    __slots__ = ("details",)
+
+    def __init__(self, details: SettlementDetails) -> None:
+        self.details: Final = details
 
 
 class Notify(Effect[None]):

@@ -1,7 +1,6 @@
-"""The choreographies: reserve, settle, release, extend.
+"""The choreographies around a hold: reserve, release, extend; how it is charged is in `settling`.
 
-Each is written once and run by either driver. Any of them can be killed after any effect: what must survive is in the
-`Pending` record, never inside a generator.
+Each is written once and run by either driver.
 """
 
 from __future__ import annotations
@@ -9,19 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cycles._core.effects import (
-    COMMIT_RESERVATION,
-    CREATE_EVENT,
     CREATE_RESERVATION,
     EXTEND_RESERVATION,
     LIST_RESERVATIONS,
     RELEASE_RESERVATION,
     Call,
-    Forget,
     Jitter,
     NewKey,
     Notify,
     Now,
-    Record,
     Sleep,
 )
 from cycles._core.lifecycle import State
@@ -40,9 +35,10 @@ from cycles_api import models
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cycles._core.effects import Flow, Operation
     from cycles._core.outcomes import Answer
-    from cycles._core.records import Pending
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
 
@@ -159,38 +155,24 @@ def _find(key: str) -> Flow[Grant | None]:
     return None
 
 
-# -- settle ------------------------------------------------------------------------------------------------------------
-def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
-    """Charge *pending*, by commit, or by event when the hold is gone; the outcome table of protocol.md §9.
+# -- attempts ----------------------------------------------------------------------------------------------------------
+def until_known(
+    operation: Operation[S],
+    arguments: dict[str, Any],
+    policy: RetryPolicy,
+    throttled: Callable[[float], Flow[None]] | None = None,
+) -> Flow[tuple[Answer[S], int]]:
+    """Send the same request until its answer is neither ambiguous nor throttled, or the policy says stop.
 
-    Never raises for the authority's or the network's trouble: the settlement says how it ended.
+    *throttled* is run with the seconds of a Retry-After before they are waited out.
     """
-    yield from Record(pending)
-    sent = 0
-    while True:  # twice at most: an event can't expire into another event
-        if pending.by_event:
-            operation: Operation[Any] = CREATE_EVENT
-            arguments: dict[str, Any] = {"body": pending.event_body()}
-        else:
-            operation = COMMIT_RESERVATION
-            arguments = {"reservation_id": pending.reservation_id, "body": pending.commit_body()}
-        answer, attempts = yield from until_known(operation, arguments, policy)
-        sent += attempts
-        verdict = judge(operation, answer)
-        if verdict is not Verdict.EXPIRED or pending.by_event:
-            return (yield from _settled(pending, operation, answer, verdict, sent))
-        pending = pending.as_event()
-        yield from Record(pending)  # the switch is kept before the event leaves
-        yield from Notify("hold expired", reservation_id=pending.reservation_id)
-
-
-def until_known(operation: Operation[S], arguments: dict[str, Any], policy: RetryPolicy) -> Flow[tuple[Answer[S], int]]:
-    """Send the same request until its answer is neither ambiguous nor throttled, or the policy says stop."""
     attempt = 1
     while True:
         answer = yield from Call(operation, **arguments)
         if judge(operation, answer) not in (Verdict.AMBIGUOUS, Verdict.THROTTLED):
             return answer, attempt
+        if throttled is not None and answer.retry_after:
+            yield from throttled(answer.retry_after)
         delay = policy.delay(attempt, (yield from Jitter()), answer.retry_after)
         yield from Notify(
             "attempt failed",
@@ -203,47 +185,6 @@ def until_known(operation: Operation[S], arguments: dict[str, Any], policy: Retr
             return answer, attempt
         yield from Sleep(delay)
         attempt += 1
-
-
-def _settled(
-    pending: Pending,
-    operation: Operation[Any],
-    answer: Answer[Any],
-    verdict: Verdict,
-    attempts: int,
-) -> Flow[Settlement]:
-    via = "event" if pending.by_event else "commit"
-    if verdict is Verdict.DONE:
-        yield from Forget(pending)
-        return charged(pending.actual, answer, via, attempts)
-    error = error_of(operation, answer, unit=pending.actual.unit)
-    if verdict in (Verdict.REJECTED, Verdict.EXPIRED):
-        yield from Forget(pending)  # understood and refused: asking again can't help
-    yield from Notify(
-        "settlement failed",
-        reservation_id=pending.reservation_id,
-        via=via,
-        verdict=verdict.value,
-        reason=str(error),
-    )
-    return Settlement(State.UNSETTLED, via=via, attempts=attempts, error=error, headers=answer.headers)
-
-
-def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int) -> Settlement:
-    """Return the settlement that a successful *answer* to a commit or an event is."""
-    response: Any = answer.parsed
-    # An event says what it charged only when that is less than the actual (authority.md §1.8).
-    taken = actual if isinstance(response.charged, Unset) else response.charged
-    released = response.released if isinstance(response, models.CommitResponse) else UNSET
-    return Settlement(
-        State.COMMITTED,
-        via=via,
-        attempts=attempts,
-        charged=taken,
-        released=None if isinstance(released, Unset) else released,
-        balances=() if isinstance(response.balances, Unset) else tuple(response.balances),
-        headers=answer.headers,
-    )
 
 
 # -- release and extend ------------------------------------------------------------------------------------------------

@@ -16,18 +16,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cycles._core import flows
-from cycles._core.effects import NewKey, Notify
+from cycles._core.effects import Forget, NewKey, Notify, Now, Record
 from cycles._core.lifecycle import OPEN, Happened, State, step
-from cycles._core.records import Pending, Settlement
-from cycles._core.requests import checked_actual, metadata_of
-from cycles.errors import AlreadySettled, AuthorityError, Denied, UnreportedSpend
+from cycles._core.records import Grant, Pending, Settlement
+from cycles._core.requests import checked_actual, checked_metrics, metadata_of
+from cycles._core.settling import pending_error, settle
+from cycles.errors import AlreadySettled, AuthorityError, AuthorityUnavailable, Denied, UnreportedSpend
+from cycles_api import models
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cycles._core.effects import Flow
-    from cycles._core.records import Grant
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
     from cycles_api.models.amount import Amount
@@ -45,6 +46,7 @@ class Section:
         reported: The amount that the end of the section will commit, or None.
         metrics, metadata: What goes along with it.
         settlement: How it ended, or None while it is open.
+        provisional: What its journal record says while it is open; None before anything was reported.
         lease_lost: Whether the lease was lost while the section was running.
         expires_at_ms: The lease's end by the authority's clock, as of the last answer; None for a dry run.
     """
@@ -56,17 +58,19 @@ class Section:
         "metadata",
         "metrics",
         "policy",
+        "provisional",
         "reported",
         "settlement",
         "state",
         "terms",
     )
 
-    def __init__(self, terms: Terms, grant: Grant, policy: RetryPolicy) -> None:
+    def __init__(self, terms: Terms, grant: Grant, policy: RetryPolicy, *, state: State | None = None) -> None:
         self.terms: Final = terms
         self.grant: Final = grant
         self.policy: Final = policy
-        self.state = State.DRY_RUN if terms.dry_run else State.ACTIVE
+        self.state = state or (State.DRY_RUN if terms.dry_run else State.ACTIVE)
+        self.provisional: Pending | None = None
         self.reported: Amount | None = None
         self.metrics: StandardMetrics | None = None
         self.metadata: dict[str, Any] | None = None
@@ -77,7 +81,7 @@ class Section:
 
     @property
     def reservation_id(self) -> str | None:
-        """The authority's id of the hold; None for a dry run."""
+        """The authority's id of the hold; None for a dry run, and without a hold."""
         held = self.grant.response.reservation_id
         return None if isinstance(held, Unset) else held
 
@@ -102,12 +106,25 @@ class Section:
             self._must_be_open("report")
         amount = None if actual is None else checked_actual(actual, self.terms.estimate)
         kept = metadata_of("metadata", metadata)
-        if metrics is not None:
-            metadata_of("metrics", metrics.to_dict())
+        metrics = checked_metrics(metrics)
         self.reported = amount or self.reported
         self.metrics = metrics or self.metrics
         if kept is not None:
             self.metadata = {**(self.metadata or {}), **kept}
+
+    def spend(self, key: str, actual: Amount, *, provisional: bool = False) -> Pending:
+        """Return the intent to charge *actual* under *key*, by event if there is no hold."""
+        source = {"actual_source": "reported"} if provisional else {}
+        return Pending(
+            reservation_id=self.reservation_id,
+            terms=self.terms,
+            actual=actual,
+            key=key,
+            metrics=self.metrics,
+            metadata={**(self.metadata or {}), **source} or None,
+            by_event=self.reservation_id is None,
+            provisional=provisional,
+        )
 
     def _must_be_open(self, wanted: str) -> None:
         if not self.is_open:
@@ -116,13 +133,28 @@ class Section:
             )
 
 
-def begin(terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0) -> Flow[Section]:
+def begin(
+    terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0, unguarded: bool = False
+) -> Flow[Section]:
     """Reserve, and return the open section.
+
+    Args:
+        terms: What to reserve.
+        policy: For the section's requests.
+        key: Idempotency key of the create, or None for a fresh one.
+        wait: Seconds to keep asking while denied or throttled.
+        unguarded: Whether the section may run without a hold when the authority can't be reached.
 
     Raises:
         CyclesError: when the section must not run.
     """
-    grant = yield from flows.reserve(terms, policy, key=key, wait=wait)
+    try:
+        grant = yield from flows.reserve(terms, policy, key=key, wait=wait)
+    except (AuthorityUnavailable, AuthorityError) as error:
+        if not unguarded or terms.dry_run or not _is_unreachable(error):
+            raise
+        section = yield from _without_hold(terms, policy, error)
+        return section
     section = Section(terms, grant, policy)
     yield from Notify(
         "dry run" if terms.dry_run else "reserved",
@@ -132,6 +164,38 @@ def begin(terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: fl
         unit=str(terms.estimate.unit),
     )
     return section
+
+
+def _is_unreachable(error: AuthorityUnavailable | AuthorityError) -> bool:
+    return error.status is None or error.status >= 500
+
+
+def _without_hold(terms: Terms, policy: RetryPolicy, error: Exception) -> Flow[Section]:
+    """Return a section that runs unguarded: what it spends is charged by event, now or from the journal."""
+    now = yield from Now()
+    response = models.ReservationCreateResponse(decision=models.DecisionEnum.ALLOW, affected_scopes=[])
+    section = Section(terms, Grant(response, {}, sent_at=now, received_at=now), policy, state=State.UNRESERVED)
+    yield from Notify("authority unreachable, running without a hold", reason=str(error))
+    return section
+
+
+def report(
+    section: Section,
+    actual: Amount | None,
+    metrics: StandardMetrics | None,
+    metadata: Mapping[str, Any] | None,
+) -> Flow[None]:
+    """Set what the end of the section will commit, and keep it on record: the process may die before that.
+
+    Raises:
+        AlreadySettled, InvalidRequest: see `Section.report`.
+    """
+    section.report(actual, metrics, metadata)
+    if section.reported is None or section.state is State.DRY_RUN:
+        return
+    key = (yield from NewKey()) if section.provisional is None else section.provisional.key
+    section.provisional = section.spend(key, section.reported, provisional=True)
+    yield from Record(section.provisional)
 
 
 def commit(
@@ -152,16 +216,10 @@ def commit(
     key = yield from NewKey()
     section._must_be_open("commit")  # noqa: SLF001 - same module; another thread may have been here first
     section.state = step(section.state, Happened.COMMIT_WANTED)
-    assert section.reported is not None and section.reservation_id is not None  # noqa: S101, PT018 - types
-    pending = Pending(
-        reservation_id=section.reservation_id,
-        terms=section.terms,
-        actual=section.reported,
-        key=key,
-        metrics=section.metrics,
-        metadata=section.metadata,
-    )
-    section.settlement = yield from flows.settle(pending, section.policy)
+    assert section.reported is not None  # noqa: S101 - types
+    if section.provisional is not None and section.reservation_id is None:
+        key = section.provisional.key  # its record is named after it
+    section.settlement = yield from settle(section.spend(key, section.reported), section.policy)
     if section.settlement.state is State.COMMITTED:
         section.state = step(section.state, Happened.SETTLED)
         yield from Notify(
@@ -184,7 +242,11 @@ def release(section: Section, reason: str | None) -> Flow[Settlement]:
         return Settlement(State.DRY_RUN, via="release", attempts=0)
     section._must_be_open("release")  # noqa: SLF001 - same module
     section.state = step(section.state, Happened.RELEASE_ENDED)
-    assert section.reservation_id is not None  # noqa: S101 - types
+    if section.provisional is not None:
+        yield from Forget(section.provisional)
+    if section.reservation_id is None:  # nothing is held
+        section.settlement = Settlement(State.RELEASED, via="release", attempts=0)
+        return section.settlement
     section.settlement = yield from flows.release(section.reservation_id, reason, section.policy)
     yield from Notify("released", reservation_id=section.reservation_id, reason=reason)
     return section.settlement
@@ -246,4 +308,6 @@ def trouble_to_raise(settlement: Settlement, *, asked: bool, raise_on_unsettled:
     if error is None or settlement.via == "release":
         return None
     refused = isinstance(error, Denied) or (isinstance(error, AuthorityError) and not error.is_retryable)
-    return error if raise_on_unsettled or (asked and refused) else None
+    if not raise_on_unsettled and not (asked and refused):
+        return None
+    return pending_error(settlement) if settlement.is_kept else error

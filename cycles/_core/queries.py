@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from cycles._core.effects import (
-    CREATE_EVENT,
     DECIDE,
     GET_BALANCES,
     GET_RESERVATION,
@@ -17,11 +16,12 @@ from cycles._core.effects import (
     NewKey,
     Notify,
 )
-from cycles._core.flows import charged, until_known
+from cycles._core.flows import until_known
 from cycles._core.info import ResponseInfo
 from cycles._core.outcomes import Verdict, error_of, judge
 from cycles._core.records import Pending
 from cycles._core.requests import LEVELS, text
+from cycles._core.settling import pending_error, settle
 from cycles._core.windows import window
 from cycles.errors import BudgetNotFound, Denied, InvalidRequest, UnexpectedResponse
 from cycles_api import models
@@ -136,11 +136,12 @@ def record(
     """Charge what *terms* hold without a reservation (protocol.md §2, createEvent).
 
     Raises:
-        Denied, AuthorityError: when the authority refuses, or still fails at the last attempt.
-        AuthorityUnavailable: when no answer came; the charge may have been made.
+        SettlementPending: when it is not known to be charged; the journal holds it.
+        Denied, AuthorityError: when the authority refuses, or, without a journal, still fails at the last attempt.
+        AuthorityUnavailable: when no answer came, and no journal holds it; the charge may have been made.
     """
     pending = Pending(
-        reservation_id="",
+        reservation_id=None,
         terms=terms,
         actual=terms.estimate,
         key=key if key is not None else (yield from NewKey()),
@@ -148,18 +149,21 @@ def record(
         metadata=terms.metadata,
         by_event=True,
     )
-    answer, attempts = yield from until_known(CREATE_EVENT, {"body": pending.event_body()}, policy)
-    verdict = judge(CREATE_EVENT, answer)
-    if verdict is not Verdict.DONE:
-        error = error_of(CREATE_EVENT, answer, unit=terms.estimate.unit)
-        if verdict is Verdict.AMBIGUOUS:
+    settlement = yield from settle(pending, policy)
+    error = settlement.error
+    if error is not None:
+        if settlement.is_kept:
+            raise pending_error(settlement) from error
+        if error.status is None or not 400 <= error.status < 500:
             # A new key would be a new charge; programs that must know pass a key of their own.
             error.add_note(f"it may be charged already: record it again with idempotency_key={pending.key!r}")
         raise error
-    settlement = charged(pending.actual, answer, "event", attempts)
     taken = settlement.charged
     yield from Notify(
-        "recorded", charged=None if taken is None else taken.amount, unit=str(terms.estimate.unit), attempts=attempts
+        "recorded",
+        charged=None if taken is None else taken.amount,
+        unit=str(terms.estimate.unit),
+        attempts=settlement.attempts,
     )
     return settlement
 

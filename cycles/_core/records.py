@@ -20,30 +20,65 @@ if TYPE_CHECKING:
     from cycles_api.models.standard_metrics import StandardMetrics
 
 
+class Floor:
+    """A time before which the authority does not want to be asked again (Retry-After of a 429).
+
+    Attributes:
+        set_at_ms: When the authority said so, by this machine's clock, in milliseconds since the epoch.
+        until_ms: The end of it, likewise.
+    """
+
+    __slots__ = ("set_at_ms", "until_ms")
+
+    def __init__(self, set_at_ms: int, until_ms: int) -> None:
+        self.set_at_ms: Final = set_at_ms
+        self.until_ms: Final = until_ms
+
+    def again(self, now_ms: int) -> Floor:
+        """Return the floor as it stands at *now_ms*: one of a clock that went back since begins anew."""
+        if now_ms >= self.set_at_ms:
+            return self
+        return Floor(now_ms, now_ms + self.until_ms - self.set_at_ms)
+
+
 class Pending:
     """One intent to charge: the amount is known, and the key is minted once for all its attempts.
 
     Attributes:
-        reservation_id: The hold to commit.
+        reservation_id: The hold to commit; None for a spend that never had one.
         terms: What was reserved; an event needs its subject, action and overage policy.
         actual: What it really cost.
         key: Idempotency key of this intent, for the commit and for the event that may replace it.
         metrics, metadata: What goes along.
-        by_event: The hold is gone: charge by event.
+        by_event: There is no hold, or none any more: charge by event.
+        provisional: What a running section has reported so far: settled as it stands if its process dies.
+        floor: Until when the authority must not be asked, or None.
     """
 
-    __slots__ = ("actual", "by_event", "key", "metadata", "metrics", "reservation_id", "terms")
+    __slots__ = (
+        "actual",
+        "by_event",
+        "floor",
+        "key",
+        "metadata",
+        "metrics",
+        "provisional",
+        "reservation_id",
+        "terms",
+    )
 
     def __init__(
         self,
         *,
-        reservation_id: str,
+        reservation_id: str | None,
         terms: Terms,
         actual: Amount,
         key: str,
         metrics: StandardMetrics | None = None,
         metadata: dict[str, Any] | None = None,
         by_event: bool = False,
+        provisional: bool = False,
+        floor: Floor | None = None,
     ) -> None:
         self.reservation_id: Final = reservation_id
         self.terms: Final = terms
@@ -52,18 +87,28 @@ class Pending:
         self.metrics: Final = metrics
         self.metadata: Final = metadata
         self.by_event: Final = by_event
+        self.provisional: Final = provisional
+        self.floor: Final = floor
+
+    @property
+    def via(self) -> str:
+        """How it is charged next: "commit" or "event"."""
+        return "event" if self.by_event else "commit"
 
     def as_event(self) -> Pending:
         """Return the same intent under the same key, to be charged by event."""
-        return Pending(
-            reservation_id=self.reservation_id,
-            terms=self.terms,
-            actual=self.actual,
-            key=self.key,
-            metrics=self.metrics,
-            metadata=self.metadata,
-            by_event=True,
-        )
+        return self._changed(by_event=True, floor=None)
+
+    def final(self) -> Pending:
+        """Return the same intent, no longer open to be changed by a running section."""
+        return self._changed(provisional=False) if self.provisional else self
+
+    def not_before(self, floor: Floor) -> Pending:
+        """Return the same intent, to be asked for again when *floor* is over."""
+        return self._changed(floor=floor)
+
+    def _changed(self, **changes: Any) -> Pending:
+        return Pending(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
     def commit_body(self) -> models.CommitRequest:
         """Return the commit request."""
@@ -89,6 +134,77 @@ class Pending:
         if self.metadata is not None:
             extras["metadata"] = self.metadata
         return extras
+
+
+class Claim:
+    """Held by whoever settles a record, so that nobody else in this process does at the same time.
+
+    Attributes:
+        active: False once it is given up.
+    """
+
+    __slots__ = ("active",)
+
+    def __init__(self) -> None:
+        self.active = True
+
+
+class SettlementDetails:
+    """What became of one spend: what `on_settlement` is given. Frozen.
+
+    Attributes:
+        reservation_id: The reservation that it was committed against; None for a spend without one.
+        actual: What it really cost.
+        outcome: "settled"; "rejected" (the authority understood and refused: a person has to look at it); "pending"
+            (the journal holds it, and it is tried again); "stopped" (the journal holds it, and it is not tried again in
+            this run: the key is refused, or the answer is not of the protocol); "unsettled" (no journal holds it).
+        via: "commit" or "event".
+        charged: What was charged; None unless settled.
+        attempts: Requests sent for it in this run.
+        recovered: Whether it was settled from the journal, and not by the section itself.
+        error: Why it is not settled, or None.
+    """
+
+    __slots__ = ("actual", "attempts", "charged", "error", "outcome", "recovered", "reservation_id", "via")
+
+    def __init__(
+        self,
+        pending: Pending,
+        outcome: str,
+        *,
+        charged: Amount | None,
+        attempts: int,
+        recovered: bool,
+        error: CyclesError | None,
+    ) -> None:
+        values = {
+            "reservation_id": pending.reservation_id,
+            "actual": pending.actual,
+            "outcome": outcome,
+            "via": pending.via,
+            "charged": charged,
+            "attempts": attempts,
+            "recovered": recovered,
+            "error": error,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    reservation_id: str | None
+    actual: Amount
+    outcome: str
+    via: str
+    charged: Amount | None
+    attempts: int
+    recovered: bool
+    error: CyclesError | None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"settlement details are frozen: {name}")
+
+    def __repr__(self) -> str:
+        spend = self.reservation_id or "without reservation"
+        return f"<SettlementDetails {spend} {describe(self.actual)} {self.outcome} via {self.via}>"
 
 
 class Grant:
@@ -121,10 +237,11 @@ class Settlement:
         released: What went back to the budgets, or None.
         balances: The budgets after it, as the authority told.
         attempts: Requests sent for it.
+        is_kept: Whether the journal holds it, so that it is settled later; only of an unsettled spend.
         error: Why it is not settled, or what went wrong on the way; None when all went well.
     """
 
-    __slots__ = ("_headers", "attempts", "balances", "charged", "error", "released", "state", "via")
+    __slots__ = ("_headers", "attempts", "balances", "charged", "error", "is_kept", "released", "state", "via")
 
     def __init__(
         self,
@@ -136,6 +253,7 @@ class Settlement:
         released: Amount | None = None,
         balances: tuple[Balance, ...] = (),
         error: CyclesError | None = None,
+        is_kept: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.state: Final = state
@@ -145,6 +263,7 @@ class Settlement:
         self.released: Final = released
         self.balances: Final = balances
         self.error: Final = error
+        self.is_kept: Final = is_kept
         self._headers: Final[Mapping[str, str]] = {} if headers is None else headers
 
     @property

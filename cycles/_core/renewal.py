@@ -110,6 +110,10 @@ class Heart:
         reserve = retry_reserve_ms(self.timeout, 0 if self.lease is None else self.lease.max_rtt_ms)
         return math.inf if reserve is None else reserve / 1000
 
+    def attempt(self) -> Flow[float | None]:
+        """Make one attempt to renew; see `beat`."""
+        return beat(self)
+
     @property
     def due(self) -> float:
         """Monotonic seconds at which the first renewal begins."""

@@ -6,15 +6,16 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cycles._core.effects import Call, Sleep
+from cycles._core.effects import Call, Record, Sleep
 from cycles._drivers.world import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Future
 
     from cycles._core.effects import Effect, Flow
     from cycles._core.outcomes import Answer
-    from cycles._drivers.world import World
+    from cycles._drivers.world import Keeper, World
 
 T = TypeVar("T")
 
@@ -90,7 +91,45 @@ async def _perform(effect: Effect[Any], world: World) -> Any:
         import anyio  # noqa: PLC0415 - costs import time, and httpx's async client has loaded it by now
 
         return await anyio.sleep(effect.seconds)
+    if isinstance(effect, Record) and not effect.pending.provisional:
+        journal = world.journal
+        if journal is not None and journal.fsync:
+            return await _recorded(effect, journal)
     return world.perform(effect)
+
+
+async def _recorded(record: Record, journal: Keeper) -> bool:
+    """Have the record written off the loop; wait for it even while being cancelled, so that it is there before more."""
+    import anyio  # noqa: PLC0415 - see _perform
+    import anyio.to_thread  # noqa: PLC0415 - likewise
+
+    written = journal.write_soon(record.pending, record.claim)
+    interrupted: BaseException | None = None
+    with anyio.CancelScope(shield=True):
+        try:
+            import asyncio  # noqa: PLC0415 - loaded by whoever runs a loop
+
+            asyncio.get_running_loop()
+        except RuntimeError:  # trio
+            await anyio.to_thread.run_sync(_waited, written)
+        else:
+            waiting = asyncio.wrap_future(written)
+            while not waiting.done():
+                try:
+                    await asyncio.wait({waiting})
+                except asyncio.CancelledError as cancelled:
+                    interrupted = interrupted or cancelled
+            waiting.exception()  # looked at below
+    if interrupted is not None:
+        raise interrupted
+    error = written.exception()
+    if isinstance(error, Exception):
+        journal.failed(error)
+    return error is None
+
+
+def _waited(written: Future[None]) -> None:
+    written.exception()
 
 
 async def _call(call: Call[T], world: World) -> Answer[T]:

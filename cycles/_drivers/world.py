@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import httpx
 
-from cycles._core.effects import Effect, Forget, Jitter, NewKey, Notify, Now, Record
+from cycles._core.effects import Clock, Effect, Forget, Jitter, NewKey, Notify, Now, Record, Take, Tell
 from cycles._core.outcomes import Answer, Trouble
 from cycles._drivers.tracing import Trace
 from cycles_api import models
@@ -17,8 +17,10 @@ from cycles_api.errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
     from types import ModuleType
 
+    from cycles._core.records import Claim, Pending, SettlementDetails
     from cycles_api.client import AuthenticatedClient
     from cycles_api.types import Response
 
@@ -45,6 +47,35 @@ def endpoint(name: str) -> ModuleType:
     return module
 
 
+class Keeper(Protocol):
+    """What keeps pending settlements: `cycles.journal.Journal`."""
+
+    @property
+    def fsync(self) -> bool:
+        """Whether writing takes as long as the disk likes."""
+        ...
+
+    def write(self, pending: Pending, claim: Claim | None = None) -> None:
+        """Keep *pending*."""
+        ...
+
+    def write_soon(self, pending: Pending, claim: Claim | None) -> Future[None]:
+        """Keep *pending*, on another thread."""
+        ...
+
+    def report(self, pending: Pending) -> None:
+        """Keep what a running section reports."""
+        ...
+
+    def forget(self, pending: Pending, refusal: Mapping[str, Any] | None = None) -> None:
+        """Drop what was kept of *pending*."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Tell that something can't be kept."""
+        ...
+
+
 class World:
     """The outside as flows of one client see it.
 
@@ -52,6 +83,8 @@ class World:
         api: The generated client that requests go through.
         notify: Takes what flows tell (`telemetry.notify`).
         trace: What its requests are counted to; each request to a trace of its own when None.
+        journal: What keeps pending settlements; they live as long as their section when None.
+        tell: Takes what became of each spend.
     """
 
     def __init__(
@@ -59,14 +92,19 @@ class World:
         api: AuthenticatedClient,
         notify: Callable[[str, dict[str, Any]], None],
         trace: Trace | None = None,
+        *,
+        journal: Keeper | None = None,
+        tell: Callable[[SettlementDetails], None] | None = None,
     ) -> None:
         self.api: Final = api
         self.trace: Final = trace
+        self.journal: Final = journal
         self._notify: Final = notify
+        self._tell: Final = tell
 
     def traced(self) -> World:
         """Return the same world for one piece of work, whose requests share a trace."""
-        return World(self.api, self._notify, Trace())
+        return World(self.api, self._notify, Trace(), journal=self.journal, tell=self._tell)
 
     def headers(self) -> Mapping[str, str]:
         """Return what the next request carries beside the client's own headers."""
@@ -84,10 +122,46 @@ class World:
             case Notify(event=event, facts=facts):
                 self._notify(event, dict(facts))
                 return None
-            case Record() | Forget():
-                return None  # no journal yet: what is pending lives as long as its section
+            case Clock():
+                return time.time_ns() // 1_000_000
+            case _:
+                return self._settling(effect)
+
+    def _settling(self, effect: Effect[Any]) -> Any:
+        match effect:
+            case Record(pending=pending, claim=claim):
+                return self._recorded(pending, claim)
+            case Forget(pending=pending, refusal=refusal):
+                self._forgotten(pending, refusal)
+                return None
+            case Take(queue=queue):
+                return queue.take()
+            case Tell(details=details):
+                if self._tell is not None:
+                    self._tell(details)
+                return None
             case _:
                 raise TypeError(f"not an effect that can be performed here: {effect!r}")
+
+    def _recorded(self, pending: Pending, claim: Claim | None) -> bool:
+        if self.journal is None:
+            return False
+        try:
+            if pending.provisional:
+                self.journal.report(pending)
+            else:
+                self.journal.write(pending, claim)
+        except (OSError, ValueError) as error:  # settlement goes on: the work was done
+            self.journal.failed(error)
+            return False
+        return True
+
+    def _forgotten(self, pending: Pending, refusal: Mapping[str, Any] | None) -> None:
+        if self.journal is not None:
+            try:
+                self.journal.forget(pending, refusal)
+            except OSError as error:
+                self.journal.failed(error)
 
     def answered(self, response: Response[Any], sent_at: float) -> Answer[Any]:
         """Return the answer in a complete response."""

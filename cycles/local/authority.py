@@ -299,7 +299,7 @@ class LocalAuthority:
         from cycles.client import Client  # noqa: PLC0415 - only here does the authority know the client
         from cycles.config import Config  # noqa: PLC0415
 
-        config = Config("local:", api_key=self.key(tenant=tenant), tenant=tenant)
+        config = Config(self._url(), api_key=self.key(tenant=tenant), tenant=tenant)
         return Client(config, http_client=httpx.Client(transport=self.transport(), base_url=ORIGIN))
 
     def async_client(self, *, tenant: str) -> AsyncClient:
@@ -309,8 +309,11 @@ class LocalAuthority:
         from cycles.client import AsyncClient  # noqa: PLC0415
         from cycles.config import Config  # noqa: PLC0415
 
-        config = Config("local:", api_key=self.key(tenant=tenant), tenant=tenant)
+        config = Config(self._url(), api_key=self.key(tenant=tenant), tenant=tenant)
         return AsyncClient(config, http_client=httpx.AsyncClient(transport=self.async_transport(), base_url=ORIGIN))
+
+    def _url(self) -> str:
+        return "local:" if self.store.path is None else f"local:{self.store.path}"
 
     def close(self) -> None:
         """Close the store; a ledger in memory is gone."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from cycles._core import flows, guarding, queries
+from cycles._core import flows, guarding, queries, settling
 from cycles._core.effects import Now, Sleep
 from cycles._core.renewal import Heart, beat
 from cycles.errors import AuthorityUnavailable, CyclesError, Denied, UnreportedSpend
@@ -245,7 +245,7 @@ def recorded(program: Program, case: Case, stage: Stage) -> Flow[None]:
 
 def replayed(program: Program, case: Case, pending: Pending) -> Flow[None]:
     """Settle what is on record, as a fresh process does."""
-    yield from program.within(case, "replay", flows.settle(pending, case.plan.policy))
+    yield from program.within(case, "replay", settling.settle(pending, case.plan.policy))
 
 
 def renewing(case: Case, section: Section) -> list[Flow[None]]:

@@ -10,7 +10,7 @@ from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._core.effects import Call, Forget, Jitter, NewKey, Notify, Now, Record, Sleep
+from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Notify, Now, Record, Sleep, Tell
 from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import Case, draw
 from cycles.testing.faults import INTERRUPTS, Fault, FaultPlan
@@ -186,12 +186,15 @@ class Simulation:
             case NewKey():
                 self._keys += 1
                 answer = f"key-{self._keys}"
+            case Clock():
+                answer = round(self.now * 1000)
             case Record():
                 self.invariants.records(case, effect.pending)
+                answer = True
             case Forget():
                 self.invariants.forgets(case, program.name, effect.pending)
             case _:
-                assert isinstance(effect, Notify), f"the simulator can't perform {effect!r}"  # noqa: S101
+                assert isinstance(effect, Notify | Tell), f"the simulator can't perform {effect!r}"  # noqa: S101
         program.answer, program.ready_at = answer, self.now + wait
         self.trace.add(self.now, program.name, program.intent, effect, fault=fault, outcome=answer)
 

@@ -41,6 +41,11 @@ def test_from_env_reads_every_setting():
         "CYCLES_RETRY_INITIAL_DELAY": "0",
         "CYCLES_RETRY_MULTIPLIER": "3",
         "CYCLES_RETRY_MAX_DELAY": "9",
+        "CYCLES_RETRY_FLUSH_TIMEOUT": "4",
+        "CYCLES_JOURNAL_ENABLED": "true",
+        "CYCLES_JOURNAL_DIR": "/var/lib/agent",
+        "CYCLES_JOURNAL_FSYNC": "off",
+        "CYCLES_UNAVAILABLE": "Allow",
         "CYCLES_HEARTBEAT": "Cancel",
     }
     assert set(given) == {f"CYCLES_{setting.name.upper()}" for setting in SETTINGS}
@@ -61,6 +66,10 @@ def test_from_env_reads_every_setting():
         retry_initial_delay=0.0,
         retry_multiplier=3.0,
         retry_max_delay=9.0,
+        retry_flush_timeout=4.0,
+        journal_dir="/var/lib/agent",
+        journal_fsync=False,
+        unavailable="allow",
         heartbeat="cancel",
     )
     assert config.sources["app"] == "CYCLES_APP"

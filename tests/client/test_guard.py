@@ -147,7 +147,7 @@ def test_an_asked_commit_that_is_refused_raises(side, guard, figures):
 def test_a_refused_settlement_does_not_hide_the_result(side, guard, caplog):
     call = guard(overage_policy="REJECT", actual=lambda _: usd("0.11"))(side.function(lambda: "the result"))
     assert side.call(call) == "the result"
-    assert any("settlement failed" in record.message for record in caplog.records)
+    assert any("settlement rejected" in record.message for record in caplog.records)
 
 
 def test_raise_on_unsettled_raises_it(side, guard):

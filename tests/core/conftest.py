@@ -6,7 +6,21 @@ from typing import Any
 
 import pytest
 
-from cycles._core.effects import Call, Effect, Flow, Forget, Jitter, NewKey, Notify, Now, Record, Sleep
+from cycles._core.effects import (
+    Call,
+    Clock,
+    Effect,
+    Flow,
+    Forget,
+    Jitter,
+    NewKey,
+    Notify,
+    Now,
+    Record,
+    Sleep,
+    Take,
+    Tell,
+)
 from cycles._core.outcomes import Answer, Trouble
 from cycles._core.requests import Terms, terms
 from cycles.amounts import tokens
@@ -73,6 +87,8 @@ class World:
         self.notes: list[str] = []
         self.sleeps: list[float] = []
         self.records: list[Any] = []
+        self.keeps = True
+        self.told: list[Any] = []
         self.now = 100.0
         self.keys = 0
         self.jitter = 0.5
@@ -113,6 +129,13 @@ class World:
             case Record() | Forget():
                 self.log.append(type(effect).__name__)
                 self.records.append(effect.pending)
+                return self.keeps if isinstance(effect, Record) else None
+            case Clock():
+                return 1_800_000_000_000 + round(self.now * 1000)
+            case Take():
+                return effect.queue.take()
+            case Tell():
+                self.told.append(effect.details)
                 return None
             case Notify():
                 self.notes.append(effect.event)

@@ -23,6 +23,7 @@ from cycles.errors import (
     InvalidRequest,
     NotFound,
     ReservationExpired,
+    SettlementPending,
     UnexpectedResponse,
 )
 from cycles_api.models import (
@@ -134,7 +135,7 @@ def test_a_lost_record_keeps_its_key(world, wanted):
     [(LOST, AuthorityUnavailable), (refusal(500, "INTERNAL_ERROR"), InternalError), (GARBLED, UnexpectedResponse)],
 )
 def test_a_record_whose_answer_stays_unknown_raises_and_names_its_key(world, wanted, answer, error):
-    world.answers = [answer] * 4
+    world.answers, world.keeps = [answer] * 4, False
     with pytest.raises(error) as caught:
         world.run(queries.record(wanted, None, POLICY))
     assert world.keys_sent == ["key-1"] * 4
@@ -142,11 +143,20 @@ def test_a_record_whose_answer_stays_unknown_raises_and_names_its_key(world, wan
     assert "key-1" in pickle.loads(pickle.dumps(caught.value)).__notes__[0]
 
 
+def test_a_record_whose_answer_stays_unknown_says_that_the_journal_holds_it(world, wanted):
+    world.answers = [LOST] * 4
+    with pytest.raises(SettlementPending, match="do not charge it again") as caught:
+        world.run(queries.record(wanted, None, POLICY))
+    assert world.log == ["Record", *["create_event"] * 4]
+    assert [(told.outcome, told.attempts) for told in world.told] == [("pending", 4)]
+    assert isinstance(caught.value.__cause__, AuthorityUnavailable)
+
+
 def test_a_status_of_tomorrow_is_no_proof_of_a_charge(world, wanted):
     queued = reply(201, EventCreateResponse.from_dict({"status": "QUEUED", "event_id": "e"}))
     world.answers = [queued, applied()]
     assert world.run(queries.record(wanted, None, POLICY)).attempts == 2
-    world.answers = [queued] * 4
+    world.answers, world.keeps = [queued] * 4, False
     with pytest.raises(UnexpectedResponse):
         world.run(queries.record(wanted, None, POLICY))
 

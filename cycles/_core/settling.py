@@ -1,0 +1,274 @@
+"""How a spend is charged, now or by a later process: the outcome table of protocol.md §9.
+
+Any of these flows can be killed after any effect. What must survive is in the `Pending` record, which is written before
+the first request leaves, and from which `recover` goes on: in the next run, by another process, or by both at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles._core.effects import (
+    COMMIT_RESERVATION,
+    CREATE_EVENT,
+    Clock,
+    Forget,
+    Notify,
+    Now,
+    Record,
+    Take,
+    Tell,
+)
+from cycles._core.flows import until_known
+from cycles._core.lifecycle import State
+from cycles._core.outcomes import Verdict, error_of, judge
+from cycles._core.records import Claim, Floor, Settlement, SettlementDetails
+from cycles._core.retry import NO_RETRY
+from cycles.errors import SettlementPending
+from cycles_api import models
+from cycles_api.types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from cycles._core.effects import Flow, Operation, Queue
+    from cycles._core.outcomes import Answer
+    from cycles._core.records import Pending
+    from cycles._core.retry import RetryPolicy
+
+_REFUSED: Final = (Verdict.REJECTED, Verdict.EXPIRED)
+"""Understood and refused: asking again can't help."""
+
+_STOPPED: Final = (Verdict.UNAUTHORIZED, Verdict.UNINTELLIGIBLE)
+"""Nothing to be gained by asking again in this run."""
+
+_PATIENCE: Final = 3
+"""Answers in a row that a recovery can't use before it pauses: the authority is not well."""
+
+
+# -- the section's own process -----------------------------------------------------------------------------------------
+def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
+    """Charge *pending*, by commit, or by event when the hold is gone.
+
+    Never raises for the authority's or the network's trouble: the settlement says how it ended.
+    """
+    claim = Claim()
+    try:
+        is_kept = yield from Record(pending, claim)
+        settlement, _ = yield from _charge(pending, policy, claim, is_kept=is_kept)
+        return settlement
+    finally:
+        claim.active = False
+
+
+def _charge(
+    pending: Pending,
+    policy: RetryPolicy,
+    claim: Claim,
+    *,
+    is_kept: bool,
+    recovered: bool = False,
+    timeout: float | None = None,
+) -> Flow[tuple[Settlement, Verdict]]:
+    bounds: dict[str, Any] = {} if timeout is None else {"request_timeout": timeout}
+    sent = 0
+
+    def throttled(seconds: float) -> Flow[None]:
+        now = yield from Clock()
+        yield from Record(pending.not_before(Floor(now, now + round(seconds * 1000))), claim)
+
+    while True:  # twice at most: an event can't expire into another event
+        if pending.by_event:
+            operation: Operation[Any] = CREATE_EVENT
+            arguments: dict[str, Any] = {"body": pending.event_body()}
+        else:
+            operation = COMMIT_RESERVATION
+            arguments = {"reservation_id": pending.reservation_id, "body": pending.commit_body()}
+        answer, attempts = yield from until_known(operation, arguments | bounds, policy, throttled)
+        sent += attempts
+        verdict = judge(operation, answer)
+        if verdict is not Verdict.EXPIRED or pending.by_event:
+            settlement = yield from _settled(pending, operation, answer, sent, is_kept=is_kept, recovered=recovered)
+            return settlement, verdict
+        pending = pending.as_event()
+        is_kept = yield from Record(pending, claim)  # the switch is kept before the event leaves
+        yield from Notify("hold expired", reservation_id=pending.reservation_id)
+
+
+def _settled(
+    pending: Pending, operation: Operation[Any], answer: Answer[Any], sent: int, *, is_kept: bool, recovered: bool
+) -> Flow[Settlement]:
+    verdict = judge(operation, answer)
+    if verdict is Verdict.DONE:
+        yield from Forget(pending)
+        settlement, outcome = charged(pending.actual, answer, pending.via, sent), "settled"
+    else:
+        error = error_of(operation, answer, unit=pending.actual.unit)
+        if verdict in _REFUSED:
+            yield from Forget(pending, {"status": answer.status, "code": answer.code, "message": str(error)})
+            is_kept, outcome = False, "rejected"
+        else:
+            outcome = "stopped" if verdict in _STOPPED else "pending"
+            outcome = outcome if is_kept else "unsettled"
+        settlement = Settlement(
+            State.UNSETTLED, via=pending.via, attempts=sent, error=error, is_kept=is_kept, headers=answer.headers
+        )
+        yield from Notify(
+            _event_of(verdict, is_kept=is_kept),
+            reservation_id=pending.reservation_id,
+            via=pending.via,
+            amount=pending.actual.amount,
+            unit=str(pending.actual.unit),
+            verdict=verdict.value,
+            reason=str(error),
+        )
+    yield from Tell(
+        SettlementDetails(
+            pending,
+            outcome,
+            charged=settlement.charged,
+            attempts=sent,
+            recovered=recovered,
+            error=settlement.error,
+        )
+    )
+    return settlement
+
+
+def _event_of(verdict: Verdict, *, is_kept: bool) -> str:
+    if verdict in _REFUSED:
+        return "settlement rejected"
+    if not is_kept:
+        return "settlement failed"
+    return "settlement stopped" if verdict in _STOPPED else "settlement pending"
+
+
+def pending_error(settlement: Settlement) -> SettlementPending:
+    """Return the error that says that the journal holds an unsettled spend."""
+    error = settlement.error
+    return SettlementPending(
+        f"not settled yet, and kept in the journal: {error}; it is tried again in the background, at exit and at the "
+        "next start; do not charge it again",
+        status=None if error is None else error.status,
+        code=None if error is None else error.code,
+        request_id=None if error is None else error.request_id,
+        trace_id=None if error is None else error.trace_id,
+    )
+
+
+def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int) -> Settlement:
+    """Return the settlement that a successful *answer* to a commit or an event is."""
+    response: Any = answer.parsed
+    # An event says what it charged only when that is less than the actual (authority.md §1.8).
+    taken = actual if isinstance(response.charged, Unset) else response.charged
+    released = response.released if isinstance(response, models.CommitResponse) else UNSET
+    return Settlement(
+        State.COMMITTED,
+        via=via,
+        attempts=attempts,
+        charged=taken,
+        released=None if isinstance(released, Unset) else released,
+        balances=() if isinstance(response.balances, Unset) else tuple(response.balances),
+        headers=answer.headers,
+    )
+
+
+# -- any process, from the record --------------------------------------------------------------------------------------
+class Recovery:
+    """What a recovery has come to.
+
+    Args:
+        deadline: Monotonic seconds at which it ends, or None.
+        patience: Seconds that bound one request when there is a deadline.
+        aside: Keys of records that are not tried any more in this run; kept up to date.
+
+    Attributes:
+        settled, rejected, pending: Records by what became of them.
+        is_paused: The authority can't be used now; what is left is for later.
+        is_stopped: The key is refused: nothing can be settled with it.
+        again_in: Seconds until the earliest floor that was met is over, or None.
+        failures: Answers in a row that could not be used.
+    """
+
+    __slots__ = (
+        "again_in",
+        "aside",
+        "deadline",
+        "failures",
+        "is_paused",
+        "is_stopped",
+        "patience",
+        "pending",
+        "rejected",
+        "settled",
+    )
+
+    def __init__(self, deadline: float | None = None, *, patience: float = 10.0, aside: set[str] | None = None) -> None:
+        self.deadline: Final = deadline
+        self.patience: Final = patience
+        self.aside: Final[set[str]] = set() if aside is None else aside
+        self.settled = self.rejected = self.pending = self.failures = 0
+        self.is_paused = self.is_stopped = False
+        self.again_in: float | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a point in taking another record."""
+        return not self.is_paused and not self.is_stopped
+
+    def waits(self, seconds: float) -> None:
+        """Note that a floor is over in *seconds*."""
+        self.again_in = seconds if self.again_in is None else min(self.again_in, seconds)
+
+
+def recover(queue: Queue, recovery: Recovery, most: int) -> Flow[bool]:
+    """Try to settle each record of *queue* once, *most* of them; return whether the queue ended.
+
+    One attempt a record, and no waiting: who calls it comes again (`Recovery.again_in`).
+    """
+    for _ in range(most):
+        timeout = None
+        if recovery.deadline is not None:
+            timeout = min(recovery.deadline - (yield from Now()), recovery.patience)
+            if timeout <= 0.0:
+                recovery.is_paused = True
+        if not recovery.goes_on:
+            return False
+        taken = yield from Take(queue)
+        if taken is None:
+            return True
+        pending, claim = taken
+        try:
+            if pending.key not in recovery.aside:
+                yield from _recover_one(pending.final(), claim, recovery, timeout)
+        finally:
+            claim.active = False
+    return False
+
+
+def _recover_one(pending: Pending, claim: Claim, recovery: Recovery, timeout: float | None) -> Flow[None]:
+    if pending.floor is not None:
+        now = yield from Clock()
+        floor = pending.floor.again(now)
+        if floor is not pending.floor:
+            yield from Record(pending.not_before(floor), claim)
+        if floor.until_ms > now:
+            recovery.waits((floor.until_ms - now) / 1000)
+            recovery.pending += 1
+            return
+    settlement, verdict = yield from _charge(pending, NO_RETRY, claim, is_kept=True, recovered=True, timeout=timeout)
+    if verdict is Verdict.DONE:
+        recovery.settled += 1
+        recovery.failures = 0
+    elif verdict in _REFUSED:
+        recovery.rejected += 1
+        recovery.failures = 0
+    elif verdict in _STOPPED:
+        recovery.aside.add(pending.key)
+        recovery.is_stopped = settlement.error is not None and settlement.error.status == 401
+    else:
+        recovery.pending += 1
+        recovery.failures += 1
+        error = settlement.error
+        assert error is not None  # noqa: S101 - types
+        if error.retry_after is not None:
+            recovery.waits(error.retry_after)
+        recovery.is_paused = verdict is Verdict.THROTTLED or recovery.failures >= _PATIENCE

@@ -1,0 +1,75 @@
+"""What is done at the program's exit: pending settlements get a last, bounded chance (protocol.md §9.6).
+
+The program's clients may be closed by then, or belong to a loop that ended; so the exit makes a client of its own, of
+what the last one for the same authority and principal was made of. SIGTERM ends a Python program without an exit,
+unless the program turns it into one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles import telemetry
+from cycles._drivers import blocking
+from cycles.recovery import drain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from cycles._drivers.world import World
+    from cycles.config import Config
+    from cycles.journal import Journal
+
+    Opener = Callable[[], AbstractContextManager[World | None]]
+
+_known: Final[dict[Journal, tuple[Config, Opener]]] = {}
+_lock = threading.Lock()
+_is_registered = False
+
+
+def remember(journal: Journal, config: Config, opener: Opener) -> None:
+    """Have *journal* drained at exit, with the newest configuration of its principal.
+
+    Args:
+        journal: Whose records.
+        config: How long, and how often.
+        opener: Opens the world to do it in; None of it when that can't be had any more.
+    """
+    global _is_registered  # noqa: PLW0603 - one a process
+    with _lock:
+        _known[journal] = (config, opener)
+        if not _is_registered:
+            _is_registered = True
+            # With the first client, not on import: what is registered later runs earlier, and an authority inside
+            # this process is closed by a function of its own.
+            atexit.register(at_exit)
+
+
+def at_exit() -> None:
+    """Drain every journal that this process has records in, each within what is left of its `retry_flush_timeout`."""
+    started = time.monotonic()
+    with _lock:
+        known = list(_known.items())
+    for journal, (config, opener) in known:
+        try:
+            left = started + config.retry_flush_timeout - time.monotonic()
+            if journal.names() and journal.waiting():
+                _drain(journal, config, opener, max(0.0, left))
+        except Exception as error:  # noqa: BLE001 - the exit goes on, and the records stay
+            telemetry.notify("drain at exit failed", {"reason": repr(error)})
+
+
+def _drain(journal: Journal, config: Config, opener: Opener, left: float) -> None:
+    facts: dict[str, Any] = {"directory": str(journal.directory)}
+    with opener() as world:
+        if world is None:
+            facts |= {"pending": journal.waiting(), "reason": "its http_client can't be used any more"}
+        else:
+            patience = config.connect_timeout + config.read_timeout
+            facts["pending"] = blocking.run(drain(journal, config.retry, left, patience), world).pending
+    if facts["pending"]:
+        telemetry.notify("pending at exit", facts)

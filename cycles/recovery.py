@@ -1,0 +1,149 @@
+"""When the journal's records are settled: in the background, by `drain`, and at the program's exit.
+
+How one record is settled is `_core.settling`; which ones may be is `journal`. A record is asked for once a round, and
+rounds come further apart while the authority can't be used, so that 10,000 records cost one task and no waiting.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from cycles._core.effects import Jitter, Now, Sleep
+from cycles._core.settling import Recovery, recover
+
+if TYPE_CHECKING:
+    from cycles._core.effects import Flow
+    from cycles._core.retry import RetryPolicy
+    from cycles.journal import Journal, JournalQueue
+
+_BATCH: Final = 32
+"""Records between two chances for heartbeats to be sent."""
+
+_LONGEST: Final = 300.0
+"""Seconds that two rounds are apart at most, unless the authority asks for more."""
+
+_POLL: Final = 0.02
+"""Seconds between two looks at settlements that somebody else in this process is carrying out."""
+
+
+class Drained:
+    """What a drain came to. Frozen.
+
+    Attributes:
+        settled: Records that were charged.
+        rejected: Records that the authority understood and refused; they are kept under rejected/.
+        pending: Records that are still there for this process to settle.
+    """
+
+    __slots__ = ("pending", "rejected", "settled")
+
+    settled: int
+    rejected: int
+    pending: int
+
+    def __init__(self, *, settled: int = 0, rejected: int = 0, pending: int = 0) -> None:
+        for name, value in (("settled", settled), ("rejected", rejected), ("pending", pending)):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"the result of a drain is frozen: {name}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Drained):
+            return NotImplemented
+        return (self.settled, self.rejected, self.pending) == (other.settled, other.rejected, other.pending)
+
+    def __hash__(self) -> int:
+        return hash((self.settled, self.rejected, self.pending))
+
+    def __repr__(self) -> str:
+        return f"<Drained settled {self.settled} rejected {self.rejected} pending {self.pending}>"
+
+
+class Recoverer:
+    """The background recovery of one client: a job for its heartbeats' schedule.
+
+    Args:
+        journal: Whose records.
+        policy: How rounds come further apart.
+        repeats: Whether there are further rounds when one leaves something; else there is only the first.
+
+    Attributes:
+        due: Monotonic seconds at which the first round begins.
+    """
+
+    def __init__(self, journal: Journal, policy: RetryPolicy, *, repeats: bool, delay: float = 0.0) -> None:
+        self._journal: Final = journal
+        self._policy: Final = policy
+        self._repeats: Final = repeats
+        self._aside: Final[set[str]] = set()
+        self._rounds = 0
+        self._round: Recovery | None = None
+        self._queue: JournalQueue | None = None
+        self.due: Final = time.monotonic() + delay
+        self.is_needed = True
+
+    def attempt(self) -> Flow[float | None]:
+        """Settle some records; return the seconds until the next attempt, or None when there is nothing left to do."""
+        if self._round is None or self._queue is None:
+            self._round, self._queue = Recovery(aside=self._aside), self._journal.queue()
+        this, queue = self._round, self._queue
+        ended = False
+        try:
+            ended = yield from recover(queue, this, _BATCH)
+        except BaseException:
+            queue.close()
+            self.is_needed = False
+            raise
+        if not ended and this.goes_on:
+            return 0.0
+        queue.close()
+        self._round = self._queue = None
+        self._rounds += 1
+        left = this.pending or not ended or queue.is_contended
+        if this.is_stopped or not left or not self._repeats:
+            self.is_needed = False
+            return None
+        pause = self._policy.backoff(self._rounds + 1, (yield from Jitter()))
+        return min(max(pause, 0.5), _LONGEST) + (this.again_in or 0.0)
+
+
+def drain(journal: Journal | None, policy: RetryPolicy, timeout: float, patience: float) -> Flow[Drained]:
+    """Settle what this process may settle, for *timeout* seconds at most; what is left stays in the journal.
+
+    Args:
+        journal: Whose records; None for no journal, and then nothing is pending.
+        policy: How rounds come further apart.
+        timeout: Seconds for all of it.
+        patience: Seconds that bound one request.
+    """
+    if journal is None:
+        return Drained()
+    deadline = (yield from Now()) + timeout
+    settled = rejected = rounds = 0
+    aside: set[str] = set()
+    while True:
+        rounds += 1
+        this, queue = Recovery(deadline, patience=patience, aside=aside), journal.queue()
+        try:
+            ended = yield from recover(queue, this, len(queue) + 1)
+        finally:
+            queue.close()
+        settled, rejected = settled + this.settled, rejected + this.rejected
+        left = deadline - (yield from Now())
+        busy = journal.busy()
+        if this.is_stopped or left <= 0.0 or not (this.pending or busy or queue.is_contended or not ended):
+            break
+        pause = _POLL
+        if this.pending or queue.is_contended or not ended:
+            pause = max(_POLL, _pause(policy, rounds, (yield from Jitter())), this.again_in or 0.0)
+        if pause >= left and not busy:
+            break  # nothing more can come of it in time
+        yield from Sleep(min(pause, left))
+    return Drained(settled=settled, rejected=rejected, pending=journal.waiting())
+
+
+def _pause(policy: RetryPolicy, rounds: int, jitter: float) -> float:
+    """Return the seconds between two rounds of a drain: as between two attempts, but not long, for somebody waits."""
+    return min(policy.backoff(rounds, jitter), 2.0)
