@@ -69,6 +69,13 @@ def sim(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Run the twelve recovery scenarios one by one, as an outside runner does; writes conformance.json."""
+    session.install("-e", ".", *groups("test"))
+    session.run("python", "-m", "cycles.testing.recovery_adapter", "--all", *(session.posargs or ["conformance.json"]))
+
+
+@nox.session
 def regen(session: nox.Session) -> None:
     """Generate generated/cycles_api anew from openapi/cycles.yaml (`-- --check`: fail on any difference)."""
     session.install(*groups("regen"))

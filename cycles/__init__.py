@@ -13,7 +13,7 @@ and the rest goes back. A reservation is a hold in a ledger, never a payment.
 from cycles._core.info import ResponseInfo
 from cycles._core.lifecycle import State
 from cycles._core.queries import Decision
-from cycles._core.records import Settlement
+from cycles._core.records import Settlement, SettlementDetails
 from cycles._core.retry import RetryPolicy
 from cycles.amounts import credits, risk_points, tokens, usd, usd_microcents
 from cycles.client import AsyncClient, Client
@@ -51,6 +51,7 @@ from cycles.errors import (
     UnreportedSpend,
 )
 from cycles.guard import Guard
+from cycles.recovery import Drained
 from cycles.reservation import AsyncReservation, DryRun, Reservation, current
 from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount
@@ -75,6 +76,7 @@ __all__ = [
     "DebtOutstanding",
     "Decision",
     "Denied",
+    "Drained",
     "DryRun",
     "Forbidden",
     "Guard",
@@ -94,6 +96,7 @@ __all__ = [
     "ResponseInfo",
     "RetryPolicy",
     "Settlement",
+    "SettlementDetails",
     "SettlementPending",
     "State",
     "TenantClosed",

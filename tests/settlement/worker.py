@@ -1,0 +1,117 @@
+"""A program that guards work, run by tests in a process of its own: `python -m tests.settlement.worker TASK [ARG …]`.
+
+Configured by the environment as any program is; prints one JSON line at its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+import cycles
+from cycles import usd
+
+ACTION = ("llm.completion", "gpt-4o")
+told: list[tuple[str | None, str, str]] = []
+
+
+def client() -> cycles.Client:
+    def note(details: cycles.SettlementDetails) -> None:
+        told.append((details.reservation_id, details.outcome, details.via))
+
+    return cycles.Client(on_settlement=note)
+
+
+def said(**facts: Any) -> None:
+    print(json.dumps({"told": told, **facts}), flush=True)
+
+
+def spend(amount: str = "0.03", ttl: str = "60") -> None:
+    """Reserve 10 cents and commit *amount*."""
+    used = client()
+    with cycles.Guard(usd("0.10"), action=ACTION, client=used, ttl=float(ttl), grace_period=0) as held:
+        if amount != "nothing":
+            with suppress(cycles.AuthorityError):  # what was refused is in held.settlement_error
+                held.commit(usd(amount))
+    said(state=held.state, error=type(held.settlement_error).__name__)
+
+
+def record(amount: str = "0.03") -> None:
+    try:
+        client().record(usd(amount), action=ACTION)
+    except cycles.CyclesError as error:
+        said(error=type(error).__name__)
+        return
+    said(error=None)
+
+
+def recover(timeout: str = "10") -> None:
+    """Settle what is in the journal."""
+    used = client()
+    drained = used.drain(float(timeout))
+    # What the client's own recovery, in the background, has settled before the drain came to it counts as well.
+    settled = sum(outcome == "settled" for _, outcome, _ in told)
+    said(settled=settled, rejected=drained.rejected, pending=drained.pending)
+
+
+def start(seconds: str = "5") -> None:
+    """Start a client, and do nothing else for a while, as a program that waits for work."""
+    used = client()
+    deadline = time.monotonic() + float(seconds)
+    while not told and time.monotonic() < deadline:
+        time.sleep(0.02)
+    said(closed=used.close())
+
+
+def report(*amounts: str) -> None:
+    """Report each amount in turn, say so, and wait to be killed."""
+    with cycles.Guard(usd("0.10"), action=ACTION, client=client()) as held:
+        for amount in amounts:
+            held.report(actual=usd(amount), metadata={"step": amount})
+        time.sleep(0.3)  # the last one may wait for its turn
+        print("reported", flush=True)
+        time.sleep(60)
+
+
+def stream(seconds: str = "3") -> None:
+    """Report as fast as possible for a while."""
+    count, deadline = 0, time.monotonic() + float(seconds)
+    with cycles.Guard(usd("0.10"), action=ACTION, client=client()) as held:
+        while time.monotonic() < deadline:
+            count += 1
+            held.report(actual=usd("0.0001") if count == 1 else usd("0.02"))
+    said(reports=count, state=held.state)
+
+
+def terminated() -> None:
+    """Spend, and be ended by SIGTERM, which this program turns into an exit."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    used = client()
+    with cycles.Guard(usd("0.10"), action=ACTION, client=used) as held:
+        held.commit(usd("0.03"))
+    print("spent", flush=True)
+    time.sleep(60)
+
+
+def forked() -> None:
+    """Report, fork, let the child recover while the parent's section still runs, then end the section."""
+    used = client()
+    with cycles.Guard(usd("0.10"), action=ACTION, client=used) as held:
+        held.report(actual=usd("0.01"))
+        pid = os.fork()
+        if pid == 0:
+            with cycles.Client() as mine:
+                drained = mine.drain(2)
+            os._exit(10 + drained.settled)
+        _, status = os.waitpid(pid, 0)
+        held.report(actual=usd("0.05"))
+    said(child=os.waitstatus_to_exitcode(status), state=held.state)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
