@@ -175,6 +175,7 @@ class Journal:
                 if not is_waiting:
                     _writer().later(due, self, name)
                 return
+            self._late.pop(name, None)  # the writer is late itself: what waits for it is older
             os.replace(self._drafted(pending, fsync=False), self._of(name))
             self._reported_at[name] = now
         if self.fsync:

@@ -70,6 +70,8 @@ def checked(scenario_id: str, described: str) -> str:
     """
     if scenario_id not in SCENARIOS:
         raise UnknownScenario(f"{scenario_id!r}: no such scenario; there are {', '.join(SCENARIOS)}")
+    if not (_ROOT / _FILE).exists():
+        raise UnknownScenario(f"{_FILE} is not below {_ROOT}: run this in a checkout")
     if described.strip():
         try:
             scenario = json.loads(described)
@@ -102,8 +104,6 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m cycles.testing.recovery_adapter SCENARIO_ID < scenario.json\n")
         return 2
     try:
-        if not (_ROOT / _FILE).exists():
-            raise UnknownScenario(f"{_FILE} is not below {_ROOT}: run this in a checkout")
         scenario_id = checked(arguments[0], "" if sys.stdin.isatty() else sys.stdin.read())
     except UnknownScenario as error:
         sys.stderr.write(f"{error}\n")
