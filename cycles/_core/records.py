@@ -107,6 +107,9 @@ class Pending:
         """Return the same intent, to be asked for again when *floor* is over."""
         return self._changed(floor=floor)
 
+    def __repr__(self) -> str:
+        return f"<Pending {self.key} {describe(self.actual)} by {self.via}>"
+
     def _changed(self, **changes: Any) -> Pending:
         return Pending(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
@@ -147,6 +150,9 @@ class Claim:
 
     def __init__(self) -> None:
         self.active = True
+
+    def __repr__(self) -> str:
+        return f"<Claim {'active' if self.active else 'given up'}>"
 
 
 class SettlementDetails:

@@ -77,6 +77,7 @@ class Plan(NamedTuple):
         name: For the trace.
         terms, key, wait: As given to `begin`; `key` None has one made.
         policy, unreported: As in the client and the guard.
+        unguarded: Whether it may run without a hold when the authority can't be reached.
         steps: What happens in it.
         ending: How its own code ends it.
         actual: What it really costs.
@@ -88,6 +89,7 @@ class Plan(NamedTuple):
     wait: float
     policy: RetryPolicy
     unreported: Unreported
+    unguarded: bool
     steps: tuple[Step, ...]
     ending: Ending
     actual: models.Amount
@@ -110,7 +112,8 @@ class Case:
         has_ended: Whether its end went through without being interrupted.
         was_interrupted: Whether anything was thrown into it.
         was_refused: Whether the authority refused a commit or an event of it, for another reason than expiry.
-        without_hold: Whether it is no section, but a charge without a reservation.
+        without_hold: Whether it is a charge without a reservation: by `record`, or of a section that has no hold.
+        died: Whether its process was killed before it was over.
     """
 
     __slots__ = (
@@ -118,6 +121,7 @@ class Case:
         "allowed",
         "answered",
         "charges",
+        "died",
         "has_ended",
         "keys",
         "known",
@@ -147,6 +151,7 @@ class Case:
         self.was_interrupted = False
         self.was_refused = False
         self.without_hold = False
+        self.died = False
 
     @property
     def name(self) -> str:
@@ -183,6 +188,7 @@ def draw(random: Random, name: str, *, depth: int = 0) -> Plan:
         wait=choice((0.0, 0.0, 1.0, 30.0)),
         policy=choice(_POLICIES),
         unreported=choice(_UNREPORTED),
+        unguarded=random.random() < 0.2,
         steps=tuple(_step(random, f"{name}.{at}", depth) for at in range(choice((0, 1, 2, 3)))),
         ending=choice(_ENDINGS),
         actual=_AMOUNTS[random.randrange(0, 25)],

@@ -30,8 +30,12 @@ class Fault(StrEnum):
     KEYBOARD_INTERRUPT = "KeyboardInterrupt"
     CANCELLED = "CancelledError"
     GENERATOR_EXIT = "GeneratorExit"
+    # of the process
+    CRASH = "crash"
     # of the world
     TIME_JUMP = "time jump"
+    CLOCK_SET = "clock set"  # the time of day jumps; what counts seconds does not
+    TORN_FILE = "torn file"
     HOLD_EXPIRED = "hold expired"
     FUNDED = "operator funds"
     FROZEN = "operator freezes"
@@ -94,7 +98,15 @@ class FaultPlan:
             return Fault.TIME_JUMP
         if draw < 0.045:
             return Fault.FUNDED
-        return Fault.FROZEN if draw < 0.06 else None
+        if draw < 0.06:
+            return Fault.FROZEN
+        if draw < 0.07:
+            return Fault.CLOCK_SET
+        return Fault.TORN_FILE if draw < 0.073 else None
+
+    def crash(self) -> int | None:
+        """Return after how many effects of the schedule the process is killed, or None."""
+        return self._random.randrange(60) if self._random.random() < 0.4 else None
 
     def interrupts(self) -> list[Interrupt]:
         """Return the interrupts of one program, none most of the time; a second one hits what the first one left."""

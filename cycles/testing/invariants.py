@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
     from cycles._core.effects import Call
     from cycles._core.guarding import Section
-    from cycles._core.records import Pending
+    from cycles._core.records import Floor, Pending
     from cycles.testing.authority import SimulatedAuthority
     from cycles.testing.cases import Case
+    from cycles.testing.disk import Disk
     from cycles.testing.faults import Fault
     from cycles.testing.wire import Raw
 
@@ -29,6 +30,9 @@ _MOST_WITHOUT_PAUSE: Final = 24
 """Requests of one section between two real pauses: full jitter may choose no pause, but attempts are bounded."""
 
 _REAL_PAUSE: Final = 0.04
+
+LONGEST_FLOOR: Final = 40.0
+"""Seconds of the longest Retry-After that the fault plan sends."""
 
 _ALLOWS: Final = ("ALLOW", "ALLOW_WITH_CAPS")
 
@@ -56,7 +60,7 @@ class Invariants:
     """Watches one schedule; every method raises `Broken`.
 
     Attributes:
-        journal: What is on record and not dropped, by key.
+        owners: Whose each file of the journal is.
     """
 
     def __init__(self, authority: SimulatedAuthority) -> None:
@@ -64,7 +68,8 @@ class Invariants:
         self._bodies: Final[dict[tuple[str, str], str]] = {}
         self._owners: Final[dict[str, tuple[Case, str]]] = {}
         self._recorded: Final[set[tuple[str, bool]]] = set()
-        self.journal: Final[dict[str, tuple[Case, Pending]]] = {}
+        self.owners: Final[dict[str, Case]] = {}
+        self._floors: Final[dict[str, tuple[str, int, Floor]]] = {}
 
     # -- the ledger ----------------------------------------------------------------------------------------------------
     def after_effect(self) -> None:
@@ -155,7 +160,7 @@ class Invariants:
         must(case.known == body.actual.amount, "what is sent is what was reported", f"{case.name}: {body.actual}")
         must("release_reservation" not in case.keys, "no commit after a release", case.name)
         must(
-            case.without_hold or (body.idempotency_key, _SETTLES[name]) in self._recorded,
+            (body.idempotency_key, _SETTLES[name]) in self._recorded,
             "what is settled is on record before it leaves",
             f"{case.name}: {name}",
         )
@@ -184,6 +189,10 @@ class Invariants:
         hold = self._authority.books.holds.get(section.reservation_id or "")
         if case.plan.terms.dry_run:
             must(section.reservation_id is None, "a dry run holds nothing", case.name)
+        elif section.state == "UNRESERVED":
+            must(case.plan.unguarded, "a section runs without a hold only where that is wanted", case.name)
+            must(section.reservation_id is None, "a section without a hold has none", case.name)
+            case.without_hold = True
         else:
             must(case.allowed, "a section runs only when it was allowed", case.name)
             must(
@@ -196,17 +205,57 @@ class Invariants:
         """Check that a section whose body does not run may not run."""
         must(not case.allowed, "a section that was allowed runs", f"{case.name}: {error!r}")
 
-    def records(self, case: Case, pending: Pending) -> None:
-        """Note what a section puts on record."""
+    def records(self, case: Case, name: str, pending: Pending) -> None:
+        """Note what is put on record as the file *name*."""
         self._recorded.add((pending.key, pending.by_event))
-        self.journal[pending.key] = (case, pending)
+        must(self.owners.setdefault(name, case) is case, "no two sections share a file", case.name)
+
+    def sets_floor(self, who: str, at: int, pending: Pending, clock_ms: int) -> None:
+        """Note a floor that the program *who* puts on record as the *at*-th effect."""
+        self._floors.pop(pending.key, None)
+        # One of a later time than now was reckoned just before the time of day was set back.
+        if pending.floor is not None and pending.floor.set_at_ms <= clock_ms:
+            self._floors[pending.key] = (who, at, pending.floor)
+
+    def waits_out(self, who: str, began: int, call: Call[Any], clock_ms: int) -> None:
+        """Check that a settlement does not leave before the floor that its program set, or found when it began."""
+        if call.operation.name not in _SETTLES:
+            return
+        setter, at, floor = self._floors.get(call.arguments["body"].idempotency_key, ("", 0, None))
+        bound = floor is not None and (setter == who or began >= at)
+        must(not bound or floor is None or clock_ms >= floor.until_ms, "a floor on record is waited out", who)
+
+    def comes_again(self, seconds: float) -> None:
+        """Check how long a recovery waits for floors."""
+        must(seconds <= LONGEST_FLOOR, "a floor is no longer than the authority asked for", f"{seconds} s")
+
+    def clock_set(self) -> None:
+        """Note that the time of day was set: floors that were on record can't be checked by it any more."""
+        self._floors.clear()
+
+    def replays(self, case: Case, pending: Pending) -> None:
+        """Note that a recovery is about to settle *pending*: of a section that never ended, what it reported last."""
+        if pending.provisional:
+            case.known = pending.actual.amount
+
+    def died(self, case: Case, on_disk: Pending | None) -> None:
+        """Note that a section's process was killed: what is on disk is what is known of its spend."""
+        case.died = case.was_interrupted = True
+        if on_disk is not None:
+            case.known = on_disk.actual.amount
+        elif "settle" not in case.keys:
+            case.known = None
 
     def forgets(self, case: Case, who: str, pending: Pending) -> None:
         """Check that what is dropped from the record is settled or refused for good."""
         status, body, _ = case.answered.get(f"settle {who}", _NO_ANSWER)
         refused = 400 <= status < 500 and body is not None and status not in (401, 403, 429)
-        must(case.acknowledged is not None or refused, "a record is kept until its settlement is known", case.name)
-        self.journal.pop(pending.key, None)
+        given_up = pending.provisional and case.section is not None and case.section.state == "RELEASED"
+        must(
+            case.acknowledged is not None or refused or given_up,
+            "a record is kept until its settlement is known",
+            case.name,
+        )
 
     def ended(self, case: Case) -> None:
         """Check a section whose end was not interrupted: it did what its own code made of it."""
@@ -220,7 +269,7 @@ class Invariants:
             return
         released = section.state in ("RELEASED", "EXPIRED")
         must(
-            not released or case.was_interrupted or "release_reservation" in case.keys,
+            not released or case.was_interrupted or case.without_hold or "release_reservation" in case.keys,
             "what is released is told to the authority",
             case.name,
         )
@@ -237,11 +286,12 @@ class Invariants:
             )
 
     # -- the end -------------------------------------------------------------------------------------------------------
-    def at_quiescence(self, cases: Iterable[Case]) -> None:
+    def at_quiescence(self, cases: Iterable[Case], disk: Disk) -> None:
         """Check a schedule when all is over: programs, replays, late requests, and every lease."""
         live = [hold for hold in self._authority.books.holds.values() if hold.status == "ACTIVE"]
         must(not live, "every hold ends", live)
-        must(not self.journal, "every record is settled or refused", list(self.journal))
+        must(not disk.files, "every record is settled or refused", list(disk.files))
+        must(disk.quarantine == disk.torn, "what is torn, and only that, is set aside", disk.quarantine ^ disk.torn)
         for case in cases:
             if case.acknowledged is None and case.was_refused:
                 continue  # a refusal says "not now": an attempt before it may arrive later and be taken, once

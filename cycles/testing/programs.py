@@ -15,9 +15,9 @@ from cycles.errors import AuthorityUnavailable, CyclesError, Denied, UnreportedS
 from cycles.testing.cases import Ask, Ending, Extend, Nested, Pause, Report, Spend
 
 if TYPE_CHECKING:
-    from cycles._core.effects import Effect, Flow
+    from cycles._core.effects import Effect, Flow, Queue
     from cycles._core.guarding import Section
-    from cycles._core.records import Pending
+    from cycles._core.settling import Recovery
     from cycles.testing.cases import Case, Plan
     from cycles.testing.faults import Interrupt
     from cycles_api.models.amount import Amount
@@ -68,12 +68,14 @@ class Program:
         ready_at: Virtual time from which it can go on.
         answer, error: What its last effect came to.
         effects: How many it has asked for.
+        began: How many effects the schedule had performed when it began.
         accompanies: The section whose end is its own, for what runs beside a section; else None.
     """
 
     __slots__ = (
         "accompanies",
         "answer",
+        "began",
         "case",
         "effects",
         "error",
@@ -93,7 +95,7 @@ class Program:
         self.ready_at = 0.0
         self.answer: Any = None
         self.error: BaseException | None = None
-        self.effects = 0
+        self.effects = self.began = 0
         self.accompanies: Case | None = None
 
     def within(self, case: Case, intent: str, flow: Flow[T]) -> Flow[T]:
@@ -163,12 +165,15 @@ def _running(program: Program, case: Case, section: Section, stage: Stage) -> Fl
 
 def _reserved(plan: Plan) -> Flow[Section]:
     try:
-        return (yield from guarding.begin(plan.terms, plan.policy, key=plan.key, wait=plan.wait))
+        return (yield from _begun(plan))
     except AuthorityUnavailable:
         if plan.key is None:
             raise
-        # Whoever brings a key of their own brings it again.
-        return (yield from guarding.begin(plan.terms, plan.policy, key=plan.key, wait=plan.wait))
+        return (yield from _begun(plan))  # whoever brings a key of their own brings it again
+
+
+def _begun(plan: Plan) -> Flow[Section]:
+    return guarding.begin(plan.terms, plan.policy, key=plan.key, wait=plan.wait, unguarded=plan.unguarded)
 
 
 def _measured(case: Case, section: Section) -> tuple[Amount | None, Exception | None]:
@@ -192,7 +197,7 @@ def _body(program: Program, case: Case, section: Section, stage: Stage) -> Flow[
             case Pause():
                 yield from program.within(case, "work", iter(Sleep(step.seconds)))
             case Report():
-                _report(case, section, step.amount)
+                yield from _report(program, case, section, step.amount)
             case Nested():
                 yield from guarded(program, step.plan, stage)
             case Spend():
@@ -209,7 +214,7 @@ def _last(program: Program, case: Case, section: Section) -> Flow[None]:
     """Do what a section's own code does at its end."""
     plan, ending = case.plan, case.plan.ending
     if ending in (Ending.REPORT, Ending.REPORT_AND_RAISE):
-        _report(case, section, plan.actual)
+        yield from _report(program, case, section, plan.actual)
     if ending in (Ending.COMMIT, Ending.COMMIT_TWICE, Ending.COMMIT_AND_RAISE):
         case.known = plan.actual.amount
         yield from program.within(case, "commit", guarding.commit(section, plan.actual))
@@ -221,9 +226,10 @@ def _last(program: Program, case: Case, section: Section) -> Flow[None]:
         raise UserError(plan.name)
 
 
-def _report(case: Case, section: Section, amount: Amount) -> None:
-    section.report(amount, None, None)
-    case.known = amount.amount
+def _report(program: Program, case: Case, section: Section, amount: Amount) -> Flow[None]:
+    if section.is_open:
+        case.known = amount.amount
+    yield from program.within(case, "report", guarding.report(section, amount, None, None))
 
 
 def recorded(program: Program, case: Case, stage: Stage) -> Flow[None]:
@@ -243,9 +249,9 @@ def recorded(program: Program, case: Case, stage: Stage) -> Flow[None]:
             raise
 
 
-def replayed(program: Program, case: Case, pending: Pending) -> Flow[None]:
+def replayed(program: Program, case: Case, queue: Queue, recovery: Recovery) -> Flow[None]:
     """Settle what is on record, as a fresh process does."""
-    yield from program.within(case, "replay", settling.settle(pending, case.plan.policy))
+    yield from program.within(case, "replay", settling.recover(queue, recovery, 2))
 
 
 def renewing(case: Case, section: Section) -> list[Flow[None]]:

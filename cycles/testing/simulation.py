@@ -10,9 +10,11 @@ from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Notify, Now, Record, Sleep, Tell
+from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Notify, Now, Record, Sleep, Take, Tell
+from cycles._core.settling import Recovery
 from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import Case, draw
+from cycles.testing.disk import Disk, Single
 from cycles.testing.faults import INTERRUPTS, Fault, FaultPlan
 from cycles.testing.invariants import Broken, Invariants
 from cycles.testing.programs import Exited, Program, guarded, recorded, renewing, replayed
@@ -38,6 +40,14 @@ _LEAVING: Final[tuple[type[BaseException], ...]] = (StopIteration, Exited, *INTE
 """What a program may end with."""
 
 _JUMPS: Final = (0.2, 1.5, 7.0, 30.0, 120.0)
+
+_SETTINGS: Final = (-86_400_000, -60_000, -700, 700, 60_000, 86_400_000)
+"""Milliseconds by which the time of day is set forward or back."""
+
+_EPOCH_MS: Final = 1_800_000_000_000
+
+_MOST_ROUNDS: Final = 50
+"""Recoveries until everything must be settled once nothing goes wrong any more."""
 
 
 class Simulation:
@@ -76,6 +86,10 @@ class Simulation:
         self.cases: Final[list[Case]] = []
         self._programs: Final[list[Program]] = []
         self._unsure: list[Case] = []
+        self.disk: Final = Disk()
+        self._clock_set_by = 0
+        self._crash_at = self._plan.crash()
+        self._dead: Final[list[Program]] = []
 
     # -- the whole schedule --------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -89,10 +103,15 @@ class Simulation:
             program = Program(plan.name, self._plan.interrupts())
             self.start(program, guarded(program, plan, self))
         self._until_idle()
-        self._replay("+", calm=False)
-        self._plan.calm = True
+        for mark in "+", "++":
+            self._replay(mark, calm=False)
+        self._plan.calm, self._crash_at = True, None
         self.authority.freeze(frozen=False)
-        self._replay("*", calm=True)
+        for number in range(_MOST_ROUNDS):
+            pause = self._replay(f"*{number}", calm=True)
+            if not self.disk.files and not self._unsure:
+                break
+            self.now += pause + 1.0
         while self._wire.late:
             self.now = max(self.now, min(when for when, _ in self._wire.late))
             self._world_turns()
@@ -102,23 +121,53 @@ class Simulation:
         self.invariants.after_effect()
         for case in self.cases:
             self.invariants.ended(case)
-        self.invariants.at_quiescence(self.cases)
+        self.invariants.at_quiescence(self.cases, self.disk)
 
     def start(self, program: Program, flow: Flow[Any]) -> None:
         """Let *program* run *flow* from now on."""
-        program.flow, program.ready_at = flow, self.now
+        program.flow, program.ready_at, program.began = flow, self.now, self.effects
         self._programs.append(program)
 
-    def _replay(self, mark: str, *, calm: bool) -> None:
-        """Settle what is on record, as fresh processes do; two may replay the same record at once."""
-        for case, pending in list(self.invariants.journal.values()):
+    def _replay(self, mark: str, *, calm: bool) -> float:
+        """Settle what is on record, as fresh processes do; two may replay the same record at once.
+
+        Returns:
+            Seconds after which it is worth while to come again.
+        """
+        if self._crash_at is not None and not calm:
+            self._crash_at = self.effects + self._random.randrange(60)
+        recoveries = []
+        for name in list(self.disk.files):
+            case = self.invariants.owners.get(name)
+            pending = self.disk.read(name)
+            if case is None or pending is None:
+                continue  # a torn file: nobody's
+            self.invariants.replays(case, pending)
             for number in range(1 if calm else self._random.choice((1, 1, 2))):
                 program = Program(f"{case.name}{mark}{number}", [] if calm else self._plan.interrupts())
-                self.start(program, replayed(program, case, pending))
+                recoveries.append(Recovery())
+                self.start(program, replayed(program, case, Single(self.disk, name), recoveries[-1]))
         unsure, self._unsure = self._unsure, []
         for case in unsure:
             self.start(program := Program(f"{case.name}{mark}", []), recorded(program, case, self))
         self._until_idle()
+        pause = max((recovery.again_in or 0.0 for recovery in recoveries), default=0.0)
+        self.invariants.comes_again(pause)
+        return pause
+
+    def _crash(self) -> None:
+        """Kill the process: no code of it runs any more, and what it knew is gone but for the disk."""
+        self.faults[Fault.CRASH] += 1
+        self.trace.add(self.now, "world", "", "kill", fault=Fault.CRASH, outcome="")
+        # Kept, for a generator that is collected is closed, and that would run code of the dead.
+        self._dead.extend(self._programs)
+        self._programs.clear()
+        self._unsure.clear()
+        on_disk = {case.name: name for name, case in self.invariants.owners.items() if name in self.disk.files}
+        for case in self.cases:
+            if not case.has_ended:
+                name = on_disk.get(case.name)
+                self.invariants.died(case, None if name is None else self.disk.read(name))
 
     def _until_idle(self) -> None:
         while self._programs:
@@ -128,6 +177,10 @@ class Simulation:
                 self.now = min(program.ready_at for program in self._programs)
                 continue
             program = ready[0] if len(ready) == 1 else self._random.choice(ready)
+            if self.effects == self._crash_at:
+                self._crash_at = None
+                self._crash()
+                continue
             self._step(program)
             self._world_turns()
             self.invariants.after_effect()
@@ -187,22 +240,31 @@ class Simulation:
                 self._keys += 1
                 answer = f"key-{self._keys}"
             case Clock():
-                answer = round(self.now * 1000)
+                answer = self._clock_ms
             case Record():
-                self.invariants.records(case, effect.pending)
+                self.invariants.records(case, self.disk.write(effect.pending), effect.pending)
+                self.invariants.sets_floor(program.name, self.effects, effect.pending, self._clock_ms)
                 answer = True
             case Forget():
                 self.invariants.forgets(case, program.name, effect.pending)
+                self.disk.forget(effect.pending, rejected=effect.refusal is not None)
+            case Take():
+                answer = effect.queue.take()
             case _:
                 assert isinstance(effect, Notify | Tell), f"the simulator can't perform {effect!r}"  # noqa: S101
         program.answer, program.ready_at = answer, self.now + wait
         self.trace.add(self.now, program.name, program.intent, effect, fault=fault, outcome=answer)
+
+    @property
+    def _clock_ms(self) -> int:
+        return _EPOCH_MS + round(self.now * 1000) + self._clock_set_by
 
     def _called(
         self, program: Program, case: Case, call: Call[Any], took: float, *, delivered: bool
     ) -> tuple[Answer[Any], Fault | None]:
         """Send a request, for better or worse; return its answer and what went wrong."""
         self.invariants.leaves(case, program.name, program.intent, call, self.now)
+        self.invariants.waits_out(program.name, program.began, call, self._clock_ms)
         answer, raw, fault = self._wire.send(call, case, self._plan.of_request(), self.now, took)
         if fault is not None:
             self.faults[fault] += 1
@@ -269,6 +331,12 @@ class Simulation:
         if fault is Fault.TIME_JUMP:
             outcome = self._random.choice(_JUMPS)
             self.now += outcome
+        elif fault is Fault.CLOCK_SET:
+            outcome = self._random.choice(_SETTINGS)
+            self._clock_set_by += outcome
+            self.invariants.clock_set()
+        elif fault is Fault.TORN_FILE:
+            outcome = self.disk.tear(self._random)
         elif fault is Fault.FUNDED:
             outcome = self._random.randrange(30)
             self.authority.fund(outcome)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from cycles._core import flows, guarding, queries, retry
-from cycles._core.effects import CREATE_EVENT, Call, Jitter, NewKey, Sleep
+from cycles._core import flows, guarding, queries, records, retry, settling
+from cycles._core.effects import Call, Jitter, NewKey, Sleep
 from cycles._core.lifecycle import State
 from cycles._core.outcomes import Verdict, judge
 from cycles._core.records import Pending
@@ -26,9 +26,9 @@ def found(*invariants: str) -> None:
 
 
 # -- the core ----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("module", [flows, queries], ids=["settle", "record and decide"])
+@pytest.mark.parametrize("module", [flows, queries, settling], ids=["release", "decide", "settle"])
 def test_a_new_key_for_each_attempt(monkeypatch, module):
-    def until_known(operation, arguments, policy):
+    def until_known(operation, arguments, policy, throttled=None):
         for attempt in range(1, policy.max_attempts + 1):
             answer = yield from Call(operation, **arguments)
             if judge(operation, answer) not in (Verdict.AMBIGUOUS, Verdict.THROTTLED):
@@ -100,25 +100,62 @@ def _granted_whatever(terms, answer, granted=flows._granted):
 
 
 def test_a_charge_that_is_not_recorded_first(monkeypatch):
-    def settle(pending, policy):
-        answer, attempts = yield from flows.until_known(
-            CREATE_EVENT if pending.by_event else flows.COMMIT_RESERVATION,
-            {"reservation_id": pending.reservation_id, "body": pending.commit_body()},
-            policy,
-        )
-        return flows.charged(pending.actual, answer, "commit", attempts)
+    class Unrecorded(settling.Record):
+        def __iter__(self):
+            yield from ()
+            return True
 
-    monkeypatch.setattr(flows, "settle", settle)
+    monkeypatch.setattr(settling, "Record", Unrecorded)
     found("what is settled is on record before it leaves")
 
 
 def test_a_record_that_is_dropped_too_early(monkeypatch):
-    def settled(pending, operation, answer, verdict, attempts, settled=flows._settled):
-        yield from flows.Forget(pending)
-        return (yield from settled(pending, operation, answer, verdict, attempts))
+    def settled(pending, *args, settled=settling._settled, **kwargs):
+        yield from settling.Forget(pending)
+        return (yield from settled(pending, *args, **kwargs))
 
-    monkeypatch.setattr(flows, "_settled", settled)
+    monkeypatch.setattr(settling, "_settled", settled)
     found("a record is kept until its settlement is known")
+
+
+def test_a_record_that_is_never_dropped(monkeypatch):
+    class Kept(settling.Forget):
+        def __iter__(self):
+            yield from ()
+
+    monkeypatch.setattr(settling, "Forget", Kept)
+    found("every record is settled or refused", "no loop without a pause")
+
+
+def test_a_floor_that_a_later_process_does_not_wait_out(monkeypatch):
+    def impatient(pending, claim, recovery, timeout, recover=settling._recover_one):
+        pending = pending._changed(floor=None)
+        yield from recover(pending, claim, recovery, timeout)
+
+    monkeypatch.setattr(settling, "_recover_one", impatient)
+    found("a floor on record is waited out")
+
+
+def test_a_floor_that_trusts_a_clock_that_went_back(monkeypatch):
+    monkeypatch.setattr(records.Floor, "again", lambda self, now_ms: self)
+    found("a floor is no longer than the authority asked for")
+
+
+def test_a_recovery_under_another_key(monkeypatch):
+    def rekeyed(pending, claim, recovery, timeout, recover=settling._recover_one):
+        yield from recover(pending._changed(key=f"{pending.key}-again"), claim, recovery, timeout)
+
+    monkeypatch.setattr(settling, "_recover_one", rekeyed)
+    found("all attempts of an intent have one key", "what is settled is on record before it leaves")
+
+
+def test_an_event_for_a_hold_that_may_still_be_charged(monkeypatch):
+    def hasty(operation, answer, judge=judge):
+        verdict = judge(operation, answer)
+        return Verdict.EXPIRED if verdict is Verdict.AMBIGUOUS and operation.name == "commit_reservation" else verdict
+
+    monkeypatch.setattr(settling, "judge", hasty)
+    found("one intent is charged once")
 
 
 def test_an_ambiguous_answer_that_is_taken_for_a_success(monkeypatch):
@@ -128,6 +165,7 @@ def test_an_ambiguous_answer_that_is_taken_for_a_success(monkeypatch):
         return Verdict.DONE if verdict is Verdict.AMBIGUOUS and parsed else verdict
 
     monkeypatch.setattr(flows, "judge", judged)
+    monkeypatch.setattr(settling, "judge", judged)
     found("a record is kept until its settlement is known", "a section runs only when it was allowed")
 
 
