@@ -136,6 +136,8 @@ class Simulation:
         """
         if self._crash_at is not None and not calm:
             self._crash_at = self.effects + self._random.randrange(60)
+        if not calm and self._random.random() < 0.3:
+            self._happens(Fault.CLOCK_SET)  # between two runs is where it matters
         recoveries = []
         for name in list(self.disk.files):
             case = self.invariants.owners.get(name)
