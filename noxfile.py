@@ -69,6 +69,13 @@ def sim(session: nox.Session) -> None:
 
 
 @nox.session
+def torture(session: nox.Session) -> None:
+    """Kill a program 500 times at random (`-- --kills 60`); the ledger must be what its work has cost, to the unit."""
+    session.install("-e", ".", *groups("test"))
+    session.run("python", "-m", "tests.settlement.torture", *session.posargs)
+
+
+@nox.session
 def conformance(session: nox.Session) -> None:
     """Run the twelve recovery scenarios one by one, as an outside runner does; writes conformance.json."""
     session.install("-e", ".", *groups("test"))

@@ -110,6 +110,7 @@ class _Base:
         )
         self._on_settlement: Final = on_settlement
         self._is_closed = False
+        self._too_short: Final[set[int]] = set()
         self._journal: Final[Journal | None] = journal_of(config, telemetry.notify)
         self._world: Final = World(
             self.api, telemetry.notify, journal=self._journal, tell=_Teller(on_settlement, self._retry_later)
@@ -136,7 +137,8 @@ class _Base:
         if section.reservation_id is not None and not section.terms.dry_run:
             ordinary = self.config.connect_timeout + self.config.read_timeout
             heart = Heart(section, ordinary, self._on_lost())
-            if heart.is_too_short:
+            if heart.is_too_short and heart.ttl_ms not in self._too_short:
+                self._too_short.add(heart.ttl_ms)  # once is enough: a program asks for the same few
                 facts = {"reservation_id": section.reservation_id, "left": heart.left, "needed": heart.needed}
                 telemetry.notify("lease too short to be renewed safely, ask for a longer ttl", facts)
             heartbeats.keep(heart, world)

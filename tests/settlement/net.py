@@ -15,6 +15,7 @@ from cycles.local.messages import Request
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import Callable
 
 SCOPE = "tenant:acme"
 UNIT = "USD_MICROCENTS"
@@ -43,14 +44,30 @@ HANG = "hang before"  # never answered; the authority never sees it
 HANG_AFTER = "hang after"  # never answered; the authority has done it
 
 
+class Quiet(ThreadingHTTPServer):
+    """A server that makes no noise about killed clients' connections."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, address: Any) -> None:
+        pass
+
+
 class Server:
-    """See the module. `plan["commit"]` holds what happens to the next commits, one after the other."""
+    """See the module. `plan["commit"]` holds what happens to the next commits, one after the other.
+
+    Attributes:
+        charges: Of each key that charged: the metadata's `work` and the amount, as the authority took it.
+    """
 
     def __init__(self, authority: LocalAuthority) -> None:
         self.authority = authority
         self.seen: list[Seen] = []
         self.plan: dict[str, deque[Any]] = {}
         self.always: dict[str, Any] = {}
+        self.chance: Callable[[str], Any] = lambda operation: None
+        self.charges: dict[str, tuple[str, int]] = {}
         self.closing = threading.Event()
         self._arrived = threading.Condition()
         server = self
@@ -66,16 +83,25 @@ class Server:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-            def handle_error(self, request: Any, address: Any) -> None:
-                pass  # a killed client resets its connections
-
-        self._http = Quiet(("127.0.0.1", 0), Handler)
+        self._handler = Handler
+        self._listen(0)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def _listen(self, port: int) -> None:
+        self._http = Quiet(("127.0.0.1", port), self._handler)
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def restart(self, pause: float) -> None:
+        """Be gone for *pause* seconds; an authority on a file is opened anew."""
+        port = self._http.server_address[1]
+        self._http.shutdown()
+        self._http.server_close()
+        path = self.authority.store.path
+        if path is not None:
+            self.authority.close()
+            self.authority = LocalAuthority(path)
+        time.sleep(pause)
+        self._listen(port)
 
     def handle(self, http: BaseHTTPRequestHandler) -> None:
         body = http.rfile.read(int(http.headers.get("content-length") or 0))
@@ -86,12 +112,17 @@ class Server:
             self.seen.append(Seen(operation, sent.get("idempotency_key"), sent, time.time()))
             self._arrived.notify_all()
         planned = self.plan.get(operation)
-        what = planned.popleft() if planned else self.always.get(operation)
+        what = planned.popleft() if planned else self.always.get(operation, self.chance(operation))
         if what in (DROP, HANG) or isinstance(what, Answer):
             response = None
         else:
             headers = {name.lower(): value for name, value in http.headers.items()}
             response = self.authority.app.handle(Request(http.command, path, query, headers, body))
+            if operation in ("commit", "events") and response.status < 300:
+                self.charges[sent["idempotency_key"]] = (
+                    sent.get("metadata", {}).get("work", ""),
+                    sent["actual"]["amount"],
+                )
         if what in (HANG, HANG_AFTER):
             self.closing.wait(60)
         if what in (HANG, HANG_AFTER, DROP, LOSE):

@@ -11,10 +11,11 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from random import Random
 from typing import Any
 
 import cycles
-from cycles import usd
+from cycles import usd, usd_microcents
 
 ACTION = ("llm.completion", "gpt-4o")
 told: list[tuple[str | None, str, str]] = []
@@ -111,6 +112,46 @@ def forked() -> None:
         _, status = os.waitpid(pid, 0)
         held.report(actual=usd("0.05"))
     said(child=os.waitstatus_to_exitcode(status), state=held.state)
+
+
+def full(amount: str) -> None:
+    """Spend with a journal whose disk is full: no file may become longer than a record is."""
+    import resource  # noqa: PLC0415 - not on every platform
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+    spend(amount)
+
+
+def toil(number: str, log: str) -> None:
+    """Work until killed: each piece of work has a cost of its own, and the log says what ran and what is settled.
+
+    A line "R" says that the work ran and its amount is known to the journal; "I", that a commit is about to be asked
+    for; "C", that it was acknowledged.
+    """
+    random = Random(int(number))
+    used = client()
+    lines = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def note(kind: str, work: str, amount: int) -> None:
+        os.write(lines, f"{kind} {work} {amount}\n".encode())
+
+    with suppress(cycles.CyclesError):
+        used.decide(usd("0.01"), action=ACTION)  # everything is imported now
+    print("toiling", flush=True)
+    for piece in range(100_000):
+        work, amount = f"{number}.{piece}", random.randrange(1, 1_000_000)
+        ttl, reported = random.choice((1.0, 60.0, 60.0, 60.0)), random.random() < 0.5
+        options = {"action": ACTION, "client": used, "ttl": ttl, "grace_period": 0}
+        with suppress(cycles.CyclesError), cycles.Guard(usd_microcents(1_000_000), **options) as held:
+            if reported:
+                held.report(actual=usd_microcents(amount), metadata={"work": work})
+                note("R", work, amount)
+                time.sleep(random.choice((0.0, 0.002)))
+            else:
+                note("I", work, amount)
+            settlement = held.commit(usd_microcents(amount), metadata={"work": work})
+            if settlement.state == "COMMITTED":
+                note("C", work, amount)
 
 
 if __name__ == "__main__":
