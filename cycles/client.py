@@ -143,6 +143,10 @@ class _Base:
                 telemetry.notify("lease too short to be renewed safely, ask for a longer ttl", facts)
             heartbeats.keep(heart, world)
 
+    def world(self, *, journal: Journal, on_settlement: Callable[[SettlementDetails], None] | None = None) -> World:
+        """Return a world of this client's connections in which *journal* is settled: for the exit, and the CLI."""
+        return World(self.api, telemetry.notify, Trace(), journal=journal, tell=_Teller(on_settlement))
+
     # -- settling ------------------------------------------------------------------------------------------------------
     def _retry_later(self) -> None:
         if self.config.retry_enabled:
@@ -415,7 +419,7 @@ def _world_at_exit(
         return
     # A client without a journal begins no recovery of its own, which would need a thread.
     with Client(config.replace(journal_enabled=False, unavailable="deny"), http_client=given) as client:
-        yield World(client.api, telemetry.notify, Trace(), journal=journal, tell=_Teller(tell))
+        yield client.world(journal=journal, on_settlement=tell)
 
 
 class AsyncClient(_Base):

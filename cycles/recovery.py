@@ -109,7 +109,9 @@ class Recoverer:
         return min(max(pause, 0.5), _LONGEST) + (this.again_in or 0.0)
 
 
-def drain(journal: Journal | None, policy: RetryPolicy, timeout: float, patience: float) -> Flow[Drained]:
+def drain(
+    journal: Journal | None, policy: RetryPolicy, timeout: float, patience: float, *, everyone: bool = False
+) -> Flow[Drained]:
     """Settle what this process may settle, for *timeout* seconds at most; what is left stays in the journal.
 
     Args:
@@ -117,6 +119,7 @@ def drain(journal: Journal | None, policy: RetryPolicy, timeout: float, patience
         policy: How rounds come further apart.
         timeout: Seconds for all of it.
         patience: Seconds that bound one request.
+        everyone: Also what processes that still run have left pending.
     """
     if journal is None:
         return Drained()
@@ -125,7 +128,7 @@ def drain(journal: Journal | None, policy: RetryPolicy, timeout: float, patience
     aside: set[str] = set()
     while True:
         rounds += 1
-        this, queue = Recovery(deadline, patience=patience, aside=aside), journal.queue()
+        this, queue = Recovery(deadline, patience=patience, aside=aside), journal.queue(everyone=everyone)
         try:
             ended = yield from recover(queue, this, len(queue) + 1)
         finally:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cycles.amounts import describe
+from cycles.cli.journal import journal
 from cycles.errors import CyclesError
 from cycles.local import LocalAuthority
 from cycles.local.authority import DEFAULT_TENANT
@@ -80,6 +81,9 @@ def cycles() -> None:
 
 
 # -- serve -------------------------------------------------------------------------------------------------------------
+cycles.add_command(journal)
+
+
 @cycles.command()
 @click.option("--db", type=click.Path(dir_okay=False), help="Ledger file; without it, everything is in memory.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")

@@ -1,0 +1,100 @@
+"""`cycles journal`: on what a killed program left, and against an authority that is back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from cycles.cli.commands import cycles as command
+from tests.settlement.conftest import clock, environ, journal_dir, kept, server, start  # noqa: F401 - fixtures
+from tests.settlement.net import HANG, Answer, error
+
+
+@pytest.fixture
+def run(environ):  # noqa: F811
+    def ran(*arguments, **changed):
+        env = {**environ, **{f"CYCLES_{name.upper()}": value for name, value in changed.items()}}
+        return CliRunner().invoke(command, ["journal", *arguments], env=env)
+
+    return ran
+
+
+@pytest.fixture
+def left(server, start):  # noqa: F811
+    """What a program that was killed in its commit has left."""
+    server.always["commit"] = HANG
+    worker = start("spend")
+    server.wait_for("commit")
+    worker.kill()
+    server.always.clear()
+
+
+def test_an_empty_journal_says_so(run):
+    assert run("list").output == "nothing there\n"
+    assert json.loads(run("list", "--json").output) == []
+    assert run("drain").output == "0 settled, 0 rejected, 0 pending\n"
+
+
+def test_what_is_pending_is_listed_shown_and_drained(run, left, server, environ):  # noqa: F811
+    listed = run("list").output
+    assert "pending" in listed
+    assert "$0.03" in listed
+    assert "tenant acme" in listed
+    (facts,) = json.loads(run("list", "--json").output)
+    assert (facts["where"], facts["tenant"], facts["record"]["mode"]) == ("pending", "acme", "commit")
+    shown = json.loads(run("show", facts["file"]).output)
+    assert shown == facts
+    assert environ["CYCLES_API_KEY"] not in listed + json.dumps(shown)
+    assert json.loads(run("drain", "--json").output) == {"settled": 1, "rejected": 0, "pending": 0}
+    assert server.spent() == 3
+    assert run("list").output == "nothing there\n"
+
+
+def test_a_drain_that_leaves_something_ends_with_status_1(run, left, server):  # noqa: F811
+    server.always["commit"] = Answer(503, error("INTERNAL_ERROR"))
+    ran = run("drain", "--timeout", "0.5")
+    assert (ran.exit_code, ran.output.splitlines()[-1]) == (1, "0 settled, 0 rejected, 1 pending")
+
+
+def test_what_was_refused_stays_listed(run, left, server):  # noqa: F811
+    server.always["commit"] = Answer(409, error("RESERVATION_FINALIZED"))
+    assert run("drain").output.splitlines()[-1] == "0 settled, 1 rejected, 0 pending"
+    (facts,) = json.loads(run("list", "--json").output)
+    assert (facts["where"], facts["record"]["answer"]["code"]) == ("rejected", "RESERVATION_FINALIZED")
+
+
+def test_quarantine_is_listed_restored_and_removed(run, left, server, journal_dir):  # noqa: F811
+    (good,) = journal_dir.glob("*/v2-*.json")
+    content = good.read_bytes()
+    good.write_bytes(content[:50])
+    assert run("drain").output.splitlines()[-1] == "0 settled, 0 rejected, 0 pending"
+    (facts,) = json.loads(run("quarantine", "list", "--json").output)
+    assert facts["file"] == good.name
+    assert "not JSON" in facts["reason"]
+    aside = good.parent / "quarantine" / good.name
+    aside.write_bytes(content)
+    assert run("quarantine", "restore", good.name).exit_code == 0
+    assert run("drain").output.splitlines()[-1] == "1 settled, 0 rejected, 0 pending"
+    assert server.spent() == 3
+    good.write_bytes(b"{}")
+    run("drain")
+    assert run("quarantine", "remove", good.name).exit_code == 1, "it asks first"
+    assert aside.exists()
+    assert run("quarantine", "remove", "--yes", good.name).exit_code == 0
+    assert not aside.exists()
+    assert run("list").output == "nothing there\n"
+
+
+@pytest.mark.parametrize("arguments", [("show", "v2-x.json"), ("quarantine", "restore", "v2-x.json")])
+def test_an_unknown_file_says_where_to_look(run, arguments):
+    ran = run(*arguments)
+    assert ran.exit_code == 1
+    assert "cycles journal list" in ran.output
+
+
+def test_a_drain_without_a_journal_says_why(run):
+    ran = run("drain", journal_enabled="false")
+    assert ran.exit_code == 1
+    assert "there is no journal" in ran.output
