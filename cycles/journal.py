@@ -166,6 +166,8 @@ class Journal:
         Raises:
             OSError: when it can't be kept.
         """
+        if self._owning() is None:
+            return  # nobody could tell that this process lives, and its running section would be settled by others
         name, now = name_of(pending), time.monotonic()
         with self._lock:
             due = self._reported_at.get(name, -REPORT_PERIOD) + REPORT_PERIOD
@@ -459,7 +461,7 @@ class JournalQueue:
     The records of processes that died are only given out to the one process that holds the recovery lock.
 
     Attributes:
-        is_contended: Another process holds that lock.
+        is_contended: Others are settling some of it: another process holds that lock, or a claim was in the way.
     """
 
     def __init__(self, journal: Journal, *, everyone: bool) -> None:
@@ -467,6 +469,7 @@ class JournalQueue:
         self._everyone: Final = everyone
         self._names: Final = deque(sorted(journal.names(), key=lambda name: (name in journal.failures, name)))
         self._lock: _Lock | None = None
+        self._has_asked = self._leads_without = False
         self.is_contended = False
 
     def take(self) -> tuple[Pending, Claim] | None:
@@ -475,6 +478,7 @@ class JournalQueue:
             name = self._names.popleft()
             claim = self._journal.claim(name)
             if claim is None:
+                self.is_contended = True
                 continue
             found = self._journal.read(name)
             if found is not None and self._is_ours(*found):
@@ -489,10 +493,15 @@ class JournalQueue:
         return not self._journal.is_alive(owner) and self._leads()
 
     def _leads(self) -> bool:
-        if self._lock is None and not self.is_contended:
-            self._lock = _Lock.taken(self._journal.directory / "recovery.lock")
-            self.is_contended = self._lock is None
-        return self._lock is not None
+        if self._lock is None and not self._has_asked:
+            self._has_asked = True
+            try:
+                self._lock = _Lock.taken(self._journal.directory / "recovery.lock")
+            except OSError:
+                self._leads_without = True  # two may do the work then; the keys keep it right
+            else:
+                self.is_contended = self.is_contended or self._lock is None
+        return self._lock is not None or self._leads_without
 
     def __len__(self) -> int:
         return len(self._names)
@@ -515,13 +524,18 @@ class _Lock:
 
     @classmethod
     def taken(cls, path: Path) -> _Lock | None:
-        """Lock the file at *path*; None when another one has, or when files can't be locked here."""
+        """Lock the file at *path*; None when another one has.
+
+        Raises:
+            OSError: when files can't be locked here.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            if _lock(descriptor):
+                return cls(descriptor)
         except OSError:
-            return None
-        if _lock(descriptor):
-            return cls(descriptor)
+            os.close(descriptor)
+            raise
         os.close(descriptor)
         return None
 
@@ -540,7 +554,9 @@ class _Owner:
     def __init__(self, directory: Path) -> None:
         name = uuid.uuid4().hex
         path = directory / f"{name}.lock"
-        self._lock: Final = _Lock.taken(path)
+        self._lock: _Lock | None = None
+        with suppress(OSError):
+            self._lock = _Lock.taken(path)
         self.name: Final = None if self._lock is None or not path.exists() else name
 
     def leave(self) -> None:
@@ -556,6 +572,8 @@ def _is_locked(path: Path) -> bool:
         return False
     try:
         return not _lock(descriptor)
+    except OSError:
+        return False  # nobody can lock it
     finally:
         os.close(descriptor)
 
@@ -567,7 +585,7 @@ if os.name == "nt":  # pragma: no cover - run by the workflow on Windows
 
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        except OSError:
+        except PermissionError:
             return False
         return True
 
@@ -581,7 +599,7 @@ else:
 
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return False
         return True
 

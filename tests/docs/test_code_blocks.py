@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ def embedded(monkeypatch):
     """Guards without a client spend a dollar of an authority in this process."""
     monkeypatch.setenv("CYCLES_BASE_URL", "local:?usd=1.00&tokens=1000000")
     cycles.configure(None)
+    before = signal.getsignal(signal.SIGTERM)
     yield
+    signal.signal(signal.SIGTERM, before)
     cycles.configure(None)
     forget_shared()
 
