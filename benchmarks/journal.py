@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,10 +93,8 @@ def one_call(ready: dict[str, str], directory: Path, rounds: int) -> None:
         "no fsync": Client(config(ready, directory / "a", journal_fsync=False)),
         "fsync": Client(config(ready, directory / "b")),
     }
-    samples: dict[str, Callable[[int], float]] = {
-        name: (lambda count, client=client: calls(client, count)) for name, client in kinds.items()
-    }
-    samples["disk"] = lambda count: disk(scratch, count)
+    samples: dict[str, Callable[[int], float]] = {name: partial(calls, client) for name, client in kinds.items()}
+    samples["disk"] = partial(disk, scratch)
     times: dict[str, list[float]] = {name: [] for name in samples}
     for number in range(rounds + 1):
         for name, sample in samples.items():
@@ -126,7 +125,7 @@ class Longest:
             run(handle)
             self.seconds = max(self.seconds, time.perf_counter() - started)
 
-        asyncio.Handle._run = timed  # type: ignore[method-assign]
+        asyncio.Handle._run = timed  # type: ignore[assignment,method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -119,6 +119,14 @@ class _Beats:
         for task in self._tasks:
             task.cancel()
 
+    async def end(self, last: Coroutine[Any, Any, None]) -> None:
+        """Stop, wait for what was in flight, and then do what is *last*: nobody may use a connection that is closed."""
+        import asyncio  # noqa: PLC0415 - see ThreadHeartbeats._start
+
+        self.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await last
+
     async def _renew(self, job: Job, world: World) -> None:
         # An injected sync http client, and an authority in this process, can only be called in a blocking way: that
         # holds up nobody on a private loop.
@@ -184,7 +192,7 @@ class ThreadHeartbeats:
         if last is not None:
             import asyncio  # noqa: PLC0415 - see _start
 
-            ended = asyncio.run_coroutine_threadsafe(last, beats.loop)
+            ended = asyncio.run_coroutine_threadsafe(beats.end(last), beats.loop)
             try:
                 ended.result(timeout=1.0)
             except Exception:  # noqa: BLE001 - closing is best effort

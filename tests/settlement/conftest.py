@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,10 @@ def kept(journal_dir):
     def found(where: str = "") -> list[dict[str, Any]]:
         directories = [path for path in journal_dir.glob("*") if path.is_dir()]
         assert len(directories) <= 1, directories
-        return [json.loads(path.read_text()) for path in journal_dir.glob(f"*/{where or '.'}/v*.json")]
+        records = []
+        for path in journal_dir.glob(f"*/{where or '.'}/v*.json"):
+            with suppress(FileNotFoundError):  # settled between two looks
+                records.append(json.loads(path.read_text()))
+        return records
 
     return found

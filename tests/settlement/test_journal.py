@@ -1,0 +1,509 @@
+"""The journal itself: what it writes, what it makes of what it finds, and clients of both kinds that use it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import threading
+import time
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cycles
+from cycles import tokens, usd
+from cycles._core.records import Claim, Floor, Pending
+from cycles._core.requests import terms
+from cycles._core.saved import UnusableRecord, dump, load, name_of
+from cycles.journal import Journal, partition_of
+from cycles.local import LocalAuthority
+from tests.settlement.net import DROP, Answer, error
+
+ACTION = ("llm.completion", "gpt-4o")
+WANTED = terms(usd("0.10"), action=ACTION, levels={"tenant": "acme", "agent": "a"}, tags=["t"], overage_policy="REJECT")
+
+
+def pending(held="res_1", **changes):
+    given = {"reservation_id": held, "terms": WANTED, "actual": usd("0.03"), "key": "key-1", **changes}
+    return Pending(**given)
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def journal(tmp_path, told):
+    return Journal(tmp_path / "journal" / "partition", tell=lambda event, facts: told.append((event, facts)))
+
+
+def files(journal, where=""):
+    return sorted(path.name for path in (journal.directory / where).glob("v*.json"))
+
+
+# -- the format --------------------------------------------------------------------------------------------------------
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc"), inner, max_size=3),
+)
+
+
+@given(
+    held=st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128),
+    amount=st.integers(0, 2**63 - 1),
+    metadata=st.none() | st.dictionaries(st.text("abc"), json_values, max_size=4),
+    by_event=st.booleans(),
+    provisional=st.booleans(),
+    floor=st.none() | st.tuples(st.integers(0, 2**53), st.integers(0, 2**53)),
+)
+def test_a_record_comes_back_as_it_was_written(held, amount, metadata, by_event, provisional, floor):
+    original = pending(
+        held,
+        actual=tokens(amount),
+        metadata=metadata,
+        metrics=cycles.Metrics(tokens_input=7, model_version="m"),
+        by_event=by_event or held is None,
+        provisional=provisional,
+        floor=None if floor is None else Floor(*floor),
+    )
+    found, owner = load(dump(original, "me", "now"), name_of(original))
+    assert owner == "me"
+    assert dump(found, "me", "now") == dump(original, "me", "now")
+    assert found.event_body().to_dict() == original.event_body().to_dict()
+    if held is not None:
+        assert found.commit_body().to_dict() == original.commit_body().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"version": 1}, "version 1"),
+        ({"version": None}, "version None"),
+        ({"mode": "pay"}, "mode 'pay'"),
+        ({"reservation_id": None}, "with reservation None"),
+        ({"reservation_id": 7}, "reservation_id"),
+        ({"idempotency_key": ""}, "idempotency_key"),
+        ({"idempotency_key": "k" * 5000}, "idempotency_key"),
+        ({"actual": {"unit": "TOKENS", "amount": 1.5}}, "DecodeError"),
+        ({"actual": None}, "Error"),
+        ({"subject": []}, "Error"),
+        ({"metadata": "text"}, "metadata"),
+        ({"not_before": {"until_ms": 1}}, "not_before"),
+        ({"not_before": {"set_at_ms": True, "until_ms": 1}}, "not_before"),
+        ({"reservation_id": "another"}, "its name"),
+    ],
+)
+def test_what_is_no_record_says_why(change, why):
+    record = json.loads(dump(pending(), None, "")) | change
+    with pytest.raises(UnusableRecord, match=why):
+        load(json.dumps(record).encode(), name_of(pending()))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_record_or_say_why(content):
+    with pytest.raises(UnusableRecord):
+        load(content)
+
+
+@pytest.mark.parametrize("field", json.loads(dump(pending(), None, "")))
+def test_a_record_without_a_field_says_why(field):
+    record = json.loads(dump(pending(), None, ""))
+    del record[field]
+    if field in ("written_at", "owner"):
+        assert load(json.dumps(record).encode())[1] is None
+    else:
+        with pytest.raises(UnusableRecord):
+            load(json.dumps(record).encode())
+
+
+# -- partitions --------------------------------------------------------------------------------------------------------
+def test_a_partition_is_a_server_and_a_principal():
+    usual = partition_of("https://Cycles.example/v1/", "acme", "key-1")
+    assert usual == partition_of("https://cycles.example:443/v1", "acme", "key-2"), "a tenant outlives its key"
+    others = [
+        partition_of("https://cycles.example", "acme", "key-1"),
+        partition_of("http://cycles.example/v1", "acme", "key-1"),
+        partition_of("https://cycles.example:8443/v1", "acme", "key-1"),
+        partition_of("https://cycles.example/v1", "other", "key-1"),
+        partition_of("https://cycles.example/v1", None, "key-1"),
+        partition_of("https://cycles.example/v1", None, "key-2"),
+        partition_of("https://cycles.example/v1", "key key-1", None),
+    ]
+    assert len({usual, *others}) == 8
+
+
+def test_a_local_file_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written = partition_of("local:ledger.db?usd=1", "acme", "k")
+    assert written == partition_of(f"local:{tmp_path}/ledger.db", "acme", "other")
+    assert written != partition_of("local:other.db", "acme", "k")
+
+
+# -- what it does with files -------------------------------------------------------------------------------------------
+def test_a_second_write_replaces_the_first_and_leaves_nothing_behind(journal):
+    journal.write(pending())
+    journal.write(pending(actual=usd("0.04")))
+    assert files(journal) == [name_of(pending())]
+    assert journal.read(name_of(pending()))[0].actual == usd("0.04")
+    journal.forget(pending())
+    journal.forget(pending())
+    left = [path.name for path in journal.directory.iterdir() if path.is_file()]
+    assert left == ["partition.json"]
+
+
+def test_a_directory_that_was_removed_is_made_again(journal):
+    journal.write(pending())
+    for path in sorted(journal.directory.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    journal.directory.rmdir()
+    journal.write(pending("res_2"))
+    assert files(journal) == [name_of(pending("res_2"))]
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+def test_a_write_that_fails_leaves_the_record_before_it_and_no_litter(journal, monkeypatch, step):
+    journal.write(pending())
+    real = getattr(os, step)
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(OSError, match="no space"):
+        journal.write(pending(actual=usd("0.09")))
+    monkeypatch.setattr(os, step, real)
+    assert journal.read(name_of(pending()))[0].actual == usd("0.03")
+    journal.forget(pending())
+    litter = [path.name for path in journal.directory.iterdir() if path.name.startswith(".tmp-")]
+    assert len(litter) <= (step == "replace"), "a rename that fails may leave one, for the next sweep"
+
+
+def test_what_a_dead_process_left_over_is_swept_and_a_living_ones_kept(journal):
+    journal.write(pending())
+    dead, living = journal.directory / ".tmp-feed-1", journal.directory / f".tmp-{journal._owner.name}-9"
+    lock = journal.directory / "owners" / "feed.lock"
+    for path in (dead, living, lock):
+        path.write_text("")
+    journal.sweep()
+    assert not dead.exists()
+    assert not lock.exists()
+    assert living.exists()
+    assert (journal.directory / "owners" / f"{journal._owner.name}.lock").exists()
+
+
+def test_without_file_locks_what_is_committed_is_kept_and_reports_are_not(journal, monkeypatch):
+    def unsupported(descriptor):
+        raise OSError(errno.ENOTSUP, "no locks here")
+
+    monkeypatch.setattr("cycles.journal._lock", unsupported)
+    journal.report(pending(provisional=True))
+    assert files(journal) == []
+    journal.write(pending())
+    queue = journal.queue()
+    assert queue.take()[0].key == "key-1"
+    queue.close()
+
+
+def test_a_claimed_record_is_given_to_nobody_else(journal):
+    claim = Claim()
+    journal.write(pending(), claim)
+    queue = journal.queue()
+    assert queue.take() is None
+    assert queue.is_contended
+    claim.active = False
+    assert journal.queue().take()[0].key == "key-1"
+
+
+def test_a_record_that_failed_comes_after_the_others(journal):
+    for number in range(3):
+        journal.write(pending(f"res_{number}", key=f"key-{number}"))
+    queue = journal.queue()
+    first, claim = queue.take()
+    claim.active = False
+    queue.close()
+    queue, order = journal.queue(), []
+    while (taken := queue.take()) is not None:
+        order.append(taken[0].key)
+    assert order[-1] == first.key
+    assert len(order) == 3
+
+
+def test_the_last_report_wins_and_an_end_overtakes_it(journal):
+    for cents in range(1, 60):
+        journal.report(pending(actual=usd("0.01") if cents < 59 else usd("0.05"), provisional=True))
+    deadline = time.monotonic() + 5
+    while journal.read(name_of(pending()))[0].actual != usd("0.05") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert journal.read(name_of(pending()))[0].actual == usd("0.05")
+    journal.report(pending(actual=usd("0.06"), provisional=True))
+    journal.write(pending(actual=usd("0.07")))
+    time.sleep(0.3)
+    found = journal.read(name_of(pending()))[0]
+    assert (found.actual, found.provisional) == (usd("0.07"), False)
+    journal.report(pending(actual=usd("0.08"), provisional=True))
+    journal.forget(pending())
+    time.sleep(0.3)
+    assert files(journal) == []
+
+
+def test_what_can_not_be_read_is_told_and_nothing_fails(journal, told):
+    journal.write(pending())
+    (journal.directory / name_of(pending())).unlink()
+    (journal.directory / name_of(pending())).mkdir()
+    assert journal.queue().take() is None
+    assert [event for event, _ in told] == ["journal unreadable"]
+
+
+# -- clients that use it -----------------------------------------------------------------------------------------------
+@pytest.fixture
+def config(environ):
+    return cycles.Config.from_env(environ)
+
+
+def spend(client, amount="0.03"):
+    with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
+        held.report(actual=usd(amount))
+    return held
+
+
+async def spend_async(client, amount="0.03"):
+    async with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
+        held.report(actual=usd(amount))
+    return held
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_both_kinds_of_client_keep_it_until_it_is_acknowledged(server, config, kept, fsync):
+    server.always["commit"] = Answer(503, error("INTERNAL_ERROR"))
+    config = config.replace(journal_fsync=fsync)
+
+    async def main():
+        async with cycles.AsyncClient(config) as client:
+            return await spend_async(client)
+
+    with cycles.Client(config) as client:
+        held = [spend(client), asyncio.run(main())]
+    assert [one.state for one in held] == ["UNSETTLED", "UNSETTLED"]
+    assert all(one.settlement.is_kept for one in held)
+    assert sorted(record["reservation_id"] for record in kept()) == sorted(one.id for one in held)
+    server.always.clear()
+    with cycles.Client(config) as client:
+        assert client.drain(10).pending == 0
+    assert (server.spent(), kept()) == (6, [])
+
+
+def test_trio_keeps_it_too(server, config, kept):
+    server.always["commit"] = Answer(503, error("INTERNAL_ERROR"))
+
+    async def main():
+        async with cycles.AsyncClient(config) as client:
+            await spend_async(client)
+            assert len(kept()) == 1
+            server.always.clear()
+            drained = await client.drain(10)
+            assert drained.pending == 0
+
+    anyio.run(main, backend="trio")
+    assert (server.spent(), kept()) == (3, [])
+
+
+def test_a_full_disk_is_reported_and_settlement_goes_on(server, config, kept, monkeypatch, caplog):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr("cycles.journal._write_all", full)
+
+    async def main():
+        async with cycles.AsyncClient(config) as client:
+            return await spend_async(client)
+
+    with cycles.Client(config) as client:
+        assert spend(client).state == "COMMITTED"
+    assert asyncio.run(main()).state == "COMMITTED"
+    failures = [record for record in caplog.records if "journal failed" in record.getMessage()]
+    assert failures
+    assert all(record.levelno == logging.ERROR and "no space" in record.getMessage() for record in failures)
+    assert (server.spent(), kept()) == (6, [])
+
+
+def test_a_cancelled_commit_is_on_disk_before_it_leaves(server, config, kept, monkeypatch):
+    """Cancelled while the disk is slow: the cancellation waits for the record, and no request goes without it."""
+    real, slow = os.fsync, threading.Event()
+
+    def fsync(descriptor):
+        slow.set()
+        time.sleep(0.3)
+        real(descriptor)
+
+    async def main():
+        async with cycles.AsyncClient(config) as client:
+            held = await client.reserve(usd("0.10"), action=ACTION)
+            monkeypatch.setattr(os, "fsync", fsync)
+            commit = asyncio.create_task(held.commit(usd("0.03")))
+            await asyncio.to_thread(slow.wait)
+            commit.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await commit
+            assert server.of("commit") == []
+            assert len(kept()) == 1
+            assert (await client.drain(10)).pending == 0
+
+    asyncio.run(main())
+    assert (server.spent(), kept()) == (3, [])
+
+
+def test_pending_settlements_are_tried_again_in_the_background(server, config, kept, monkeypatch):
+    monkeypatch.setattr("cycles.client._LATER", 0.05)
+    told = []
+    server.always["commit"] = DROP
+    with cycles.Client(config, on_settlement=told.append) as client:
+        spend(client)
+        assert [details.outcome for details in told] == ["pending"]
+        server.always.clear()
+        deadline = time.monotonic() + 10
+        while len(told) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert [(details.outcome, details.recovered) for details in told] == [("pending", False), ("settled", True)]
+    assert (server.spent(), kept()) == (3, [])
+
+
+def test_what_a_loop_that_ended_left_is_taken_up_in_the_next(server, config, kept):
+    server.always["commit"] = DROP
+    told = []
+    settled = asyncio.Event()
+
+    def note(details):
+        told.append(details)
+        if details.outcome == "settled":
+            settled.set()
+
+    client = cycles.AsyncClient(config, on_settlement=note)
+
+    async def first():
+        await spend_async(client)
+
+    async def second():
+        await client.decide(usd("0.01"), action=ACTION)
+        await asyncio.wait_for(settled.wait(), 10)
+        await client.close()
+
+    asyncio.run(first())
+    assert len(kept()) == 1
+    told.clear()
+    server.always.clear()
+    asyncio.run(second())
+    assert [details.outcome for details in told] == ["settled"]
+    assert (server.spent(), kept()) == (3, [])
+
+
+def test_a_refused_key_stops_this_run_and_keeps_everything(server, config, kept, caplog):
+    with cycles.Client(config) as client:
+        held = [client.reserve(usd("0.01"), action=ACTION) for _ in range(5)]
+        server.always["commit"] = Answer(401, error("UNAUTHORIZED"))
+        for one in held:
+            with pytest.raises(cycles.SettlementPending):
+                one.commit(usd("0.01"))
+        asked = len(server.of("commit"))
+        assert asked == 5
+        assert client.drain(5).pending == 5
+        assert len(server.of("commit")) == asked + 1, "one 401 is enough to know"
+    assert "settlement stopped" in caplog.text
+    assert len(kept()) == 5
+
+
+def test_a_hook_that_raises_is_logged_and_hides_nothing(server, config, caplog):
+    def hook(details):
+        raise RuntimeError("by the test")
+
+    with cycles.Client(config, on_settlement=hook) as client:
+        assert spend(client).state == "COMMITTED"
+    assert "on_settlement failed" in caplog.text
+
+
+def test_details_are_frozen(server, config):
+    told = []
+    with cycles.Client(config, on_settlement=told.append) as client:
+        held = spend(client)
+    (details,) = told
+    assert (details.reservation_id, details.actual, details.charged) == (held.id, usd("0.03"), usd("0.03"))
+    assert (details.outcome, details.attempts, details.error, details.via) == ("settled", 1, None, "commit")
+    with pytest.raises(AttributeError, match="frozen"):
+        details.outcome = "rejected"
+
+
+def test_many_pending_records_start_no_thread_each(server, config, journal_dir, kept):
+    target = journal_dir / partition_of(config.base_url, "acme", config.api_key)
+    target.mkdir(parents=True)
+    with cycles.Client(config) as client:
+        held = [client.reserve(usd("0.0001"), action=ACTION).id for _ in range(300)]
+    for number, reservation_id in enumerate(held):
+        one = pending(reservation_id, actual=usd("0.0001"), key=f"key-{number}")
+        (target / name_of(one)).write_bytes(dump(one, None, ""))
+    ours = lambda: {thread for thread in threading.enumerate() if thread.name.startswith("cycles-")}  # noqa: E731
+    before = ours()
+    with cycles.Client(config) as client:
+        most = 0
+        deadline = time.monotonic() + 30
+        while kept() and time.monotonic() < deadline:
+            most = max(most, len(ours() - before))
+            time.sleep(0.01)
+        assert client.drain(10).pending == 0
+    assert most <= 1
+    assert (server.spent(), len(set(server.keys("commit")))) == (3, 300)
+
+
+def test_an_authority_in_memory_has_no_journal(tmp_path):
+    with LocalAuthority() as authority:
+        authority.budget("tenant:acme", usd("1.00"))
+        client = authority.client(tenant="acme")
+        assert client.drain() == cycles.Drained()
+        assert client.reserve(usd("0.10"), action=ACTION).commit(usd("0.01")).state == "COMMITTED"
+    assert not (tmp_path / "state" / "cycles").exists()
+
+
+# -- UNAVAILABLE=allow -------------------------------------------------------------------------------------------------
+def test_an_unreachable_authority_lets_both_kinds_run(server, config, kept):
+    server.always = dict.fromkeys(("reservations", "events", "read"), DROP)
+    config = config.replace(unavailable="allow")
+
+    async def main():
+        async with (
+            cycles.AsyncClient(config) as client,
+            cycles.Guard(usd("0.10"), action=ACTION, client=client, actual=lambda _: usd("0.02")) as held,
+        ):
+            assert (held.state, held.id, held.caps) == ("UNRESERVED", None, None)
+            held.report(actual=usd("0.02"))
+        return held
+
+    with cycles.Client(config) as client:
+        with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
+            assert (held.state, held.id) == ("UNRESERVED", None)
+            with pytest.raises(cycles.AlreadySettled):
+                held.extend(5)
+            held.report(actual=usd("0.01"))
+            held.report(actual=usd("0.03"))
+        with cycles.Guard(usd("0.10"), action=ACTION, client=client) as given_back:
+            given_back.report(actual=usd("0.03"))
+            given_back.release()
+        assert given_back.state == "RELEASED"
+        assert asyncio.run(main()).state == "UNSETTLED"
+        assert len(kept()) == 2
+        server.always.clear()
+        assert client.drain(10).pending == 0
+    assert (held.state, server.spent(), kept()) == ("UNSETTLED", 5, [])
+
+
+def test_a_denial_is_no_unreachable_authority(server, config):
+    with cycles.Client(config.replace(unavailable="allow")) as client, pytest.raises(cycles.BudgetExceeded):
+        client.reserve(usd("2.00"), action=ACTION)
+
+
+def test_running_unguarded_needs_a_journal(environ):
+    with pytest.raises(cycles.ConfigError, match=r"CYCLES_UNAVAILABLE='allow'.*journal_enabled"):
+        cycles.Config.from_env({**environ, "CYCLES_UNAVAILABLE": "allow", "CYCLES_JOURNAL_ENABLED": "false"})
