@@ -146,7 +146,10 @@ async def _bounded(send: Any, world: World, arguments: Mapping[str, Any]) -> Any
     """Send, within `request_timeout` seconds as a whole where one is given: httpx bounds only each read and write."""
     timeout = arguments.get("request_timeout")
     if timeout is None:
-        return await send(client=world.api, request_headers=world.headers(), **arguments)
+        if world.gate is None:
+            return await send(client=world.api, request_headers=world.headers(), **arguments)
+        async with world.gate:
+            return await send(client=world.api, request_headers=world.headers(), **arguments)
     import anyio  # noqa: PLC0415 - see _perform
 
     with anyio.fail_after(timeout):

@@ -18,6 +18,7 @@ from cycles_api.errors import DecodeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
+    from contextlib import AbstractAsyncContextManager
     from types import ModuleType
 
     from cycles._core.records import Claim, Pending, SettlementDetails
@@ -85,6 +86,7 @@ class World:
         trace: What its requests are counted to; each request to a trace of its own when None.
         journal: What keeps pending settlements; they live as long as their section when None.
         tell: Takes what became of each spend.
+        gate: Bounds the requests that an event loop has in flight; as many as there are when None.
     """
 
     def __init__(
@@ -95,16 +97,18 @@ class World:
         *,
         journal: Keeper | None = None,
         tell: Callable[[SettlementDetails], None] | None = None,
+        gate: AbstractAsyncContextManager[Any] | None = None,
     ) -> None:
         self.api: Final = api
         self.trace: Final = trace
         self.journal: Final = journal
+        self.gate = gate
         self._notify: Final = notify
         self._tell: Final = tell
 
     def traced(self) -> World:
         """Return the same world for one piece of work, whose requests share a trace."""
-        return World(self.api, self._notify, Trace(), journal=self.journal, tell=self._tell)
+        return World(self.api, self._notify, Trace(), journal=self.journal, tell=self._tell, gate=self.gate)
 
     def headers(self) -> Mapping[str, str]:
         """Return what the next request carries beside the client's own headers."""

@@ -507,3 +507,32 @@ def test_a_denial_is_no_unreachable_authority(server, config):
 def test_running_unguarded_needs_a_journal(environ):
     with pytest.raises(cycles.ConfigError, match=r"CYCLES_UNAVAILABLE='allow'.*journal_enabled"):
         cycles.Config.from_env({**environ, "CYCLES_UNAVAILABLE": "allow", "CYCLES_JOURNAL_ENABLED": "false"})
+
+
+# -- many at once ------------------------------------------------------------------------------------------------------
+def test_many_sections_at_once_are_all_served_and_no_more_than_the_pool_holds_are_in_flight(server, config):
+    lock, now, most = threading.Lock(), [0], [0]
+    handle = server.authority.app.handle
+
+    def counted(request):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.005)
+        try:
+            return handle(request)
+        finally:
+            with lock:
+                now[0] -= 1
+
+    server.authority.app.handle = counted
+
+    async def main():
+        async with cycles.AsyncClient(config.replace(read_timeout=30.0, connect_timeout=30.0)) as client:
+            held = await asyncio.gather(*(client.reserve(usd("0.0001"), action=ACTION) for _ in range(300)))
+            ended = await asyncio.gather(*(one.commit(usd("0.0001")) for one in held))
+        assert {settlement.attempts for settlement in ended} == {1}
+
+    asyncio.run(main())
+    assert 1 < most[0] <= 100
+    assert server.spent() == 3
