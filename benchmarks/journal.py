@@ -152,10 +152,10 @@ def recovery(directory: Path, records: int) -> float:
     settings = {"tenant": "acme", "journal_dir": str(directory / "d"), "journal_fsync": False}
     target = directory / "d" / partition_of(url, "acme", None)
     with Client(Config(url, **settings)) as client:
-        held = [client.reserve(ESTIMATE, action=ACTION, ttl=3600).id for _ in range(records)]
+        held = [client.reserve(ESTIMATE, action=ACTION, ttl=3600) for _ in range(records)]
     target.mkdir(parents=True, exist_ok=True)
-    for number, reservation_id in enumerate(held):
-        pending = Pending(reservation_id=reservation_id, terms=wanted, actual=ACTUAL, key=f"key-{number}")
+    for number, reservation in enumerate(held):
+        pending = Pending(reservation_id=reservation.id, terms=wanted, actual=ACTUAL, key=f"key-{number}")
         (target / name_of(pending)).write_bytes(dump(pending, None, ""))
     started = time.perf_counter()
     with Client(Config(url, **settings)) as client:

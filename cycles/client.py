@@ -6,6 +6,7 @@ The two are twins of about six lines a method, held together by tests/client/tes
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 import httpx
 
 from cycles import asking, exiting, telemetry
-from cycles._core import guarding, requests
+from cycles._core import flows, guarding, requests
 from cycles._core.renewal import Heart
 from cycles._drivers import aio, blocking
 from cycles._drivers.tracing import Trace
@@ -61,6 +62,9 @@ all that wait whenever one ends: 500 reserves at once took 8 s that way, and 1.2
 _LATER: Final = 5.0
 """Seconds after which a settlement whose attempts are used up is tried again in the background."""
 
+_SETTLING_IN: Final = 1.0
+"""Seconds until a create whose fate is not known is looked for: it may still be on its way."""
+
 DEFAULT_TENANT: Final = "default"
 """Whom `local:` spends for when no tenant is configured."""
 
@@ -86,6 +90,18 @@ class _Teller:
         retry_later = None if self._retry_later is None else self._retry_later()
         if retry_later is not None and details.outcome == "pending" and not details.recovered:
             retry_later()
+
+
+class _Dropped:
+    """Tells the client that a reservation was dropped, if there still is one."""
+
+    def __init__(self, give_back: Callable[[str], None]) -> None:
+        self._give_back: Final = weakref.WeakMethod(give_back)
+
+    def __call__(self, reservation_id: str) -> None:
+        give_back = self._give_back()
+        if give_back is not None:
+            give_back(reservation_id)
 
 
 class _Base:
@@ -157,6 +173,20 @@ class _Base:
         if self.config.retry_enabled:
             self._recovering(delay=min(self.config.retry_max_delay, _LATER))
 
+    def _cut_off(self, asking_for: flows.Asking) -> None:
+        """Have a hold looked for and given back that a reserve may have made which failed or was interrupted."""
+        if asking_for.unanswered is not None:
+            due = time.monotonic() + _SETTLING_IN
+            self._plan(flows.GiveBack(self.config.retry, key=asking_for.unanswered, due=due))
+
+    def _give_back(self, reservation_id: str) -> None:
+        self._plan(flows.GiveBack(self.config.retry, reservation_id=reservation_id, due=time.monotonic()))
+
+    def _plan(self, job: flows.GiveBack) -> None:
+        """Have *job* done in the background."""
+        if not self._is_closed:
+            self._heartbeats.keep(job, self._world)
+
     def _recovering(self, *, delay: float = 0.0) -> None:
         """Have what the journal holds settled in the background, unless it is being done already."""
         if self._is_closed or self._journal is None or (self._recoverer is not None and self._recoverer.is_needed):
@@ -169,7 +199,9 @@ class _Base:
         patience = self.config.connect_timeout + self.config.read_timeout
         return drain(self._journal, self.config.retry, seconds, patience)
 
-    def _beginning(self, estimate: Amount, options: ReserveOptions) -> tuple[Flow[Section], bool]:
+    def _beginning(
+        self, estimate: Amount, options: ReserveOptions, asking_for: flows.Asking
+    ) -> tuple[Flow[Section], bool]:
         """Return the flow that begins a section, and whether its commit raises when unsettled.
 
         Everything is checked here, before a flow exists.
@@ -179,7 +211,7 @@ class _Base:
         raise_on_unsettled = rest.pop("raise_on_unsettled", True)
         terms = requests.terms(estimate, **rest)
         unguarded = self.config.unavailable == "allow"
-        flow = guarding.begin(terms, self.config.retry, key=key, wait=wait, unguarded=unguarded)
+        flow = guarding.begin(terms, self.config.retry, key=key, wait=wait, unguarded=unguarded, asking=asking_for)
         return flow, raise_on_unsettled
 
     def _on_lost(self) -> Callable[[], object] | None:
@@ -284,11 +316,21 @@ class Client(_Base):
             Denied: the authority said no.
             AuthorityError, AuthorityUnavailable: it could not be asked.
         """
-        flow, raise_on_unsettled = self._beginning(estimate, options)
+        asking_for = flows.Asking()
+        flow, raise_on_unsettled = self._beginning(estimate, options, asking_for)
         world = self._world.traced()
-        section = blocking.run(flow, world)
+        try:
+            section = blocking.run(flow, world)
+        finally:
+            self._cut_off(asking_for)
         self._keep(self._heartbeats, section, world)
-        return Reservation(section, world, self.config.heartbeat, raise_on_unsettled=raise_on_unsettled)
+        return Reservation(
+            section,
+            world,
+            self.config.heartbeat,
+            raise_on_unsettled=raise_on_unsettled,
+            on_dropped=_Dropped(self._give_back),
+        )
 
     def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; nothing is held, and a denial is a value (protocol.md §2).
@@ -483,6 +525,21 @@ class AsyncClient(_Base):
                 self._recovering()
         return self._world.traced()
 
+    def _plan(self, job: flows.GiveBack) -> None:
+        """Have *job* done in the client's loop, from wherever this is: what is dropped is collected in any thread."""
+        import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
+
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if self._loop is None or self._is_closed or self._loop.is_closed():
+            return  # trio, or a loop that ended: the hold ends at its expiry
+        if running is self._loop:
+            self._heartbeats.keep(job, self._world)
+        else:
+            self._loop.call_soon_threadsafe(self._heartbeats.keep, job, self._world)
+
     def _on_lost(self) -> Callable[[], object] | None:
         import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
 
@@ -496,11 +553,21 @@ class AsyncClient(_Base):
 
     async def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> AsyncReservation:
         """Hold *estimate* and return the reservation; see `Client.reserve`."""
-        flow, raise_on_unsettled = self._beginning(estimate, options)
+        asking_for = flows.Asking()
+        flow, raise_on_unsettled = self._beginning(estimate, options, asking_for)
         world = self._traced()
-        section = await aio.run(flow, world)
+        try:
+            section = await aio.run(flow, world)
+        finally:
+            self._cut_off(asking_for)
         self._keep(self._heartbeats, section, world)
-        return AsyncReservation(section, world, self.config.heartbeat, raise_on_unsettled=raise_on_unsettled)
+        return AsyncReservation(
+            section,
+            world,
+            self.config.heartbeat,
+            raise_on_unsettled=raise_on_unsettled,
+            on_dropped=_Dropped(self._give_back),
+        )
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; see `Client.decide`."""

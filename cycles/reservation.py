@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from cycles.errors import AlreadySettled, CyclesError, LeaseLost
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import timedelta
 
     from cycles._core.guarding import Section
@@ -59,11 +60,28 @@ def entered(reservation: Reservation | AsyncReservation) -> Iterator[None]:
 class _View:
     """What both kinds of reservation show."""
 
-    def __init__(self, section: Section, world: World, heartbeat: str, *, raise_on_unsettled: bool) -> None:
+    def __init__(
+        self,
+        section: Section,
+        world: World,
+        heartbeat: str,
+        *,
+        raise_on_unsettled: bool,
+        on_dropped: Callable[[str], None] | None = None,
+    ) -> None:
+        self._on_dropped: Final = on_dropped
         self._heartbeat: Final = heartbeat
         self._section: Final = section
         self._world: Final = world
         self._raise_on_unsettled: Final = raise_on_unsettled
+
+    def __del__(self) -> None:
+        section: Section | None = getattr(self, "_section", None)
+        if section is not None and guarding.dropped(section):
+            message = f"{self!r} was dropped without commit or release; nothing is charged, and its hold is given back"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+            if self._on_dropped is not None and section.reservation_id is not None:
+                self._on_dropped(section.reservation_id)
 
     @property
     def _response(self) -> ReservationCreateResponse:

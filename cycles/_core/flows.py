@@ -5,7 +5,7 @@ Each is written once and run by either driver.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles._core.effects import (
     CREATE_RESERVATION,
@@ -22,6 +22,7 @@ from cycles._core.effects import (
 from cycles._core.lifecycle import State
 from cycles._core.outcomes import Trouble, Verdict, error_of, judge
 from cycles._core.records import Grant, Settlement
+from cycles._core.retry import NO_RETRY
 from cycles.errors import (
     DENIALS,
     BudgetClosed,
@@ -52,7 +53,23 @@ _LEAST_PAUSE = 0.05
 
 
 # -- reserve -----------------------------------------------------------------------------------------------------------
-def reserve(terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0) -> Flow[Grant]:
+class Asking:
+    """What is known of a reserve from outside its flow, which may be cut off at any point.
+
+    Attributes:
+        unanswered: The key of a create that may have left and whose fate is not known; None when there is none. One
+            that the caller chose is not told: whoever knows it may ask again.
+    """
+
+    __slots__ = ("unanswered",)
+
+    def __init__(self) -> None:
+        self.unanswered: str | None = None
+
+
+def reserve(
+    terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0, asking: Asking | None = None
+) -> Flow[Grant]:
     """Ask for a reservation, for up to *wait* seconds while it is denied or throttled (0: once).
 
     Raises:
@@ -63,9 +80,10 @@ def reserve(terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: 
     key = chosen if chosen is not None else (yield from NewKey())
     started = yield from Now()
     attempt = 1
+    noted = Asking() if asking is None or chosen is not None or terms.dry_run else asking
     while True:
         try:
-            return (yield from _reserve_once(terms, key))
+            return (yield from _reserve_once(terms, key, noted))
         except (Denied, RateLimited) as refusal:
             left = wait - ((yield from Now()) - started)
             floor = refusal.retry_after or 0.0
@@ -78,9 +96,10 @@ def reserve(terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: 
         attempt += 1
 
 
-def _reserve_once(terms: Terms, key: str) -> Flow[Grant]:
+def _reserve_once(terms: Terms, key: str, asking: Asking) -> Flow[Grant]:
     """Ask once; when the answer is ambiguous, once more at once under the same key (protocol.md §8)."""
     body = terms.create_body(key)
+    asking.unanswered = key
     answer = yield from Call(CREATE_RESERVATION, body=body)
     maybe_held = False
     if _ambiguous(answer):
@@ -88,12 +107,16 @@ def _reserve_once(terms: Terms, key: str) -> Flow[Grant]:
         yield from Notify("reserve ambiguous", operation="create_reservation", reason=repr(answer))
         answer = yield from Call(CREATE_RESERVATION, body=body)
     if not _ambiguous(answer):
+        asking.unanswered = None
         return _granted(terms, answer)
     maybe_held = maybe_held or answer.trouble is not Trouble.NOT_SENT
+    is_known, grant = not maybe_held, None
     if maybe_held and not terms.dry_run:
-        grant = yield from _find(key)
-        if grant is not None:
-            return grant
+        is_known, grant = yield from _find(key)
+    if is_known:
+        asking.unanswered = None
+    if grant is not None:
+        return grant
     raise error_of(CREATE_RESERVATION, answer, unit=terms.estimate.unit)
 
 
@@ -135,11 +158,11 @@ def denial_of(response: Any, answer: Answer[Any]) -> Denied:
     )
 
 
-def _find(key: str) -> Flow[Grant | None]:
-    """Return the live reservation that *key* made, when its create answer was lost (protocol.md §4)."""
+def _find(key: str) -> Flow[tuple[bool, Grant | None]]:
+    """Return whether it is known what *key* made, and the live reservation if there is one (protocol.md §4)."""
     answer = yield from Call(LIST_RESERVATIONS, idempotency_key=key)
     if judge(LIST_RESERVATIONS, answer) is not Verdict.DONE or answer.parsed is None:
-        return None
+        return False, None
     for row in answer.parsed.reservations:
         if row.idempotency_key == key and row.status == models.ReservationStatus.ACTIVE:
             yield from Notify("reservation recovered", reservation_id=row.reservation_id)
@@ -151,8 +174,8 @@ def _find(key: str) -> Flow[Grant | None]:
                 expires_at_ms=row.expires_at_ms,
                 scope_path=row.scope_path,
             )
-            return Grant(response, answer.headers, sent_at=answer.sent_at, received_at=answer.received_at)
-    return None
+            return True, Grant(response, answer.headers, sent_at=answer.sent_at, received_at=answer.received_at)
+    return True, None
 
 
 # -- attempts ----------------------------------------------------------------------------------------------------------
@@ -185,6 +208,45 @@ def until_known(
             return answer, attempt
         yield from Sleep(delay)
         attempt += 1
+
+
+# -- giving back what nobody holds any more ----------------------------------------------------------------------------
+class GiveBack:
+    """A hold that nobody on this side has: a job for the background.
+
+    Args:
+        key: What a create was sent under whose answer never came.
+        reservation_id: The hold, where it is known.
+        policy: How often, and how long apart.
+        due: Monotonic seconds at which to begin.
+    """
+
+    __slots__ = ("_attempts", "_key", "_policy", "_reservation_id", "due", "is_needed")
+
+    def __init__(
+        self, policy: RetryPolicy, *, key: str | None = None, reservation_id: str | None = None, due: float = 0.0
+    ) -> None:
+        self._policy: Final = policy
+        self._key: Final = key
+        self._reservation_id = reservation_id
+        self._attempts = 0
+        self.due: Final = due
+        self.is_needed = True
+
+    def attempt(self) -> Flow[float | None]:
+        """Look for the hold, if need be, and release it; return the seconds until the next attempt, or None."""
+        self._attempts += 1
+        is_known = self._reservation_id is not None
+        if not is_known and self._key is not None:
+            is_known, grant = yield from _find(self._key)
+            held = None if grant is None else grant.response.reservation_id
+            self._reservation_id = held if isinstance(held, str) else None
+        if self._reservation_id is not None:
+            ended = yield from release(self._reservation_id, "dropped", NO_RETRY)
+            is_known = ended.error is None or not ended.error.is_retryable
+        delay = None if is_known else self._policy.delay(self._attempts, (yield from Jitter()))
+        self.is_needed = delay is not None
+        return delay
 
 
 # -- release and extend ------------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ class Section:
         reported: The amount that the end of the section will commit, or None.
         metrics, metadata: What goes along with it.
         settlement: How it ended, or None while it is open.
+        is_unreported: It ended without an amount, which was an error: nothing is sent any more unless it is asked for.
         provisional: What its journal record says while it is open; None before anything was reported.
         lease_lost: Whether the lease was lost while the section was running.
         expires_at_ms: The lease's end by the authority's clock, as of the last answer; None for a dry run.
@@ -54,6 +55,7 @@ class Section:
     __slots__ = (
         "expires_at_ms",
         "grant",
+        "is_unreported",
         "lease_lost",
         "metadata",
         "metrics",
@@ -71,6 +73,7 @@ class Section:
         self.policy: Final = policy
         self.state = state or (State.DRY_RUN if terms.dry_run else State.ACTIVE)
         self.provisional: Pending | None = None
+        self.is_unreported = False
         self.reported: Amount | None = None
         self.metrics: StandardMetrics | None = None
         self.metadata: dict[str, Any] | None = None
@@ -134,7 +137,13 @@ class Section:
 
 
 def begin(
-    terms: Terms, policy: RetryPolicy, *, key: str | None = None, wait: float = 0.0, unguarded: bool = False
+    terms: Terms,
+    policy: RetryPolicy,
+    *,
+    key: str | None = None,
+    wait: float = 0.0,
+    unguarded: bool = False,
+    asking: flows.Asking | None = None,
 ) -> Flow[Section]:
     """Reserve, and return the open section.
 
@@ -144,12 +153,13 @@ def begin(
         key: Idempotency key of the create, or None for a fresh one.
         wait: Seconds to keep asking while denied or throttled.
         unguarded: Whether the section may run without a hold when the authority can't be reached.
+        asking: Where to note what is not known, should this be cut off.
 
     Raises:
         CyclesError: when the section must not run.
     """
     try:
-        grant = yield from flows.reserve(terms, policy, key=key, wait=wait)
+        grant = yield from flows.reserve(terms, policy, key=key, wait=wait, asking=asking)
     except (AuthorityUnavailable, AuthorityError) as error:
         if not unguarded or terms.dry_run or not _is_unreachable(error):
             raise
@@ -288,6 +298,7 @@ def end(
     if unreported == "release":
         yield from Notify("nothing reported, released", reservation_id=section.reservation_id)
         return (yield from release(section, "nothing reported"))
+    section.is_unreported = True
     raise UnreportedSpend(
         f"reservation {section.reservation_id}: the section ended without an actual amount; give actual=, "
         "call report() or commit() in it; nothing was sent, and the hold ends at its expiry"
@@ -296,6 +307,14 @@ def end(
 
 def _marked(section: Section) -> dict[str, str] | None:
     return {"actual_source": "estimate"} if section.reported is None else None
+
+
+def dropped(section: Section) -> bool:
+    """Note that nobody has *section* any more, so that its lease is not kept; return whether to give its hold back."""
+    was_open = section.is_open and section.reservation_id is not None
+    if section.is_open:
+        section.state = step(section.state, Happened.RELEASE_ENDED)
+    return was_open and not section.is_unreported
 
 
 def trouble_to_raise(settlement: Settlement, *, asked: bool, raise_on_unsettled: bool) -> Exception | None:

@@ -172,7 +172,12 @@ def quarantine() -> None:
 @directory
 @json_output
 def list_quarantine(root: Path | None, *, as_json: bool) -> None:
-    """Show what was set aside, and why."""
+    """Show what was set aside, and why.
+
+    \b
+    Example:
+      cycles journal quarantine list
+    """
     _show(root, "quarantine", as_json=as_json)
 
 
@@ -180,7 +185,12 @@ def list_quarantine(root: Path | None, *, as_json: bool) -> None:
 @directory
 @file_name
 def restore(root: Path | None, name: str) -> None:
-    """Put a file back, after it was mended: the next recovery reads it again."""
+    """Put a file back, after it was mended: the next recovery reads it again.
+
+    \b
+    Example:
+      cycles journal quarantine restore v2-9f86d081884c7d65.json
+    """
     found, _ = _with(root, name, "quarantine")
     try:
         found.restore(name)
@@ -194,7 +204,12 @@ def restore(root: Path | None, name: str) -> None:
 @file_name
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(root: Path | None, name: str, *, yes: bool) -> None:
-    """Delete a file for good: if it was spend, it is never charged."""
+    """Delete a file for good: if it was spend, it is never charged.
+
+    \b
+    Example:
+      cycles journal quarantine remove v2-9f86d081884c7d65.json
+    """
     found, _ = _with(root, name, "quarantine")
     if not yes:
         click.confirm(f"Delete {name}? What it held is never charged", abort=True)

@@ -300,9 +300,9 @@ def test_a_loop_that_ends_during_renewals_ends_cleanly(caplog):
         config = cycles.Config("http://authority.invalid", api_key="key", tenant="acme")
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
             client = cycles.AsyncClient(config, http_client=http)
-            for _ in range(40):
-                await client.reserve(usd("0.01"), action=ACTION, ttl=1)
+            held = [await client.reserve(usd("0.01"), action=ACTION, ttl=1) for _ in range(40)]
             await asyncio.sleep(0.1)
+            assert all(reservation.state == "ACTIVE" for reservation in held)
 
     asyncio.run(main())
     gc.collect()

@@ -151,14 +151,16 @@ def test_options_are_known_and_action_is_needed(side, client, method):
 @pytest.fixture
 def seven(side, client, clock):
     """Ids of seven reservations, a minute apart, newest first; the first three (oldest) are released."""
-    ids = []
+    ids, kept = [], []
     for n in range(7):
         reservation = side.call(client.reserve, usd("0.01"), action=ACTION, agent=f"a{n % 2}", ttl=3600)
         if n < 3:
             side.call(reservation.release)
         ids.insert(0, reservation.id)
+        kept.append(reservation)  # one that is dropped is given back
         clock.advance(60)
-    return ids
+    yield ids
+    del kept
 
 
 def test_all_pages_of_reservations(client, rows, seven, wire):
@@ -196,10 +198,10 @@ def test_timedeltas_count_from_the_call_for_all_pages():
     """Another instant on the second page would be another list, and its cursor refused."""
     with LocalAuthority() as authority, authority.client(tenant="acme") as client:
         authority.budget(SCOPE, usd("1.00"))
-        made = [client.reserve(usd("0.01"), action=ACTION, ttl=60).id for _ in range(3)]
+        made = [client.reserve(usd("0.01"), action=ACTION, ttl=60) for _ in range(3)]
         hour, minute = timedelta(hours=1), timedelta(minutes=1)
         listed = client.reservations(created=(hour, None), expires=(None, 2 * minute), page_size=1)
-        assert {row.reservation_id for row in listed} == set(made)
+        assert {row.reservation_id for row in listed} == {reservation.id for reservation in made}
         assert list(client.reservations(created=(None, minute))) == []
         assert list(client.reservations(expires=(2 * minute, None))) == []
 

@@ -69,15 +69,14 @@ def test_each_guarded_call_has_a_trace_of_its_own(side, guard, sent):
 def test_the_pages_of_a_list_are_one_trace(side, authority, sent, method):
     for unit in (cycles.tokens, cycles.credits):
         authority.budget("tenant:acme", unit(5))
-    for _ in range(3):
-        side.call(side.client.reserve, usd("0.01"), action=ACTION)
+    held = [side.call(side.client.reserve, usd("0.01"), action=ACTION) for _ in range(3)]
     sent.clear()
 
     async def gathered(listing):
         return [row async for row in listing]
 
     side.call(list if side.kind == "sync" else gathered, getattr(side.client, method)(page_size=1))
-    assert len(sent) == 3
+    assert len(sent) == len(held)
     assert len({parts(headers)["trace"] for headers in sent}) == 1
 
 

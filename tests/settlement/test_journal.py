@@ -441,9 +441,9 @@ def test_many_pending_records_start_no_thread_each(server, config, journal_dir, 
     target = journal_dir / partition_of(config.base_url, "acme", config.api_key)
     target.mkdir(parents=True)
     with cycles.Client(config) as client:
-        held = [client.reserve(usd("0.0001"), action=ACTION).id for _ in range(300)]
-    for number, reservation_id in enumerate(held):
-        one = pending(reservation_id, actual=usd("0.0001"), key=f"key-{number}")
+        held = [client.reserve(usd("0.0001"), action=ACTION) for _ in range(300)]
+    for number, reservation in enumerate(held):
+        one = pending(reservation.id, actual=usd("0.0001"), key=f"key-{number}")
         (target / name_of(one)).write_bytes(dump(one, None, ""))
     ours = lambda: {thread for thread in threading.enumerate() if thread.name.startswith("cycles-")}  # noqa: E731
     before = ours()
