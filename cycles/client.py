@@ -137,6 +137,8 @@ class _Base:
             self.api, telemetry.notify, journal=self._journal, tell=_Teller(on_settlement, self._retry_later)
         )
         if self._journal is not None:
+            if config.unavailable == "allow":
+                self._journal.check()
             exiting.remember(
                 self._journal, config, partial(_world_at_exit, config, http_client, self._journal, on_settlement)
             )
@@ -189,7 +191,10 @@ class _Base:
 
     def _recovering(self, *, delay: float = 0.0) -> None:
         """Have what the journal holds settled in the background, unless it is being done already."""
-        if self._is_closed or self._journal is None or (self._recoverer is not None and self._recoverer.is_needed):
+        running = self._recoverer
+        if running is not None and running.is_needed and running.pid == os.getpid():
+            return
+        if self._is_closed or self._journal is None:
             return
         self._recoverer = Recoverer(self._journal, self.config.retry, repeats=self.config.retry_enabled, delay=delay)
         self._heartbeats.keep(self._recoverer, self._world)

@@ -61,6 +61,7 @@ def at_exit() -> None:
                 _drain(journal, config, opener, max(0.0, left))
         except Exception as error:  # noqa: BLE001 - the exit goes on, and the records stay
             telemetry.notify("drain at exit failed", {"reason": repr(error)})
+        journal.leave()
 
 
 def _drain(journal: Journal, config: Config, opener: Opener, left: float) -> None:

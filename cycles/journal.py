@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 from cycles._core.records import Claim
 from cycles._core.saved import UnusableRecord, dump, load, name_of
+from cycles.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -56,6 +57,11 @@ _REJECTED: Final = "rejected"
 _QUARANTINE: Final = "quarantine"
 _OWNERS: Final = "owners"
 _TEMPORARY: Final = ".tmp-"
+_MANY_OWNERS: Final = 64
+"""Lock files of processes from which on those of dead ones are looked for."""
+
+_OLD_DRAFT: Final = 60.0
+"""Seconds after which an unfinished write of a dead process is removed."""
 
 
 def default_directory() -> Path:
@@ -144,6 +150,29 @@ class Journal:
         self._reset()
         if owner is not None:
             owner.leave()
+
+    def check(self) -> None:
+        """Make the directory, for who can't do without.
+
+        Raises:
+            JournalError: when that can't be done, or it can't be written to.
+        """
+        try:
+            self._made()
+            temporary = self._of(f"{_TEMPORARY}{os.getpid()}-check")
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600))
+            os.unlink(temporary)
+        except OSError as error:
+            raise JournalError(
+                f"the journal can't be written: {error}; set CYCLES_JOURNAL_DIR to a directory of this user's"
+            ) from None
+
+    def leave(self) -> None:
+        """Take back the sign that this process lives, at its end; its records are then any process's to settle."""
+        with self._lock:
+            owner, self._owner = self._owner, None
+            if owner is not None:
+                owner.end()
 
     # -- writing -------------------------------------------------------------------------------------------------------
     def write(self, pending: Pending, claim: Claim | None = None) -> None:
@@ -275,6 +304,8 @@ class Journal:
             if self._owner is None:
                 self._made(_OWNERS)
                 self._owner = _Owner(self.directory / _OWNERS)
+                if len(os.listdir(self.directory / _OWNERS)) > _MANY_OWNERS:
+                    self.sweep()
             return self._owner.name
 
     def _made(self, *below: str) -> None:
@@ -411,8 +442,10 @@ class Journal:
         for entry in entries:
             if entry.name.startswith(_TEMPORARY):
                 owner = entry.name[len(_TEMPORARY) :].rpartition("-")[0]
-                if not self.is_alive(owner):
-                    _discarded(entry.path)
+                with suppress(OSError):
+                    # On a file system without locks nobody seems to live: a draft is only minutes old while it matters.
+                    if not self.is_alive(owner) and time.time() - entry.stat().st_mtime > _OLD_DRAFT:
+                        _discarded(entry.path)
         for entry in owners:
             if not self.is_alive(entry.name.removesuffix(".lock")):
                 _discarded(entry.path)
@@ -552,12 +585,23 @@ class _Owner:
     """
 
     def __init__(self, directory: Path) -> None:
-        name = uuid.uuid4().hex
-        path = directory / f"{name}.lock"
+        self.name: str | None = None
         self._lock: _Lock | None = None
-        with suppress(OSError):
-            self._lock = _Lock.taken(path)
-        self.name: Final = None if self._lock is None or not path.exists() else name
+        while self.name is None:
+            name = uuid.uuid4().hex
+            self._path = directory / f"{name}.lock"
+            try:
+                self._lock = _Lock.taken(self._path)
+            except OSError:
+                return
+            if self._path.exists():  # else somebody swept it before it was locked
+                self.name = name
+
+    def end(self) -> None:
+        """Let go of the lock, and of its file."""
+        if self._lock is not None:
+            _discarded(str(self._path))
+            self._lock.leave()
 
     def leave(self) -> None:
         """Let go of the lock in a forked child; the parent still has it."""

@@ -6,6 +6,7 @@ rounds come further apart while the authority can't be used, so that 10,000 reco
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -71,6 +72,7 @@ class Recoverer:
 
     Attributes:
         due: Monotonic seconds at which the first round begins.
+        pid: The process that it runs in; a fork has none.
     """
 
     def __init__(self, journal: Journal, policy: RetryPolicy, *, repeats: bool, delay: float = 0.0) -> None:
@@ -82,6 +84,7 @@ class Recoverer:
         self._round: Recovery | None = None
         self._queue: JournalQueue | None = None
         self.due: Final = time.monotonic() + delay
+        self.pid: Final = os.getpid()
         self.is_needed = True
 
     def attempt(self) -> Flow[float | None]:

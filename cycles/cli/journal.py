@@ -90,11 +90,17 @@ def _show(root: Path | None, *where: str, as_json: bool) -> None:
 
 
 def _with(root: Path | None, name: str, *where: str) -> tuple[Journal, Entry]:
-    for found in _journals(root):
-        for entry in found.entries():
-            if entry.name == name and entry.where in where:
-                return found, entry
-    raise click.ClickException(f"{name}: no such file; `cycles journal list` shows what there is")
+    """Return the one file whose name begins with *name*."""
+    matching = [
+        (found, entry)
+        for found in _journals(root)
+        for entry in found.entries()
+        if entry.where in where and entry.name.startswith(name)
+    ]
+    if len(matching) != 1:
+        how_many = "no such file" if not matching else f"{len(matching)} files begin like this"
+        raise click.ClickException(f"{name}: {how_many}; `cycles journal list` shows what there is")
+    return matching[0]
 
 
 @click.group()
@@ -123,7 +129,7 @@ def show(root: Path | None, name: str) -> None:
 
     \b
     Example:
-      cycles journal show v2-9f86d081884c7d65.json
+      cycles journal show v2-9f86d081
     """
     found, entry = _with(root, name, "pending", "rejected", "quarantine")
     click.echo(json.dumps(_facts(found, entry), indent=2, ensure_ascii=False))
@@ -189,14 +195,14 @@ def restore(root: Path | None, name: str) -> None:
 
     \b
     Example:
-      cycles journal quarantine restore v2-9f86d081884c7d65.json
+      cycles journal quarantine restore v2-9f86d081
     """
-    found, _ = _with(root, name, "quarantine")
+    found, entry = _with(root, name, "quarantine")
     try:
-        found.restore(name)
+        found.restore(entry.name)
     except OSError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"{name} is pending again")
+    click.echo(f"{entry.name} is pending again")
 
 
 @quarantine.command()
@@ -208,10 +214,10 @@ def remove(root: Path | None, name: str, *, yes: bool) -> None:
 
     \b
     Example:
-      cycles journal quarantine remove v2-9f86d081884c7d65.json
+      cycles journal quarantine remove v2-9f86d081
     """
-    found, _ = _with(root, name, "quarantine")
+    found, entry = _with(root, name, "quarantine")
     if not yes:
-        click.confirm(f"Delete {name}? What it held is never charged", abort=True)
-    found.remove(name)
-    click.echo(f"{name} is gone")
+        click.confirm(f"Delete {entry.name}? What it held is never charged", abort=True)
+    found.remove(entry.name)
+    click.echo(f"{entry.name} is gone")

@@ -22,7 +22,7 @@ from cycles._core.requests import terms
 from cycles._core.saved import UnusableRecord, dump, load, name_of
 from cycles.journal import Journal, partition_of
 from cycles.local import LocalAuthority
-from tests.settlement.net import DROP, Answer, error
+from tests.settlement.net import DROP, Answer, error, serving
 
 ACTION = ("llm.completion", "gpt-4o")
 WANTED = terms(usd("0.10"), action=ACTION, levels={"tenant": "acme", "agent": "a"}, tags=["t"], overage_policy="REJECT")
@@ -190,6 +190,7 @@ def test_what_a_dead_process_left_over_is_swept_and_a_living_ones_kept(journal):
     lock = journal.directory / "owners" / "feed.lock"
     for path in (dead, living, lock):
         path.write_text("")
+        os.utime(path, (time.time() - 100, time.time() - 100))
     journal.sweep()
     assert not dead.exists()
     assert not lock.exists()
@@ -458,6 +459,45 @@ def test_many_pending_records_start_no_thread_each(server, config, journal_dir, 
     assert (server.spent(), len(set(server.keys("commit")))) == (3, 300)
 
 
+def test_servers_and_tenants_of_one_process_are_kept_apart(server, config, journal_dir):
+    with serving() as other:
+        server.authority.budget("tenant:zeta", usd("1.00"))
+        configs = [
+            config,
+            config.replace(tenant="zeta", api_key=server.authority.key(tenant="zeta")),
+            config.replace(base_url=other.url, api_key=other.authority.key(tenant="acme")),
+        ]
+        clients = [cycles.Client(one) for one in configs]
+        for one in (server, other):
+            one.always["commit"] = DROP
+        for client in clients:
+            spend(client)
+        for one in (server, other):
+            one.always.clear()
+        assert len(list(journal_dir.glob("*/v2-*.json"))) == 3
+        for done, client in enumerate(clients):
+            assert client.drain(10) == cycles.Drained(settled=1)
+            assert len(list(journal_dir.glob("*/v2-*.json"))) == 2 - done
+            client.close()
+        assert (server.spent(), other.spent()) == (3, 3)
+        assert server.authority.balance("tenant:zeta", "USD_MICROCENTS").spent == 3_000_000
+
+
+def test_without_a_tenant_another_key_is_another_principal(server, config, journal_dir):
+    first = config.replace(tenant=None)
+    other = first.replace(api_key=server.authority.key(tenant="acme"))
+    server.always["commit"] = DROP
+    with cycles.Client(first) as client, cycles.Guard(usd("0.10"), action=ACTION, client=client, tenant="acme") as held:
+        held.report(actual=usd("0.03"))
+    server.always.clear()
+    with cycles.Client(other) as client:
+        assert client.drain(5) == cycles.Drained()
+    assert len(list(journal_dir.glob("*/v2-*.json"))) == 1
+    with cycles.Client(first) as client:
+        assert client.drain(5) == cycles.Drained(settled=1)
+    assert server.spent() == 3
+
+
 def test_an_authority_in_memory_has_no_journal(tmp_path):
     with LocalAuthority() as authority:
         authority.budget("tenant:acme", usd("1.00"))
@@ -497,6 +537,26 @@ def test_an_unreachable_authority_lets_both_kinds_run(server, config, kept):
         server.always.clear()
         assert client.drain(10).pending == 0
     assert (held.state, server.spent(), kept()) == ("UNSETTLED", 5, [])
+
+
+def test_running_unguarded_needs_a_journal_that_can_be_written(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(cycles.JournalError, match="CYCLES_JOURNAL_DIR"):
+        cycles.Client(config.replace(unavailable="allow", journal_dir=str(tmp_path / "file")))
+
+
+def test_a_process_that_ends_leaves_no_lock_behind(server, start, journal_dir):
+    start("spend").result()
+    assert list(journal_dir.glob("*/owners/*.lock")) == []
+
+
+def test_locks_of_dead_processes_do_not_pile_up(journal):
+    owners = journal.directory / "owners"
+    owners.mkdir(parents=True)
+    for number in range(100):
+        (owners / f"{number:032x}.lock").write_text("")
+    journal.write(pending())
+    assert [path.stem for path in owners.iterdir()] == [journal._owner.name]
 
 
 def test_a_denial_is_no_unreachable_authority(server, config):
