@@ -54,7 +54,7 @@ async def theirs(ready: dict[str, str], count: int) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Guards that begin at once, beside bare httpx.")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     logging.disable(logging.WARNING)

@@ -182,7 +182,7 @@ def startup(directory: Path, rounds: int) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="What the settlement journal costs.")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dir", help="Where to write; the default is the disk of the temporary directory.")
     options = parser.parse_args()

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cycles._core.guarding import Section
     from cycles._core.queries import Decision
     from cycles._core.records import Settlement, SettlementDetails
+    from cycles.background import Job
     from cycles.journal import Journal
     from cycles.local import LocalAuthority
     from cycles.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
@@ -107,7 +108,6 @@ class _Dropped:
 class _Base:
     """What both clients share: the configuration, requests made from it, and the journal of what is not settled."""
 
-    _heartbeats: ThreadHeartbeats | LoopHeartbeats
     _recoverer: Recoverer | None = None
 
     def __init__(
@@ -134,7 +134,11 @@ class _Base:
         self._too_short: Final[set[int]] = set()
         self._journal: Final[Journal | None] = journal_of(config, telemetry.notify)
         self._world: Final = World(
-            self.api, telemetry.notify, journal=self._journal, tell=_Teller(on_settlement, self._retry_later)
+            self.api,
+            telemetry.notify,
+            journal=self._journal,
+            tell=_Teller(on_settlement, self._retry_later),
+            timeout=self._timeout(),
         )
         if self._journal is not None:
             if config.unavailable == "allow":
@@ -185,9 +189,13 @@ class _Base:
         self._plan(flows.GiveBack(self.config.retry, reservation_id=reservation_id, due=time.monotonic()))
 
     def _plan(self, job: flows.GiveBack) -> None:
-        """Have *job* done in the background."""
+        """Have *job* done in the background, wherever this is called from."""
         if not self._is_closed:
-            self._heartbeats.keep(job, self._world)
+            self._schedule(job)
+
+    def _schedule(self, job: Job) -> None:
+        """Have *job* done in the background."""
+        raise NotImplementedError
 
     def _recovering(self, *, delay: float = 0.0) -> None:
         """Have what the journal holds settled in the background, unless it is being done already."""
@@ -197,7 +205,7 @@ class _Base:
         if self._is_closed or self._journal is None:
             return
         self._recoverer = Recoverer(self._journal, self.config.retry, repeats=self.config.retry_enabled, delay=delay)
-        self._heartbeats.keep(self._recoverer, self._world)
+        self._schedule(self._recoverer)
 
     def _draining(self, timeout: float | timedelta) -> Flow[Drained]:
         seconds = requests.milliseconds("timeout", timeout, low=0.0, high=requests.MAX_TTL) / 1000
@@ -305,9 +313,12 @@ class Client(_Base):
             http_client = httpx.Client(transport=self._authority.transport(), timeout=self._timeout())
         if http_client is not None:
             self.api.set_httpx_client(http_client)
-        self._heartbeats: ThreadHeartbeats = ThreadHeartbeats(blocks=http_client is not None)
+        self._heartbeats: Final = ThreadHeartbeats(blocks=http_client is not None)
         if self._journal is not None and self._journal.names():
             self._recovering()
+
+    def _schedule(self, job: Job) -> None:
+        self._heartbeats.keep(job, self._world)
 
     def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> Reservation:
         """Hold *estimate* and return the reservation; it is yours to commit or release.
@@ -503,7 +514,7 @@ class AsyncClient(_Base):
             http_client = httpx.AsyncClient(transport=self._authority.async_transport(), timeout=self._timeout())
         if http_client is not None:
             self.api.set_async_httpx_client(http_client)
-        self._heartbeats: LoopHeartbeats = LoopHeartbeats()
+        self._heartbeats: Final = LoopHeartbeats()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_begun = False
 
@@ -541,9 +552,12 @@ class AsyncClient(_Base):
         if self._loop is None or self._is_closed or self._loop.is_closed():
             return  # trio, or a loop that ended: the hold ends at its expiry
         if running is self._loop:
-            self._heartbeats.keep(job, self._world)
+            self._schedule(job)
         else:
-            self._loop.call_soon_threadsafe(self._heartbeats.keep, job, self._world)
+            self._loop.call_soon_threadsafe(self._schedule, job)
+
+    def _schedule(self, job: Job) -> None:
+        self._heartbeats.keep(job, self._world)
 
     def _on_lost(self) -> Callable[[], object] | None:
         import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it

@@ -85,12 +85,16 @@ GET_RESERVATION: Final[Operation[ReservationDetail]] = Operation("reservations",
 
 
 class Call(Effect["Answer[S]"]):
-    """Send one request and return its answer; transport trouble is an answer too, never an exception."""
+    """Send one request and return its answer; transport trouble is an answer too, never an exception.
 
-    __slots__ = ("arguments", "operation")
+    *within* bounds all of it in seconds, waiting for a connection included (blocking code: that wait, and each phase).
+    """
 
-    def __init__(self, operation: Operation[S], **arguments: Any) -> None:
+    __slots__ = ("arguments", "operation", "within")
+
+    def __init__(self, operation: Operation[S], *, within: float | None = None, **arguments: Any) -> None:
         self.operation: Final = operation
+        self.within: Final = within
         self.arguments: Final[Mapping[str, Any]] = arguments
 
     def __repr__(self) -> str:

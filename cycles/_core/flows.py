@@ -83,7 +83,7 @@ def reserve(
     noted = Asking() if asking is None or chosen is not None or terms.dry_run else asking
     while True:
         try:
-            return (yield from _reserve_once(terms, key, noted))
+            return (yield from _reserve_once(terms, key, noted, started + wait + policy.deadline))
         except (Denied, RateLimited) as refusal:
             left = wait - ((yield from Now()) - started)
             floor = refusal.retry_after or 0.0
@@ -96,23 +96,27 @@ def reserve(
         attempt += 1
 
 
-def _reserve_once(terms: Terms, key: str, asking: Asking) -> Flow[Grant]:
+def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[Grant]:
     """Ask once; when the answer is ambiguous, once more at once under the same key (protocol.md §8)."""
     body = terms.create_body(key)
+    left = ends - (yield from Now())
     asking.unanswered = key
-    answer = yield from Call(CREATE_RESERVATION, body=body)
+    answer = yield from Call(CREATE_RESERVATION, within=left, body=body)
     maybe_held = False
     if _ambiguous(answer):
         maybe_held = answer.trouble is not Trouble.NOT_SENT
         yield from Notify("reserve ambiguous", operation="create_reservation", reason=repr(answer))
-        answer = yield from Call(CREATE_RESERVATION, body=body)
+        left = ends - (yield from Now())
+        if left > 0.0:
+            answer = yield from Call(CREATE_RESERVATION, within=left, body=body)
     if not _ambiguous(answer):
         asking.unanswered = None
         return _granted(terms, answer)
     maybe_held = maybe_held or answer.trouble is not Trouble.NOT_SENT
     is_known, grant = not maybe_held, None
     if maybe_held and not terms.dry_run:
-        is_known, grant = yield from _find(key)
+        left = ends - (yield from Now())
+        is_known, grant = (yield from _find(key, within=left)) if left > 0.0 else (False, None)
     if is_known:
         asking.unanswered = None
     if grant is not None:
@@ -158,9 +162,9 @@ def denial_of(response: Any, answer: Answer[Any]) -> Denied:
     )
 
 
-def _find(key: str) -> Flow[tuple[bool, Grant | None]]:
+def _find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None]]:
     """Return whether it is known what *key* made, and the live reservation if there is one (protocol.md §4)."""
-    answer = yield from Call(LIST_RESERVATIONS, idempotency_key=key)
+    answer = yield from Call(LIST_RESERVATIONS, within=within, idempotency_key=key)
     if judge(LIST_RESERVATIONS, answer) is not Verdict.DONE or answer.parsed is None:
         return False, None
     for row in answer.parsed.reservations:

@@ -13,9 +13,11 @@ class RetryPolicy:
         initial_delay: Seconds before the second attempt.
         multiplier: Growth of the delay from attempt to attempt, 1.0 or more.
         max_delay: Seconds that no delay exceeds; a longer Retry-After ends the attempts of this run.
+        deadline: Seconds that a reserve takes at most, beside what it was told to `wait`: waiting for a connection,
+            connecting, reading, and asking once more included.
     """
 
-    __slots__ = ("initial_delay", "max_attempts", "max_delay", "multiplier")
+    __slots__ = ("deadline", "initial_delay", "max_attempts", "max_delay", "multiplier")
 
     def __init__(
         self,
@@ -24,11 +26,13 @@ class RetryPolicy:
         initial_delay: float = 0.5,
         multiplier: float = 2.0,
         max_delay: float = 30.0,
+        deadline: float = 30.0,
     ) -> None:
         self.max_attempts: Final = max_attempts
         self.initial_delay: Final = initial_delay
         self.multiplier: Final = multiplier
         self.max_delay: Final = max_delay
+        self.deadline: Final = deadline
 
     def delay(self, attempt: int, jitter: float, retry_after: float | None = None) -> float | None:
         """Return the seconds to wait after failed *attempt* (1-based), or None to stop.
@@ -53,7 +57,7 @@ class RetryPolicy:
     def __repr__(self) -> str:
         return (
             f"RetryPolicy(max_attempts={self.max_attempts}, initial_delay={self.initial_delay}, "
-            f"multiplier={self.multiplier}, max_delay={self.max_delay})"
+            f"multiplier={self.multiplier}, max_delay={self.max_delay}, deadline={self.deadline})"
         )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
 
 from cycles._core.effects import Call, Record, Sleep
 from cycles._drivers.world import endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from cycles._core.effects import Effect, Flow
@@ -136,21 +138,30 @@ async def _call(call: Call[T], world: World) -> Answer[T]:
     module = endpoint(call.operation.module)
     sent_at = time.monotonic()
     try:
-        response = await _bounded(module.asyncio_detailed, world, call.arguments)
+        response = await _bounded(module.asyncio_detailed, world, call)
     except Exception as error:  # noqa: BLE001 - see World.failed
         return world.failed(error, sent_at)
     return world.answered(response, sent_at)
 
 
-async def _bounded(send: Any, world: World, arguments: Mapping[str, Any]) -> Any:
-    """Send, within `request_timeout` seconds as a whole where one is given: httpx bounds only each read and write."""
-    timeout = arguments.get("request_timeout")
-    if timeout is None:
-        if world.gate is None:
-            return await send(client=world.api, request_headers=world.headers(), **arguments)
-        async with world.gate:
-            return await send(client=world.api, request_headers=world.headers(), **arguments)
+async def _bounded(send: Any, world: World, call: Call[Any]) -> Any:
+    """Send, within `within` or `request_timeout` seconds as a whole: httpx bounds only each read and write.
+
+    What has a `request_timeout` of its own, a renewal or a drain, does not queue behind the others.
+    """
+    hurried = call.arguments.get("request_timeout")
+    seconds = call.within if hurried is None else hurried
+    if seconds is None and world.gate is None:
+        return await send(client=world.api, request_headers=world.headers(), **call.arguments)
     import anyio  # noqa: PLC0415 - see _perform
 
-    with anyio.fail_after(timeout):
-        return await send(client=world.api, request_headers=world.headers(), **arguments)
+    is_sent = False
+    try:
+        with anyio.fail_after(seconds):
+            async with contextlib.nullcontext() if world.gate is None or hurried is not None else world.gate:
+                is_sent = True
+                return await send(client=world.api, request_headers=world.headers(), **call.arguments)
+    except TimeoutError:
+        if is_sent:
+            raise
+        raise httpx.PoolTimeout("no connection was free in time") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import httpx
+
 from cycles._core.effects import Call, Sleep
 from cycles._drivers.world import endpoint
 
@@ -42,11 +44,21 @@ def _perform(effect: Effect[Any], world: World) -> Any:
     return world.perform(effect)
 
 
+def _phases(left: float, usual: httpx.Timeout) -> httpx.Timeout:
+    """Return the *usual* bounds of each phase, cut to what is *left* for all of them."""
+    bounds = (usual.connect, usual.read, usual.write)
+    connect, read, write = (left if bound is None else min(bound, left) for bound in bounds)
+    return httpx.Timeout(connect=connect, read=read, write=write, pool=left)
+
+
 def _call(call: Call[T], world: World) -> Answer[T]:
     module = endpoint(call.operation.module)
     sent_at = time.monotonic()
     try:
-        response = module.sync_detailed(client=world.api, request_headers=world.headers(), **call.arguments)
+        arguments = dict(call.arguments)
+        if call.within is not None:
+            arguments["request_timeout"] = _phases(call.within, world.timeout)
+        response = module.sync_detailed(client=world.api, request_headers=world.headers(), **arguments)
     except Exception as error:  # noqa: BLE001 - see World.failed
         return world.failed(error, sent_at)
     return world.answered(response, sent_at)

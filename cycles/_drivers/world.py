@@ -37,6 +37,8 @@ _NOT_SENT: Final = (
 )
 """Transport trouble in which no byte of the request reached the authority."""
 
+_TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0, pool=None)
+
 _modules: Final[dict[str, ModuleType]] = {}
 
 
@@ -86,6 +88,7 @@ class World:
         trace: What its requests are counted to; each request to a trace of its own when None.
         journal: What keeps pending settlements; they live as long as their section when None.
         tell: Takes what became of each spend.
+        timeout: Seconds of each phase of an ordinary request.
         gate: Bounds the requests that an event loop has in flight; as many as there are when None.
     """
 
@@ -98,17 +101,21 @@ class World:
         journal: Keeper | None = None,
         tell: Callable[[SettlementDetails], None] | None = None,
         gate: AbstractAsyncContextManager[Any] | None = None,
+        timeout: httpx.Timeout = _TIMEOUT,
     ) -> None:
         self.api: Final = api
         self.trace: Final = trace
         self.journal: Final = journal
         self.gate = gate
+        self.timeout: Final = timeout
         self._notify: Final = notify
         self._tell: Final = tell
 
     def traced(self) -> World:
         """Return the same world for one piece of work, whose requests share a trace."""
-        return World(self.api, self._notify, Trace(), journal=self.journal, tell=self._tell, gate=self.gate)
+        return World(
+            self.api, self._notify, Trace(), journal=self.journal, tell=self._tell, gate=self.gate, timeout=self.timeout
+        )
 
     def headers(self) -> Mapping[str, str]:
         """Return what the next request carries beside the client's own headers."""

@@ -13,6 +13,8 @@ from cycles._core.records import Pending
 from cycles.local import charging, ledger
 from cycles.testing.simulate import search
 
+_REPLAYED = "what was charged is replayed, not refused"
+
 SEEDS = range(2000)
 """Some three seconds; these bugs need fewer than 200 of them."""
 
@@ -155,7 +157,7 @@ def test_an_event_for_a_hold_that_may_still_be_charged(monkeypatch):
         return Verdict.EXPIRED if verdict is Verdict.AMBIGUOUS and operation.name == "commit_reservation" else verdict
 
     monkeypatch.setattr(settling, "judge", hasty)
-    found("one intent is charged once")
+    found("one intent is charged once", _REPLAYED)
 
 
 def test_an_ambiguous_answer_that_is_taken_for_a_success(monkeypatch):
@@ -202,7 +204,7 @@ def test_an_event_that_is_not_replayed(monkeypatch):
         return None if scope.startswith("event:") else replayed(books, scope, key, digest, now_ms)
 
     monkeypatch.setattr(ledger, "replayed_body", replayed_body)
-    found("one intent is charged once", "what was acknowledged is what was charged")
+    found("one intent is charged once", "what was acknowledged is what was charged", _REPLAYED)
 
 
 def test_a_sweep_that_charges(monkeypatch):
@@ -222,7 +224,7 @@ def test_spend_beyond_the_actual(monkeypatch):
         return spend(budgets, wanted + 1, policy)
 
     monkeypatch.setattr(ledger, "spend", spend)
-    found("one intent is charged once")
+    found("one intent is charged once", _REPLAYED)
 
 
 def test_without_a_bug_nothing_is_found():

@@ -1,0 +1,122 @@
+"""A reserve ends in time, whatever happens underneath; and a busy pool is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import anyio
+import httpx
+import pytest
+
+import cycles
+from cycles import usd
+from cycles._core.retry import RetryPolicy
+from tests.client.conftest import ACTION
+from tests.settlement.conftest import clock, environ, journal_dir, server  # noqa: F401 - fixtures
+from tests.settlement.net import HANG
+
+SHORT = RetryPolicy(max_attempts=1, deadline=1.0)
+
+
+@pytest.fixture
+def config(environ, monkeypatch):  # noqa: F811
+    """Reserves of one second; each phase of a request may take longer than that."""
+    monkeypatch.setattr(cycles.Config, "retry", SHORT)
+    return cycles.Config.from_env({**environ, "CYCLES_READ_TIMEOUT": "20", "CYCLES_JOURNAL_ENABLED": "false"})
+
+
+def reserved(client):
+    return client.reserve(usd("0.0001"), action=ACTION)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_reserve_that_is_never_answered_ends_at_its_deadline(server, config, kind):  # noqa: F811
+    server.always["reservations"] = HANG
+
+    async def main():
+        async with cycles.AsyncClient(config) as client:
+            await reserved(client)
+
+    started = time.monotonic()
+    with pytest.raises(cycles.AuthorityUnavailable):
+        if kind == "async":
+            asyncio.run(main())
+        else:
+            with cycles.Client(config) as client:
+                reserved(client)
+    assert 0.9 <= time.monotonic() - started < 4.0
+
+
+def test_a_drip_of_bytes_does_not_outlast_the_deadline_of_an_async_reserve(config):
+    """Each byte is in time for httpx; only a bound on the whole ends it."""
+
+    class Drip(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            for _ in range(100):
+                yield b" "
+                await asyncio.sleep(0.1)
+
+    async def main():
+        transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=Drip()))
+        async with httpx.AsyncClient(transport=transport) as http:
+            await reserved(cycles.AsyncClient(config, http_client=http))
+
+    started = time.monotonic()
+    with pytest.raises(cycles.AuthorityUnavailable):
+        asyncio.run(main())
+    assert time.monotonic() - started < 4.0
+
+
+def test_a_pool_that_stays_busy_is_no_lost_request(server, config):  # noqa: F811
+    async def main():
+        async with cycles.AsyncClient(config) as client:
+            await client.decide(usd("0.0001"), action=ACTION)
+            client._world.gate = anyio.Semaphore(0)
+            await reserved(client)
+
+    with pytest.raises(cycles.AuthorityUnavailable, match="PoolTimeout"):
+        asyncio.run(main())
+    assert [seen.operation for seen in server.seen] == ["decide"], "nothing was sent, so nothing is looked for"
+
+
+@pytest.fixture
+def served():
+    """An authority in a process of its own: 500 threads here leave it no time."""
+    command = [sys.executable, "-m", "cycles.cli", "serve", "--port", "0", "--json", "--budget", "tenant:acme=usd:1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        yield json.loads(process.stdout.readline())
+        process.terminate()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_500_guards_at_once_all_get_their_answer(served, kind):
+    """With the timeouts that everybody has."""
+    config = cycles.Config(served["base_url"], api_key=served["api_key"], tenant="acme", journal_fsync=False)
+
+    def guarded(client):
+        with cycles.Guard(usd("0.0001"), action=ACTION, client=client) as held:
+            held.report(actual=usd("0.0001"))
+        return held.state
+
+    async def main():
+        async def one(client):
+            async with cycles.Guard(usd("0.0001"), action=ACTION, client=client) as held:
+                held.report(actual=usd("0.0001"))
+            return held.state
+
+        async with cycles.AsyncClient(config) as client:
+            return await asyncio.gather(*(one(client) for _ in range(500)))
+
+    if kind == "async":
+        states = asyncio.run(main())
+    else:
+        with cycles.Client(config) as client, ThreadPoolExecutor(500) as threads:
+            states = list(threads.map(guarded, [client] * 500))
+    assert states == ["COMMITTED"] * 500
+    with cycles.Client(config) as client:
+        assert next(iter(client.balances())).spent.amount == 5_000_000
