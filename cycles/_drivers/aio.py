@@ -151,8 +151,9 @@ async def _bounded(send: Any, world: World, call: Call[Any]) -> Any:
     """
     hurried = call.arguments.get("request_timeout")
     seconds = call.within if hurried is None else hurried
-    if seconds is None and world.gate is None:
-        return await send(client=world.api, request_headers=world.headers(), **call.arguments)
+    if seconds is None:
+        async with world.gate or contextlib.nullcontext():
+            return await send(client=world.api, request_headers=world.headers(), **call.arguments)
     import anyio  # noqa: PLC0415 - see _perform
 
     is_sent = False
