@@ -75,9 +75,7 @@ class Line:
         missed = ours / theirs > self.bound * (1 + NOISE)
         times = f"bare {theirs * 1e6:7.0f} µs  guarded {ours * 1e6:7.0f} µs"
         judged = "  MISSED" if missed else "" if ours / theirs <= self.goal else "  not there yet"
-        print(
-            f"{self.name:<26} {times}  ratio {ours / theirs:.2f}  goal {self.goal:.2f}  bound {self.bound}{judged}"
-        )
+        print(f"{self.name:<26} {times}  ratio {ours / theirs:.2f}  goal {self.goal:.2f}  bound {self.bound}{judged}")
         return missed
 
 

@@ -9,6 +9,7 @@ import os
 import time
 import weakref
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
@@ -68,6 +69,9 @@ _SETTLING_IN: Final = 1.0
 
 DEFAULT_TENANT: Final = "default"
 """Whom `local:` spends for when no tenant is configured."""
+
+
+_making_sibling: Final[ContextVar[bool]] = ContextVar("cycles_making_sibling", default=False)
 
 
 class _Teller:
@@ -130,6 +134,7 @@ class _Base:
             timeout=self._timeout(),
         )
         self._on_settlement: Final = on_settlement
+        self._is_sibling: Final = _making_sibling.get()
         self._is_closed = False
         self._too_short: Final[set[int]] = set()
         self._journal: Final[Journal | None] = journal_of(config, telemetry.notify)
@@ -143,11 +148,26 @@ class _Base:
         if self._journal is not None:
             if config.unavailable == "allow":
                 self._journal.check()
-            exiting.remember(
-                self._journal, config, partial(_world_at_exit, config, http_client, self._journal, on_settlement)
-            )
+            self._remember(http_client)
         if self._shares_config and not config.is_local:
             _forkable.add(self)
+
+    def _remember(self, http_client: httpx.Client | httpx.AsyncClient | None) -> None:
+        """Have the exit settle what is left, through *http_client* if that is still there, or a client of its own."""
+        if self._journal is not None:
+            given = None if http_client is None else weakref.ref(http_client)
+            opener = partial(_world_at_exit, self.config, given, self._journal, self._on_settlement)
+            exiting.remember(self._journal, self.config, opener)
+
+    def _begin_recovery(self) -> None:
+        """Have what was found in the journal settled in the background.
+
+        One client made by `with_options` is enough for that: a program may make one for each request.
+        """
+        journal = self._journal
+        if journal is not None and not (self._is_sibling and journal.was_visited) and journal.names():
+            journal.was_visited = True
+            self._recovering()
 
     @property
     def shares_config(self) -> bool:
@@ -253,6 +273,8 @@ class _Base:
     def _related(self, other: C) -> C:
         """Return *other*, which has this client's connections, with its authority too."""
         other._is_pooled = self._is_pooled  # noqa: SLF001 - our own
+        if self._shares_config:
+            other._remember(None)  # noqa: SLF001 - our own
         other._authority, other._shares_config = self._authority, self._shares_config  # noqa: SLF001 - our own
         if self in _forkable:
             _forkable.add(other)
@@ -260,6 +282,16 @@ class _Base:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.base_url} tenant {self.config.tenant!r}>"
+
+
+@contextmanager
+def _sibling() -> Iterator[None]:
+    """Make a client as one of another's, by `with_options`."""
+    token = _making_sibling.set(True)
+    try:
+        yield
+    finally:
+        _making_sibling.reset(token)
 
 
 _forkable: Final[weakref.WeakSet[_Base]] = weakref.WeakSet()
@@ -314,8 +346,7 @@ class Client(_Base):
         if http_client is not None:
             self.api.set_httpx_client(http_client)
         self._heartbeats: Final = ThreadHeartbeats(blocks=http_client is not None)
-        if self._journal is not None and self._journal.names():
-            self._recovering()
+        self._begin_recovery()
 
     def _schedule(self, job: Job) -> None:
         self._heartbeats.keep(job, self._world)
@@ -431,7 +462,9 @@ class Client(_Base):
             ConfigError: a setting is unknown or wrong, or base_url would change from or to `local:`.
         """
         config, http_client = self._changed(changes), self.api.get_httpx_client()
-        return self._related(type(self)(config, http_client=http_client, on_settlement=self._on_settlement))
+        with _sibling():
+            other = type(self)(config, http_client=http_client, on_settlement=self._on_settlement)
+        return self._related(other)
 
     def drain(self, timeout: float | timedelta = 10.0) -> Drained:
         """Settle what the journal holds: this process's spend, and that of processes that died (protocol.md §9.6).
@@ -472,12 +505,13 @@ class Client(_Base):
 @contextmanager
 def _world_at_exit(
     config: Config,
-    http_client: httpx.Client | httpx.AsyncClient | None,
+    http_client: weakref.ref[httpx.Client | httpx.AsyncClient] | None,
     journal: Journal,
     tell: Callable[[SettlementDetails], None] | None,
 ) -> Iterator[World | None]:
     """Open the world in which the program's exit settles what is left."""
-    given = http_client if isinstance(http_client, httpx.Client) and not http_client.is_closed else None
+    found = None if http_client is None else http_client()
+    given = found if isinstance(found, httpx.Client) and not found.is_closed else None
     if given is None and http_client is not None and not config.is_local:
         yield None  # what was special about it, a proxy or a certificate, can't be had again
         return
@@ -537,8 +571,7 @@ class AsyncClient(_Base):
 
                 self._world.gate = anyio.Semaphore(_MOST_IN_FLIGHT, fast_acquire=True)
             self._has_begun, self._recoverer = True, None  # what was planned in a loop that ended has ended with it
-            if self._journal is not None and self._journal.names():
-                self._recovering()
+            self._begin_recovery()
         return self._world.traced()
 
     def _plan(self, job: flows.GiveBack) -> None:
@@ -611,7 +644,9 @@ class AsyncClient(_Base):
     def with_options(self, **changes: Any) -> Self:
         """Return a client with other settings that sends through this one's connections; see `Client.with_options`."""
         config, http_client = self._changed(changes), self.api.get_async_httpx_client()
-        return self._related(type(self)(config, http_client=http_client, on_settlement=self._on_settlement))
+        with _sibling():
+            other = type(self)(config, http_client=http_client, on_settlement=self._on_settlement)
+        return self._related(other)
 
     async def drain(self, timeout: float | timedelta = 10.0) -> Drained:  # noqa: ASYNC109 - the twin of Client.drain
         """Settle what the journal holds; see `Client.drain`."""

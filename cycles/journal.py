@@ -117,6 +117,9 @@ class Journal:
         fsync: Whether a record survives the machine's crash too, and not only the process's.
         about: What partition.json says, for people; no secrets.
         tell: Takes what happens: an event and its facts.
+
+    Attributes:
+        was_visited: Whether a client of this process has begun to settle what it found here.
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class Journal:
         self._notify: Final = tell
         self._path: Final = str(directory)
         self._counter: Final = itertools.count()
+        self.was_visited = False
         self._reset()
         _journals.add(self)
 

@@ -498,6 +498,20 @@ def test_without_a_tenant_another_key_is_another_principal(server, config, journ
     assert server.spent() == 3
 
 
+def test_many_clients_of_one_start_one_recovery(server, config, journal_dir, monkeypatch):
+    """A program that has a tenant for each request makes a client for each: none starts a thread for old records."""
+    server.always["commit"] = Answer(503, error("INTERNAL_ERROR"))
+    with cycles.Client(config) as client:
+        spend(client)
+        begun = []
+        monkeypatch.setattr(cycles.Client, "_recovering", lambda self, **how: begun.append(self))
+        others = [client.with_options(read_timeout=1.0) for _ in range(20)]
+        assert begun == others[:1]
+        fresh = cycles.Client(config)
+        assert begun == [others[0], fresh]
+        fresh.close()
+
+
 def test_an_authority_in_memory_has_no_journal(tmp_path):
     with LocalAuthority() as authority:
         authority.budget("tenant:acme", usd("1.00"))
