@@ -17,6 +17,6 @@ Beyond the protocol it can put caps on a budget, so that their handling can be t
 """
 
 from cycles.local.authority import LocalAuthority
-from cycles.local.values import Budget, Hold, Tenant
+from cycles.local.values import ApiKey, Budget, Hold, Tenant, Terms
 
-__all__ = ["Budget", "Hold", "LocalAuthority", "Tenant"]
+__all__ = ["ApiKey", "Budget", "Hold", "LocalAuthority", "Tenant", "Terms"]

@@ -5,14 +5,13 @@ Checks come in the order of §1.12: key, route, body, path, subject, header, ten
 
 from __future__ import annotations
 
-import hmac
 import logging
 import re
 import sqlite3
 import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cycles.local import ledger, listing, validation
+from cycles.local import auth, ledger, listing, validation
 from cycles.local.bodies import hold_body
 from cycles.local.books import key_hash
 from cycles.local.messages import MAX_BODY, Response, encoded, trace_id_of
@@ -115,26 +114,13 @@ class App:
     # -- who is asking -------------------------------------------------------------------------------------------------
     def _authenticated(self, request: Request, route: Route | None) -> str | None:
         """Return the key's tenant; None is the administrator."""
-        admin_key = request.headers.get("x-admin-api-key", "").strip()
-        if admin_key and route is not None and route.admin:
-            if self._admin_hash is None:
-                raise Refusal(500, "INTERNAL_ERROR", "this authority has no administrator's key")
-            if not hmac.compare_digest(key_hash(admin_key), self._admin_hash):
-                raise Refusal(401, "UNAUTHORIZED", "INVALID_KEY: X-Admin-API-Key is not the administrator's")
+        if route is not None and route.admin and auth.is_administrator(request, self._admin_hash):
             return None
-        secret = request.headers.get("x-cycles-api-key", "").strip()
-        if not secret:
-            raise Refusal(401, "UNAUTHORIZED", "Missing API key")
-        # Found by its hash, so a guess gains nothing from how long the search takes; the comparison is for the eye.
+        secret = auth.tenant_key(request)
+        # Found by its hash, so a guess gains nothing from how long the search takes.
         with self.store.glancing() as books:
-            found, tenant = books.key_and_tenant(secret)
-        if found is None or not hmac.compare_digest(found.key_hash, key_hash(secret)):
-            raise Refusal(401, "UNAUTHORIZED", "KEY_NOT_FOUND: this authority did not issue that API key")
-        if found.revoked_at_ms is not None:
-            raise Refusal(401, "UNAUTHORIZED", "KEY_REVOKED: this API key was revoked")
-        if tenant is not None and tenant.status in ("SUSPENDED", "CLOSED"):
-            raise Refusal(401, "UNAUTHORIZED", f"TENANT_{tenant.status}: the tenant {found.tenant} is {tenant.status}")
-        return found.tenant
+            found = books.credential(secret)
+        return auth.admitted(found, self.clock, 401).tenant
 
     # -- operations ----------------------------------------------------------------------------------------------------
     def _writing(self, operation: Callable[[SqliteBooks, int], Body]) -> Body:

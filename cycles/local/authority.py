@@ -1,30 +1,22 @@
-"""`LocalAuthority`: an authority inside this process, and its provisioning."""
+"""`LocalAuthority`: an authority inside this process, and how it is spoken to."""
 
 from __future__ import annotations
 
 import atexit
 import os
-import secrets
-import sqlite3
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
-from attrs import evolve
-
-from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.local import funding, ledger, validation
-from cycles.local.books import key_hash
-from cycles.local.names import checked_scope, parse_budget, tenant_of
+from cycles.local.names import checked_scope, parse_budget
+from cycles.local.provisioning import Provisioning
 from cycles.local.store import Store
-from cycles.local.values import INT64_MAX, ApiKey, Refusal, Tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -32,9 +24,6 @@ if TYPE_CHECKING:
 
     from cycles.client import AsyncClient, Client
     from cycles.local.app import App
-    from cycles.local.books import SqliteBooks
-    from cycles.local.values import Budget, Hold
-    from cycles_api.models.amount import Amount
 
 DEFAULT_TENANT: Final = "default"
 """Whose budget a `local:` URL makes when no tenant is named."""
@@ -48,7 +37,7 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-class LocalAuthority:
+class LocalAuthority(Provisioning):
     """An authority on SQLite inside this process; it speaks the runtime plane of the protocol.
 
     Args:
@@ -68,207 +57,9 @@ class LocalAuthority:
         clock: Callable[[], int] = wall_clock,
         admin_key: str | None = None,
     ) -> None:
-        self.store: Final = Store(path)
-        self.clock: Final = clock
+        super().__init__(Store(path), clock)
         self._admin_key: Final = admin_key
         self._app: App | None = None
-
-    # -- provisioning --------------------------------------------------------------------------------------------------
-    def tenant(
-        self,
-        tenant_id: str,
-        *,
-        status: str = "ACTIVE",
-        default_ttl_ms: int = 60_000,
-        max_ttl_ms: int = 3_600_000,
-        max_extensions: int = 10,
-        overage_policy: str = "ALLOW_IF_AVAILABLE",
-    ) -> Tenant:
-        """Create or change a tenant.
-
-        Args:
-            tenant_id: Its name in subjects and scopes.
-            status: ACTIVE, SUSPENDED (its keys are refused), or CLOSED: for good; its holds are released, its budgets
-                closed and its keys revoked.
-            default_ttl_ms, max_ttl_ms: Milliseconds of a lease when none is asked for, and at most.
-            max_extensions: How often a reservation may be extended; 0 forbids it.
-            overage_policy: Of reservations and events that name none.
-
-        Raises:
-            InvalidRequest: naming the setting, or saying that the tenant is closed.
-        """
-        checked_scope(f"tenant:{tenant_id}")
-        settings = {
-            "status": status,
-            "default_ttl_ms": default_ttl_ms,
-            "max_ttl_ms": max_ttl_ms,
-            "max_extensions": max_extensions,
-            "overage_policy": overage_policy,
-        }
-        with self._changing() as books:
-            tenant = Tenant(tenant_id, **validation.tenant_settings(settings, ""))
-            tenant = funding.set_tenant(books, tenant, now_ms=self.clock())
-            if tenant.status == "CLOSED":
-                books.revoke_keys_of(tenant_id, self.clock())
-            return tenant
-
-    def key(self, *, tenant: str, name: str = "") -> str:
-        """Make an API key of *tenant* and return it; only its hash is kept, so this is the one time it is shown."""
-        secret = f"cyc_live_{secrets.token_urlsafe(24)}"
-        self.add_key(secret, tenant=tenant, name=name)
-        return secret
-
-    def add_key(self, secret: str, *, tenant: str, name: str = "") -> None:
-        """Let *secret* be an API key of *tenant* (scripts that need a fixed one)."""
-        checked_scope(f"tenant:{tenant}")
-        with self._changing() as books:
-            books.put_key(ApiKey(key_hash(secret), tenant, name, self.clock()))
-
-    def revoke(self, secret: str) -> None:
-        """Take an API key's rights away."""
-        with self._changing() as books:
-            key = books.key(secret)
-            if key is not None:
-                books.put_key(evolve(key, revoked_at_ms=self.clock()))
-
-    def budget(
-        self,
-        scope: str,
-        allocated: Amount,
-        *,
-        overdraft_limit: Amount | None = None,
-        caps: dict[str, Any] | None = None,
-    ) -> Budget:
-        """Create a budget, or set the allocation of the one that is there.
-
-        Setting keeps what was spent, is held and is owed. What is left out stays as it is.
-
-        Args:
-            scope: A scope path, "tenant:acme" or "tenant:acme/agent:planner"; levels in canonical order.
-            allocated: How much there is in all, with its unit.
-            overdraft_limit: How much may be owed, in the same unit.
-            caps: What grants at exactly this scope are limited to (local only; {} takes them away).
-
-        Raises:
-            InvalidRequest: naming what is wrong with the scope or the amounts.
-        """
-        path = checked_scope(scope)
-        unit = str(amounts.check("allocated", allocated).unit)
-        if overdraft_limit is not None and amounts.check("overdraft_limit", overdraft_limit).unit != allocated.unit:
-            raise InvalidRequest(f"overdraft_limit: unit {overdraft_limit.unit}, but allocated is in {allocated.unit}")
-        with self._changing() as books:
-            return funding.set_budget(
-                books,
-                scope_path=path,
-                unit=unit,
-                allocated=allocated.amount,
-                tenant=tenant_of(path),
-                now_ms=self.clock(),
-                overdraft_limit=None if overdraft_limit is None else overdraft_limit.amount,
-                caps=None if caps is None else validation.caps(caps, "caps"),
-            )
-
-    def ensure_budget(self, scope: str, allocated: Amount) -> Budget:
-        """Create a budget unless there is one at *scope* in this unit, and return what is there.
-
-        For what starts again and again: unlike `budget`, it never undoes what an operator funded meanwhile.
-        """
-        path, unit = checked_scope(scope), str(amounts.check("allocated", allocated).unit)
-        with self._changing() as books:
-            return books.budget(path, unit) or funding.set_budget(
-                books,
-                scope_path=path,
-                unit=unit,
-                allocated=allocated.amount,
-                tenant=tenant_of(path),
-                now_ms=self.clock(),
-            )
-
-    def fund(self, scope: str, operation: str, amount: Amount, *, spent: int | None = None) -> Budget:
-        """Change a budget's figures, in the amount's unit; each operation also opens a budget that a commit capped.
-
-        Args:
-            scope: Where the budget is.
-            operation: CREDIT and DEBIT change what is allocated (DEBIT needs as much remaining). RESET sets it and
-                keeps what was spent; RESET_SPENT sets it and what was spent, for a new period. REPAY_DEBT lowers the
-                debt; what is left over is allocated.
-            amount: From 0.
-            spent: What RESET_SPENT sets spent to; 0 when None.
-
-        Raises:
-            InvalidRequest: when there is no such budget, it is frozen or closed, or has too little.
-        """
-        amounts.check("amount", amount)
-        if spent is not None and (type(spent) is not int or not 0 <= spent <= INT64_MAX):
-            raise InvalidRequest(f"spent={spent!r}: give a whole number from 0 to {INT64_MAX}")
-        with self._changing() as books:
-            return funding.fund(
-                books,
-                checked_scope(scope),
-                str(amount.unit),
-                operation,
-                amount.amount,
-                now_ms=self.clock(),
-                spent=spent,
-            )
-
-    def freeze(self, scope: str, unit: str) -> Budget:
-        """Let nothing new be reserved; what is held can still be settled."""
-        return self._status(scope, unit, "FROZEN")
-
-    def unfreeze(self, scope: str, unit: str) -> Budget:
-        """Undo `freeze`."""
-        return self._status(scope, unit, "ACTIVE")
-
-    def close_budget(self, scope: str, unit: str) -> Budget:
-        """Close a budget for good."""
-        return self._status(scope, unit, "CLOSED")
-
-    def _status(self, scope: str, unit: str, status: str) -> Budget:
-        with self._changing() as books:
-            return funding.set_status(books, checked_scope(scope), unit, status, now_ms=self.clock())
-
-    # -- looking -------------------------------------------------------------------------------------------------------
-    def balance(self, scope: str, unit: str) -> Budget:
-        """Return the ledger row of *scope* in *unit*, overdue holds given back first.
-
-        Raises:
-            InvalidRequest: when there is none.
-        """
-        with self._changing() as books:
-            return funding.existing(books, checked_scope(scope), unit)
-
-    def balances(self) -> list[Budget]:
-        """Return every ledger row, by scope path and unit."""
-        with self._changing() as books:
-            return books.all_budgets()
-
-    def reservations(self) -> list[Hold]:
-        """Return every reservation, oldest first."""
-        with self._changing() as books:
-            return books.all_holds()
-
-    def sweep(self) -> int:
-        """Expire overdue holds now and return how many, at most 1000; every request does so first anyway.
-
-        What nobody can ask for any more is deleted by the way: reservations 30 days after their deadline, replays when
-        their keys are free again (a day; events a week).
-        """
-        with self.store.writing() as books:
-            now_ms = self.clock()
-            books.purge(now_ms)
-            return ledger.sweep(books, now_ms)
-
-    @contextmanager
-    def _changing(self) -> Iterator[SqliteBooks]:
-        try:
-            with self.store.writing() as books:
-                ledger.sweep(books, self.clock())
-                yield books
-        except Refusal as refusal:
-            raise InvalidRequest(refusal.message) from None
-        except sqlite3.DatabaseError as error:
-            raise ConfigError(f"{self.store.path}: the ledger can't be used: {error}") from None
 
     # -- speaking ------------------------------------------------------------------------------------------------------
     @property

@@ -9,39 +9,10 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles.local.values import UNITS, ApiKey, Budget, Hold, Replay, Tenant
+from cycles.local.values import UNITS, ApiKey, Budget, Credential, Hold, Replay, Tenant, Terms
 
 if TYPE_CHECKING:
     import sqlite3
-
-SCHEMA_VERSION: Final = 1
-
-SCHEMA: Final = """
-CREATE TABLE tenants (tenant_id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE budgets (
-    scope_path TEXT NOT NULL, unit TEXT NOT NULL, tenant TEXT NOT NULL, data TEXT NOT NULL,
-    PRIMARY KEY (scope_path, unit)
-) WITHOUT ROWID;
-CREATE INDEX budgets_by_tenant ON budgets (tenant, scope_path, unit);
-CREATE TABLE holds (
-    reservation_id TEXT PRIMARY KEY, tenant TEXT NOT NULL, idempotency_key TEXT NOT NULL, scope_path TEXT NOT NULL,
-    unit TEXT NOT NULL, estimate INTEGER NOT NULL, status TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
-    expires_at_ms INTEGER NOT NULL, deadline_ms INTEGER NOT NULL, finalized_at_ms INTEGER, data TEXT NOT NULL
-);
-CREATE INDEX holds_by_deadline ON holds (deadline_ms) WHERE status = 'ACTIVE';
-CREATE INDEX holds_by_end ON holds (deadline_ms) WHERE status != 'ACTIVE';
-CREATE INDEX holds_by_creation ON holds (tenant, created_at_ms, reservation_id);
-CREATE INDEX holds_by_key ON holds (tenant, idempotency_key);
-CREATE TABLE replays (
-    scope TEXT NOT NULL, key TEXT NOT NULL, keep_until_ms INTEGER NOT NULL, data TEXT NOT NULL,
-    PRIMARY KEY (scope, key)
-) WITHOUT ROWID;
-CREATE INDEX replays_by_end ON replays (keep_until_ms);
-CREATE TABLE keys (
-    key_hash TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
-    revoked_at_ms INTEGER
-) WITHOUT ROWID;
-"""
 
 HOLD_KEPT_MS: Final = 30 * 86_400_000
 """How long a reservation that is over is kept after its deadline."""
@@ -154,30 +125,81 @@ class SqliteBooks:
             (now_ms - HOLD_KEPT_MS, most),
         )
 
-    def key(self, secret: str) -> ApiKey | None:
-        """Return the API key that *secret* is."""
-        row = self._one("SELECT * FROM keys WHERE key_hash = ?", key_hash(secret))
-        return None if row is None else ApiKey(*row)
+    # -- provisioning ------------------------------------------------------------------------------------------------
+    def tenants(self) -> list[Tenant]:
+        """Return every tenant by its id; also those without a record, which have a key or a budget and the defaults."""
+        known = {data[0]: Tenant(**json.loads(data[1])) for data in self.connection.execute("SELECT * FROM tenants")}
+        implied = self.connection.execute(
+            "SELECT tenant, min(at_ms) FROM (SELECT tenant, created_at_ms AS at_ms FROM keys UNION ALL "
+            "SELECT tenant, json_extract(data, '$.created_at_ms') FROM budgets) GROUP BY tenant ORDER BY tenant"
+        )
+        folded = {tenant_id.lower() for tenant_id in known}  # a budget's path has its tenant in lower case
+        for tenant_id, created_at_ms in implied.fetchall():
+            if tenant_id not in known and tenant_id.lower() not in folded:
+                known[tenant_id] = Tenant(tenant_id, created_at_ms=created_at_ms)
+                folded.add(tenant_id.lower())
+        return [known[tenant_id] for tenant_id in sorted(known)]
 
-    def key_and_tenant(self, secret: str) -> tuple[ApiKey | None, Tenant | None]:
-        """Return the API key that *secret* is, and its tenant's record; both as of one moment."""
+    def known_tenant(self, tenant_id: str) -> Tenant | None:
+        """Return the tenant, if it has a record, a key or a budget."""
+        found = self.tenant(tenant_id)
+        if found is None:
+            found = next((known for known in self.tenants() if known.tenant_id == tenant_id), None)
+        return found
+
+    def terms(self, scope_path: str, unit: str) -> Terms:
+        """Return what was noted about a budget."""
+        row = self._one("SELECT data FROM terms WHERE scope_path = ? AND unit = ?", scope_path, unit)
+        return Terms() if row is None else self.terms_of(row[0])
+
+    def put_terms(self, scope_path: str, unit: str, terms: Terms) -> None:
+        data = _encoded(terms)
+        self.connection.execute("INSERT OR REPLACE INTO terms VALUES (?, ?, ?)", (scope_path, unit, data))
+
+    def credential(self, secret: str) -> Credential | None:
+        """Return what a request with the API key *secret* depends on, as of one moment. Every request asks for it."""
         row = self._one(
-            "SELECT keys.*, tenants.data FROM keys LEFT JOIN tenants ON tenants.tenant_id = keys.tenant "
-            "WHERE key_hash = ?",
+            "SELECT keys.tenant, expires_at_ms, revoked_at_ms, json_extract(tenants.data, '$.status') "
+            "FROM keys LEFT JOIN tenants ON tenants.tenant_id = keys.tenant WHERE key_hash = ?",
             key_hash(secret),
         )
-        if row is None:
-            return None, None
-        *key, data = row
-        return ApiKey(*key), None if data is None else Tenant(**json.loads(data))
+        return None if row is None else Credential(*row)
+
+    def key(self, secret: str) -> ApiKey | None:
+        """Return the API key that *secret* is."""
+        row = self._one("SELECT data FROM keys WHERE key_hash = ?", key_hash(secret))
+        return None if row is None else self.key_of(row[0])
+
+    def key_named(self, key_id: str) -> ApiKey | None:
+        row = self._one("SELECT data FROM keys WHERE key_id = ?", key_id)
+        return None if row is None else self.key_of(row[0])
+
+    def keys(self, tenant_id: str | None = None) -> list[ApiKey]:
+        """Return the API keys of a tenant, or of all, oldest first."""
+        sql = "SELECT data FROM keys WHERE tenant = coalesce(?, tenant) ORDER BY created_at_ms, key_id"
+        return [self.key_of(data) for (data,) in self.connection.execute(sql, (tenant_id,)).fetchall()]
 
     def put_key(self, key: ApiKey) -> None:
-        row = (key.key_hash, key.tenant, key.name, key.created_at_ms, key.revoked_at_ms)
-        self.connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", row)
+        row = (
+            key.key_hash,
+            key.key_id,
+            key.tenant,
+            key.created_at_ms,
+            key.expires_at_ms,
+            key.revoked_at_ms,
+            _encoded(key),
+        )
+        self.connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
-    def revoke_keys_of(self, tenant_id: str, now_ms: int) -> None:
-        sql = "UPDATE keys SET revoked_at_ms = ? WHERE tenant = ? AND revoked_at_ms IS NULL"
-        self.connection.execute(sql, (now_ms, tenant_id))
+    @staticmethod
+    def key_of(data: str) -> ApiKey:
+        """Return the API key in a row's *data*."""
+        return ApiKey(**json.loads(data))
+
+    @staticmethod
+    def terms_of(data: str) -> Terms:
+        """Return the terms in a row's *data*."""
+        return Terms(**json.loads(data))
 
     @staticmethod
     def budget_of(data: str) -> Budget:
@@ -201,5 +223,5 @@ def key_hash(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
-def _encoded(value: Tenant | Budget | Hold) -> str:
+def _encoded(value: Tenant | Budget | Hold | ApiKey | Terms) -> str:
     return _ENCODE(vars(value))

@@ -8,10 +8,11 @@ from attrs import evolve
 
 from cycles.local import ledger
 from cycles.local.charging import fits
-from cycles.local.values import Budget, Refusal, Tenant
+from cycles.local.values import Budget, Refusal
 
 if TYPE_CHECKING:
-    from cycles.local.values import Books
+    from cycles.local.books import SqliteBooks
+    from cycles.local.values import ApiKey, Books, Tenant
 
 
 def set_budget(
@@ -94,26 +95,38 @@ def existing(books: Books, scope_path: str, unit: str) -> Budget:
     """Return the budget."""
     row = books.budget(scope_path, unit)
     if row is None:
-        raise Refusal(404, "NOT_FOUND", f"no budget at {scope_path} in {unit}")
+        raise Refusal(404, "BUDGET_NOT_FOUND", f"no budget at {scope_path} in {unit}")
     return row
 
 
-def set_tenant(books: Books, tenant: Tenant, *, now_ms: int) -> Tenant:
-    """Create or change a tenant; a closed one stays closed.
+def set_tenant(books: SqliteBooks, tenant: Tenant, *, now_ms: int) -> Tenant:
+    """Create or change a tenant; a closed one stays as it is.
 
-    Closing releases what is held and closes every budget, all at once (row G4): a hold that outlived its tenant would
-    be given back twice.
+    Closing releases what is held, closes every budget and revokes every key, all at once (row G4): a hold that outlived
+    its tenant would be given back twice.
     """
     known = books.tenant(tenant.tenant_id)
-    if known is not None and known.status == "CLOSED" and tenant.status != "CLOSED":
-        raise Refusal(409, "TENANT_CLOSED", f"the tenant {tenant.tenant_id} is closed for good")
-    tenant = evolve(tenant, created_at_ms=now_ms if known is None else known.created_at_ms)
+    if known is not None and known.status == "CLOSED":
+        if tenant.status != "CLOSED":
+            raise Refusal(409, "TENANT_CLOSED", f"the tenant {tenant.tenant_id} is closed for good")
+        return known
+    tenant = evolve(tenant, created_at_ms=now_ms if known is None else known.created_at_ms, updated_at_ms=now_ms)
     if tenant.status == "CLOSED":
         ledger.let_go(books, tenant.tenant_id, now_ms)
         for row in books.budgets_of(tenant.tenant_id):
             books.put_budget(evolve(row, status="CLOSED", updated_at_ms=now_ms))
+        for key in books.keys(tenant.tenant_id):
+            revoke(books, key, now_ms=now_ms, reason="the tenant was closed")
     books.put_tenant(tenant)
     return tenant
+
+
+def revoke(books: SqliteBooks, key: ApiKey, *, now_ms: int, reason: str | None = None) -> ApiKey:
+    """Take an API key's rights away; one that has none any more stays as it is."""
+    if key.revoked_at_ms is None:
+        key = evolve(key, revoked_at_ms=now_ms, revoked_reason=reason)
+        books.put_key(key)
+    return key
 
 
 def _recomputed(row: Budget, **changes: Any) -> Budget:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cycles.errors import ConfigError
-from cycles.local.books import SCHEMA, SCHEMA_VERSION, SqliteBooks
+from cycles.local import schema
+from cycles.local.books import SqliteBooks
 from cycles.local.values import Refusal
 
 if TYPE_CHECKING:
@@ -96,9 +97,11 @@ class Store:
         connection = self._connect()
         try:
             _prepare(connection, self.path)
-        except sqlite3.Error as error:
-            connection.close()
-            raise ConfigError(f"{self.path}: can't be used as a ledger: {error}") from None
+        except BaseException as error:
+            connection.close()  # what was begun is undone
+            if isinstance(error, sqlite3.Error):
+                raise ConfigError(f"{self.path}: can't be used as a ledger: {error}") from None
+            raise
         self._idle.append(connection)
         _stores.add(self)
 
@@ -246,8 +249,11 @@ def _refuse_foreign(path: Path) -> None:
         return  # another process is making it just now
     if application != APPLICATION_ID:
         raise ConfigError(f"{path}: is a database of something else; it was left untouched: name another file")
-    if version > SCHEMA_VERSION:
-        raise ConfigError(f"{path}: was written by a later version ({version}, this one knows {SCHEMA_VERSION})")
+    if version > schema.VERSION:
+        raise ConfigError(
+            f"{path}: was written by a later version of cycles (its format is {version}, this one knows up to "
+            f"{schema.VERSION}); it was left untouched: upgrade cycles-guard, or name another file"
+        )
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
@@ -268,10 +274,5 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     if path is not None:
         _switch_to_wal(connection)
     connection.execute("BEGIN IMMEDIATE")  # of processes that start at once, one makes the tables
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        for statement in SCHEMA.split(";"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    schema.bring_up_to_date(connection, APPLICATION_ID)
     connection.execute("COMMIT")

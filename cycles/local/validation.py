@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from cycles.local.values import INT64_MAX, LEVELS, UNITS, Refusal
+from cycles.local.values import INT64_MAX, LEVELS, PERMISSIONS, UNITS, Refusal
 
 Check: TypeAlias = Callable[[Any, str], Any]
 
@@ -113,18 +113,20 @@ def _anything(value: Any, field: str) -> dict[str, Any]:
     return value
 
 
-def _tags(value: Any, field: str) -> list[str]:
+def _items(value: Any, field: str, most: int | None = None) -> list[Any]:
     if not isinstance(value, list):
         raise invalid(field, "must be an array of strings")
-    if len(value) > 10:
-        raise invalid(field, "must have at most 10 entries")
-    return [_tag(tag, f"{field}[{position}]") for position, tag in enumerate(value)]
+    if most is not None and len(value) > most:
+        raise invalid(field, f"must have at most {most} entries")
+    return value
+
+
+def _tags(value: Any, field: str) -> list[str]:
+    return [_tag(tag, f"{field}[{position}]") for position, tag in enumerate(_items(value, field, 10))]
 
 
 def _tools(value: Any, field: str) -> list[str]:
-    if not isinstance(value, list):
-        raise invalid(field, "must be an array of strings")
-    return [_tool(tool, f"{field}[{position}]") for position, tool in enumerate(value)]
+    return [_tool(tool, f"{field}[{position}]") for position, tool in enumerate(_items(value, field))]
 
 
 def _level(value: Any, field: str) -> str:
@@ -135,12 +137,15 @@ def _level(value: Any, field: str) -> str:
     return value
 
 
-def _dimensions(value: Any, field: str) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise invalid(field, "must be an object of strings")
-    if len(value) > 16:
-        raise invalid(field, "must have at most 16 entries")
-    return {name: _dimension(text, f"{field}.{name}") for name, text in value.items()}
+def _strings_of(most: int) -> Check:
+    def check(value: Any, field: str) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise invalid(field, "must be an object of strings")
+        if len(value) > most:
+            raise invalid(field, f"must have at most {most} entries")
+        return {name: _dimension(text, f"{field}.{name}") for name, text in value.items()}
+
+    return check
 
 
 def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
@@ -168,12 +173,14 @@ def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Che
 
 _tag: Final = _text(0, 64)
 _dimension: Final = _text(0, 256)
+_strings: Final = _strings_of(32)
 _key: Final = _text(1, 256)
 _count: Final = _integer(0, INT64_MAX)
 _duration: Final = _integer(1_000, 86_400_000)
 _tool: Final = _text(0, 256)
+_permission: Final = _one_of(*PERMISSIONS)
 _policy: Final = _one_of("REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT")
-_subject: Final = _object({}, {**dict.fromkeys(LEVELS, _level), "dimensions": _dimensions})
+_subject: Final = _object({}, {**dict.fromkeys(LEVELS, _level), "dimensions": _strings_of(16)})
 _action: Final = _object({"kind": _text(0, 64, blank=False), "name": _text(0, 256, blank=False)}, {"tags": _tags})
 _amount: Final = _object({"unit": _one_of(*UNITS), "amount": _count}, {})
 _metrics: Final = _object(
@@ -230,8 +237,13 @@ tenant_settings: Final = _object(
         "max_extensions": _integer(0, INT64_MAX),
         "overage_policy": _policy,
     },
-    {},
+    {"name": _text(1, 256, blank=False), "metadata": _strings},
 )
+
+
+def permissions(value: Any, field: str) -> list[str]:
+    """Return a key's permissions."""
+    return [_permission(each, f"{field}[{position}]") for position, each in enumerate(_items(value, field, 64))]
 
 
 def has_a_level(subject: Mapping[str, Any]) -> None:

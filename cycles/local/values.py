@@ -5,15 +5,31 @@ They have no slots: attrs fills a frozen class with slots field by field, which 
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 
 LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
 """Levels of a subject, widest first (authority.md §2)."""
 
 UNITS: Final = ("USD_MICROCENTS", "TOKENS", "CREDITS", "RISK_POINTS")
 """Units in the order in which details name them."""
+
+DEFAULT_PERMISSIONS: Final = (
+    "reservations:create",
+    "reservations:commit",
+    "reservations:release",
+    "reservations:extend",
+    "reservations:list",
+    "balances:read",
+)
+"""Of a key that is made without naming any: it may spend, and not fund (authority.md §5)."""
+
+PERMISSIONS: Final = (
+    *DEFAULT_PERMISSIONS,
+    *(f"{what}:{how}" for what in ("admin", "budgets", "policies", "webhooks", "events") for how in ("read", "write")),
+)
+"""What a key can be given. Of these the administration's paths look at the budgets' and the admin ones."""
 
 INT64_MAX: Final = 2**63 - 1
 INT64_MIN: Final = -(2**63)
@@ -49,6 +65,21 @@ class Tenant:
     max_extensions: int = 10
     overage_policy: str = "ALLOW_IF_AVAILABLE"
     created_at_ms: int = 0
+    updated_at_ms: int = 0
+    metadata: dict[str, str] | None = None
+    parent_tenant_id: str | None = None  # this and the next are kept and shown, not evaluated
+    expiry_policy: str | None = None
+
+
+@frozen(slots=False)
+class Terms:
+    """What an operator noted about a budget: kept and shown, not evaluated (authority.md §6 row 19)."""
+
+    commit_overage_policy: str | None = None
+    rollover_policy: str | None = None
+    period_start: str | None = None  # as they were given, ISO 8601
+    period_end: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 @frozen(slots=False)
@@ -110,13 +141,45 @@ class Hold:
 
 @frozen(slots=False)
 class ApiKey:
-    """An API key, of which only the hash is kept."""
+    """An API key, of which only the hash and the first characters are kept."""
 
-    key_hash: str
+    key_id: str
+    key_hash: str = field(repr=False)
     tenant: str
     name: str = ""
+    prefix: str = ""  # empty where it would give too much of the secret away
+    permissions: tuple[str, ...] = field(default=DEFAULT_PERMISSIONS, converter=tuple)
+    scope_filter: tuple[str, ...] = field(default=(), converter=tuple)
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
     created_at_ms: int = 0
+    expires_at_ms: int | None = None
     revoked_at_ms: int | None = None
+    revoked_reason: str | None = None
+
+    def status(self, now_ms: int) -> str:
+        """Return ACTIVE, REVOKED or EXPIRED."""
+        if self.revoked_at_ms is not None:
+            return "REVOKED"
+        return "EXPIRED" if is_over(self.expires_at_ms, now_ms) else "ACTIVE"
+
+    def may(self, permission: str) -> bool:
+        """Whether the key has *permission*: `admin:read` stands for every `*:read`, `admin:write` for every write."""
+        return permission in self.permissions or f"admin:{permission.rpartition(':')[2]}" in self.permissions
+
+
+class Credential(NamedTuple):
+    """What is looked at of an API key for each request."""
+
+    tenant: str
+    expires_at_ms: int | None
+    revoked_at_ms: int | None
+    tenant_status: str | None  # None: the tenant has no record
+
+
+def is_over(expires_at_ms: int | None, now_ms: int) -> bool:
+    """Whether the time of a key is over."""
+    return expires_at_ms is not None and now_ms >= expires_at_ms
 
 
 @frozen(slots=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import httpx
 import pytest
 
@@ -9,6 +11,7 @@ from cycles import tokens, usd
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import Budget, LocalAuthority
 from cycles.local.authority import forget_shared
+from cycles.local.books import key_hash
 
 from .conftest import failed
 
@@ -281,6 +284,92 @@ def test_keys_are_not_kept(tmp_path):
     kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert secret.encode() not in kept
     assert b"fixed-key" not in kept
+
+
+def test_keys_are_listed_without_their_secrets(authority, clock):
+    first = authority.key(tenant="acme", name="agent")
+    clock.now += 1
+    second = authority.key(tenant="acme", permissions=["budgets:write"], expires=timedelta(seconds=5))
+    other = authority.add_key("fixed-key", tenant="other")
+    assert [key.name for key in authority.keys("acme")] == ["agent", ""]
+    listed = authority.keys()
+    assert [key.prefix for key in listed[:2]] == [first[:14], second[:14]]
+    assert other.prefix == "", "of a short secret its beginning would be too much"
+    assert listed[1].permissions == ("budgets:write",)
+    assert listed[1].expires_at_ms == clock.now + 5_000
+    assert listed[0].may("reservations:create")
+    assert not listed[0].may("budgets:write")
+    for secret in (first, second, "fixed-key"):
+        assert secret not in repr(listed)
+        assert key_hash(secret) not in repr(listed)
+
+
+def test_a_key_expires(wire, authority, clock):
+    authority.budget(SCOPE, tokens(10))
+    wire.http.headers["X-Cycles-API-Key"] = authority.key(tenant="acme", expires=timedelta(seconds=5))
+    clock.now += 4_999
+    assert wire.reserve(1).is_success
+    clock.now += 1
+    response = wire.reserve(1)
+    assert failed(response, 401, "UNAUTHORIZED")
+    assert response.json()["message"].startswith("KEY_EXPIRED")
+    assert "x-cycles-tenant" not in response.headers
+
+
+def test_revoking_by_id_and_by_secret(wire, authority, clock):
+    (key,) = authority.keys("acme")
+    assert authority.revoke_key(key.key_id, "leaked").status(clock.now) == "REVOKED"
+    first = authority.keys("acme")
+    assert (first[0].revoked_at_ms, first[0].revoked_reason) == (clock.now, "leaked")
+    clock.now += 1
+    authority.revoke_key(key.key_id)
+    authority.revoke(wire.secret)
+    assert authority.keys("acme") == first, "it was revoked once"
+    assert wire.reserve(1).json()["message"].startswith("KEY_REVOKED")
+    with pytest.raises(InvalidRequest, match="key_nobody"):
+        authority.revoke_key("key_nobody")
+    authority.add_key(wire.secret, tenant="acme")
+    assert wire.get("/v1/balances", tenant="acme").is_success
+    assert [made.key_id for made in authority.keys("acme")] == [key.key_id]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"permissions": ["budgets:burn"]}, r"permissions\[0\]: must be one of"),
+        ({"expires": timedelta(0)}, "expires.*over already"),
+        ({"expires": datetime(2100, 1, 1)}, "zone"),  # noqa: DTZ001 - what is refused
+        ({"expires": 5}, "timedelta"),
+        ({"tenant": "a b"}, "write a path"),
+    ],
+)
+def test_bad_keys(authority, fields, says):
+    with pytest.raises(InvalidRequest, match=says):
+        authority.key(**{"tenant": "acme", **fields})
+    for secret in ("", " ", " spaced-secret"):
+        with pytest.raises(InvalidRequest, match="at least one character") as caught:
+            authority.add_key(secret, tenant="acme")
+        assert "spaced" not in str(caught.value)
+    assert authority.keys() == []
+
+
+def test_tenants_with_and_without_a_record(authority, clock):
+    authority.key(tenant="Zebra")
+    authority.budget("tenant:zebra", tokens(1))
+    authority.budget("tenant:alone/agent:a", tokens(1))
+    clock.now += 1
+    authority.tenant("acme", name="Acme Corporation", metadata={"plan": "free"})
+    shown = [(tenant.tenant_id, tenant.name, tenant.created_at_ms) for tenant in authority.tenants()]
+    assert shown == [
+        ("Zebra", "", clock.now - 1),
+        ("acme", "Acme Corporation", clock.now),
+        ("alone", "", clock.now - 1),
+    ]
+    changed = authority.tenant("acme", status="SUSPENDED")
+    assert (changed.name, changed.metadata, changed.status) == ("Acme Corporation", {"plan": "free"}, "SUSPENDED")
+    assert authority.tenants()[1] == changed
+    with pytest.raises(InvalidRequest, match="name: must not be blank"):
+        authority.tenant("acme", name=" ")
 
 
 def test_reservations_oldest_first(wire, authority):

@@ -18,7 +18,7 @@ import pytest
 from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
-from cycles.local.books import SCHEMA_VERSION
+from cycles.local.schema import VERSION
 
 from .conftest import Clock, Wire
 
@@ -368,7 +368,7 @@ def test_a_foreign_file_is_left_alone(tmp_path, make, says):
 
 def test_a_file_of_a_later_version(tmp_path):
     LocalAuthority(tmp_path / "ledger.db").close()
-    foreign(tmp_path / "ledger.db", f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    foreign(tmp_path / "ledger.db", f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(ConfigError, match="later version"):
         LocalAuthority(tmp_path / "ledger.db")
 

@@ -1,0 +1,56 @@
+"""Who is asking: API keys and the administrator's key (authority.md §4.5, §5)."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from cycles.local.books import key_hash
+from cycles.local.values import Refusal, is_over
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cycles.local.messages import Request
+    from cycles.local.values import Credential
+
+NO_ADMINISTRATOR = (
+    "this authority has no administrator's key, so nobody is its administrator over HTTP: "
+    "start it with one (LocalAuthority(admin_key=...), cycles serve --admin-key)"
+)
+
+
+def is_administrator(request: Request, admin_hash: str | None) -> bool:
+    """Whether the request has the administrator's key; a wrong one is refused at once, whatever else was sent."""
+    given = request.headers.get("x-admin-api-key", "").strip()
+    if not given:
+        return False
+    if admin_hash is None:
+        raise Refusal(500, "INTERNAL_ERROR", NO_ADMINISTRATOR)
+    if not hmac.compare_digest(key_hash(given), admin_hash):
+        raise Refusal(401, "UNAUTHORIZED", "INVALID_KEY: X-Admin-API-Key is not the administrator's")
+    return True
+
+
+def tenant_key(request: Request) -> str:
+    """Return the API key that was sent."""
+    secret = request.headers.get("x-cycles-api-key", "").strip()
+    if not secret:
+        raise Refusal(401, "UNAUTHORIZED", "Missing API key")
+    return secret
+
+
+def admitted(found: Credential | None, clock: Callable[[], int], status: int) -> Credential:
+    """Return the credential of a key that is good now; else refuse with *status* (runtime 401, admin 403)."""
+    reason = None
+    if found is None:
+        reason = "KEY_NOT_FOUND: this authority did not issue that API key"
+    elif found.revoked_at_ms is not None:
+        reason = "KEY_REVOKED: this API key was revoked"
+    elif found.expires_at_ms is not None and is_over(found.expires_at_ms, clock()):
+        reason = "KEY_EXPIRED: this API key has expired; ask for a new one"
+    elif found.tenant_status in ("SUSPENDED", "CLOSED"):
+        reason = f"TENANT_{found.tenant_status}: the tenant {found.tenant} is {found.tenant_status}"
+    if found is None or reason is not None:
+        raise Refusal(status, "UNAUTHORIZED" if status == 401 else "FORBIDDEN", reason or "")
+    return found

@@ -1,0 +1,338 @@
+"""Tenants, API keys and budgets, as `LocalAuthority` offers them in Python."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve
+
+from cycles import amounts
+from cycles.errors import ConfigError, InvalidRequest
+from cycles.local import funding, ledger, validation
+from cycles.local.books import key_hash
+from cycles.local.names import checked_scope, tenant_of
+from cycles.local.schema import new_key_id
+from cycles.local.values import DEFAULT_PERMISSIONS, INT64_MAX, ApiKey, Refusal, Tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cycles.local.books import SqliteBooks
+    from cycles.local.store import Store
+    from cycles.local.values import Budget, Hold, Terms
+    from cycles_api.models.amount import Amount
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Provisioning:
+    """What an operator does with the ledger of a store; each call is one transaction."""
+
+    def __init__(self, store: Store, clock: Callable[[], int]) -> None:
+        self.store: Final = store
+        self.clock: Final = clock
+
+    # -- tenants -------------------------------------------------------------------------------------------------------
+    def tenant(
+        self,
+        tenant_id: str,
+        *,
+        name: str | None = None,
+        status: str = "ACTIVE",
+        default_ttl_ms: int = 60_000,
+        max_ttl_ms: int = 3_600_000,
+        max_extensions: int = 10,
+        overage_policy: str = "ALLOW_IF_AVAILABLE",
+        metadata: dict[str, str] | None = None,
+    ) -> Tenant:
+        """Create or change a tenant.
+
+        Args:
+            tenant_id: Its name in subjects and scopes.
+            name: For people; None keeps the one that it has.
+            status: ACTIVE, SUSPENDED (its keys are refused), or CLOSED: for good; its holds are released, its budgets
+                closed and its keys revoked.
+            default_ttl_ms, max_ttl_ms: Milliseconds of a lease when none is asked for, and at most.
+            max_extensions: How often a reservation may be extended; 0 forbids it.
+            overage_policy: Of reservations and events that name none.
+            metadata: At most 32 strings by name; None keeps what there is.
+
+        Raises:
+            InvalidRequest: naming the setting, or saying that the tenant is closed.
+        """
+        checked_scope(f"tenant:{tenant_id}")
+        settings: dict[str, Any] = {
+            "status": status,
+            "default_ttl_ms": default_ttl_ms,
+            "max_ttl_ms": max_ttl_ms,
+            "max_extensions": max_extensions,
+            "overage_policy": overage_policy,
+            "name": name,
+            "metadata": metadata,
+        }
+        with self._changing() as books:
+            known = books.tenant(tenant_id) or Tenant(tenant_id)
+            tenant = evolve(known, **validation.tenant_settings(settings, ""))
+            return funding.set_tenant(books, tenant, now_ms=self.clock())
+
+    def tenants(self) -> list[Tenant]:
+        """Return every tenant by its id; those that have a key or a budget and no record have the default settings."""
+        with self._changing() as books:
+            return books.tenants()
+
+    # -- API keys ------------------------------------------------------------------------------------------------------
+    def key(
+        self,
+        *,
+        tenant: str,
+        name: str = "",
+        permissions: Sequence[str] | None = None,
+        expires: datetime | timedelta | None = None,
+    ) -> str:
+        """Make an API key of *tenant* and return it; only its hash is kept, so this is the one time it is shown.
+
+        Args:
+            tenant: Whose key it is.
+            name: For people.
+            permissions: What it may do on the administration's paths, such as "budgets:write"; None: spend, look, and
+                no more. The runtime takes every key (docs/authority.md).
+            expires: When it ends: a time with its zone, or how long from now; None: never.
+
+        Raises:
+            InvalidRequest: naming what is wrong.
+        """
+        secret = new_secret()
+        self.add_key(secret, tenant=tenant, name=name, permissions=permissions, expires=expires)
+        return secret
+
+    def add_key(
+        self,
+        secret: str,
+        *,
+        tenant: str,
+        name: str = "",
+        permissions: Sequence[str] | None = None,
+        expires: datetime | timedelta | None = None,
+    ) -> ApiKey:
+        """Let *secret* be an API key of *tenant* (scripts that need a fixed one); see `key`."""
+        checked_scope(f"tenant:{tenant}")
+        if not secret or secret != secret.strip():
+            raise InvalidRequest("secret: an API key has at least one character, and no space around it")
+        with self._changing() as books:
+            now_ms = self.clock()
+            known = books.key(secret)
+            made = new_key(
+                secret,
+                key_id=None if known is None else known.key_id,
+                tenant=tenant,
+                name=name,
+                permissions=validation.permissions(
+                    list(DEFAULT_PERMISSIONS if permissions is None else permissions), "permissions"
+                ),
+                created_at_ms=now_ms,
+                expires_at_ms=_expiry(expires, now_ms),
+            )
+            books.put_key(made)
+            return made
+
+    def keys(self, tenant: str | None = None) -> list[ApiKey]:
+        """Return the API keys of *tenant*, or of all, oldest first; revoked ones too. No secrets: none are kept."""
+        with self._changing() as books:
+            return books.keys(tenant)
+
+    def revoke(self, secret: str) -> None:
+        """Take an API key's rights away; what is no key of this authority is passed over."""
+        with self._changing() as books:
+            key = books.key(secret)
+            if key is not None:
+                funding.revoke(books, key, now_ms=self.clock())
+
+    def revoke_key(self, key_id: str, reason: str | None = None) -> ApiKey:
+        """Take the rights of the API key with this id away, and return it; doing so again changes nothing.
+
+        Raises:
+            InvalidRequest: when there is no such key.
+        """
+        with self._changing() as books:
+            key = books.key_named(key_id)
+            if key is None:
+                raise Refusal(404, "KEY_NOT_FOUND", f"key_id={key_id!r}: no such key; keys() lists them")
+            return funding.revoke(books, key, now_ms=self.clock(), reason=reason)
+
+    # -- budgets -------------------------------------------------------------------------------------------------------
+    def budget(
+        self,
+        scope: str,
+        allocated: Amount,
+        *,
+        overdraft_limit: Amount | None = None,
+        caps: dict[str, Any] | None = None,
+    ) -> Budget:
+        """Create a budget, or set the allocation of the one that is there.
+
+        Setting keeps what was spent, is held and is owed. What is left out stays as it is.
+
+        Args:
+            scope: A scope path, "tenant:acme" or "tenant:acme/agent:planner"; levels in canonical order.
+            allocated: How much there is in all, with its unit.
+            overdraft_limit: How much may be owed, in the same unit.
+            caps: What grants at exactly this scope are limited to (local only; {} takes them away).
+
+        Raises:
+            InvalidRequest: naming what is wrong with the scope or the amounts.
+        """
+        path = checked_scope(scope)
+        unit = str(amounts.check("allocated", allocated).unit)
+        if overdraft_limit is not None and amounts.check("overdraft_limit", overdraft_limit).unit != allocated.unit:
+            raise InvalidRequest(f"overdraft_limit: unit {overdraft_limit.unit}, but allocated is in {allocated.unit}")
+        with self._changing() as books:
+            return funding.set_budget(
+                books,
+                scope_path=path,
+                unit=unit,
+                allocated=allocated.amount,
+                tenant=tenant_of(path),
+                now_ms=self.clock(),
+                overdraft_limit=None if overdraft_limit is None else overdraft_limit.amount,
+                caps=None if caps is None else validation.caps(caps, "caps"),
+            )
+
+    def ensure_budget(self, scope: str, allocated: Amount) -> Budget:
+        """Create a budget unless there is one at *scope* in this unit, and return what is there.
+
+        For what starts again and again: unlike `budget`, it never undoes what an operator funded meanwhile.
+        """
+        path, unit = checked_scope(scope), str(amounts.check("allocated", allocated).unit)
+        with self._changing() as books:
+            return books.budget(path, unit) or funding.set_budget(
+                books,
+                scope_path=path,
+                unit=unit,
+                allocated=allocated.amount,
+                tenant=tenant_of(path),
+                now_ms=self.clock(),
+            )
+
+    def fund(self, scope: str, operation: str, amount: Amount, *, spent: int | None = None) -> Budget:
+        """Change a budget's figures, in the amount's unit; each operation also opens a budget that a commit capped.
+
+        Args:
+            scope: Where the budget is.
+            operation: CREDIT and DEBIT change what is allocated (DEBIT needs as much remaining). RESET sets it and
+                keeps what was spent; RESET_SPENT sets it and what was spent, for a new period. REPAY_DEBT lowers the
+                debt; what is left over is allocated.
+            amount: From 0.
+            spent: What RESET_SPENT sets spent to; 0 when None.
+
+        Raises:
+            InvalidRequest: when there is no such budget, it is frozen or closed, or has too little.
+        """
+        amounts.check("amount", amount)
+        if spent is not None and (type(spent) is not int or not 0 <= spent <= INT64_MAX):
+            raise InvalidRequest(f"spent={spent!r}: give a whole number from 0 to {INT64_MAX}")
+        with self._changing() as books:
+            return funding.fund(
+                books,
+                checked_scope(scope),
+                str(amount.unit),
+                operation,
+                amount.amount,
+                now_ms=self.clock(),
+                spent=spent,
+            )
+
+    def freeze(self, scope: str, unit: str) -> Budget:
+        """Let nothing new be reserved; what is held can still be settled."""
+        return self._status(scope, unit, "FROZEN")
+
+    def unfreeze(self, scope: str, unit: str) -> Budget:
+        """Undo `freeze`."""
+        return self._status(scope, unit, "ACTIVE")
+
+    def close_budget(self, scope: str, unit: str) -> Budget:
+        """Close a budget for good."""
+        return self._status(scope, unit, "CLOSED")
+
+    def terms(self, scope: str, unit: str) -> Terms:
+        """Return what was noted about a budget when it was made over HTTP: kept, not evaluated."""
+        with self._changing() as books:
+            path = checked_scope(scope)
+            funding.existing(books, path, unit)
+            return books.terms(path, unit)
+
+    def _status(self, scope: str, unit: str, status: str) -> Budget:
+        with self._changing() as books:
+            return funding.set_status(books, checked_scope(scope), unit, status, now_ms=self.clock())
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+    def balance(self, scope: str, unit: str) -> Budget:
+        """Return the ledger row of *scope* in *unit*, overdue holds given back first.
+
+        Raises:
+            InvalidRequest: when there is none.
+        """
+        with self._changing() as books:
+            return funding.existing(books, checked_scope(scope), unit)
+
+    def balances(self) -> list[Budget]:
+        """Return every ledger row, by scope path and unit."""
+        with self._changing() as books:
+            return books.all_budgets()
+
+    def reservations(self) -> list[Hold]:
+        """Return every reservation, oldest first."""
+        with self._changing() as books:
+            return books.all_holds()
+
+    def sweep(self) -> int:
+        """Expire overdue holds now and return how many, at most 1000; every request does so first anyway.
+
+        What nobody can ask for any more is deleted by the way: reservations 30 days after their deadline, replays when
+        their keys are free again (a day; events a week).
+        """
+        with self.store.writing() as books:
+            now_ms = self.clock()
+            books.purge(now_ms)
+            return ledger.sweep(books, now_ms)
+
+    @contextmanager
+    def _changing(self) -> Iterator[SqliteBooks]:
+        try:
+            with self.store.writing() as books:
+                ledger.sweep(books, self.clock())
+                yield books
+        except Refusal as refusal:
+            raise InvalidRequest(refusal.message) from None
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(f"{self.store.path}: the ledger can't be used: {error}") from None
+
+
+def new_secret() -> str:
+    """Return an API key that nobody can guess: 192 random bits."""
+    return f"cyc_live_{secrets.token_urlsafe(24)}"
+
+
+def new_key(secret: str, *, key_id: str | None = None, **fields: Any) -> ApiKey:
+    """Return the record of *secret*: its hash, and so much of its beginning as gives nothing away."""
+    prefix = secret[:14] if secret.startswith("cyc_") and len(secret) >= 32 else ""
+    return ApiKey(key_id or new_key_id(), key_hash(secret), prefix=prefix, **fields)
+
+
+def _expiry(expires: datetime | timedelta | None, now_ms: int) -> int | None:
+    if expires is None:
+        return None
+    if isinstance(expires, datetime):
+        if expires.tzinfo is None:
+            raise InvalidRequest(f"expires={expires!r}: give a datetime with its zone, or a timedelta from now")
+        at_ms = (expires - _EPOCH) // timedelta(milliseconds=1)
+    elif isinstance(expires, timedelta):
+        at_ms = now_ms + expires // timedelta(milliseconds=1)
+    else:
+        raise InvalidRequest(f"expires={expires!r}: give a datetime with its zone, or a timedelta from now")
+    if at_ms <= now_ms:
+        raise InvalidRequest(f"expires={expires!r}: that is over already; give a later time")
+    return at_ms

@@ -1,0 +1,96 @@
+"""The tables of a ledger file, and how a file of an earlier version becomes one of this version.
+
+`user_version` says which version a file has. An upgrade is one transaction together with the new number, so a process
+that dies in the middle leaves the file as it was. A file of a later version is refused (store.py) and left untouched.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+from cycles.local.books import SqliteBooks
+from cycles.local.values import ApiKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERSION: Final = 2
+
+_KEYS: Final = """
+CREATE TABLE keys (
+    key_hash TEXT PRIMARY KEY, key_id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER, revoked_at_ms INTEGER, data TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX keys_by_tenant ON keys (tenant, created_at_ms, key_id);
+CREATE TABLE terms (
+    scope_path TEXT NOT NULL, unit TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (scope_path, unit)
+) WITHOUT ROWID;
+"""
+
+SCHEMA: Final = (
+    """
+CREATE TABLE tenants (tenant_id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE budgets (
+    scope_path TEXT NOT NULL, unit TEXT NOT NULL, tenant TEXT NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (scope_path, unit)
+) WITHOUT ROWID;
+CREATE INDEX budgets_by_tenant ON budgets (tenant, scope_path, unit);
+CREATE TABLE holds (
+    reservation_id TEXT PRIMARY KEY, tenant TEXT NOT NULL, idempotency_key TEXT NOT NULL, scope_path TEXT NOT NULL,
+    unit TEXT NOT NULL, estimate INTEGER NOT NULL, status TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER NOT NULL, deadline_ms INTEGER NOT NULL, finalized_at_ms INTEGER, data TEXT NOT NULL
+);
+CREATE INDEX holds_by_deadline ON holds (deadline_ms) WHERE status = 'ACTIVE';
+CREATE INDEX holds_by_end ON holds (deadline_ms) WHERE status != 'ACTIVE';
+CREATE INDEX holds_by_creation ON holds (tenant, created_at_ms, reservation_id);
+CREATE INDEX holds_by_key ON holds (tenant, idempotency_key);
+CREATE TABLE replays (
+    scope TEXT NOT NULL, key TEXT NOT NULL, keep_until_ms INTEGER NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
+CREATE INDEX replays_by_end ON replays (keep_until_ms);
+"""
+    + _KEYS
+)
+
+
+def new_key_id() -> str:
+    return f"key_{secrets.token_hex(8)}"
+
+
+def bring_up_to_date(connection: sqlite3.Connection, application_id: int) -> None:
+    """Make the tables, or upgrade them; inside the caller's transaction."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return
+    if version > VERSION:  # since it was looked at
+        raise sqlite3.DatabaseError("another process has just upgraded it to a later version of cycles")
+    if version == 0:
+        _run(connection, SCHEMA)
+        connection.execute(f"PRAGMA application_id = {application_id}")
+    else:
+        for step in range(version, VERSION):
+            _UPGRADES[step](connection)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _run(connection: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";"):
+        connection.execute(statement)
+
+
+def _from_1(connection: sqlite3.Connection) -> None:
+    """Keys get an id, permissions and an expiry; what was noted about a budget gets a table."""
+    rows = connection.execute("SELECT key_hash, tenant, name, created_at_ms, revoked_at_ms FROM keys").fetchall()
+    connection.execute("DROP TABLE keys")
+    _run(connection, _KEYS)
+    books = SqliteBooks(connection)
+    for key_hash, tenant, name, created_at_ms, revoked_at_ms in rows:
+        books.put_key(
+            ApiKey(new_key_id(), key_hash, tenant, name=name, created_at_ms=created_at_ms, revoked_at_ms=revoked_at_ms)
+        )
+
+
+_UPGRADES: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {1: _from_1}
