@@ -17,6 +17,22 @@ Beyond the protocol it can put caps on a budget, so that their handling can be t
 """
 
 from cycles.local.authority import LocalAuthority
+from cycles.local.clock import ManualClock
+from cycles.local.events import RuntimeEvent
+from cycles.local.faults import Fault, Faults
+from cycles.local.history import RecordedRequest
 from cycles.local.values import ApiKey, Budget, Hold, Tenant, Terms
 
-__all__ = ["ApiKey", "Budget", "Hold", "LocalAuthority", "Tenant", "Terms"]
+__all__ = [
+    "ApiKey",
+    "Budget",
+    "Fault",
+    "Faults",
+    "Hold",
+    "LocalAuthority",
+    "ManualClock",
+    "RecordedRequest",
+    "RuntimeEvent",
+    "Tenant",
+    "Terms",
+]

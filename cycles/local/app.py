@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from cycles.local import auth, ledger, listing, validation
 from cycles.local.bodies import hold_body
 from cycles.local.books import key_hash
+from cycles.local.events import Origin
+from cycles.local.faults import Faults
 from cycles.local.messages import MAX_BODY, Response, encoded, trace_id_of
 from cycles.local.values import Refusal
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cycles.local.books import SqliteBooks
+    from cycles.local.faults import Fault, Spoilt
+    from cycles.local.history import History
     from cycles.local.messages import Request
     from cycles.local.store import Store
 
@@ -40,6 +44,8 @@ class Asked(NamedTuple):
     request: Request
     segments: list[str]
     tenant: str | None
+    request_id: str
+    trace_id: str
 
 
 class Route(NamedTuple):
@@ -63,11 +69,23 @@ class App:
         store: The ledger's rows.
         clock: Gives milliseconds since the epoch; read once for each request.
         admin_key: What X-Admin-API-Key must be; None: there is no administrator over HTTP.
+        history: What remembers requests; None: nothing does.
+        faults: What a test has go wrong; nothing when None.
     """
 
-    def __init__(self, store: Store, *, clock: Callable[[], int], admin_key: str | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], int],
+        admin_key: str | None = None,
+        history: History | None = None,
+        faults: Faults | None = None,
+    ) -> None:
         self.store: Final = store
         self.clock: Final = clock
+        self.faults: Final = Faults() if faults is None else faults
+        self._history: Final = history
         self._admin_hash: Final = None if not admin_key else key_hash(admin_key)
         self._writes = 0
 
@@ -78,6 +96,23 @@ class App:
 
     def handle(self, request: Request) -> Response:
         """Answer *request*; whatever goes wrong is an answer too."""
+        response = self._handled(request)
+        if self._history is not None:
+            self._history.add(request, response, self.clock())
+        return response
+
+    def fault_of(self, request: Request) -> Fault | None:
+        """Return the injected fault that *request* is to suffer, if any: whoever carries it does so."""
+        return self.faults.next(operation_of(request)) if self.faults else None
+
+    def handle_badly(self, request: Request, fault: Fault) -> Spoilt:
+        """Answer *request*, or not, as *fault* has it."""
+        spoilt = fault.spoil(self._handled, request)
+        if self._history is not None:
+            self._history.add(request, spoilt.response, self.clock(), fault.kind)
+        return spoilt
+
+    def _handled(self, request: Request) -> Response:
         request_id, trace_id = str(uuid.uuid4()), trace_id_of(request.headers)
         headers = [
             ("content-type", "application/json"),
@@ -87,7 +122,7 @@ class App:
         if request.path.startswith("/v1/"):
             headers += [("x-ratelimit-remaining", "-1"), ("x-ratelimit-reset", "0")]
         try:
-            status, body = self._answered(request, headers)
+            status, body = self._answered(request, headers, request_id, trace_id)
         except Refusal as refusal:
             status, body = refusal.status, _error_body(refusal, request_id, trace_id)
         except Exception as error:  # noqa: BLE001 - an answer too: transports need not know what can go wrong here
@@ -95,9 +130,11 @@ class App:
             status, body = 500, _error_body(_internal(error), request_id, trace_id)
         return Response(status, headers, encoded(body))
 
-    def _answered(self, request: Request, headers: list[tuple[str, str]]) -> tuple[int, Body]:
+    def _answered(
+        self, request: Request, headers: list[tuple[str, str]], request_id: str, trace_id: str
+    ) -> tuple[int, Body]:
         segments = request.segments()
-        routes = _FIXED.get(request.path) or _routes(segments)
+        routes = _routes_of(request, segments)
         route = None if routes is None else routes.get(request.method)
         tenant = None
         if route is None or not route.public:
@@ -109,7 +146,7 @@ class App:
         if route is None:
             headers.append(("allow", ", ".join(routes)))
             raise Refusal(405, "INVALID_REQUEST", f"{request.path} takes {' or '.join(routes)}, not {request.method}")
-        return route.answer(self, Asked(request, segments, tenant))
+        return route.answer(self, Asked(request, segments, tenant, request_id, trace_id))
 
     # -- who is asking -------------------------------------------------------------------------------------------------
     def _authenticated(self, request: Request, route: Route | None) -> str | None:
@@ -123,9 +160,12 @@ class App:
         return auth.admitted(found, self.clock, 401).tenant
 
     # -- operations ----------------------------------------------------------------------------------------------------
-    def _writing(self, operation: Callable[[SqliteBooks, int], Body]) -> Body:
+    def _writing(self, asked: Asked, operation: Callable[[SqliteBooks, int], Body]) -> Body:
         """Run *operation* in one transaction, overdue holds expired before it."""
         with self.store.writing() as books:
+            if books.notices is not None:
+                actor = "admin" if asked.tenant is None else "api_key"
+                books.origin = Origin(actor, asked.request_id, asked.trace_id)
             now_ms = self.clock()  # after the writer's lock, so that time never runs backwards between transactions
             ledger.sweep(books, now_ms)
             self._writes += 1
@@ -144,16 +184,20 @@ class App:
     def reserve(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.reservation_request)
         new_id = str(uuid.uuid4())
-        return 200, self._writing(lambda books, now: ledger.reserve(books, tenant, body, now_ms=now, new_id=new_id))
+        return 200, self._writing(
+            asked, lambda books, now: ledger.reserve(books, tenant, body, now_ms=now, new_id=new_id)
+        )
 
     def decide(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.decision_request)
-        return 200, self._writing(lambda books, now: ledger.decide(books, tenant, body, now_ms=now))
+        return 200, self._writing(asked, lambda books, now: ledger.decide(books, tenant, body, now_ms=now))
 
     def event(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.event_request)
         new_id = str(uuid.uuid4())
-        return 201, self._writing(lambda books, now: ledger.event(books, tenant, body, now_ms=now, new_id=new_id))
+        return 201, self._writing(
+            asked, lambda books, now: ledger.event(books, tenant, body, now_ms=now, new_id=new_id)
+        )
 
     def commit(self, asked: Asked) -> tuple[int, Body]:
         return self._settled(asked, validation.commit_request, ledger.commit)
@@ -169,7 +213,8 @@ class App:
         reservation_id = _reservation_id(asked)
         _same_key(asked.request, body)
         return 200, self._writing(
-            lambda books, now: operation(books, ledger.find(books, asked.tenant, reservation_id), body, now_ms=now)
+            asked,
+            lambda books, now: operation(books, ledger.find(books, asked.tenant, reservation_id), body, now_ms=now),
         )
 
     def reservation(self, asked: Asked) -> tuple[int, Body]:
@@ -247,6 +292,22 @@ def _routes(segments: list[str]) -> dict[str, Route] | None:
             return _EVIDENCE
         case _:
             return None
+
+
+def _routes_of(request: Request, segments: list[str]) -> dict[str, Route] | None:
+    return _FIXED.get(request.path) or _routes(segments)
+
+
+def operation_of(request: Request) -> str | None:
+    """Return the name of what *request* asks for: "reserve", "commit", …; None when no route takes it."""
+    route = (_routes_of(request, request.segments()) or {}).get(request.method)
+    return None if route is None else route.answer.__name__
+
+
+def operations() -> set[str]:
+    """Return the names of all that can be asked for."""
+    tables = [*_FIXED.values(), *_STEPS.values(), _RESERVATION, _EVIDENCE]
+    return {route.answer.__name__ for table in tables for route in table.values()}
 
 
 # -- checks before the ledger ------------------------------------------------------------------------------------------

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from cycles.errors import ConfigError, InvalidRequest
+from cycles.local import ledger
+from cycles.local.clock import ManualClock, wall_clock
+from cycles.local.faults import Faults
+from cycles.local.history import History
 from cycles.local.names import checked_scope, parse_budget
 from cycles.local.provisioning import Provisioning
+from cycles.local.sharing import MEMORY, shared
 from cycles.local.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
     from types import TracebackType
     from typing import Self
 
@@ -24,17 +27,17 @@ if TYPE_CHECKING:
 
     from cycles.client import AsyncClient, Client
     from cycles.local.app import App
+    from cycles.local.events import RuntimeEvent
+    from cycles.local.history import Log, RecordedRequest
 
 DEFAULT_TENANT: Final = "default"
 """Whose budget a `local:` URL makes when no tenant is named."""
 
+HISTORY: Final = 1000
+"""Requests and events that an authority in memory remembers."""
+
 ORIGIN: Final = "http://cycles.local"
 """What requests inside the process are addressed to; nothing resolves it."""
-
-
-def wall_clock() -> int:
-    """Return milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class LocalAuthority(Provisioning):
@@ -45,6 +48,11 @@ class LocalAuthority(Provisioning):
             process.
         clock: Gives milliseconds since the epoch; the one clock of every comparison. For tests.
         admin_key: What X-Admin-API-Key must be; None: nobody is the administrator over HTTP.
+        history: How many of the last requests and runtime events `requests` and `events` show; None: 1000 with a
+            ledger in memory, and none with a file.
+
+    Attributes:
+        faults: What is to go wrong with requests that come in process or over HTTP; for tests (`cycles.local.faults`).
 
     Raises:
         ConfigError: when the file is no ledger; it is left untouched.
@@ -56,10 +64,58 @@ class LocalAuthority(Provisioning):
         *,
         clock: Callable[[], int] = wall_clock,
         admin_key: str | None = None,
+        history: int | None = None,
     ) -> None:
+        if history is not None and (type(history) is not int or history < 0):
+            raise ConfigError(f"history={history!r}: give a whole number from 0 on, or None")
         super().__init__(Store(path), clock)
+        self.faults: Final = Faults()
+        remembered = (HISTORY if path is None else 0) if history is None else history
+        self._history: Final = History(remembered) if remembered else None
+        if self._history is not None:
+            self.store.publish = self._history.publish
         self._admin_key: Final = admin_key
         self._app: App | None = None
+
+    # -- what tests look at ----------------------------------------------------------------------------------------------
+    @property
+    def requests(self) -> Log[RecordedRequest]:
+        """The last requests that came here, oldest first; those that an injected fault kept away too, marked so.
+
+        Raises:
+            ConfigError: when this authority keeps no history.
+        """
+        return self._remembered().requests
+
+    @property
+    def events(self) -> Log[RuntimeEvent]:
+        """What a server would have published (authority.md §7) of what this object's transactions did, oldest first.
+
+        Raises:
+            ConfigError: when this authority keeps no history.
+        """
+        return self._remembered().events
+
+    def _remembered(self) -> History:
+        if self._history is None:
+            raise ConfigError("this authority keeps no history: make it with LocalAuthority(…, history=1000)")
+        return self._history
+
+    def advance(self, by: float | timedelta) -> None:
+        """Let time pass by the authority's own clock, and expire what is overdue then.
+
+        Args:
+            by: Seconds, or a timedelta; from 0.
+
+        Raises:
+            ConfigError: when it goes by the machine's clock.
+            InvalidRequest: when *by* is no duration.
+        """
+        if not isinstance(self.clock, ManualClock):
+            raise ConfigError("this authority goes by the machine's clock: make it with clock=ManualClock()")
+        self.clock.advance(by)
+        while self.sweep() == ledger.SWEPT_AT_ONCE:
+            pass
 
     # -- speaking ------------------------------------------------------------------------------------------------------
     @property
@@ -68,7 +124,13 @@ class LocalAuthority(Provisioning):
         if self._app is None:
             from cycles.local.app import App  # noqa: PLC0415 - provisioning alone does not need the wire
 
-            self._app = App(self.store, clock=self.clock, admin_key=self._admin_key)
+            self._app = App(
+                self.store,
+                clock=self.clock,
+                admin_key=self._admin_key,
+                history=self._history,
+                faults=self.faults,
+            )
         return self._app
 
     def transport(self) -> httpx.BaseTransport:
@@ -146,37 +208,8 @@ class LocalAuthority(Provisioning):
             scope = checked_scope(f"tenant:{tenant}")
         except InvalidRequest as error:
             raise ConfigError(error.message) from None
-        known = _shared(os.path.abspath(Path(path).expanduser()) if path else "")  # noqa: PTH100 - not resolved
+        name = os.path.abspath(Path(path).expanduser()) if path else MEMORY  # noqa: PTH100 - not resolved
+        known = shared(name, lambda: cls(name or None, history=0))
         for amount in wanted:
             known.ensure_budget(scope, amount)
         return known
-
-
-_registry: Final[dict[str, LocalAuthority]] = {}
-_registry_lock = threading.Lock()
-
-
-def _shared(path: str) -> LocalAuthority:
-    with _registry_lock:
-        known = _registry.get(path)
-        if known is None or known.store.is_closed:
-            known = _registry[path] = LocalAuthority(path or None)
-        return known
-
-
-@atexit.register
-def forget_shared() -> None:
-    """Close and forget the authorities that `local:` URLs of this process share; also at its end."""
-    with _registry_lock:
-        for authority in _registry.values():
-            authority.close()
-        _registry.clear()
-
-
-def _after_fork() -> None:
-    global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _registry_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)

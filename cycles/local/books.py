@@ -14,6 +14,8 @@ from cycles.local.values import UNITS, ApiKey, Budget, Credential, Hold, Replay,
 if TYPE_CHECKING:
     import sqlite3
 
+    from cycles.local.events import Notice, Origin
+
 HOLD_KEPT_MS: Final = 30 * 86_400_000
 """How long a reservation that is over is kept after its deadline."""
 
@@ -23,12 +25,14 @@ _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), che
 
 
 class SqliteBooks:
-    """A ledger's rows as seen inside one transaction; see `values.Books`."""
+    """A ledger's rows as seen inside one transaction; see `values.Books`. `origin`: whose request it is of, if any."""
 
-    __slots__ = ("connection",)
+    __slots__ = ("connection", "notices", "origin")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, notices: list[Notice] | None = None) -> None:
         self.connection: Final = connection
+        self.notices = notices
+        self.origin: Origin | None = None
 
     def tenant(self, tenant_id: str) -> Tenant | None:
         row = self._one("SELECT data FROM tenants WHERE tenant_id = ?", tenant_id)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
+from cycles.local import events
 from cycles.local.bodies import amount_body, balance_body
 from cycles.local.charging import put_all, spend
 from cycles.local.idempotency import (
@@ -47,6 +48,8 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
     if body.get("dry_run"):
         answer = _dry_run(books, tenant, body)
         books.put_replay(scope, key, Replay(now_ms + KEPT_MS, digest, answer))
+        if books.notices is not None:
+            books.notices += events.denied(tenant, body, answer, now_ms)
         return answer
     settings = _open_tenant(books, tenant)
     unit, estimate = body["estimate"]["unit"], body["estimate"]["amount"]
@@ -89,6 +92,8 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
         "balances": [balance_body(row) for row in after],
     }
     books.put_replay(scope, key, Replay(max(now_ms + KEPT_MS, hold.deadline_ms), digest, answer, new_id))
+    if books.notices is not None:
+        books.notices += events.moved(tenant, budgets, after, now_ms)
     return answer
 
 
@@ -101,6 +106,8 @@ def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:
     affected, _, reason, caps = _evaluated(books, tenant, body)
     answer = {**_decision(reason, caps), "affected_scopes": list(affected)}
     books.put_replay(scope, key, Replay(now_ms + KEPT_MS, digest, answer))
+    if books.notices is not None:
+        books.notices += events.denied(tenant, body, answer, now_ms)
     return answer
 
 
@@ -150,6 +157,8 @@ def event(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) ->
         answer["charged"] = amount_body(unit, charged)
     answer["balances"] = [balance_body(row) for row in after]
     books.put_replay(scope, key, Replay(now_ms + EVENT_KEPT_MS, digest, answer))
+    if books.notices is not None:
+        books.notices += events.moved(tenant, budgets, after, now_ms)
     return answer
 
 
@@ -175,8 +184,8 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
     if body["actual"]["unit"] != hold.unit:
         raise Refusal(400, "UNIT_MISMATCH", f"the reservation is in {hold.unit}, not in {body['actual']['unit']}")
     _must_be_in_time(hold, hold.deadline_ms, now_ms)
-    budgets, over = _budgeted(books, hold), actual - hold.estimate
-    charged = actual
+    before, over = _budgeted(books, hold), actual - hold.estimate
+    budgets, charged = before, actual
     if over > 0:
         if hold.overage_policy == "REJECT":
             raise Refusal(
@@ -205,6 +214,9 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
     ended = evolve(hold, charged=charged, committed_metadata=body.get("metadata"))
     put_all(books, after)
     books.put_hold(_finished(ended, "COMMITTED", body, answer, now_ms))
+    if books.notices is not None:
+        books.notices += events.committed(hold, actual, charged, now_ms)
+        books.notices += events.moved(hold.tenant, before, after, now_ms)
     return answer
 
 
@@ -258,6 +270,8 @@ def sweep(books: Books, now_ms: int, most: int = SWEPT_AT_ONCE) -> int:
     for hold in late:
         put_all(books, _given_back(books, hold, now_ms))
         books.put_hold(evolve(hold, status="EXPIRED"))
+        if books.notices is not None:
+            books.notices.append(events.expired(hold, now_ms))
     return len(late)
 
 

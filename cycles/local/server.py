@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.errors import ConfigError
+from cycles.local.clock import ManualClock
 from cycles.local.messages import MAX_BODY, Request
 
 try:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cycles.local.authority import LocalAuthority
+    from cycles.local.faults import Fault
     from cycles.local.messages import Response
 
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -47,8 +49,14 @@ class Asgi:
             await self._live(receive, send)
         elif scope["type"] == "http":
             body = await _body(receive)
-            if body is not None:
-                await _send(send, await self._answered(_asked(scope, body)))
+            if body is None:
+                return
+            request = _asked(scope, body)
+            fault = self._app.fault_of(request)
+            if fault is None:
+                await _send(send, await self._answered(request))
+            else:
+                await self._spoilt(request, fault, receive, send)
         else:
             raise RuntimeError(f"this authority speaks HTTP only, not {scope['type']}")
 
@@ -56,6 +64,21 @@ class Asgi:
         if self._app.is_memory:
             return self._app.handle(request)
         return await asyncio.to_thread(self._app.handle, request)  # the disk must not hold up the others
+
+    async def _spoilt(self, request: Request, fault: Fault, receive: Any, send: Any) -> None:
+        """Answer as an injected fault has it; where no answer arrives, the connection is cut."""
+        if isinstance(self._app.clock, ManualClock):
+            self._app.clock.advance(fault.seconds)
+        else:
+            await asyncio.sleep(fault.seconds)
+        response, arrives = await asyncio.to_thread(self._app.handle_badly, request, fault)
+        if response is not None and arrives:
+            await _send(send, response)
+        else:
+            # ASGI has no word for it; uvicorn's `send` belongs to the exchange, which knows its connection.
+            send.__self__.transport.abort()
+            while (await receive())["type"] != "http.disconnect":
+                pass
 
     async def _live(self, receive: Any, send: Any) -> None:
         await receive()

@@ -22,7 +22,9 @@ from cycles.local.books import SqliteBooks
 from cycles.local.values import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from cycles.local.events import Notice, Origin
 
 APPLICATION_ID: Final = 0x4359434C  # "CYCL": how a file says that it is one of ours
 BUSY_TIMEOUT: Final = 10.0
@@ -92,6 +94,8 @@ class Store:
         self._turn = _Turn()
         self._inherited = False  # a ledger in memory, in a fork of the process that made it
         self._closed = False
+        self.publish: Callable[[list[Notice], Origin | None], None] | None = None
+        """Takes what a transaction noted, after it has committed and in the order of transactions."""
         if self.path is not None:
             _refuse_foreign(self.path)
         connection = self._connect()
@@ -120,13 +124,16 @@ class Store:
         """Give the books in one transaction, which any exception undoes."""
         with self._turn, self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
+            books = SqliteBooks(connection, None if self.publish is None else [])
             try:
-                yield SqliteBooks(connection)
+                yield books
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            if books.notices and self.publish is not None:
+                self.publish(books.notices, books.origin)
 
     @contextmanager
     def glancing(self) -> Iterator[SqliteBooks]:

@@ -5,9 +5,12 @@ They have no slots: attrs fills a frozen class with slots field by field, which 
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from attrs import Factory, field, frozen
+
+if TYPE_CHECKING:
+    from cycles.local.events import Notice
 
 LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
 """Levels of a subject, widest first (authority.md §2)."""
@@ -193,7 +196,13 @@ class Replay:
 
 
 class Books(Protocol):
-    """Where a ledger's rows are kept, as seen inside one transaction."""
+    """Where a ledger's rows are kept, as seen inside one transaction.
+
+    Attributes:
+        notices: Takes what is to be published when the transaction has committed; None: nobody listens.
+    """
+
+    notices: list[Notice] | None
 
     def tenant(self, tenant_id: str) -> Tenant | None: ...
     def put_tenant(self, tenant: Tenant) -> None: ...
@@ -228,6 +237,7 @@ class MemoryBooks:
         self.budgets: dict[tuple[str, str], Budget] = {}
         self.holds: dict[str, Hold] = {}
         self.replays: dict[tuple[str, str], Replay] = {}
+        self.notices: list[Notice] | None = None
 
     def tenant(self, tenant_id: str) -> Tenant | None:
         return self.tenants.get(tenant_id)

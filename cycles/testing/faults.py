@@ -6,6 +6,8 @@ from asyncio import CancelledError
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from cycles.local.faults import FaultKind
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -14,16 +16,16 @@ class Fault(StrEnum):
     """What the simulator does to a request, to a section, or to the world between two effects."""
 
     # of requests
-    CONNECT_REFUSED = "connect refused"
-    LOST_REQUEST = "lost request"
+    CONNECT_REFUSED = FaultKind.CONNECT_REFUSED
+    LOST_REQUEST = FaultKind.LOST_REQUEST
     LATE_REQUEST = "late request"  # seems lost, and reaches the authority after the next attempts did
-    LOST_RESPONSE = "lost response"
-    ERROR_BEFORE = "5xx before effect"
-    ERROR_AFTER = "5xx after effect"
-    THROTTLED = "429 with Retry-After"
-    THROTTLED_SILENT = "429 without Retry-After"
+    LOST_RESPONSE = FaultKind.LOST_RESPONSE
+    ERROR_BEFORE = FaultKind.ERROR_BEFORE
+    ERROR_AFTER = FaultKind.ERROR_AFTER
+    THROTTLED = FaultKind.THROTTLED
+    THROTTLED_SILENT = FaultKind.THROTTLED_SILENT
     UNAUTHORIZED = "401"
-    MALFORMED = "malformed 2xx"
+    MALFORMED = FaultKind.MALFORMED
     OTHER_SUCCESS = "other 2xx"
     UNKNOWN_VALUE = "unknown status or decision"
     # of sections

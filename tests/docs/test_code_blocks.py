@@ -14,8 +14,8 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 import cycles
 from cycles.defaults import DEFAULTS
 from cycles.local import LocalAuthority
-from cycles.local.authority import forget_shared
 from cycles.local.server import serve
+from cycles.local.sharing import forget_shared
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

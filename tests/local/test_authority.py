@@ -10,8 +10,8 @@ import pytest
 from cycles import tokens, usd
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import Budget, LocalAuthority
-from cycles.local.authority import forget_shared
 from cycles.local.books import key_hash
+from cycles.local.sharing import forget_shared
 
 from .conftest import failed
 

@@ -306,7 +306,7 @@ def test_a_fork_while_locks_are_held(tmp_path):
 import os, sys, threading
 from cycles import tokens
 from cycles.local import LocalAuthority
-from cycles.local import authority as module
+from cycles.local import sharing as module
 shared = LocalAuthority.from_url(sys.argv[1] + "?tokens=5", tenant="acme")
 inside, done = threading.Event(), threading.Event()
 def hold():

@@ -1,0 +1,303 @@
+"""Faults that a test has its authority suffer, in the simulator's words; they are spent on requests one by one.
+
+    authority.faults.lose_response(operation="commit")          # the next commit is done, and its answer lost
+    authority.faults.fail(503, nth=2, times=3)                  # requests 2, 3 and 4 from now are answered 503
+    with authority.faults.refuse_connection(times=None):        # an outage, as long as the block
+
+Each request goes through the faults in the order in which they were declared. One that is not due yet counts it; the
+first that is due is spent on it, and those after that one never see it. So two faults of one operation follow each
+other, and a run of the same requests has the same faults.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cycles.errors import InvalidRequest
+from cycles.local.clock import span_ms
+from cycles.local.messages import Response, encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+    from types import TracebackType
+    from typing import Self
+
+    from cycles.local.messages import Request
+
+
+class FaultKind(StrEnum):
+    """What can befall a request."""
+
+    CONNECT_REFUSED = "connect refused"
+    LOST_REQUEST = "lost request"
+    LOST_RESPONSE = "lost response"
+    ERROR_BEFORE = "5xx before effect"
+    ERROR_AFTER = "5xx after effect"
+    THROTTLED = "429 with Retry-After"
+    THROTTLED_SILENT = "429 without Retry-After"
+    MALFORMED = "malformed 2xx"
+    DELAYED = "delay"
+
+
+_REACHES: Final = frozenset({FaultKind.LOST_RESPONSE, FaultKind.ERROR_AFTER, FaultKind.MALFORMED, FaultKind.DELAYED})
+_SILENT: Final = frozenset({FaultKind.CONNECT_REFUSED, FaultKind.LOST_REQUEST, FaultKind.LOST_RESPONSE})
+
+
+class Spoilt(NamedTuple):
+    """What became of a request with a fault.
+
+    Attributes:
+        response: What was answered; None when nobody did.
+        arrives: Whether the answer comes back.
+    """
+
+    response: Response | None
+    arrives: bool
+
+
+class Fault:
+    """One declared fault; as a with-block it lasts no longer than the block.
+
+    Attributes:
+        kind: What it does.
+        operation: Which requests it befalls; None: any.
+        happened: How many it has befallen.
+        seconds: Of a delay.
+    """
+
+    def __init__(
+        self,
+        owner: Faults,
+        kind: FaultKind,
+        *,
+        operation: str | None,
+        nth: int,
+        times: int | None,
+        answer: Response | None,
+        seconds: float,
+    ) -> None:
+        self.kind: Final = kind
+        self.operation: Final = operation
+        self.happened = 0
+        self.seconds: Final = seconds
+        self._owner: Final = owner
+        self._ahead = nth - 1
+        self._left = times
+        self._answer: Final = answer
+
+    @property
+    def left(self) -> int | None:
+        """How many requests it will befall yet; None is without end."""
+        return self._left
+
+    def cancel(self) -> None:
+        """Let it befall nothing any more."""
+        self._owner.remove(self)
+
+    def meets(self, operation: str | None) -> bool:
+        """Whether it is spent on this request; otherwise it counts it. Under its owner's lock."""
+        if self.operation is not None and self.operation != operation:
+            return False
+        if self._ahead > 0:
+            self._ahead -= 1
+            return False
+        self.happened += 1
+        if self._left is not None:
+            self._left -= 1
+        return True
+
+    def spoil(self, handle: Callable[[Request], Response], request: Request) -> Spoilt:
+        """Have *request* answered, or not, as this fault has it."""
+        response = handle(request) if self.kind in _REACHES else None
+        if self._answer is not None:
+            response = _addressed(self._answer)
+        elif self.kind is FaultKind.MALFORMED and response is not None and response.status < 300:
+            response = response._replace(body=response.body[: len(response.body) // 2])
+        return Spoilt(response, arrives=self.kind not in _SILENT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def __repr__(self) -> str:
+        left = "for ever" if self._left is None else f"{self._left} left"
+        after = f" after {self._ahead} more" if self._ahead else ""
+        return (
+            f"<Fault {str(self.kind)!r} of {self.operation or 'any request'}{after}, {left}, {self.happened} happened>"
+        )
+
+
+class Faults:
+    """The faults of one authority; safe between threads.
+
+    Every method declares one and returns it. They share three arguments: `operation`, whose requests are meant
+    ("reserve", "commit", "release", "extend", "decide", "event", "reservation", "reservations", "balances"; None: any);
+    `nth`, the first of them that it befalls, counted from now, from 1; and `times`, how many from there on (None: all).
+    """
+
+    def __init__(self) -> None:
+        self._lock: Final = threading.Lock()
+        self._declared: list[Fault] = []
+
+    # -- the vocabulary ------------------------------------------------------------------------------------------------
+    def refuse_connection(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
+        """Have nothing listen: `httpx.ConnectError`; over HTTP the connection is cut instead."""
+        return self._declare(FaultKind.CONNECT_REFUSED, operation=operation, nth=nth, times=times)
+
+    def lose_request(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
+        """Lose the request on its way: `httpx.ReadTimeout`, and nothing was done."""
+        return self._declare(FaultKind.LOST_REQUEST, operation=operation, nth=nth, times=times)
+
+    def lose_response(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
+        """Do what was asked, and lose the answer: `httpx.ReadTimeout`."""
+        return self._declare(FaultKind.LOST_RESPONSE, operation=operation, nth=nth, times=times)
+
+    def fail(
+        self,
+        status: int = 503,
+        *,
+        after_effect: bool = False,
+        operation: str | None = None,
+        nth: int = 1,
+        times: int | None = 1,
+    ) -> Fault:
+        """Answer with a server's error.
+
+        Args:
+            status: 500 to 599.
+            after_effect: Whether what was asked is done all the same.
+            operation, nth, times: See `Faults`.
+
+        Raises:
+            InvalidRequest: naming the argument.
+        """
+        if type(status) is not int or not 500 <= status <= 599:
+            raise InvalidRequest(f"status={status!r}: give 500 to 599; throttle() answers 429")
+        kind = FaultKind.ERROR_AFTER if after_effect else FaultKind.ERROR_BEFORE
+        return self._declare(
+            kind, operation=operation, nth=nth, times=times, answer=_error(status, "INTERNAL_ERROR", kind)
+        )
+
+    def throttle(
+        self,
+        *,
+        retry_after: int | None = 1,
+        operation: str | None = None,
+        nth: int = 1,
+        times: int | None = 1,
+    ) -> Fault:
+        """Answer 429; nothing was done.
+
+        Args:
+            retry_after: Whole seconds in the Retry-After header, from 0; None: no such header.
+            operation, nth, times: See `Faults`.
+
+        Raises:
+            InvalidRequest: naming the argument.
+        """
+        if retry_after is not None and (type(retry_after) is not int or retry_after < 0):
+            raise InvalidRequest(f"retry_after={retry_after!r}: give whole seconds from 0 on, or None")
+        kind = FaultKind.THROTTLED_SILENT if retry_after is None else FaultKind.THROTTLED
+        answer = _error(429, "LIMIT_EXCEEDED", kind)
+        if retry_after is not None:
+            answer.headers.append(("retry-after", str(retry_after)))
+        return self._declare(kind, operation=operation, nth=nth, times=times, answer=answer)
+
+    def malform(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
+        """Do what was asked, and cut the body of the answer in half; an honest refusal stays as it is."""
+        return self._declare(FaultKind.MALFORMED, operation=operation, nth=nth, times=times)
+
+    def delay(
+        self, by: float | timedelta, *, operation: str | None = None, nth: int = 1, times: int | None = 1
+    ) -> Fault:
+        """Have the request take long to arrive, and then do what was asked.
+
+        A `ManualClock` is advanced, and nobody waits; with the machine's clock the caller waits. In process, a client
+        whose read timeout is shorter has given up by then: `httpx.ReadTimeout`.
+
+        Args:
+            by: Seconds, or a timedelta.
+            operation, nth, times: See `Faults`.
+
+        Raises:
+            InvalidRequest: naming the argument.
+        """
+        seconds = span_ms("by", by) / 1000
+        return self._declare(FaultKind.DELAYED, operation=operation, nth=nth, times=times, seconds=seconds)
+
+    # -- keeping them --------------------------------------------------------------------------------------------------
+    @property
+    def pending(self) -> list[Fault]:
+        """Faults that will befall something yet, in order: empty when all that was declared has happened."""
+        with self._lock:
+            return list(self._declared)
+
+    def clear(self) -> None:
+        """Let nothing go wrong any more."""
+        with self._lock:
+            self._declared = []
+
+    def remove(self, fault: Fault) -> None:
+        """Let *fault* befall nothing any more."""
+        with self._lock:
+            self._declared = [declared for declared in self._declared if declared is not fault]
+
+    def __len__(self) -> int:
+        return len(self._declared)
+
+    def next(self, operation: str | None) -> Fault | None:
+        """Return the fault that befalls this request, and spend it; None mostly."""
+        with self._lock:
+            for fault in self._declared:
+                if fault.meets(operation):
+                    if fault.left == 0:
+                        self._declared.remove(fault)
+                    return fault
+        return None
+
+    def _declare(
+        self,
+        kind: FaultKind,
+        *,
+        operation: str | None,
+        nth: int,
+        times: int | None,
+        answer: Response | None = None,
+        seconds: float = 0.0,
+    ) -> Fault:
+        from cycles.local.app import operations  # noqa: PLC0415 - the app asks for faults, and knows the routes
+
+        if operation is not None and operation not in operations():
+            raise InvalidRequest(f"operation={operation!r}: choose one of {', '.join(sorted(operations()))}, or None")
+        if type(nth) is not int or nth < 1:
+            raise InvalidRequest(f"nth={nth!r}: give a whole number from 1 on: 1 is the next request")
+        if times is not None and (type(times) is not int or times < 1):
+            raise InvalidRequest(f"times={times!r}: give a whole number from 1 on, or None for all that follow")
+        fault = Fault(self, kind, operation=operation, nth=nth, times=times, answer=answer, seconds=seconds)
+        with self._lock:
+            self._declared.append(fault)
+        return fault
+
+    def __repr__(self) -> str:
+        return f"<Faults {self.pending}>"
+
+
+def _error(status: int, code: str, kind: FaultKind) -> Response:
+    body = {"error": code, "message": f"an injected fault: {kind}"}
+    return Response(status, [("content-type", "application/json")], encoded(body))
+
+
+def _addressed(answer: Response) -> Response:
+    """Return *answer* with a request id of its own, as every answer has one."""
+    request_id = str(uuid.uuid4())
+    body = {**json.loads(answer.body), "request_id": request_id}
+    return Response(answer.status, [*answer.headers, ("x-request-id", request_id)], encoded(body))
