@@ -116,9 +116,9 @@ def moved(tenant: str, before: Iterable[Budget], after: Iterable[Budget], at_ms:
 
 
 def _steps(old: Budget, new: Budget) -> list[tuple[str, Body]]:
-    figures = {"allocated": new.allocated, "reserved": new.reserved, "spent": new.spent}
     steps: list[tuple[str, Body]] = []
     if old.remaining > 0 and new.remaining == 0:  # below zero is debt, not exhaustion
+        figures = {"allocated": new.allocated, "reserved": new.reserved, "spent": new.spent}
         steps.append(("budget.exhausted", {"remaining": 0, **figures}))
     if new.is_over_limit and not old.is_over_limit:
         facts = {"debt": new.debt, "overdraft_limit": new.overdraft_limit, "is_over_limit": True}
