@@ -77,7 +77,7 @@ class LocalAuthority(Provisioning):
         self._admin_key: Final = admin_key
         self._app: App | None = None
 
-    # -- what tests look at ----------------------------------------------------------------------------------------------
+    # -- what tests look at --------------------------------------------------------------------------------------------
     @property
     def requests(self) -> Log[RecordedRequest]:
         """The last requests that came here, oldest first; those that an injected fault kept away too, marked so.
