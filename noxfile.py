@@ -38,7 +38,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(tags=["quick"])
 def imports(session: nox.Session) -> None:
     """Check that the arrows between the rooms point one way (design.md §1)."""
-    session.install("-e", ".[server]", *groups("imports"))
+    session.install("-e", ".[server,fast]", *groups("imports"))
     session.run("lint-imports", "--no-cache")
 
 
@@ -99,7 +99,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure, as ratios in one run (`-- --quick` for a short look)."""
-    session.install("-e", ".[server]")
+    session.install("-e", ".[server,fast]")
     for script in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
         session.run("python", str(script), *session.posargs)
 

@@ -132,6 +132,7 @@ class _Base:
             base_url=LOCAL_ORIGIN if config.is_local else config.base_url,
             token=config.api_key or "",
             timeout=self._timeout(),
+            async_client_factory=self._async_client_factory(),
         )
         self._on_settlement: Final = on_settlement
         self._is_sibling: Final = _making_sibling.get()
@@ -151,6 +152,10 @@ class _Base:
             self._remember(http_client)
         if self._shares_config and not config.is_local:
             _forkable.add(self)
+
+    def _async_client_factory(self) -> Callable[..., httpx.AsyncClient] | None:
+        """Return what makes the httpx client of asynchronous requests, if it is not httpx."""
+        return None
 
     def _remember(self, http_client: httpx.Client | httpx.AsyncClient | None) -> None:
         """Have the exit settle what is left, through *http_client* if that is still there, or a client of its own."""
@@ -298,8 +303,14 @@ _forkable: Final[weakref.WeakSet[_Base]] = weakref.WeakSet()
 """Clients that made their connections themselves, and can make them again."""
 
 
+_inherited: Final[list[object]] = []
+"""Connections of the parent process, in its fork: kept, for some engines close them when they are collected, and that
+would take them out of the epoll set that both processes share."""
+
+
 def _in_child() -> None:
     for client in list(_forkable):
+        _inherited.append(client.api._async_client)  # noqa: SLF001 - see _reconnect
         client._reconnect()  # noqa: SLF001 - same module
 
 
@@ -551,6 +562,18 @@ class AsyncClient(_Base):
         self._heartbeats: Final = LoopHeartbeats()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_begun = False
+
+    def _async_client_factory(self) -> Callable[..., httpx.AsyncClient] | None:
+        if self.config.http_engine == "httpx" or not self._is_pooled:
+            return None
+        try:
+            from cycles._drivers.fast import quick_client  # noqa: PLC0415 - needs the extra
+        except ModuleNotFoundError as missing:
+            raise ConfigError(
+                f"http_engine='aiohttp' needs an extra ({missing.name} is not installed): "
+                "pip install 'cycles-guard[fast]', or set it to httpx"
+            ) from None
+        return quick_client
 
     def _traced(self) -> World:
         """Return the world of one piece of work; connections of a loop that ended can't be used in the next one."""

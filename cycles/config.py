@@ -124,6 +124,13 @@ def _availability(value: Any) -> str:
     return policy
 
 
+def _engine(value: Any) -> str:
+    engine = str(value).strip().lower()
+    if engine not in {"httpx", "aiohttp"}:
+        raise ValueError("httpx or aiohttp")
+    return engine
+
+
 def _directory(value: str) -> str:
     if "\0" in value or not value.strip():
         raise ValueError("the path of a directory")
@@ -206,6 +213,13 @@ SETTINGS: Final = (
         "(`LeaseLost` is raised after the spend is settled) or `cancel` (an asyncio section is cancelled; a sync one "
         "has `LeaseLost` raised at its next call on the reservation).",
     ),
+    Setting(
+        "http_engine",
+        _engine,
+        "httpx",
+        "What an AsyncClient sends with beneath httpx: `httpx` itself, or `aiohttp` (the extra `fast`), which takes "
+        "many tasks at once more easily. Blocking code, trio and an http_client of your own are not affected.",
+    ),
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
@@ -242,6 +256,7 @@ class Config:
     journal_fsync: bool
     unavailable: str
     heartbeat: str
+    http_engine: str
     sources: Mapping[str, str]
     """Where each value came from: "default", "argument", or the variable's name."""
 

@@ -13,7 +13,7 @@ from .types import UNSET, Unset
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 DEFAULT_TIMEOUT: Final = httpx.Timeout(10.0, connect=5.0)
 """Seconds for each phase of a request when no timeout is given."""
@@ -38,6 +38,8 @@ class Client:
         verify_ssl: Whether, or by which context, the server's certificate is checked.
         follow_redirects: Whether redirects are followed. The key would go along to wherever they lead.
         httpx_args: Further arguments of `httpx.Client` and `httpx.AsyncClient`, such as `http2`, `proxy`, `transport`.
+        async_client_factory: What makes the httpx client of asynchronous calls: a subclass of `httpx.AsyncClient`, or a
+            callable that takes its arguments.
         raise_on_unexpected_status: Whether a status that the operation does not list raises `UnexpectedStatus`.
     """
 
@@ -49,6 +51,9 @@ class Client:
     _verify_ssl: str | bool | ssl.SSLContext = field(default=True, kw_only=True, alias="verify_ssl", repr=False)
     _follow_redirects: bool = field(default=False, kw_only=True, alias="follow_redirects")
     _httpx_args: dict[str, Any] = field(factory=dict, kw_only=True, alias="httpx_args", converter=dict, repr=False)
+    _async_client_factory: Callable[..., httpx.AsyncClient] | None = field(
+        default=None, kw_only=True, alias="async_client_factory", repr=False
+    )
     _client: httpx.Client | None = field(default=None, init=False, repr=False)
     _async_client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
     _injected: bool = field(default=False, init=False, repr=False)
@@ -114,7 +119,8 @@ class Client:
             with self._lock:
                 client = self._async_client
                 if client is None:
-                    client = self._async_client = httpx.AsyncClient(**self._arguments(), **self._httpx_args)
+                    made = self._async_client_factory or httpx.AsyncClient
+                    client = self._async_client = made(**self._arguments(), **self._httpx_args)
         return client
 
     def _arguments(self) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def test_from_env_reads_every_setting():
         "CYCLES_JOURNAL_FSYNC": "off",
         "CYCLES_UNAVAILABLE": "Allow",
         "CYCLES_HEARTBEAT": "Cancel",
+        "CYCLES_HTTP_ENGINE": "AioHTTP",
     }
     assert set(given) == {f"CYCLES_{setting.name.upper()}" for setting in SETTINGS}
     config = Config.from_env(given)
@@ -71,6 +72,7 @@ def test_from_env_reads_every_setting():
         journal_fsync=False,
         unavailable="allow",
         heartbeat="cancel",
+        http_engine="aiohttp",
     )
     assert config.sources["app"] == "CYCLES_APP"
     assert config.retry.max_attempts == 1
