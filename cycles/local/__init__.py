@@ -2,12 +2,13 @@
 
 It computes what a production server computes (reserve, commit, release, extend, decide, events, balances, lists), to
 the unit and in the same order of checks, so that code which works here works there. It shares no code with the client.
+Tenants, API keys and budgets are made in Python, on the command line, or over HTTP (docs/authority.md).
 
 What it is not:
 
-- a conformant server: it claims the runtime plane only. The administration over HTTP, the event stream and webhooks,
-  the audit log, policies, quotas, metrics, evidence signing (both of its routes answer 404) and rate limits are not
-  there.
+- a conformant server: it claims the runtime plane only, and of the administration what provisioning needs. The event
+  stream and webhooks, the audit log, policies, quotas, bulk actions, metrics, evidence signing (both of its routes
+  answer 404) and rate limits are not there.
 - distributed: the ledger is of one machine, one process writes at a time, and there is one clock, the machine's.
 - a vault: whoever can read the file can read every figure in it (of API keys only hashes), and whoever can write it can
   change them. Over HTTP keys travel in plain text, so it listens on loopback unless told otherwise.

@@ -9,19 +9,21 @@ import logging
 import re
 import sqlite3
 import uuid
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from cycles.local import auth, ledger, listing, validation
+from cycles.local.admin import Admin, is_administration
 from cycles.local.bodies import hold_body
 from cycles.local.books import key_hash
 from cycles.local.events import Origin
 from cycles.local.faults import Faults
-from cycles.local.messages import MAX_BODY, Response, encoded, trace_id_of
+from cycles.local.messages import Response, encoded, trace_id_of
 from cycles.local.values import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cycles.local.admin import Asking
     from cycles.local.books import SqliteBooks
     from cycles.local.faults import Fault, Spoilt
     from cycles.local.history import History
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from cycles.local.store import Store
 
 Body = dict[str, Any]
+T = TypeVar("T")
 
 _log: Final = logging.getLogger("cycles.local")
 PURGE_EVERY: Final = 256
@@ -63,7 +66,7 @@ class Route(NamedTuple):
 
 
 class App:
-    """The runtime plane of the protocol on a store.
+    """The runtime plane of the protocol on a store, and its administration (admin.py).
 
     Args:
         store: The ledger's rows.
@@ -71,6 +74,7 @@ class App:
         admin_key: What X-Admin-API-Key must be; None: there is no administrator over HTTP.
         history: What remembers requests; None: nothing does.
         faults: What a test has go wrong; nothing when None.
+        lenient_permissions: Whether a tenant's key may do on the administration's paths whatever a key can be given.
     """
 
     def __init__(
@@ -81,12 +85,14 @@ class App:
         admin_key: str | None = None,
         history: History | None = None,
         faults: Faults | None = None,
+        lenient_permissions: bool = False,
     ) -> None:
         self.store: Final = store
         self.clock: Final = clock
         self.faults: Final = Faults() if faults is None else faults
         self._history: Final = history
         self._admin_hash: Final = None if not admin_key else key_hash(admin_key)
+        self._admin: Final = Admin(store, self._writing, clock, self._admin_hash, lenient=lenient_permissions)
         self._writes = 0
 
     @property
@@ -134,6 +140,8 @@ class App:
         self, request: Request, headers: list[tuple[str, str]], request_id: str, trace_id: str
     ) -> tuple[int, Body]:
         segments = request.segments()
+        if is_administration(request.path):
+            return self._admin.answered(request, segments, headers, request_id, trace_id)
         routes = _routes_of(request, segments)
         route = None if routes is None else routes.get(request.method)
         tenant = None
@@ -160,7 +168,7 @@ class App:
         return auth.admitted(found, self.clock, 401).tenant
 
     # -- operations ----------------------------------------------------------------------------------------------------
-    def _writing(self, asked: Asked, operation: Callable[[SqliteBooks, int], Body]) -> Body:
+    def _writing(self, asked: Asking, operation: Callable[[SqliteBooks, int], T]) -> T:
         """Run *operation* in one transaction, overdue holds expired before it."""
         with self.store.writing() as books:
             if books.notices is not None:
@@ -209,9 +217,9 @@ class App:
         return self._settled(asked, validation.extend_request, ledger.extend)
 
     def _settled(self, asked: Asked, check: validation.Check, operation: Callable[..., Body]) -> tuple[int, Body]:
-        body = _checked_body(asked.request, check)
+        body = validation.checked_body(asked.request, check)
         reservation_id = _reservation_id(asked)
-        _same_key(asked.request, body)
+        validation.same_key(asked.request, body)
         return 200, self._writing(
             asked,
             lambda books, now: operation(books, ledger.find(books, asked.tenant, reservation_id), body, now_ms=now),
@@ -314,21 +322,11 @@ def operations() -> set[str]:
 def _asked_body(asked: Asked, check: validation.Check) -> tuple[str, Body]:
     """Return the tenant and the checked body of a request with a subject."""
     assert asked.tenant is not None  # noqa: S101 - types: no route of the administrator's
-    body = _checked_body(asked.request, check)
+    body = validation.checked_body(asked.request, check)
     validation.has_a_level(body["subject"])
-    _same_key(asked.request, body)
+    validation.same_key(asked.request, body)
     _own_tenant(asked.tenant, body["subject"].get("tenant"))
     return asked.tenant, body
-
-
-def _checked_body(request: Request, check: validation.Check) -> Body:
-    content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        raise Refusal(415, "INVALID_REQUEST", f"send application/json, not {content_type or 'nothing'}")
-    if len(request.body) > MAX_BODY:
-        raise Refusal(413, "INVALID_REQUEST", f"the body is larger than {MAX_BODY} bytes")
-    body: Body = check(validation.parsed(request.body), "")
-    return body
 
 
 def _reservation_id(asked: Asked) -> str:
@@ -336,12 +334,6 @@ def _reservation_id(asked: Asked) -> str:
     if len(reservation_id) > 128:
         raise validation.invalid("reservation_id", "must have 1 to 128 characters")
     return reservation_id
-
-
-def _same_key(request: Request, body: Body) -> None:
-    header = request.headers.get("x-idempotency-key")
-    if header is not None and header != body["idempotency_key"]:
-        raise Refusal(400, "INVALID_REQUEST", "X-Idempotency-Key differs from the body's idempotency_key")
 
 
 def _own_tenant(tenant: str | None, named: str | None) -> None:

@@ -48,6 +48,8 @@ class LocalAuthority(Provisioning):
             process.
         clock: Gives milliseconds since the epoch; the one clock of every comparison. For tests.
         admin_key: What X-Admin-API-Key must be; None: nobody is the administrator over HTTP.
+        lenient_permissions: Whether over HTTP a tenant's key may fund its own budgets, and whatever else a key can be
+            given, without having been given it.
         history: How many of the last requests and runtime events `requests` and `events` show; None: 1000 with a
             ledger in memory, and none with a file.
 
@@ -65,6 +67,7 @@ class LocalAuthority(Provisioning):
         clock: Callable[[], int] = wall_clock,
         admin_key: str | None = None,
         history: int | None = None,
+        lenient_permissions: bool = False,
     ) -> None:
         if history is not None and (type(history) is not int or history < 0):
             raise ConfigError(f"history={history!r}: give a whole number from 0 on, or None")
@@ -75,6 +78,7 @@ class LocalAuthority(Provisioning):
         if self._history is not None:
             self.store.publish = self._history.publish
         self._admin_key: Final = admin_key
+        self._lenient: Final = lenient_permissions
         self._app: App | None = None
 
     # -- what tests look at --------------------------------------------------------------------------------------------
@@ -128,6 +132,7 @@ class LocalAuthority(Provisioning):
                 self.store,
                 clock=self.clock,
                 admin_key=self._admin_key,
+                lenient_permissions=self._lenient,
                 history=self._history,
                 faults=self.faults,
             )

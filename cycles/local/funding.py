@@ -75,10 +75,13 @@ def fund(
     return _put(books, _recomputed(row, **changes, updated_at_ms=now_ms))
 
 
-def patch(books: Books, scope_path: str, unit: str, *, overdraft_limit: int, now_ms: int) -> Budget:
-    """Set the overdraft limit."""
+def patch(books: Books, scope_path: str, unit: str, *, overdraft_limit: int | None, now_ms: int) -> Budget:
+    """Set the overdraft limit, unless None, and recompute `is_over_limit` in any case (row G1)."""
     row = existing(books, scope_path, unit)
-    return _put(books, _recomputed(row, overdraft_limit=overdraft_limit, updated_at_ms=now_ms))
+    if row.status == "CLOSED":
+        raise Refusal(409, "BUDGET_CLOSED", f"the budget at {scope_path} in {unit} is closed")
+    limit = row.overdraft_limit if overdraft_limit is None else overdraft_limit
+    return _put(books, _recomputed(row, overdraft_limit=limit, updated_at_ms=now_ms))
 
 
 def set_status(books: Books, scope_path: str, unit: str, status: str, *, now_ms: int) -> Budget:

@@ -6,9 +6,9 @@ import base64
 import hashlib
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from cycles.local import times
 from cycles.local.bodies import balance_body, hold_body
 from cycles.local.values import INT64_MAX, LEVELS, Refusal
 
@@ -33,23 +33,22 @@ _SORTS: Final = {
 }
 _NUMBERS: Final = frozenset({"estimate", "created_at_ms", "expires_at_ms"})
 _MAPS: Final = frozenset({"metadata", "committed_metadata", "evidence"})
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT: Final = re.compile(r"[0-9]{1,9}")
 
 Parameters = dict[str, str]
 
 
-def _bad(name: str, value: str, allowed: str) -> Refusal:
+def bad(name: str, value: str, allowed: str) -> Refusal:
     return Refusal(400, "INVALID_REQUEST", f"{name}={value!r}: give {allowed}")
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------
-def _limit(parameters: Parameters) -> int:
+def limit_of(parameters: Parameters) -> int:
     text = parameters.get("limit", "")
     if not text:
         return DEFAULT_LIMIT
     if not _LIMIT.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
-        raise _bad("limit", text, f"a whole number from 1 to {MAX_LIMIT}")
+        raise bad("limit", text, f"a whole number from 1 to {MAX_LIMIT}")
     return int(text)
 
 
@@ -59,19 +58,19 @@ def _moment(name: str, parameters: Parameters, *, up: bool) -> int | None:
     if not text:
         return None
     try:
-        microseconds = (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
-    except (ValueError, OverflowError, TypeError):  # TypeError: a time without zone has no difference from ours
-        raise _bad(
+        moment = times.microseconds(text)
+    except ValueError:
+        raise bad(
             name, text, "a time with its zone, such as 2026-01-31T12:00:00Z (a plus sign is written %2B)"
         ) from None
-    return -(-microseconds // 1000) if up else microseconds // 1000
+    return -(-moment // 1000) if up else moment // 1000
 
 
 def _window(prefix: str, parameters: Parameters) -> tuple[int | None, int | None]:
     low = _moment(f"{prefix}from", parameters, up=True)
     high = _moment(f"{prefix}to", parameters, up=False)
     if low is not None and high is not None and low > high:
-        raise _bad(f"{prefix}from", parameters[f"{prefix}from"], f"a time that is not after {prefix}to")
+        raise bad(f"{prefix}from", parameters[f"{prefix}from"], f"a time that is not after {prefix}to")
     return low, high
 
 
@@ -84,14 +83,14 @@ def _order(parameters: Parameters) -> _Order:
     by, direction = parameters.get("sort_by", ""), parameters.get("sort_dir", "")
     column = _SORTS.get((by or "created_at_ms").lower())
     if column is None:
-        raise _bad("sort_by", by, f"one of {', '.join(_SORTS)}")
+        raise bad("sort_by", by, f"one of {', '.join(_SORTS)}")
     if direction.lower() not in ("", "asc", "desc"):
-        raise _bad("sort_dir", direction, "asc or desc")
+        raise bad("sort_dir", direction, "asc or desc")
     return _Order(column, direction.lower() != "asc")
 
 
 # -- cursors -----------------------------------------------------------------------------------------------------------
-def _fingerprint(*terms: object) -> str:
+def fingerprint_of(*terms: object) -> str:
     """Return what binds a cursor to its list: another order, filter or window is another list."""
     return hashlib.sha256(json.dumps(terms).encode()).hexdigest()[:16]
 
@@ -100,7 +99,7 @@ def _cursor(fingerprint: str, position: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps([fingerprint, *position]).encode()).decode().rstrip("=")
 
 
-def _position(parameters: Parameters, fingerprint: str, *kinds: type) -> list[Any] | None:
+def position_of(parameters: Parameters, fingerprint: str, *kinds: type) -> list[Any] | None:
     """Return where a cursor goes on, or None at the start."""
     text = parameters.get("cursor", "")
     if not text:
@@ -111,7 +110,7 @@ def _position(parameters: Parameters, fingerprint: str, *kinds: type) -> list[An
     except (ValueError, TypeError, RecursionError):
         bound, position = None, []
     if bound != fingerprint or [type(part) for part in position] != list(kinds) or not all(map(_bindable, position)):
-        raise _bad("cursor", text, "the next_cursor of a list with the same filters and order, or none")
+        raise bad("cursor", text, "the next_cursor of a list with the same filters and order, or none")
     return list(position)
 
 
@@ -123,11 +122,11 @@ def _bindable(part: int | str) -> bool:
 # -- lists -------------------------------------------------------------------------------------------------------------
 def reservations(books: SqliteBooks, tenant: str, parameters: Parameters) -> dict[str, Any]:
     """Return a page of *tenant*'s reservations; newest first unless asked otherwise."""
-    limit, order = _limit(parameters), _order(parameters)
+    limit, order = limit_of(parameters), _order(parameters)
     where, bound = _filters(tenant, parameters)
     column, down = order
-    fingerprint = _fingerprint("reservations", column, down, where, bound)
-    position = _position(parameters, fingerprint, int if column in _NUMBERS else str, str)
+    fingerprint = fingerprint_of("reservations", column, down, where, bound)
+    position = position_of(parameters, fingerprint, int if column in _NUMBERS else str, str)
     if position is not None:
         where.append(f"({column} {'<' if down else '>'} ? OR ({column} = ? AND reservation_id > ?))")
         bound += [position[0], *position]
@@ -139,7 +138,7 @@ def reservations(books: SqliteBooks, tenant: str, parameters: Parameters) -> dic
     ).fetchall()
     include = _MAPS & {token.strip().lower() for token in parameters.get("include", "").split(",")}
     page = [hold_body(books.hold_of(data), include=include) for _, _, data in rows[:limit]]
-    return _paged("reservations", page, rows, limit, fingerprint)
+    return paged("reservations", page, rows, limit, fingerprint)
 
 
 def _filters(tenant: str, parameters: Parameters) -> tuple[list[str], list[Any]]:
@@ -148,7 +147,7 @@ def _filters(tenant: str, parameters: Parameters) -> tuple[list[str], list[Any]]
     status, key = parameters.get("status", ""), parameters.get("idempotency_key", "")
     if status:
         if status not in _STATUSES:
-            raise _bad("status", status, f"one of {', '.join(_STATUSES)}")
+            raise bad("status", status, f"one of {', '.join(_STATUSES)}")
         where.append("status = ?")
         bound.append(status)
     if key:
@@ -177,12 +176,12 @@ def balances(books: SqliteBooks, tenant: str, parameters: Parameters) -> dict[st
     if not levels:
         raise Refusal(400, "INVALID_REQUEST", f"name at least one of {', '.join(LEVELS)}, for example tenant={tenant}")
     if parameters.get("include_children", "").lower() not in ("", "true", "false"):
-        raise _bad("include_children", parameters["include_children"], "true or false")
-    limit = _limit(parameters)
+        raise bad("include_children", parameters["include_children"], "true or false")
+    limit = limit_of(parameters)
     where, bound = ["tenant = ?"], [tenant.lower()]
     _segments(levels, where, bound)
-    fingerprint = _fingerprint("balances", where, bound)
-    position = _position(parameters, fingerprint, str, str)
+    fingerprint = fingerprint_of("balances", where, bound)
+    position = position_of(parameters, fingerprint, str, str)
     if position is not None:
         where.append("(scope_path, unit) > (?, ?)")
         bound += position
@@ -192,10 +191,10 @@ def balances(books: SqliteBooks, tenant: str, parameters: Parameters) -> dict[st
         (*bound, limit + 1),
     ).fetchall()
     page = [balance_body(books.budget_of(data)) for _, _, data in rows[:limit]]
-    return _paged("balances", page, rows, limit, fingerprint)
+    return paged("balances", page, rows, limit, fingerprint)
 
 
-def _paged(
+def paged(
     name: str, page: list[dict[str, Any]], rows: list[tuple[Any, ...]], limit: int, fingerprint: str
 ) -> dict[str, Any]:
     if len(rows) <= limit:

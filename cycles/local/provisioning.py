@@ -12,7 +12,7 @@ from attrs import evolve
 
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.local import funding, ledger, validation
+from cycles.local import funding, ledger, times, validation
 from cycles.local.books import key_hash
 from cycles.local.names import checked_scope, tenant_of
 from cycles.local.schema import new_key_id
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from cycles.local.values import Budget, Hold, Terms
     from cycles_api.models.amount import Amount
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_LAST_MS: Final = times.of(datetime.max.replace(tzinfo=UTC)) // 1000
 
 
 class Provisioning:
@@ -328,11 +329,11 @@ def _expiry(expires: datetime | timedelta | None, now_ms: int) -> int | None:
     if isinstance(expires, datetime):
         if expires.tzinfo is None:
             raise InvalidRequest(f"expires={expires!r}: give a datetime with its zone, or a timedelta from now")
-        at_ms = (expires - _EPOCH) // timedelta(milliseconds=1)
+        at_ms = times.of(expires) // 1000
     elif isinstance(expires, timedelta):
         at_ms = now_ms + expires // timedelta(milliseconds=1)
     else:
         raise InvalidRequest(f"expires={expires!r}: give a datetime with its zone, or a timedelta from now")
-    if at_ms <= now_ms:
-        raise InvalidRequest(f"expires={expires!r}: that is over already; give a later time")
+    if not now_ms < at_ms <= _LAST_MS:
+        raise InvalidRequest(f"expires={expires!r}: that is over already, or beyond the year 9999; give another time")
     return at_ms

@@ -10,9 +10,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from cycles.local.messages import MAX_BODY
 from cycles.local.values import INT64_MAX, LEVELS, PERMISSIONS, UNITS, Refusal
+
+if TYPE_CHECKING:
+    from cycles.local.messages import Request
 
 Check: TypeAlias = Callable[[Any, str], Any]
 
@@ -48,6 +52,24 @@ def parsed(body: bytes) -> dict[str, Any]:
     return value
 
 
+def checked_body(request: Request, check: Check) -> dict[str, Any]:
+    """Return the body of *request* after *check*."""
+    content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise Refusal(415, "INVALID_REQUEST", f"send application/json, not {content_type or 'nothing'}")
+    if len(request.body) > MAX_BODY:
+        raise Refusal(413, "INVALID_REQUEST", f"the body is larger than {MAX_BODY} bytes")
+    body: dict[str, Any] = check(parsed(request.body), "")
+    return body
+
+
+def same_key(request: Request, body: Mapping[str, Any]) -> None:
+    """Refuse a header that names another idempotency key than the body."""
+    header = request.headers.get("x-idempotency-key")
+    if header is not None and header != body.get("idempotency_key"):
+        raise Refusal(400, "INVALID_REQUEST", "X-Idempotency-Key differs from the body's idempotency_key")
+
+
 def _is_deep(value: dict[str, Any]) -> bool:
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
@@ -68,7 +90,7 @@ def _finite(text: str) -> float:
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
-def _text(low: int, high: int, *, blank: bool = True) -> Check:
+def text(low: int, high: int, *, blank: bool = True) -> Check:
     bounds = f"must have {low} to {high} characters" if low else f"must have at most {high} characters"
 
     def check(value: Any, field: str) -> str:
@@ -83,7 +105,7 @@ def _text(low: int, high: int, *, blank: bool = True) -> Check:
     return check
 
 
-def _integer(low: int, high: int) -> Check:
+def integer(low: int, high: int) -> Check:
     def check(value: Any, field: str) -> int:
         if type(value) is not int or not low <= value <= high:  # no bool, no float, no digits in a string
             raise invalid(field, f"must be an integer from {low} to {high}")
@@ -92,7 +114,7 @@ def _integer(low: int, high: int) -> Check:
     return check
 
 
-def _one_of(*known: str) -> Check:
+def one_of(*known: str) -> Check:
     def check(value: Any, field: str) -> str:
         if not isinstance(value, str) or value not in known:
             raise invalid(field, f"must be one of {', '.join(known)}")
@@ -107,13 +129,13 @@ def _flag(value: Any, field: str) -> bool:
     return value
 
 
-def _anything(value: Any, field: str) -> dict[str, Any]:
+def anything(value: Any, field: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid(field, "must be an object")
     return value
 
 
-def _items(value: Any, field: str, most: int | None = None) -> list[Any]:
+def items(value: Any, field: str, most: int | None = None) -> list[Any]:
     if not isinstance(value, list):
         raise invalid(field, "must be an array of strings")
     if most is not None and len(value) > most:
@@ -122,11 +144,11 @@ def _items(value: Any, field: str, most: int | None = None) -> list[Any]:
 
 
 def _tags(value: Any, field: str) -> list[str]:
-    return [_tag(tag, f"{field}[{position}]") for position, tag in enumerate(_items(value, field, 10))]
+    return [_tag(tag, f"{field}[{position}]") for position, tag in enumerate(items(value, field, 10))]
 
 
 def _tools(value: Any, field: str) -> list[str]:
-    return [_tool(tool, f"{field}[{position}]") for position, tool in enumerate(_items(value, field))]
+    return [_tool(tool, f"{field}[{position}]") for position, tool in enumerate(items(value, field))]
 
 
 def _level(value: Any, field: str) -> str:
@@ -137,7 +159,7 @@ def _level(value: Any, field: str) -> str:
     return value
 
 
-def _strings_of(most: int) -> Check:
+def strings_of(most: int) -> Check:
     def check(value: Any, field: str) -> dict[str, str]:
         if not isinstance(value, dict):
             raise invalid(field, "must be an object of strings")
@@ -148,7 +170,7 @@ def _strings_of(most: int) -> Check:
     return check
 
 
-def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
+def fields(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
     checks = [(name, check, name in required) for name, check in {**required, **optional}.items()]
     known = frozenset(name for name, _, _ in checks)
 
@@ -171,79 +193,75 @@ def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Che
     return check_object
 
 
-_tag: Final = _text(0, 64)
-_dimension: Final = _text(0, 256)
-_strings: Final = _strings_of(32)
-_key: Final = _text(1, 256)
-_count: Final = _integer(0, INT64_MAX)
-_duration: Final = _integer(1_000, 86_400_000)
-_tool: Final = _text(0, 256)
-_permission: Final = _one_of(*PERMISSIONS)
-_policy: Final = _one_of("REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT")
-_subject: Final = _object({}, {**dict.fromkeys(LEVELS, _level), "dimensions": _strings_of(16)})
-_action: Final = _object({"kind": _text(0, 64, blank=False), "name": _text(0, 256, blank=False)}, {"tags": _tags})
-_amount: Final = _object({"unit": _one_of(*UNITS), "amount": _count}, {})
-_metrics: Final = _object(
+_tag: Final = text(0, 64)
+_dimension: Final = text(0, 256)
+strings: Final = strings_of(32)
+key: Final = text(1, 256)
+count: Final = integer(0, INT64_MAX)
+duration: Final = integer(1_000, 86_400_000)
+_tool: Final = text(0, 256)
+_permission: Final = one_of(*PERMISSIONS)
+policy: Final = one_of("REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT")
+_subject: Final = fields({}, {**dict.fromkeys(LEVELS, _level), "dimensions": strings_of(16)})
+_action: Final = fields({"kind": text(0, 64, blank=False), "name": text(0, 256, blank=False)}, {"tags": _tags})
+amount: Final = fields({"unit": one_of(*UNITS), "amount": count}, {})
+_metrics: Final = fields(
     {},
     {
-        "tokens_input": _count,
-        "tokens_output": _count,
-        "latency_ms": _count,
-        "model_version": _text(0, 128),
-        "custom": _anything,
+        "tokens_input": count,
+        "tokens_output": count,
+        "latency_ms": count,
+        "model_version": text(0, 128),
+        "custom": anything,
     },
 )
-_ask: Final = {"idempotency_key": _key, "subject": _subject, "action": _action}
+_ask: Final = {"idempotency_key": key, "subject": _subject, "action": _action}
 
-decision_request: Final = _object({**_ask, "estimate": _amount}, {"metadata": _anything})
-reservation_request: Final = _object(
-    {**_ask, "estimate": _amount},
+decision_request: Final = fields({**_ask, "estimate": amount}, {"metadata": anything})
+reservation_request: Final = fields(
+    {**_ask, "estimate": amount},
     {
-        "ttl_ms": _duration,
-        "grace_period_ms": _integer(0, 60_000),
-        "overage_policy": _policy,
+        "ttl_ms": duration,
+        "grace_period_ms": integer(0, 60_000),
+        "overage_policy": policy,
         "dry_run": _flag,
-        "metadata": _anything,
+        "metadata": anything,
     },
 )
-event_request: Final = _object(
-    {**_ask, "actual": _amount},
-    {"overage_policy": _policy, "metrics": _metrics, "client_time_ms": _count, "metadata": _anything},
+event_request: Final = fields(
+    {**_ask, "actual": amount},
+    {"overage_policy": policy, "metrics": _metrics, "client_time_ms": count, "metadata": anything},
 )
-commit_request: Final = _object(
-    {"idempotency_key": _key, "actual": _amount}, {"metrics": _metrics, "metadata": _anything}
-)
-release_request: Final = _object({"idempotency_key": _key}, {"reason": _text(0, 256)})
-extend_request: Final = _object(
-    {"idempotency_key": _key, "extend_by_ms": _integer(1, 86_400_000)}, {"metadata": _anything}
-)
+commit_request: Final = fields({"idempotency_key": key, "actual": amount}, {"metrics": _metrics, "metadata": anything})
+release_request: Final = fields({"idempotency_key": key}, {"reason": text(0, 256)})
+extend_request: Final = fields({"idempotency_key": key, "extend_by_ms": integer(1, 86_400_000)}, {"metadata": anything})
 
 
-caps: Final = _object(
+caps: Final = fields(
     {},
     {
-        "max_tokens": _count,
-        "max_steps_remaining": _count,
+        "max_tokens": count,
+        "max_steps_remaining": count,
         "tool_allowlist": _tools,
         "tool_denylist": _tools,
-        "cooldown_ms": _count,
+        "cooldown_ms": count,
     },
 )
-tenant_settings: Final = _object(
+tenant_settings: Final = fields(
     {
-        "status": _one_of("ACTIVE", "SUSPENDED", "CLOSED"),
-        "default_ttl_ms": _duration,
-        "max_ttl_ms": _duration,
-        "max_extensions": _integer(0, INT64_MAX),
-        "overage_policy": _policy,
+        "status": one_of("ACTIVE", "SUSPENDED", "CLOSED"),
+        "default_ttl_ms": duration,
+        "max_ttl_ms": duration,
+        "max_extensions": integer(0, INT64_MAX),
+        "overage_policy": policy,
     },
-    {"name": _text(1, 256, blank=False), "metadata": _strings},
+    {"name": text(1, 256, blank=False), "metadata": strings},
 )
 
 
 def permissions(value: Any, field: str) -> list[str]:
     """Return a key's permissions."""
-    return [_permission(each, f"{field}[{position}]") for position, each in enumerate(_items(value, field, 64))]
+    return [_permission(each, f"{field}[{position}]") for position, each in enumerate(items(value, field, 64))]
 
 
 def has_a_level(subject: Mapping[str, Any]) -> None:

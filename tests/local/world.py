@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 from attrs import evolve
 
-from cycles.local import funding, ledger
+from cycles.local import LocalAuthority, funding, ledger
 from cycles.local.values import Budget, Hold, MemoryBooks, Refusal
+
+from . import document
 
 TENANT = "tenant:t1"
 AGENT = "tenant:t1/agent:a"
@@ -17,7 +20,7 @@ class Ledger:
     """Steps of the worked rows, in one line each; every step checks the balance equation."""
 
     def __init__(self, unit: str = "TOKENS") -> None:
-        self.books = MemoryBooks()
+        self.books: Any = MemoryBooks()
         self.unit = unit
         self.now = 1_000_000
         self.made = 0
@@ -106,6 +109,104 @@ class Ledger:
             held = [hold for hold in self.books.holds.values() if hold.status == "ACTIVE" and hold.unit == row.unit]
             assert row.reserved >= sum(hold.estimate for hold in held if row.scope_path in hold.budgeted)
         return result
+
+
+class StoredBooks:
+    """The rows in an authority's store, with what `MemoryBooks` shows of its own."""
+
+    def __init__(self, authority: LocalAuthority) -> None:
+        self._store = authority.store
+
+    def __getattr__(self, name: str) -> Any:
+        def called(*arguments: Any) -> Any:
+            with self._store.writing() as books:
+                return getattr(books, name)(*arguments)
+
+        return called
+
+    @property
+    def budgets(self) -> dict[tuple[str, str], Budget]:
+        return {(row.scope_path, row.unit): row for row in self.all_budgets()}
+
+    @property
+    def holds(self) -> dict[str, Hold]:
+        return {hold.reservation_id: hold for hold in self.all_holds()}
+
+
+class Wired(Ledger):
+    """The same steps over HTTP: the runtime's with a key of t1, funding with the administrator's."""
+
+    def __init__(self, authority: LocalAuthority, admin_key: str, clock: Any) -> None:
+        self.clock = clock
+        super().__init__()
+        self.authority = authority
+        self.books = StoredBooks(authority)
+        self.http = httpx.Client(
+            transport=authority.transport(),
+            base_url="http://test",
+            headers={"X-Cycles-API-Key": authority.key(tenant="t1")},
+            event_hooks={"response": [_checked_response]},
+        )
+        self.admin = httpx.Client(
+            transport=authority.transport(), base_url="http://test", headers={"X-Admin-API-Key": admin_key}
+        )
+
+    @property
+    def now(self) -> int:
+        return self.clock.now
+
+    @now.setter
+    def now(self, now_ms: int) -> None:
+        self.clock.now = now_ms
+
+    def _post(self, http: httpx.Client, path: str, body: dict[str, Any], **parameters: Any) -> Any:
+        def step() -> Any:
+            response = http.post(path, json=body, params=parameters)
+            shown = response.json()
+            if not response.is_success:
+                raise Refusal(response.status_code, shown["error"], shown["message"], shown.get("details"))
+            assert response.status_code == (201 if path == "/v1/events" else 200)
+            return shown
+
+        return self._checked(step)
+
+    def reserve(self, amount: int, **fields: Any) -> dict[str, Any]:
+        return self._post(self.http, "/v1/reservations", self.ask(amount, **fields))
+
+    def decide(self, amount: int, **fields: Any) -> dict[str, Any]:
+        return self._post(self.http, "/v1/decide", self.ask(amount, **fields))
+
+    def event(self, amount: int, **fields: Any) -> dict[str, Any]:
+        asked = self.ask(amount, **fields)
+        asked["actual"] = asked.pop("estimate")
+        return self._post(self.http, "/v1/events", asked)
+
+    def _step(self, reserved: dict[str, Any], step: str, body: dict[str, Any]) -> Any:
+        return self._post(self.http, f"/v1/reservations/{reserved['reservation_id']}/{step}", body)
+
+    def commit(self, reserved: dict[str, Any], amount: int, key: str | None = None, unit: str | None = None) -> Any:
+        return self._step(reserved, "commit", self.body(key, actual={"unit": unit or self.unit, "amount": amount}))
+
+    def release(self, reserved: dict[str, Any], key: str | None = None) -> Any:
+        return self._step(reserved, "release", self.body(key))
+
+    def extend(self, reserved: dict[str, Any], by_ms: int, key: str | None = None) -> Any:
+        return self._step(reserved, "extend", self.body(key, extend_by_ms=by_ms))
+
+    def fund(self, operation: str, amount: int, spent: int | None = None) -> Any:
+        body: dict[str, Any] = {"operation": operation, "amount": {"unit": self.unit, "amount": amount}}
+        if spent is not None:
+            body["spent"] = {"unit": self.unit, "amount": spent}
+        path = "/v1/admin/budgets/fund"
+        return self._post(self.admin, path, body, scope=TENANT, unit=self.unit, tenant_id="t1")
+
+    def sweep(self) -> int:
+        return self.authority.sweep()
+
+
+def _checked_response(response: httpx.Response) -> None:
+    response.read()
+    document.check(response)
 
 
 def shows(row: dict[str, Any], **figures: Any) -> bool:

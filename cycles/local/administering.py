@@ -1,0 +1,180 @@
+"""What the calls of the administration do with the books, each in one transaction (authority.md §5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve
+
+from cycles.local import funding, times
+from cycles.local.bodies import amount_body, key_body, ledger_body, tenant_body
+from cycles.local.idempotency import KEPT_MS, digest_of, replayed_body
+from cycles.local.provisioning import new_key, new_secret
+from cycles.local.validation import invalid
+from cycles.local.values import DEFAULT_PERMISSIONS, Refusal, Replay, Tenant, Terms
+
+if TYPE_CHECKING:
+    from cycles.local.books import SqliteBooks
+    from cycles.local.values import Budget
+
+Body = dict[str, Any]
+
+KEY_LASTS_MS: Final = 90 * 86_400_000
+"""Of an API key that is made over HTTP without an expiry."""
+
+_SETTINGS: Final = {
+    "name": "name",
+    "status": "status",
+    "metadata": "metadata",
+    "parent_tenant_id": "parent_tenant_id",
+    "default_commit_overage_policy": "overage_policy",
+    "default_reservation_ttl_ms": "default_ttl_ms",
+    "max_reservation_ttl_ms": "max_ttl_ms",
+    "max_reservation_extensions": "max_extensions",
+    "reservation_expiry_policy": "expiry_policy",
+}
+_FIGURES: Final = ("allocated", "remaining", "debt", "spent")
+
+
+# -- tenants -----------------------------------------------------------------------------------------------------------
+def known_tenant(books: SqliteBooks, tenant_id: str) -> Tenant:
+    """Return the tenant."""
+    found = books.known_tenant(tenant_id)
+    if found is None:
+        raise Refusal(404, "TENANT_NOT_FOUND", f"no tenant {tenant_id}: create it first (POST /v1/admin/tenants)")
+    return found
+
+
+def create_tenant(books: SqliteBooks, body: Body, now_ms: int) -> tuple[int, Body]:
+    """Create a tenant; the same id and name again is the one that is there, with status 200."""
+    known = books.tenant(body["tenant_id"])
+    if known is not None:
+        shown = tenant_body(known)
+        if shown["name"] != body["name"]:
+            message = f"tenant_id: there is a tenant {known.tenant_id} already, named {shown['name']!r}"
+            raise Refusal(409, "DUPLICATE_RESOURCE", message)
+        return 200, shown
+    if "parent_tenant_id" in body:
+        known_tenant(books, body["parent_tenant_id"])
+    tenant = Tenant(body["tenant_id"], **_settings(body))
+    return 201, tenant_body(funding.set_tenant(books, tenant, now_ms=now_ms))
+
+
+def change_tenant(books: SqliteBooks, tenant_id: str, body: Body, now_ms: int) -> Body:
+    """Change a tenant; closing it releases, closes and revokes all that is its own (row G4)."""
+    known = known_tenant(books, tenant_id)
+    return tenant_body(funding.set_tenant(books, evolve(known, **_settings(body)), now_ms=now_ms))
+
+
+def _settings(body: Body) -> dict[str, Any]:
+    return {name: body[wire] for wire, name in _SETTINGS.items() if wire in body}
+
+
+# -- API keys ----------------------------------------------------------------------------------------------------------
+def create_key(books: SqliteBooks, body: Body, now_ms: int) -> Body:
+    """Make an API key; its secret is in this answer and nowhere else."""
+    tenant = known_tenant(books, body["tenant_id"])
+    if tenant.status != "ACTIVE":
+        raise invalid("tenant_id", f"the tenant {tenant.tenant_id} is {tenant.status}, and gets no keys")
+    expires_at_ms = times.microseconds(body["expires_at"]) // 1000 if "expires_at" in body else now_ms + KEY_LASTS_MS
+    if expires_at_ms <= now_ms:
+        raise invalid("expires_at", "must be a time to come")
+    secret = new_secret()
+    key = new_key(
+        secret,
+        tenant=tenant.tenant_id,
+        name=body["name"],
+        description=body.get("description"),
+        permissions=body.get("permissions", DEFAULT_PERMISSIONS),
+        scope_filter=body.get("scope_filter", ()),
+        metadata=body.get("metadata"),
+        created_at_ms=now_ms,
+        expires_at_ms=expires_at_ms,
+    )
+    books.put_key(key)
+    return {"key_id": key.key_id, "key_secret": secret, **key_body(key, now_ms)}
+
+
+def revoke_key(books: SqliteBooks, key_id: str, reason: str | None, now_ms: int) -> Body:
+    """Take a key's rights away, once."""
+    key = books.key_named(key_id)
+    if key is None:
+        raise Refusal(404, "KEY_NOT_FOUND", f"no API key {key_id}")
+    if key.revoked_at_ms is not None:
+        raise Refusal(409, "KEY_REVOKED", f"the API key {key_id} was revoked at {times.iso(key.revoked_at_ms)}")
+    return key_body(funding.revoke(books, key, now_ms=now_ms, reason=reason), now_ms)
+
+
+# -- budgets -----------------------------------------------------------------------------------------------------------
+def create_budget(books: SqliteBooks, scope_path: str, tenant: str, body: Body, now_ms: int) -> Body:
+    """Create a budget of *tenant*; one that is there already is left alone."""
+    _must_be_open(known_tenant(books, tenant))
+    unit = body["unit"]
+    if books.budget(scope_path, unit) is not None:
+        raise Refusal(
+            409, "DUPLICATE_RESOURCE", f"there is a budget at {scope_path} in {unit} already: fund it instead"
+        )
+    limit = body.get("overdraft_limit")
+    row = funding.set_budget(
+        books,
+        scope_path=scope_path,
+        unit=unit,
+        allocated=body["allocated"]["amount"],
+        tenant=tenant.lower(),
+        now_ms=now_ms,
+        overdraft_limit=None if limit is None else limit["amount"],
+    )
+    terms = Terms(**{name: body[name] for name in vars(Terms()) if name in body})
+    books.put_terms(scope_path, unit, terms)
+    return ledger_body(row, terms)
+
+
+def change_budget(books: SqliteBooks, scope_path: str, unit: str, body: Body, now_ms: int) -> Body:
+    """Set an overdraft limit and what is noted about a budget."""
+    limit = body.get("overdraft_limit")
+    limit = None if limit is None else limit["amount"]
+    row = funding.patch(books, scope_path, unit, overdraft_limit=limit, now_ms=now_ms)
+    changes = {name: body[name] for name in ("commit_overage_policy", "metadata") if name in body}
+    terms = evolve(books.terms(scope_path, unit), **changes)
+    books.put_terms(scope_path, unit, terms)
+    return ledger_body(row, terms)
+
+
+def fund(books: SqliteBooks, scope_path: str, tenant: str, body: Body, now_ms: int) -> Body:
+    """Apply a funding operation of *tenant*, once for each idempotency key.
+
+    The key stands alone, but what it was used for includes whose budget that was: else a key that two tenants happened
+    to choose would show one the figures of the other.
+    """
+    unit = body["amount"]["unit"]
+    _must_be_open(books.tenant(tenant))
+    key, digest = body.get("idempotency_key"), digest_of({**body, "scope": scope_path, "tenant": tenant})
+    replayed = None if key is None else replayed_body(books, "fund", key, digest, now_ms)
+    if replayed is not None:
+        return replayed
+    before = owned(books, scope_path, unit, tenant)
+    spent = body["spent"]["amount"] if "spent" in body else None
+    after = funding.fund(
+        books, scope_path, unit, body["operation"], body["amount"]["amount"], now_ms=now_ms, spent=spent
+    )
+    answer: Body = {"operation": body["operation"]}
+    for name in _FIGURES:
+        for when, row in (("previous", before), ("new", after)):
+            answer[f"{when}_{name}"] = amount_body(unit, getattr(row, name))
+    answer |= {"is_over_limit": after.is_over_limit, "timestamp": times.iso(now_ms)}
+    if key is not None:
+        books.put_replay("fund", key, Replay(now_ms + KEPT_MS, digest, answer))
+    return answer
+
+
+def owned(books: SqliteBooks, scope_path: str, unit: str, tenant: str | None) -> Budget:
+    """Return the budget; *tenant* None is the administrator, who may see all."""
+    row = funding.existing(books, scope_path, unit)
+    if tenant is not None and row.tenant != tenant.lower():
+        raise Refusal(403, "FORBIDDEN", f"the budget at {scope_path} belongs to another tenant")
+    return row
+
+
+def _must_be_open(tenant: Tenant | None) -> None:
+    if tenant is not None and tenant.status == "CLOSED":
+        raise Refusal(409, "TENANT_CLOSED", f"the tenant {tenant.tenant_id} is closed")

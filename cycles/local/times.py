@@ -1,0 +1,30 @@
+"""Times as people and JSON write them, and the milliseconds that the ledger counts in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(text: str) -> int:
+    """Return microseconds since the epoch of an ISO 8601 time with its zone.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    try:
+        return of(datetime.fromisoformat(text))
+    except (OverflowError, TypeError):  # TypeError: a time without zone has no difference from ours
+        raise ValueError(text) from None
+
+
+def of(moment: datetime) -> int:
+    """Return microseconds since the epoch of *moment*, which has a zone."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def iso(at_ms: int) -> str:
+    """Return *at_ms* as the wire of the administration shows it."""
+    return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
