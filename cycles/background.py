@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _MOST_AT_ONCE: Final = 16
 """Renewals in flight of one client: with more, httpx's pool gets slower, and attempts wait within their timeouts."""
 
+_PATIENCE: Final = 1.0
+"""Seconds that closing waits for what is in flight, and for the thread to end: it is best effort."""
+
 _LEAST_SWEEP: Final = 64
 """Entries from which on those of ended sections are swept out."""
 
@@ -91,6 +94,7 @@ class _Beats:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, blocks: bool) -> None:
         self.loop: Final = loop
+        self.thread: threading.Thread | None = None  # of its own, where it has one
         self.agenda: Final = _Agenda()
         self._blocks: Final = blocks
         self._timer: asyncio.TimerHandle | None = None
@@ -170,9 +174,11 @@ class ThreadHeartbeats:
         import asyncio  # noqa: PLC0415 - a client that guards nothing needs no loop
 
         loop = asyncio.new_event_loop()
-        threading.Thread(target=_serve, args=(loop,), name="cycles-heartbeats", daemon=True).start()
+        thread = threading.Thread(target=_serve, args=(loop,), name="cycles-heartbeats", daemon=True)
+        thread.start()
         # The thread knows only the loop: a client that is dropped unclosed takes its thread with it.
         beats = _Beats(loop, blocks=self._blocks)
+        beats.thread = thread
         weakref.finalize(self, _stop, beats, os.getpid()).atexit = False
         return beats
 
@@ -194,10 +200,12 @@ class ThreadHeartbeats:
 
             ended = asyncio.run_coroutine_threadsafe(beats.end(last), beats.loop)
             try:
-                ended.result(timeout=1.0)
+                ended.result(timeout=_PATIENCE)
             except Exception:  # noqa: BLE001 - closing is best effort
                 ended.cancel()
         _stop(beats, os.getpid())
+        if beats.thread is not None and beats.thread is not threading.current_thread():
+            beats.thread.join(_PATIENCE)
 
 
 class LoopHeartbeats:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import Final
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
 from cycles.client import AsyncClient, Client
 from cycles.config import Config
 from cycles.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 
 class _Defaults:
@@ -16,6 +21,7 @@ class _Defaults:
         self._config: Config | None = None
         self._client: Client | None = None
         self._async_client: AsyncClient | None = None
+        self._made: list[Client | AsyncClient] = []  # for want of a configured one
 
     def configure(self, source: Client | AsyncClient | Config | None) -> None:
         if not isinstance(source, Client | AsyncClient | Config | None):
@@ -29,13 +35,29 @@ class _Defaults:
         with self._lock:
             if self._client is None:
                 self._client = Client(self._settings(self._async_client))
+                self._made.append(self._client)
             return self._client
 
     def async_client(self) -> AsyncClient:
         with self._lock:
             if self._async_client is None:
                 self._async_client = AsyncClient(self._settings(self._client))
+                self._made.append(self._async_client)
             return self._async_client
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        with self._lock:
+            before = self._config, self._client, self._async_client, self._made
+            self._config, self._client, self._async_client, self._made = None, None, None, []
+        try:
+            yield
+        finally:
+            with self._lock:
+                made = self._made
+                self._config, self._client, self._async_client, self._made = before
+            for client in made:
+                _close(client)
 
     def _settings(self, twin: Client | AsyncClient | None) -> Config:
         """Return the configuration for the client that is missing: its twin's, if there is one."""
@@ -51,7 +73,23 @@ class _Defaults:
         return self._config
 
 
+def _close(client: Client | AsyncClient) -> None:
+    if isinstance(client, Client):
+        client.close()
+    elif client.config.is_local:  # without a connection, so there is nothing to wait for, and no loop is needed
+        with suppress(StopIteration):
+            client.close().send(None)
+
+
 DEFAULTS: Final = _Defaults()
+
+
+def set_aside() -> AbstractContextManager[None]:
+    """Forget the default while a with-block lasts, as if the program had just begun; afterwards it is what it was.
+
+    Clients that guards had made meanwhile for want of a configured one are closed: for tests.
+    """
+    return DEFAULTS.set_aside()
 
 
 def configure(source: Client | AsyncClient | Config | None) -> None:
