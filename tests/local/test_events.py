@@ -79,6 +79,17 @@ def test_an_overage_is_told_also_when_it_is_capped(ledger):
     ]
 
 
+def test_an_overage_of_which_nothing_is_charged_is_one(ledger):
+    """Worked row 8: nothing was left, so what was charged is the estimate."""
+    ledger.budget(800)
+    held = ledger.reserve(800)
+    ledger.notices()
+    assert ledger.commit(held, 900)["charged"]["amount"] == 800
+    assert ledger.notices() == [("reservation.commit_overage", TENANT), ("budget.over_limit_entered", TENANT)]
+    ledger.event(5)
+    assert ledger.notices() == [], "it was over the limit before"
+
+
 def test_debt_is_told_per_scope_and_is_no_exhaustion(ledger):
     """Worked row 17: the parent without a limit caps, the child owes."""
     ledger.budget(150)
@@ -195,7 +206,7 @@ def test_what_expired_is_nobodys_request(wire, authority, clock):
     authority.budget(SCOPE, tokens(10))
     wire.reserve(1)
     clock.now += 3_600_000
-    wire.get("/v1/balances", tenant="acme")
+    assert wire.decide(1).is_success, "a transaction of somebody's, in which the hold is swept"
     (event,) = authority.events
     assert (event.type, event.actor, event.request_id, event.trace_id) == (
         "reservation.expired",

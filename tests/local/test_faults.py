@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 
 import httpx
@@ -227,6 +228,31 @@ def test_what_was_declared_can_be_taken_back(plain):
     faults.fail(times=None)
     faults.clear()
     assert outcomes(plain, 1) == [200]
+
+
+@pytest.fixture
+def hectic():
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_threads_that_ask_at_once_spend_each_fault_once(hectic):
+    faults = Faults()
+    fault = faults.fail(nth=500, times=1000)
+    met: list[object] = []
+
+    def ask() -> None:
+        met.extend(faults.next("commit") for _ in range(1000))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(met), met.count(fault), fault.happened) == (4000, 1000, 1000)
 
 
 def test_many_threads_spend_each_fault_once(authority):

@@ -216,6 +216,19 @@ def test_without():
 """).assert_outcomes(passed=4)
 
 
+def test_a_mark_of_the_module_gives_it_to_every_test(run):
+    run("""
+pytestmark = pytest.mark.cycles(tenant="acme")
+
+def test_a_function():
+    assert cycles.Config.from_env().tenant == "acme"
+
+class TestOfAClass:
+    def test_a_method(self):
+        assert cycles.Config.from_env().base_url == "local:"
+""").assert_outcomes(passed=2)
+
+
 def test_a_mark_that_can_give_none_is_refused(run):
     """Else the test would spend at what the shell's environment names."""
     result = run("""
