@@ -11,10 +11,11 @@ import sqlite3
 import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from cycles.local import auth, ledger, listing, validation
+from cycles.local import auth, ledger, listing, overview, validation
 from cycles.local.admin import Admin, is_administration
 from cycles.local.bodies import hold_body
 from cycles.local.books import key_hash
+from cycles.local.denials import Denials
 from cycles.local.events import Origin
 from cycles.local.faults import Faults
 from cycles.local.messages import Response, encoded, trace_id_of
@@ -89,6 +90,7 @@ class App:
     ) -> None:
         self.store: Final = store
         self.clock: Final = clock
+        self.denials: Final = Denials()
         self.faults: Final = Faults() if faults is None else faults
         self._history: Final = history
         self._admin_hash: Final = None if not admin_key else key_hash(admin_key)
@@ -181,6 +183,17 @@ class App:
                 books.purge(now_ms)
             return operation(books, now_ms)
 
+    def _decided(self, asked: Asked, name: str, body: Body, operation: Callable[[SqliteBooks, int], Body]) -> Body:
+        """Run *operation* as `_writing` does, and remember a denial."""
+        try:
+            answer = self._writing(asked, operation)
+        except Refusal as refusal:
+            self.denials.refused(name, asked.tenant or "", body, refusal, self.clock())
+            raise
+        if answer.get("decision") == "DENY":
+            self.denials.decided(name, asked.tenant or "", body, answer, self.clock())
+        return answer
+
     def _fresh(self) -> None:
         """Expire what is overdue before a read; seldom writes."""
         with self.store.glancing() as books:
@@ -192,19 +205,21 @@ class App:
     def reserve(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.reservation_request)
         new_id = str(uuid.uuid4())
-        return 200, self._writing(
-            asked, lambda books, now: ledger.reserve(books, tenant, body, now_ms=now, new_id=new_id)
+        return 200, self._decided(
+            asked, "reserve", body, lambda books, now: ledger.reserve(books, tenant, body, now_ms=now, new_id=new_id)
         )
 
     def decide(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.decision_request)
-        return 200, self._writing(asked, lambda books, now: ledger.decide(books, tenant, body, now_ms=now))
+        return 200, self._decided(
+            asked, "decide", body, lambda books, now: ledger.decide(books, tenant, body, now_ms=now)
+        )
 
     def event(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.event_request)
         new_id = str(uuid.uuid4())
-        return 201, self._writing(
-            asked, lambda books, now: ledger.event(books, tenant, body, now_ms=now, new_id=new_id)
+        return 201, self._decided(
+            asked, "event", body, lambda books, now: ledger.event(books, tenant, body, now_ms=now, new_id=new_id)
         )
 
     def commit(self, asked: Asked) -> tuple[int, Body]:
@@ -253,6 +268,11 @@ class App:
         with self.store.reading() as books:
             return 200, listing.balances(books, asked.tenant, parameters)
 
+    def status(self, asked: Asked) -> tuple[int, Body]:
+        self._fresh()
+        with self.store.reading() as books:
+            return 200, overview.snapshot(books, self.denials, asked.tenant, self.clock())
+
     # -- what needs no key ---------------------------------------------------------------------------------------------
     def evidence(self, asked: Asked) -> tuple[int, Body]:
         if not _EVIDENCE_ID.fullmatch(asked.segments[-1]):
@@ -276,6 +296,7 @@ _FIXED: Final[dict[str, dict[str, Route]]] = {
     "/v1/decide": {"POST": Route(App.decide)},
     "/v1/events": {"POST": Route(App.event)},
     "/v1/balances": {"GET": Route(App.balances)},
+    "/status.json": {"GET": Route(App.status, admin=True)},
     "/v1/.well-known/cycles-jwks.json": {"GET": Route(App.jwks, public=True)},
     **{
         f"/actuator/health{probe}": {"GET": Route(App.health, public=True)} for probe in ("", "/readiness", "/liveness")

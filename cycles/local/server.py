@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.errors import ConfigError
+from cycles.local import page
 from cycles.local.clock import ManualClock
 from cycles.local.messages import MAX_BODY, Request
 
@@ -61,6 +62,8 @@ class Asgi:
             raise RuntimeError(f"this authority speaks HTTP only, not {scope['type']}")
 
     async def _answered(self, request: Request) -> Response:
+        if page.is_asked_for(request):
+            return page.PAGE
         if self._app.is_memory:
             return self._app.handle(request)
         return await asyncio.to_thread(self._app.handle, request)  # the disk must not hold up the others

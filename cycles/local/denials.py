@@ -1,0 +1,116 @@
+"""The last denials of this process, for the page to look at: bounded, in memory, and gone with the process."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cycles.local.scopes import scopes_of
+
+if TYPE_CHECKING:
+    from cycles.local.values import Refusal
+
+KEPT: Final = 500
+"""How many refused requests are remembered; one that is sent again and again counts each time."""
+
+_REASONS: Final = {
+    **{
+        code: code
+        for code in (
+            "BUDGET_EXCEEDED",
+            "BUDGET_FROZEN",
+            "BUDGET_CLOSED",
+            "OVERDRAFT_LIMIT_EXCEEDED",
+            "DEBT_OUTSTANDING",
+            "TENANT_CLOSED",
+        )
+    },
+    "NOT_FOUND": "BUDGET_NOT_FOUND",
+}
+"""Refusals of a reserve, decide or event that are denials, and the reasons that a DENY gives for them."""
+
+Body = dict[str, Any]
+
+
+class Denial(NamedTuple):
+    """A request that the ledger refused.
+
+    It keeps only what has a bound of its own: metadata may be as large as a whole request.
+
+    Attributes:
+        at_ms: When.
+        operation: "reserve", "decide" or "event".
+        tenant: Whose key asked.
+        key: The request's idempotency key.
+        scope_path: Who asked.
+        kind, name: Of the action.
+        unit, amount: What was asked for.
+        reason: A reason code of the protocol.
+        refused_by: The scope whose budget refused; None when the refusal does not say.
+        remaining: What that budget had left; None when the refusal does not say.
+    """
+
+    at_ms: int
+    operation: str
+    tenant: str
+    key: str
+    scope_path: str
+    kind: str
+    name: str
+    unit: str
+    amount: int
+    reason: str
+    refused_by: str | None = None
+    remaining: int | None = None
+
+
+class Denials:
+    """A ring of the last denials. Appending is one step, so that neither threads nor forks need a lock."""
+
+    def __init__(self) -> None:
+        self._ring: Final[deque[Denial]] = deque(maxlen=KEPT)
+
+    def refused(self, operation: str, tenant: str, body: Body, refusal: Refusal, now_ms: int) -> None:
+        """Remember *refusal* of the request *body* when it is a denial."""
+        reason = _REASONS.get(refusal.code)
+        if reason is not None:
+            self._add(operation, tenant, body, now_ms, reason=reason, details=refusal.details or {})
+
+    def decided(self, operation: str, tenant: str, body: Body, answer: Body, now_ms: int) -> None:
+        """Remember a DENY."""
+        self._add(operation, tenant, body, now_ms, reason=answer["reason_code"], details={})
+
+    def _add(self, operation: str, tenant: str, body: Body, now_ms: int, *, reason: str, details: Body) -> None:
+        action, asked = body["action"], body.get("estimate") or body["actual"]
+        self._ring.append(
+            Denial(
+                at_ms=now_ms,
+                operation=operation,
+                tenant=tenant,
+                key=body["idempotency_key"],
+                scope_path=scopes_of(body["subject"])[-1],
+                kind=action["kind"],
+                name=action["name"],
+                unit=asked["unit"],
+                amount=asked["amount"],
+                reason=reason,
+                refused_by=details.get("scope"),
+                remaining=details.get("remaining"),
+            )
+        )
+
+    def last(self, tenant: str | None, most: int) -> list[tuple[Denial, int]]:
+        """Return the last denials of *tenant* (None: of all), newest first, and how often each was sent.
+
+        A request that was sent again under its key is one: a guard that waits for funds asks every few moments.
+        """
+        counted: dict[tuple[str, str, str], tuple[Denial, int]] = {}
+        for denial in reversed(self._ring.copy()):
+            if tenant is None or denial.tenant == tenant:
+                request = denial.operation, denial.tenant, denial.key
+                newest, times = counted.get(request, (denial, 0))
+                counted[request] = newest, times + 1
+        return list(counted.values())[:most]
+
+    def __repr__(self) -> str:
+        return f"<Denials {len(self._ring)}>"

@@ -1,0 +1,100 @@
+"""What the page shows, as one snapshot: budgets, live reservations, the last denials. `GET /status.json`.
+
+It is no part of the protocol and may change with any version; programs ask /v1/balances and /v1/reservations. Amounts
+are texts, for a browser's numbers end at 2**53.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles.amounts import describe
+from cycles_api.models.amount import Amount
+from cycles_api.models.unit_enum import UnitEnum
+
+if TYPE_CHECKING:
+    from cycles.local.books import SqliteBooks
+    from cycles.local.denials import Denial, Denials
+    from cycles.local.values import Budget, Hold
+
+Body = dict[str, Any]
+
+MOST_BUDGETS: Final = 200
+MOST_RESERVATIONS: Final = 100
+MOST_DENIALS: Final = 50
+
+
+def snapshot(books: SqliteBooks, denials: Denials, tenant: str | None, now_ms: int) -> Body:
+    """Return what there is of *tenant* (None: of all).
+
+    Budgets come by scope path, live reservations in the order in which they end, denials newest first. Each list is
+    cut, and says so.
+    """
+    whose, bound = ("", ()) if tenant is None else ("tenant = ? AND ", (tenant,))
+    budgets = books.connection.execute(
+        f"SELECT data FROM budgets WHERE {whose}1 ORDER BY scope_path, unit LIMIT ?",  # noqa: S608 - one of two texts
+        (*(name.lower() for name in bound), MOST_BUDGETS + 1),  # of budgets the tenant is folded, as in scopes
+    ).fetchall()
+    holds = books.connection.execute(
+        f"SELECT data FROM holds WHERE {whose}status = 'ACTIVE' ORDER BY deadline_ms LIMIT ?",  # noqa: S608
+        (*bound, MOST_RESERVATIONS + 1),
+    ).fetchall()
+    denied = denials.last(tenant, MOST_DENIALS + 1)
+    body = {} if tenant is None else {"tenant": tenant}
+    return body | {
+        "now_ms": now_ms,
+        "budgets": [_budget(books.budget_of(data)) for (data,) in budgets[:MOST_BUDGETS]],
+        "more_budgets": len(budgets) > MOST_BUDGETS,
+        "reservations": [_reservation(books.hold_of(data), now_ms) for (data,) in holds[:MOST_RESERVATIONS]],
+        "more_reservations": len(holds) > MOST_RESERVATIONS,
+        "denials": [_denial(denial, times) for denial, times in denied[:MOST_DENIALS]],
+        "more_denials": len(denied) > MOST_DENIALS,
+    }
+
+
+def _budget(row: Budget) -> Body:
+    figures = ("allocated", "remaining", "reserved", "spent", "debt", "overdraft_limit")
+    return {
+        "scope_path": row.scope_path,
+        "unit": row.unit,
+        "status": row.status,
+        "is_over_limit": row.is_over_limit,
+        **{name: _amount(row.unit, getattr(row, name)) for name in figures},
+    }
+
+
+def _reservation(hold: Hold, now_ms: int) -> Body:
+    return {
+        "reservation_id": hold.reservation_id,
+        "scope_path": hold.affected[-1],
+        "action": {"kind": hold.action["kind"], "name": hold.action["name"]},
+        "unit": hold.unit,
+        "reserved": _amount(hold.unit, hold.estimate),
+        "lease_ms": hold.expires_at_ms - hold.created_at_ms,
+        "remaining_ms": hold.expires_at_ms - now_ms,
+        "grace_ms": hold.grace_ms,
+    }
+
+
+def _denial(denial: Denial, times: int) -> Body:
+    body: Body = {
+        "at_ms": denial.at_ms,
+        "times": times,
+        "operation": denial.operation,
+        "tenant": denial.tenant,
+        "scope_path": denial.scope_path,
+        "action": {"kind": denial.kind, "name": denial.name},
+        "unit": denial.unit,
+        "requested": _amount(denial.unit, denial.amount),
+        "reason": denial.reason,
+    }
+    if denial.refused_by is not None:
+        body["refused_by"] = denial.refused_by
+    if denial.remaining is not None:
+        body["remaining"] = _amount(denial.unit, denial.remaining)
+    return body
+
+
+def _amount(unit: str, amount: int) -> Body:
+    shown = describe(Amount(unit=UnitEnum(unit), amount=amount))
+    return {"amount": str(amount), "text": shown.removesuffix(f" {unit}")}
