@@ -60,6 +60,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def page(session: nox.Session) -> None:
+    """Look at the page of `cycles serve` in Debian's chromium, headless, which apt-get must have installed."""
+    session.install("-e", ".[server]", *groups("page"))
+    session.run("pytest", "tests/page", *session.posargs, env={"CYCLES_PAGE": "1"})
+
+
+@nox.session
 def sim(session: nox.Session) -> None:
     """Simulate faults for a minute of new seeds (`-- --seconds 3600`; `-- --seed N` replays one with its trace)."""
     session.install("-e", ".")

@@ -273,6 +273,11 @@ class App:
         with self.store.reading() as books:
             return 200, overview.snapshot(books, self.denials, asked.tenant, self.clock())
 
+    def page(self, asked: Asked) -> tuple[int, Body]:  # noqa: ARG002 - a route
+        raise Refusal(
+            404, "NOT_FOUND", "the page is not here: `cycles serve` answers it, before the authority is asked"
+        )
+
     # -- what needs no key ---------------------------------------------------------------------------------------------
     def evidence(self, asked: Asked) -> tuple[int, Body]:
         if not _EVIDENCE_ID.fullmatch(asked.segments[-1]):
@@ -296,6 +301,7 @@ _FIXED: Final[dict[str, dict[str, Route]]] = {
     "/v1/decide": {"POST": Route(App.decide)},
     "/v1/events": {"POST": Route(App.event)},
     "/v1/balances": {"GET": Route(App.balances)},
+    "/": {"GET": Route(App.page)},
     "/status.json": {"GET": Route(App.status, admin=True)},
     "/v1/.well-known/cycles-jwks.json": {"GET": Route(App.jwks, public=True)},
     **{

@@ -20,7 +20,7 @@ _INLINE: Final = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 
 def is_asked_for(request: Request) -> bool:
-    """Whether *request* is for the page."""
+    """Whether *request* is for the page; other methods are refused by the authority, as everywhere."""
     return request.path == "/" and request.method in ("GET", "HEAD")
 
 

@@ -1,0 +1,353 @@
+"""The page in a real browser: Debian's chromium, headless. `nox -s page` installs what it takes, and needs it.
+
+The ordinary tests skip this; with CYCLES_PAGE=1 a missing browser is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+import httpx
+import pytest
+
+from cycles import tokens, usd
+from cycles.local import LocalAuthority
+from cycles.local.server import serve
+
+ADMIN_KEY = "admin-of-the-page"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
+NASTY = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+
+
+def _chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    missing = "no chromium: apt-get install chromium" if found is None else ""
+    if find_spec("playwright") is None:
+        missing = "no playwright: it is in the dependency group `page`"
+    if os.environ.get("CYCLES_PAGE") != "1":
+        pytest.skip(missing or "a browser is started by `nox -s page` only")
+    if missing:
+        pytest.fail(missing)
+    return found or ""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = _chromium()
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not there in the ordinary tests
+
+    with sync_playwright() as playwright:  # with a new, empty profile
+        started = playwright.chromium.launch(executable_path=path, headless=True, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+class World:
+    """An authority on loopback with one tenant, its wire, and tabs that look at it."""
+
+    def __init__(self, browser, authority, url):
+        self.browser, self.authority, self.url = browser, authority, url
+        self.secret = authority.key(tenant="acme")
+        self.http = httpx.Client(base_url=url, headers={"X-Cycles-API-Key": self.secret})
+        self.troubles = []
+        self.made = 0
+
+    @contextmanager
+    def tab(self, *, key=None, viewport=None, **options):
+        context = self.browser.new_context(viewport=viewport or DESK, locale="en-GB", **options)
+        tab = context.new_page()
+        tab.set_default_timeout(8_000)
+        tab.on("pageerror", lambda error: self.troubles.append(str(error)))
+        tab.on("console", lambda said: self.troubles.append(said.text) if "Content Security" in said.text else None)
+        tab.on("dialog", lambda dialog: self.troubles.append("a dialog"))
+        tab.asked = []
+        tab.on("request", lambda request: tab.asked.append((request.url, request.headers)))
+        try:
+            tab.goto(f"{self.url}/")
+            if key:
+                enter(tab, key)
+                tab.locator("#shown").wait_for()
+            yield tab
+        finally:
+            context.close()
+
+    def reserve(self, amount, unit="USD_MICROCENTS", *, path="/v1/reservations", subject=None, **fields):
+        self.made += 1
+        ask = {
+            "idempotency_key": f"key-{self.made}",
+            "subject": subject or {"tenant": "acme"},
+            "action": {"kind": "llm.completion", "name": "gpt-4o"},
+            "estimate": {"unit": unit, "amount": amount},
+        }
+        return self.http.post(path, json=ask | fields)
+
+
+@pytest.fixture
+def world(browser):
+    with LocalAuthority(admin_key=ADMIN_KEY) as authority, serve(authority) as url:
+        made = World(browser, authority, url)
+        with made.http:
+            yield made
+        assert made.troubles == []
+
+
+def enter(tab, key):
+    tab.get_by_label("API key").fill(key)
+    tab.get_by_role("button", name="Show").click()
+
+
+def says(tab, selector, text):
+    """Wait until an element says *text*."""
+    tab.wait_for_function(
+        "([selector, text]) => document.querySelector(selector)?.textContent.includes(text)", arg=[selector, text]
+    )
+    return True
+
+
+def test_figures_are_shown_and_refreshed(world):
+    world.authority.budget("tenant:acme", usd("1.00"))
+    with world.tab(key=world.secret) as tab:
+        assert says(tab, "#budgets", "$1.00left of $1.00")
+        assert says(tab, "#reservations-empty", "Nothing is reserved")
+        held = world.reserve(25_000_001, ttl_ms=60_000).json()
+        assert says(tab, "#budgets", "$0.74999999left of $1.00")
+        assert says(tab, "#reservations", "gpt-4o llm.completion")
+        widths = tab.evaluate("['s', 'r'].map((name) => document.querySelector('.bar .' + name).style.width)")
+        assert widths == ["0%", "25%"]
+        spent = {"idempotency_key": "c", "actual": {"unit": "USD_MICROCENTS", "amount": 10_000_000}}
+        world.http.post(f"/v1/reservations/{held['reservation_id']}/commit", json=spent)
+        assert says(tab, "#budgets .figures .s", "$0.10")
+        assert tab.locator("#reservations li").count() == 0
+        world.reserve(91_000_000)
+        assert says(tab, "#denials", "Too little left ($0.90) · tenant:acme")
+        assert says(tab, "#denials .sum", "$0.91")
+        assert says(tab, "#tenant", "acme")
+
+
+def test_a_lease_counts_down_between_two_looks(world):
+    world.authority.budget("tenant:acme", usd("1.00"))
+    world.reserve(1, ttl_ms=50_000)
+    with world.tab(key=world.secret) as tab:
+        says(tab, "#reservations .ends", " s")
+        tab.route("**/status.json", lambda route: None)  # no look comes back any more
+        before = int(tab.locator("#reservations .ends").inner_text().split()[0])
+        tab.wait_for_function(
+            "(before) => parseInt(document.querySelector('#reservations .ends').textContent) < before", arg=before
+        )
+
+
+def test_amounts_beyond_a_browsers_numbers(world):
+    world.authority.budget("tenant:acme", tokens(2**63 - 1))
+    world.reserve(2**53 + 1, unit="TOKENS")
+    with world.tab(key=world.secret) as tab:
+        assert says(tab, "#budgets .r dd", "9,007,199,254,740,993")
+        assert says(tab, "#budgets .l dd", "9,214,364,837,600,034,814")
+
+
+def test_debt_and_frozen_budgets(world):
+    world.authority.budget("tenant:acme/agent:a", tokens(100), overdraft_limit=tokens(50))
+    who = {"tenant": "acme", "agent": "a"}
+    held = world.reserve(100, "TOKENS", subject=who, overage_policy="ALLOW_WITH_OVERDRAFT").json()
+    spent = {"idempotency_key": "c", "actual": {"unit": "TOKENS", "amount": 125}}
+    world.http.post(f"/v1/reservations/{held['reservation_id']}/commit", json=spent)
+    world.authority.freeze("tenant:acme/agent:a", "TOKENS")
+    with world.tab(key=world.secret) as tab:
+        assert says(tab, "#budgets .left", "-25tokens left of 100")
+        assert says(tab, "#budgets .figures .d", "Debt25 of 50 allowed")
+        assert says(tab, "#budgets .badges", "frozen")
+        assert says(tab, "#budgets .badges", "in debt")
+        widths = tab.evaluate("['s', 'd'].map((name) => document.querySelector('.bar .' + name).style.width)")
+        assert widths == ["80%", "20%"], "of what was spent and is owed, for that is more than the budget"
+        assert tab.locator(".bar .limit").evaluate("(mark) => mark.style.left") == "80%"
+
+
+def test_what_clients_send_stays_text(world):
+    world.authority.budget("tenant:acme", usd("1.00"))
+    action = {"kind": "<b>kind</b>", "name": NASTY}
+    world.reserve(1, action=action)
+    world.reserve(10**9, action=action)
+    world.reserve(10**9, path="/v1/decide", action=action)
+    with world.tab(key=world.secret) as tab:
+        says(tab, "#reservations .name", NASTY)
+        says(tab, "#denials .kind", "<b>kind</b>")
+        assert tab.locator("#shown :is(img, script, b:not(.lease b))").count() == 0
+        assert tab.title() == "Cycles"
+        with pytest.raises(Exception, match="TrustedHTML"):
+            tab.evaluate("document.body.innerHTML = '<p>x</p>'")
+
+
+def test_the_key_is_asked_for_and_stays_in_the_tab(world):
+    world.authority.budget("tenant:acme", usd("1.00"))
+    with world.tab() as tab:
+        assert tab.locator("#shown").is_hidden()
+        assert tab.get_by_label("API key").evaluate("(box) => box === document.activeElement")
+        enter(tab, "cyc_live_nobody")
+        assert says(tab, "#error", "KEY_NOT_FOUND")
+        assert tab.locator("#shown").is_hidden()
+        enter(tab, "two words")
+        assert says(tab, "#error", "without spaces")
+        tab.get_by_label("API key").fill(world.secret)
+        tab.keyboard.press("Enter")
+        tab.locator("#shown").wait_for()
+        assert tab.locator("#gate").is_hidden()
+        assert tab.locator("#key").input_value() == ""
+        tab.reload()
+        tab.locator("#shown").wait_for()
+        assert all(world.secret not in url for url, _ in tab.asked)
+        assert {url for url, _ in tab.asked if not url.startswith("data:")} == {
+            f"{world.url}/",
+            f"{world.url}/status.json",
+        }
+        assert tab.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+        tab.get_by_role("button", name="Forget key").click()
+        assert tab.locator("#gate").is_visible()
+        assert tab.locator("#budgets li").count() == 0
+        assert tab.evaluate("sessionStorage.length") == 0
+        tab.reload()
+        assert tab.locator("#gate").is_visible()
+
+
+def test_a_key_that_is_revoked_meanwhile(world):
+    world.authority.budget("tenant:acme", usd("1.00"))
+    with world.tab(key=world.secret) as tab:
+        says(tab, "#budgets", "$1.00")
+        world.authority.revoke(world.secret)
+        assert says(tab, "#error", "KEY_REVOKED")
+        assert tab.locator("#shown").is_hidden()
+        assert tab.locator("#budgets li").count() == 0
+
+
+def test_the_administrator_sees_all_tenants(world):
+    world.authority.budget("tenant:acme", usd("1.00"))
+    world.authority.budget("tenant:other", usd("2.00"))
+    with world.tab(key=ADMIN_KEY) as tab:
+        assert says(tab, "#tenant", "all tenants")
+        assert tab.locator("#budgets li").count() == 2
+
+
+def test_empty_says_what_to_do(world):
+    with world.tab(key=world.secret) as tab:
+        assert tab.get_by_text("There is no budget yet.").is_visible()
+        assert tab.get_by_text("cycles budget set --db").is_visible()
+        assert tab.get_by_text("Nothing was denied.").is_visible()
+        assert tab.get_by_text("Other processes that use the same ledger file keep their own").is_visible()
+
+
+def test_troubles_are_told_and_end(world):
+    """A 500, nonsense and no connection each say so, with the age of the figures; then it goes on."""
+    world.authority.budget("tenant:acme", usd("1.00"))
+    answers = [
+        {"status": 500, "json": {"error": "INTERNAL_ERROR", "message": "the disk is full"}},
+        {"status": 200, "body": "<h1>a proxy</h1>"},
+        None,
+    ]
+    with world.tab(key=world.secret) as tab:
+        says(tab, "#budgets", "$1.00")
+        at = {"now": 0}
+
+        def answered(route):
+            answer = answers[at["now"]]
+            return route.abort() if answer is None else route.fulfill(**answer)
+
+        def ask_at_once():
+            tab.get_by_role("button", name="Pause").click()
+            tab.get_by_role("button", name="Pause").click()
+
+        tab.route("**/status.json", answered)
+        for now, words in enumerate(("answered 500: the disk is full.", "authority answered 200.", "be reached.")):
+            at["now"] = now
+            ask_at_once()
+            assert says(tab, "#banner", words)
+            assert says(tab, "#banner", "The figures are from ")
+            assert says(tab, "#said", "Not connected")
+            assert says(tab, "#budgets", "$1.00")
+        tab.unroute("**/status.json")
+        ask_at_once()
+        assert says(tab, "#said", "Live")
+        assert tab.locator("#banner").is_hidden()
+
+
+def test_pause(world):
+    world.authority.budget("tenant:acme", usd("1.00"))
+    with world.tab(key=world.secret) as tab:
+        says(tab, "#budgets", "$1.00")
+        pause = tab.get_by_role("button", name="Pause")
+        pause.click()
+        assert says(tab, "#said", "Paused at ")
+        assert pause.get_attribute("aria-pressed") == "true"
+        looks = len(tab.asked)
+        tab.wait_for_timeout(2_600)  # longer than between two looks
+        assert len(tab.asked) == looks
+        pause.click()
+        assert says(tab, "#said", "Live")
+
+
+CONTRAST = """() => {
+  const part = (c) => { c /= 255; return c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4; };
+  const parse = (text) => text.match(/[0-9.]+/g).map(Number);
+  const light = ([r, g, b]) => .2126 * part(r) + .7152 * part(g) + .0722 * part(b);
+  const ground = (node) => {
+    for (; node; node = node.parentElement) {
+      const found = parse(getComputedStyle(node).backgroundColor);
+      if (found.length < 4 || found[3] > 0) return found;
+    }
+  };
+  const bad = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    if (!own || !node.checkVisibility()) continue;
+    const [a, b] = [light(parse(getComputedStyle(node).color)), light(ground(node))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5) bad.push([node.className || node.id || node.tagName, ratio.toFixed(2)]);
+  }
+  return bad;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_it_fits_and_can_be_read(world, viewport, scheme):
+    long = "a-very-long-name-without-any-place-to-break-" + "x" * 80
+    world.authority.budget("tenant:acme", usd("92233720368.54775807"))
+    world.authority.budget(f"tenant:acme/agent:{long}", usd("0.10"))
+    world.authority.budget("tenant:acme/agent:empty", usd("0"))
+    world.authority.budget("tenant:acme/agent:low", usd("1"))
+    world.reserve(95_000_000, subject={"tenant": "acme", "agent": "low"})
+    world.reserve(7, subject={"tenant": "acme", "agent": long}, action={"kind": "k" * 64, "name": "n" * 256})
+    world.reserve(2**62, subject={"tenant": "acme", "agent": long}, action={"kind": "k" * 64, "name": "n" * 256})
+    with world.tab(viewport=viewport, color_scheme=scheme) as tab:
+        assert tab.evaluate(CONTRAST) == []
+        enter(tab, world.secret)
+        says(tab, "#denials", "Too little")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        assert tab.evaluate(CONTRAST) == []
+        dark = tab.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(15, 17, 23)"
+        assert dark == (scheme == "dark")
+
+
+def test_motion_and_structure(world):
+    world.authority.budget("tenant:acme", usd("1"))
+    with world.tab(key=world.secret, reduced_motion="reduce") as tab:
+        says(tab, "#budgets", "$1.00")
+        moving = "[...document.querySelectorAll('*')].filter((n) => getComputedStyle(n).transitionDuration !== '0s')"
+        assert tab.evaluate(f"{moving}.length") == 0
+        assert tab.locator("html").get_attribute("lang") == "en"
+        assert [tab.get_by_role("heading", level=2, name=name).count() for name in ("Budgets", "Live", "Last")] == [
+            1
+        ] * 3
+        assert tab.get_by_role("list", name="Budgets").get_by_role("listitem").count() == 1
+        assert tab.get_by_role("main").count() == tab.get_by_role("banner").count() == 1
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.activeElement.id") == "pause"
