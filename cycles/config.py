@@ -303,23 +303,27 @@ class Config:
         return name if source in ("argument", "default") else source
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = "CYCLES_") -> Config:
+    def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = "CYCLES_", **settings: Any) -> Config:
         """Return the settings of the environment's variables.
 
         Args:
             environ: The variables; os.environ when None. A variable that is empty counts as not set.
             prefix: What their names begin with.
+            **settings: What wins over the variables, as in `Config(…)`; None counts as not given.
 
         Raises:
             ConfigError: naming the variable, its value (unless secret) and what is allowed.
         """
         environ = os.environ if environ is None else environ
-        given, sources = {}, {}
+        given: dict[str, Any] = {}
+        sources: dict[str, str] = {}
         for setting in SETTINGS:
             variable = prefix + setting.name.upper()
             value = environ.get(variable, "")
             if value:
                 given[setting.name], sources[setting.name] = value, variable
+        over = {name: value for name, value in settings.items() if value is not None}
+        given, sources = {**given, **over}, {**sources, **dict.fromkeys(over, "argument")}
         if "base_url" not in given:
             raise ConfigError(
                 f"{prefix}BASE_URL is not set: give the authority's URL, or try local:?usd=1.00 "

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
 
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import ledger
 from cycles.local.clock import ManualClock, wall_clock
 from cycles.local.faults import Faults
 from cycles.local.history import History
-from cycles.local.names import checked_scope, parse_budget
+from cycles.local.names import checked_scope, read_url
 from cycles.local.provisioning import Provisioning
 from cycles.local.sharing import MEMORY, shared
 from cycles.local.store import Store
@@ -204,17 +202,13 @@ class LocalAuthority(Provisioning):
         Raises:
             ConfigError: naming what is wrong with the URL.
         """
-        if not url.startswith("local:"):
-            raise ConfigError(f"{url!r} is no local: URL: write local:, local:PATH or local:?usd=1.00")
         tenant = DEFAULT_TENANT if tenant is None else tenant
-        path, _, query = url.removeprefix("local:").partition("?")
-        wanted = [parse_budget(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
+        path, wanted = read_url(url)
         try:
             scope = checked_scope(f"tenant:{tenant}")
         except InvalidRequest as error:
             raise ConfigError(error.message) from None
-        name = os.path.abspath(Path(path).expanduser()) if path else MEMORY  # noqa: PTH100 - not resolved
-        known = shared(name, lambda: cls(name or None, history=0))
+        known = shared(path or MEMORY, lambda: cls(path or None, history=0))
         for amount in wanted:
             known.ensure_budget(scope, amount)
         return known

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
 
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
@@ -18,12 +21,22 @@ if TYPE_CHECKING:
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 _UNITS: Final[dict[str, Callable[[str], Amount]]] = {
-    "usd": amounts.usd,
+    "usd": lambda text: amounts.usd(_dollars(text)),
     "tokens": lambda text: amounts.tokens(_whole(text)),
     "credits": lambda text: amounts.credits(_whole(text)),
     "risk_points": lambda text: amounts.risk_points(_whole(text)),
 }
 """How amounts are written in `local:` URLs and on the command line."""
+
+UNIT_NAMES: Final = tuple(_UNITS)
+"""The short names of the protocol's units."""
+
+_POWERS: Final = {"k": 3, "K": 3, "M": 6, "G": 9, "B": 9, "T": 12}
+"""Suffixes of numbers, and the powers of ten that they stand for."""
+
+_SUFFIXED: Final = re.compile(r"([0-9](?:_?[0-9])*)(?:\.([0-9]+))?([kKMGBT]?)")
+_LONGEST: Final = 40
+"""Characters of a number; more digits than any int64 has, few enough to be read."""
 
 
 def checked_scope(scope: str) -> str:
@@ -76,7 +89,38 @@ def parse_budget(unit: str, amount: str) -> Amount:
         raise ConfigError(error.message) from None
 
 
+def read_url(url: str) -> tuple[str, list[Amount]]:
+    """Return the path that a `local:` URL names, "" for memory, and the budgets that it makes.
+
+    Raises:
+        ConfigError: naming what is wrong with the URL.
+    """
+    if not url.startswith("local:"):
+        raise ConfigError(f"{url!r} is no local: URL: write local:, local:PATH or local:?usd=1.00")
+    path, _, query = url.removeprefix("local:").partition("?")
+    wanted = [parse_budget(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
+    return os.path.abspath(Path(path).expanduser()) if path else "", wanted  # noqa: PTH100 - not resolved
+
+
 def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise InvalidRequest(f"{text!r} is not a whole number")
-    return int(text)
+    """Return a whole number, written like 1000000, 1_000_000, 1M or 2.5k; exact, no float in between."""
+    match = _SUFFIXED.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None:
+        raise InvalidRequest(f"{_shown(text)} is not a whole number; write it like 1000000, 1_000_000, 1M or 2.5k")
+    whole, fraction, suffix = match[1], (match[2] or "").rstrip("0"), match[3]
+    power = _POWERS.get(suffix, 0)
+    if len(fraction) > power:
+        raise InvalidRequest(f"{_shown(text)} is not a whole number; there are no fractions of this unit")
+    return int(whole + fraction.ljust(power, "0"))
+
+
+def _dollars(text: str) -> str:
+    """Return dollars as `amounts.usd` takes them; 2k is 2000."""
+    match = _SUFFIXED.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None or not match[3]:
+        return text
+    return f"{text[:-1]}e{_POWERS[match[3]]}"
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= _LONGEST else f"{text[:_LONGEST]!r}…"
