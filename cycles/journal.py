@@ -481,13 +481,13 @@ class Journal:
         source.rename(target)
         _discarded(f"{source}.reason")
 
-    def remove(self, name: str) -> None:
-        """Delete a file from quarantine for good.
+    def remove(self, name: str, where: str = _QUARANTINE) -> None:
+        """Delete a file from "quarantine" or "rejected" for good.
 
         Raises:
             OSError: when it is not there, or can't be deleted.
         """
-        source = self.directory / _QUARANTINE / name
+        source = self.directory / where / name
         source.unlink()
         _discarded(f"{source}.reason")
 

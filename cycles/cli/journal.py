@@ -11,9 +11,11 @@ import click
 from cycles import telemetry
 from cycles._drivers import blocking
 from cycles.amounts import describe
+from cycles.cli.ending import NO, USAGE, Failure, explained
+from cycles.cli.settings import authority_options, configured
+from cycles.cli.showing import json_output, write_json, write_table
 from cycles.client import Client
-from cycles.config import Config
-from cycles.errors import ConfigError, CyclesError
+from cycles.errors import ConfigError
 from cycles.journal import Journal, default_directory, journal_of
 from cycles.recovery import drain as draining
 from cycles_api.errors import DecodeError
@@ -22,6 +24,7 @@ from cycles_api.models.amount import Amount
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cycles.cli.settings import Where
     from cycles.journal import Entry
 
 directory: Final = click.option(
@@ -31,12 +34,11 @@ directory: Final = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the journal is.  [env: CYCLES_JOURNAL_DIR; default: the user's state directory]",
 )
-json_output: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 file_name: Final = click.argument("name", metavar="FILE")
 
 
 def _journals(root: Path | None) -> Iterator[Journal]:
-    root = default_directory() if root is None else root
+    root = default_directory() if root is None else root.expanduser()
     for path in sorted(root.glob("*/partition.json")):
         yield Journal(path.parent)
 
@@ -62,34 +64,40 @@ def _facts(found: Journal, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _line(found: Journal, entry: Entry) -> str:
+def _row(found: Journal, entry: Entry) -> tuple[str | None, ...]:
     record = entry.record or {}
     try:
         amount = describe(Amount.from_dict(record["actual"]))
     except (DecodeError, KeyError, TypeError):
-        amount = "no amount"
-    held = record.get("reservation_id") or "without reservation"
-    notes = [note for note in (record.get("provisional") and "of a running section", entry.reason) if note]
+        amount = None
+    answer = record.get("answer")
+    refusal = f"{answer.get('status')} {answer.get('code')}" if isinstance(answer, dict) else None
+    notes = [note for note in (record.get("provisional") and "of a running section", refusal, entry.reason) if note]
     about = _about(found)
     return (
-        f"{entry.where:<10}  {entry.written_at:%Y-%m-%d %H:%M:%S}Z  {amount}  {held}  "
-        f"tenant {about.get('tenant') or '-'} at {about.get('authority') or '-'}  {entry.name}"
-        f"{''.join(f' [{note}]' for note in notes)}"
+        entry.where,
+        f"{entry.written_at:%Y-%m-%d %H:%M:%S}Z",
+        amount,
+        record.get("reservation_id"),
+        about.get("tenant"),
+        about.get("authority"),
+        entry.name,
+        "; ".join(notes),
     )
 
 
 def _show(root: Path | None, *where: str, as_json: bool) -> None:
     found = [(journal, entry) for journal in _journals(root) for entry in journal.entries() if entry.where in where]
     if as_json:
-        click.echo(json.dumps([_facts(journal, entry) for journal, entry in found]))
-        return
-    for journal, entry in found:
-        click.echo(_line(journal, entry))
-    if not found:
+        write_json([_facts(journal, entry) for journal, entry in found])
+    elif found:
+        columns = ("WHERE", "WRITTEN", "AMOUNT", "RESERVATION", "TENANT", "AUTHORITY", "FILE", "NOTES")
+        write_table(columns, [_row(journal, entry) for journal, entry in found], right=["AMOUNT"])
+    else:
         click.echo("nothing there")
 
 
-def _with(root: Path | None, name: str, *where: str) -> tuple[Journal, Entry]:
+def _with(root: Path | None, name: str, *where: str, as_json: bool) -> tuple[Journal, Entry]:
     """Return the one file whose name begins with *name*."""
     matching = [
         (found, entry)
@@ -99,13 +107,14 @@ def _with(root: Path | None, name: str, *where: str) -> tuple[Journal, Entry]:
     ]
     if len(matching) != 1:
         how_many = "no such file" if not matching else f"{len(matching)} files begin like this"
-        raise click.ClickException(f"{name}: {how_many}; `cycles journal list` shows what there is")
+        message = f"{name}: {how_many} in {' or '.join(where)}"
+        raise Failure(message, USAGE, remedy="`cycles journal list` shows what there is", as_json=as_json)
     return matching[0]
 
 
 @click.group()
 def journal() -> None:
-    """Spend that happened and that the authority has not acknowledged yet."""
+    """Spend that is not acknowledged yet: list, show, drain."""
 
 
 @journal.command("list")
@@ -124,22 +133,29 @@ def list_records(root: Path | None, *, as_json: bool) -> None:
 @journal.command()
 @directory
 @file_name
-def show(root: Path | None, name: str) -> None:
-    """Show one file, as JSON.
+@json_output
+def show(root: Path | None, name: str, *, as_json: bool) -> None:
+    """Show one file, as JSON: on several lines, or with --json on one.
 
     \b
     Example:
       cycles journal show v2-9f86d081
     """
-    found, entry = _with(root, name, "pending", "rejected", "quarantine")
-    click.echo(json.dumps(_facts(found, entry), indent=2, ensure_ascii=False))
+    found, entry = _with(root, name, "pending", "rejected", "quarantine", as_json=as_json)
+    facts = _facts(found, entry)
+    if as_json:
+        write_json(facts)
+    else:
+        click.echo(json.dumps(facts, indent=2))
 
 
 @journal.command()
+@authority_options
+@directory
 @click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(0, 86_400), help="Seconds.")
 @json_output
-def drain(timeout: float, *, as_json: bool) -> None:
-    """Settle what is pending, with the authority, tenant and key of the environment (CYCLES_BASE_URL, …).
+def drain(*, where: Where, root: Path | None, timeout: float, as_json: bool) -> None:
+    """Settle what is pending of one authority, tenant and key.
 
     Also what programs that still run have left pending; the keys make sure that nothing is charged twice. Ends with
     status 1 when something is still pending.
@@ -148,8 +164,10 @@ def drain(timeout: float, *, as_json: bool) -> None:
     Example:
       cycles journal drain --timeout 60
     """
-    try:
-        config = Config.from_env()
+    with explained(as_json=as_json):
+        config = configured(where)
+        if root is not None:
+            config = config.replace(journal_dir=str(root))
         found = journal_of(config, telemetry.notify)
         if found is None:
             raise ConfigError("there is no journal: it is turned off, or the authority ends with the program")
@@ -158,15 +176,18 @@ def drain(timeout: float, *, as_json: bool) -> None:
             world = client.world(journal=found)
             patience = config.connect_timeout + config.read_timeout
             drained = blocking.run(draining(found, config.retry, timeout, patience, everyone=True), world)
-    except CyclesError as error:
-        raise click.ClickException(error.message) from None
     left = len(found.names())
     if as_json:
-        click.echo(json.dumps({"settled": drained.settled, "rejected": drained.rejected, "pending": left}))
+        write_json({"settled": drained.settled, "rejected": drained.rejected, "pending": left})
     else:
         click.echo(f"{drained.settled} settled, {drained.rejected} rejected, {left} pending")
     if left:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(NO)
+
+
+@journal.group()
+def rejected() -> None:
+    """Spend that the authority understood and refused: never tried again, kept for a person to look at."""
 
 
 @journal.group()
@@ -174,50 +195,57 @@ def quarantine() -> None:
     """Files that are no records of this version."""
 
 
-@quarantine.command("list")
-@directory
-@json_output
-def list_quarantine(root: Path | None, *, as_json: bool) -> None:
-    """Show what was set aside, and why.
+def _list_command(group: click.Group, where: str, meaning: str) -> None:
+    @group.command("list", help=f"{meaning}\n\n\b\nExample:\n  cycles journal {where} list")
+    @directory
+    @json_output
+    def command(root: Path | None, *, as_json: bool) -> None:
+        _show(root, where, as_json=as_json)
 
-    \b
-    Example:
-      cycles journal quarantine list
-    """
-    _show(root, "quarantine", as_json=as_json)
+
+def _remove_command(group: click.Group, where: str, meaning: str) -> None:
+    @group.command("remove", help=f"{meaning}\n\n\b\nExample:\n  cycles journal {where} remove v2-9f86d081")
+    @directory
+    @file_name
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    @json_output
+    def command(root: Path | None, name: str, *, yes: bool, as_json: bool) -> None:
+        found, entry = _with(root, name, where, as_json=as_json)
+        if not yes:
+            click.confirm(f"Delete {entry.name}? What it held is never charged", abort=True, err=True)
+        try:
+            found.remove(entry.name, where)
+        except OSError as error:
+            raise Failure(str(error), USAGE, as_json=as_json) from None
+        if as_json:
+            write_json({"file": entry.name, "removed_from": where})
+        else:
+            click.echo(f"{entry.name} is gone")
+
+
+_list_command(rejected, "rejected", "Show what was refused, and what the authority said.")
+_remove_command(rejected, "rejected", "Delete a file for good, once it is clear what became of the spend.")
+_list_command(quarantine, "quarantine", "Show what was set aside, and why.")
+_remove_command(quarantine, "quarantine", "Delete a file for good: if it was spend, it is never charged.")
 
 
 @quarantine.command()
 @directory
 @file_name
-def restore(root: Path | None, name: str) -> None:
+@json_output
+def restore(root: Path | None, name: str, *, as_json: bool) -> None:
     """Put a file back, after it was mended: the next recovery reads it again.
 
     \b
     Example:
       cycles journal quarantine restore v2-9f86d081
     """
-    found, entry = _with(root, name, "quarantine")
+    found, entry = _with(root, name, "quarantine", as_json=as_json)
     try:
         found.restore(entry.name)
     except OSError as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(f"{entry.name} is pending again")
-
-
-@quarantine.command()
-@directory
-@file_name
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def remove(root: Path | None, name: str, *, yes: bool) -> None:
-    """Delete a file for good: if it was spend, it is never charged.
-
-    \b
-    Example:
-      cycles journal quarantine remove v2-9f86d081
-    """
-    found, entry = _with(root, name, "quarantine")
-    if not yes:
-        click.confirm(f"Delete {entry.name}? What it held is never charged", abort=True)
-    found.remove(entry.name)
-    click.echo(f"{entry.name} is gone")
+        raise Failure(str(error), USAGE, as_json=as_json) from None
+    if as_json:
+        write_json({"file": entry.name, "where": "pending"})
+    else:
+        click.echo(f"{entry.name} is pending again")

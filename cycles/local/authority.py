@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 from cycles.errors import ConfigError, InvalidRequest
@@ -16,6 +15,7 @@ from cycles.local.sharing import MEMORY, shared
 from cycles.local.store import Store
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
     from datetime import timedelta
     from types import TracebackType

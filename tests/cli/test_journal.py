@@ -41,7 +41,8 @@ def test_what_is_pending_is_listed_shown_and_drained(run, left, server, environ)
     listed = run("list").output
     assert "pending" in listed
     assert "$0.03" in listed
-    assert "tenant acme" in listed
+    assert listed.split()[:8] == ["WHERE", "WRITTEN", "AMOUNT", "RESERVATION", "TENANT", "AUTHORITY", "FILE", "NOTES"]
+    assert " acme " in listed
     (facts,) = json.loads(run("list", "--json").output)
     assert (facts["where"], facts["tenant"], facts["record"]["mode"]) == ("pending", "acme", "commit")
     shown = json.loads(run("show", facts["file"]).output)
@@ -63,6 +64,14 @@ def test_what_was_refused_stays_listed(run, left, server):  # noqa: F811
     assert run("drain").output.splitlines()[-1] == "0 settled, 1 rejected, 0 pending"
     (facts,) = json.loads(run("list", "--json").output)
     assert (facts["where"], facts["record"]["answer"]["code"]) == ("rejected", "RESERVATION_FINALIZED")
+    assert json.loads(run("rejected", "list", "--json").output) == [facts]
+    assert "409 RESERVATION_FINALIZED" in run("rejected", "list").output
+    assert run("rejected", "remove", facts["file"]).exit_code == 1, "it asks first"
+    assert json.loads(run("rejected", "remove", facts["file"], "--yes", "--json").output) == {
+        "file": facts["file"],
+        "removed_from": "rejected",
+    }
+    assert run("list").output == "nothing there\n"
 
 
 def test_quarantine_is_listed_restored_and_removed(run, left, server, journal_dir):  # noqa: F811
@@ -87,14 +96,19 @@ def test_quarantine_is_listed_restored_and_removed(run, left, server, journal_di
     assert run("list").output == "nothing there\n"
 
 
-@pytest.mark.parametrize("arguments", [("show", "v2-x.json"), ("quarantine", "restore", "v2-x.json")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("show", "v2-x.json"), ("quarantine", "restore", "v2-x.json"), ("rejected", "remove", "v2-x.json")],
+)
 def test_an_unknown_file_says_where_to_look(run, arguments):
     ran = run(*arguments)
-    assert ran.exit_code == 1
+    assert ran.exit_code == 2
     assert "cycles journal list" in ran.output
+    error = json.loads(run(*arguments, "--json").output)["error"]
+    assert "v2-x.json: no such file" in error["message"]
 
 
 def test_a_drain_without_a_journal_says_why(run):
     ran = run("drain", journal_enabled="false")
-    assert ran.exit_code == 1
+    assert ran.exit_code == 2
     assert "there is no journal" in ran.output

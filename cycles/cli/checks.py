@@ -1,0 +1,262 @@
+"""What `cycles doctor` looks at: the settings, the key, the tenant, the clock, the budgets, the journal.
+
+Nothing here changes anything: budgets are read, never asked for by a reserve, and a ledger file is not even made.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from email.utils import parsedate_to_datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cycles._core.requests import LEVELS
+from cycles.amounts import describe
+from cycles.cli.showing import figures_in, figures_of
+from cycles.config import SETTINGS, Config
+from cycles.errors import ConfigError, CyclesError, JournalError
+from cycles.journal import journal_of
+from cycles.local import LocalAuthority
+from cycles.local.authority import DEFAULT_TENANT
+from cycles.local.names import read_url
+from cycles.local.scopes import scopes_of
+from cycles_api.models.amount import Amount
+from cycles_api.models.unit_enum import to_unit_enum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cycles.client import Client
+    from cycles.journal import Journal
+
+OK: Final = "ok"
+NOTE: Final = "note"
+WRONG: Final = "wrong"
+"""What a check can come to; only WRONG makes the command end with status 1."""
+
+SKEW: Final = 5.0
+"""Seconds that two clocks may differ without being mentioned; the Date header is exact to one."""
+
+_MOST_ROWS: Final = 10_000
+"""Budgets of one tenant that are looked through."""
+
+
+class Check(NamedTuple):
+    """What was looked at, what came of it, and what to do about it."""
+
+    name: str
+    state: str
+    found: str
+    remedy: str | None = None
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+def settings_of(config: Config | None, options: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return every setting with its value, secrets masked, and where it came from.
+
+    Args:
+        config: None when the settings are wrong: then what is in the environment.
+        options: The command line's options by setting, for those that came from there.
+    """
+    rows = []
+    for setting in SETTINGS:
+        variable = f"CYCLES_{setting.name.upper()}"
+        if config is not None:
+            value, source = getattr(config, setting.name), config.sources[setting.name]
+        else:
+            value = os.environ.get(variable) or setting.default
+            source = variable if os.environ.get(variable) else "default"
+        if source == "argument":
+            source = options.get(setting.name, "command line")
+        if value is not None and (setting.secret or (config is None and "@" in str(value))):
+            value = "***"
+        rows.append({"name": setting.name, "value": value, "source": source})
+    return rows
+
+
+def unknown_variables() -> Iterator[Check]:
+    """Look for variables that look like settings and are none."""
+    known = [f"CYCLES_{setting.name.upper()}" for setting in SETTINGS]
+    for name in sorted(os.environ):
+        if name.startswith("CYCLES_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}?" if near else "docs/configuration.md lists what there is"
+            yield Check("settings", NOTE, f"{name} means nothing here", meant)
+
+
+# -- key and tenant ----------------------------------------------------------------------------------------------------
+def key_and_tenant(config: Config, status: int, told: str, key_tenant: str | None) -> Iterator[Check]:
+    """Say whether the key was accepted, and whether the tenant is its own."""
+    if status == 401:
+        remedy = "set CYCLES_API_KEY (or --api-key-file) to a live key of this authority"
+        yield Check("key", WRONG, f"the key is refused: {told}", remedy)
+        return
+    yield Check("key", OK, "accepted" + (f"; it is of tenant {key_tenant}" if key_tenant else ""))
+    if status == 403:
+        right = f"set CYCLES_TENANT={key_tenant}" if key_tenant else "set CYCLES_TENANT to the key's tenant"
+        yield Check("tenant", WRONG, f"{config.tenant} is not the key's tenant: {told}", f"{right}, or use another key")
+    elif config.tenant is None:
+        remedy = f"set CYCLES_TENANT{f'={key_tenant}' if key_tenant else ''}"
+        yield Check("tenant", NOTE, "none is configured: every call has to name one", remedy)
+    else:
+        yield Check("tenant", OK, f"{config.tenant}, as the key's")
+
+
+def clock(date: str | None, now: float) -> Check:
+    """Compare the authority's clock with ours: *now* is in seconds since the epoch."""
+    try:
+        theirs = parsedate_to_datetime(date or "").timestamp()
+    except (ValueError, TypeError):
+        return Check("clock", NOTE, "the authority does not tell its time (no Date header)")
+    apart = theirs + 0.5 - now  # the header has whole seconds
+    if abs(apart) <= SKEW:
+        return Check("clock", OK, f"within {max(1.0, abs(apart)):.0f} s of the authority's")
+    late = "behind" if apart > 0 else "ahead of"
+    remedy = "set this machine's clock: leases are counted by the authority's, time windows of lists by this one's"
+    return Check("clock", NOTE, f"{abs(apart):.0f} s {late} the authority's", remedy)
+
+
+# -- budgets -----------------------------------------------------------------------------------------------------------
+def budgets_at(client: Client, config: Config, tenant: str) -> Iterator[Check]:
+    """Look for the budgets of the configured subject at an authority."""
+    try:
+        rows = [figures_of(row) for row in islice(client.balances(tenant=tenant, page_size=200), _MOST_ROWS)]
+    except CyclesError as error:
+        yield Check("budget", WRONG, f"can't be read: {error}", "ask the authority's operator")
+        return
+    yield from found_budgets(config, tenant, rows, "have the operator make one, or change the subject's levels")
+
+
+def found_budgets(config: Config, tenant: str, rows: list[dict[str, Any]], remedy: str) -> Iterator[Check]:
+    """Say which of a tenant's budgets the configured subject spends from, and whether they give anything."""
+    subject = {level: getattr(config, level) for level in LEVELS} | {"tenant": tenant}
+    scopes = scopes_of(subject)
+    mine = [row for row in rows if row["scope"] in scopes]
+    if not mine:
+        elsewhere = ", ".join(sorted({row["scope"] for row in rows})[:3])
+        there = f"; there are others, such as {elsewhere}" if elsewhere else ""
+        yield Check("budget", WRONG, f"none for {scopes[-1]}: every reserve is denied{there}", remedy)
+    for row in mine:
+        yield budget(row)
+
+
+def budget(row: Mapping[str, Any]) -> Check:
+    """Say whether one budget gives anything."""
+    unit = to_unit_enum(row["unit"])
+    left, all_of_it, debt = (
+        describe(Amount(unit=unit, amount=row[name])) for name in ("remaining", "allocated", "debt")
+    )
+    found = f"{row['scope']} in {unit}: {left} of {all_of_it} remain"
+    fund = "fund it (`cycles local budget fund`, or the operator)"
+    if row.get("status", "ACTIVE") != "ACTIVE":
+        remedy = "unfreeze it (`cycles local budget unfreeze`)" if row["status"] == "FROZEN" else "use another scope"
+        return Check("budget", WRONG, f"{found}, but it is {row['status']}", remedy)
+    if row["is_over_limit"]:
+        return Check("budget", WRONG, f"{found}; it went over its limit, and every reserve is denied", fund)
+    if row["debt"] > 0 and row["overdraft_limit"] == 0:
+        return Check("budget", WRONG, f"{found}; it owes {debt}, and every reserve is denied", fund)
+    if row["remaining"] <= 0:
+        return Check("budget", WRONG, f"{found}; every reserve is denied", fund)
+    return Check("budget", OK, found)
+
+
+# -- an authority inside the process -----------------------------------------------------------------------------------
+def local_ledger(config: Config) -> Iterator[Check]:
+    """Look at what a `local:` URL names, without making it."""
+    tenant = config.tenant or DEFAULT_TENANT
+    try:
+        path, wanted = read_url(config.base_url)
+    except ConfigError as error:
+        yield Check("ledger", WRONG, error.message, "write local:, local:PATH or local:?usd=1.00")
+        return
+    if not path:
+        found = "in memory: each program has its own, which ends with it"
+        yield Check("ledger", NOTE, found, "local:PATH is a file that the programs of this machine share")
+    rows: list[dict[str, Any]] = []
+    if path:
+        try:
+            rows = _rows_in(path, tenant)
+        except CyclesError as error:
+            yield Check("ledger", WRONG, error.message, "name another file, or restore this one")
+            return
+        yield from _about_file(path)
+    units = {row["unit"] for row in rows if row["scope"] == f"tenant:{tenant.lower()}"}
+    made = [amount for amount in wanted if str(amount.unit) not in units]
+    for amount in made:
+        yield Check("budget", OK, f"tenant:{tenant}: {describe(amount)}, made when it is first used")
+    if rows or not made:
+        where = f"`cycles local budget create tenant:{tenant} --usd 25`" if path else "such as local:?usd=1.00"
+        yield from found_budgets(config, tenant, rows, f"make one: {where}")
+
+
+def _rows_in(path: str, tenant: str) -> list[dict[str, Any]]:
+    if not Path(path).exists():
+        return []
+    with LocalAuthority(path) as authority, authority.store.reading() as books:
+        return [figures_in(row) for row in books.budgets_of(tenant)]
+
+
+def _about_file(path: str) -> Iterator[Check]:
+    file, folder = Path(path), Path(path).parent
+    if not file.exists():
+        if not folder.is_dir():
+            yield Check("ledger", WRONG, f"{path}: there is no folder {folder}", "make it, or name another file")
+        else:
+            yield Check("ledger", NOTE, f"{path} is not there yet: the first program that uses it makes it")
+    elif not (os.access(file, os.W_OK) and os.access(folder, os.W_OK)):
+        yield Check("ledger", WRONG, f"{path} can't be written by this user", "change its owner, or name another file")
+    else:
+        yield Check("ledger", OK, path)
+
+
+# -- the journal -------------------------------------------------------------------------------------------------------
+def journal(config: Config) -> Iterator[Check]:
+    """Look at the journal of this authority, tenant and key."""
+    if config.is_in_memory:
+        return
+    found = journal_of(config, lambda event, facts: None)  # noqa: ARG005 - what is unreadable is told below
+    if found is None:
+        remedy = "set CYCLES_JOURNAL_ENABLED=true"
+        yield Check("journal", NOTE, "turned off: spend that is not settled dies with its program", remedy)
+        return
+    try:
+        _must_be_writable(found)
+    except JournalError as error:
+        yield Check("journal", WRONG, error.message, "name a directory of this user's in CYCLES_JOURNAL_DIR")
+        return
+    if config.journal_fsync:
+        yield Check("journal", OK, f"{found.directory.parent}; can be written, and survives a crash of the machine")
+    else:
+        remedy = "set CYCLES_JOURNAL_FSYNC=true"
+        yield Check("journal", NOTE, f"{found.directory.parent}; does not survive a crash of the machine", remedy)
+    yield from _what_it_holds(found)
+
+
+def _must_be_writable(found: Journal) -> None:
+    if found.directory.exists():
+        found.check()
+        return
+    there = next(path for path in found.directory.parents if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise JournalError(f"{found.directory.parent}: can't be made in {there}")
+
+
+def _what_it_holds(found: Journal) -> Iterator[Check]:
+    entries = list(found.entries())
+    running = sum(entry.where == "pending" and bool((entry.record or {}).get("provisional")) for entry in entries)
+    count = {where: sum(entry.where == where for entry in entries) for where in ("pending", "rejected", "quarantine")}
+    if running:
+        yield Check("journal", NOTE, f"{running} of running sections, or of ones that were killed")
+    if count["pending"] > running:
+        remedy = "`cycles journal drain` settles it now; the next program with these settings does it too"
+        yield Check("journal", NOTE, f"{count['pending'] - running} pending: spend that is not charged yet", remedy)
+    if count["rejected"]:
+        remedy = "look with `cycles journal rejected list`, then `cycles journal rejected remove FILE`"
+        yield Check("journal", WRONG, f"{count['rejected']} rejected: spend that the authority refused", remedy)
+    if count["quarantine"]:
+        remedy = "look with `cycles journal quarantine list`, then restore or remove"
+        yield Check("journal", WRONG, f"{count['quarantine']} in quarantine: files that can't be read", remedy)
+    if not entries:
+        yield Check("journal", OK, "empty: nothing is pending, rejected or in quarantine")

@@ -1,0 +1,129 @@
+"""How a command ends: its exit codes, and errors as people and programs read them. Never a traceback, never a key."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cycles import errors
+from cycles.cli.showing import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NO: Final = 1
+"""The answer is no: denied, something is wrong, something is still pending."""
+
+USAGE: Final = 2
+"""The command line, or a setting, is wrong or missing."""
+
+UNREACHABLE: Final = 3
+"""The authority can't be reached, failed, is too busy, or something else answers at its address."""
+
+REFUSED: Final = 4
+"""The authority understood, and refuses: the key, the tenant, an unknown id, a reservation that is over."""
+
+CODES: Final = (
+    (0, "done; the answer is yes"),
+    (NO, "the answer is no: denied, something is wrong (`doctor`), something is still pending, or you said no"),
+    (USAGE, "the command line or a setting is wrong or missing; nothing was sent"),
+    (UNREACHABLE, "the authority can't be reached, failed, or is no authority; trying again later may help"),
+    (REFUSED, "the authority refuses: the key, the tenant, an unknown id, a reservation that is over already"),
+)
+"""What docs/cli.md says about exit codes."""
+
+REMEDIES: Final[dict[type[errors.CyclesError], str]] = {
+    errors.BudgetExceeded: "ask for less, wait for releases, or fund the budget (`cycles balances` shows it)",
+    errors.BudgetFrozen: "the operator has to unfreeze it (`cycles local budget unfreeze`)",
+    errors.BudgetClosed: "it is closed for good: use another scope, or another unit",
+    errors.BudgetNotFound: "check the subject's levels and the unit (`cycles balances`), or have a budget made",
+    errors.DebtOutstanding: "the debt has to be repaid first (`cycles local budget fund --operation REPAY_DEBT`)",
+    errors.OverdraftLimitExceeded: "the operator has to fund it (`cycles local budget fund`)",
+    errors.TenantClosed: "the tenant is closed for good: use another",
+    errors.Unauthorized: "set CYCLES_API_KEY (or --api-key-file) to a live key of this authority",
+    errors.Forbidden: "the key is another tenant's: set CYCLES_TENANT (or --tenant) to the key's, or use another key",
+    errors.UnitMismatch: "give the amount in the unit of the budget (`cycles balances` shows it)",
+    errors.IdempotencyMismatch: "the key was used for something else: choose another one",
+    errors.InternalError: "ask the authority's operator, with the request id",
+    errors.UnexpectedResponse: "`cycles doctor` says what answers there",
+    errors.AuthorityUnavailable: "`cycles doctor` finds out where it fails",
+    errors.SettlementPending: "do not record it again; `cycles journal drain` settles it",
+}
+"""What to do about an error, where its message does not say so."""
+
+
+def code_of(error: errors.CyclesError) -> int:
+    """Return the exit code of *error*."""
+    if isinstance(error, errors.ConfigError | errors.InvalidRequest | errors.JournalError):
+        return USAGE
+    if isinstance(error, errors.Denied | errors.SettlementPending):
+        return NO
+    unusable = (errors.AuthorityUnavailable, errors.InternalError, errors.UnexpectedResponse, errors.RateLimited)
+    return UNREACHABLE if isinstance(error, unusable) else REFUSED
+
+
+def remedy_of(kind: type[errors.CyclesError]) -> str | None:
+    """Return what to do about an error of this *kind*, or None when its message says it."""
+    return next((REMEDIES[each] for each in kind.__mro__ if each in REMEDIES), None)
+
+
+def remedy_for(reason_code: str | None) -> str | None:
+    """Return what to do about a denial with this reason."""
+    return remedy_of(errors.DENIALS.get(reason_code or "", errors.CyclesError))
+
+
+class Failure(click.ClickException):
+    """An error as the command shows it: on stderr, with its remedy; one line of JSON where JSON is written.
+
+    Args:
+        message: What went wrong.
+        code: The exit code.
+        remedy: What to do, or None when the message says so.
+        as_json: Whether it is written as JSON.
+        facts: What else programs may want to know.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: int,
+        *,
+        remedy: str | None = None,
+        as_json: bool = False,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.exit_code = code  # type: ignore[misc]  # click's own subclasses do so too
+        self.remedy: Final = remedy
+        self.as_json: Final = as_json
+        self.facts: Final = facts or {}
+
+    def show(self, file: Any = None) -> None:
+        if self.as_json:
+            said: dict[str, Any] = {"message": self.message, "remedy": self.remedy, "exit_code": self.exit_code}
+            click.echo(json.dumps({"error": said | self.facts}), file=file, err=file is None)
+            return
+        click.echo(f"Error: {printable(self.message)}", file=file, err=file is None)
+        if self.remedy is not None:
+            click.echo(f"Remedy: {self.remedy}", file=file, err=file is None)
+
+
+@contextmanager
+def explained(*, as_json: bool = False, refused: bool = False) -> Iterator[None]:
+    """Show our errors as the command's, without a traceback.
+
+    Args:
+        as_json: Whether they are written as JSON.
+        refused: Whether an InvalidRequest is the ledger's own refusal, as in the provisioning of one.
+    """
+    try:
+        yield
+    except errors.CyclesError as error:
+        code = REFUSED if refused and isinstance(error, errors.InvalidRequest) else code_of(error)
+        facts: dict[str, Any] = {"type": type(error).__name__, "status": error.status, "code": error.code}
+        facts |= {"request_id": error.request_id, "details": error.details}
+        shown = error.message if as_json else str(error)
+        raise Failure(shown, code, remedy=remedy_of(type(error)), as_json=as_json, facts=facts) from None

@@ -1,0 +1,65 @@
+"""What the commands of `cycles local` share: the ledger file, opened for one command."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cycles.cli.ending import explained
+from cycles.local import LocalAuthority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cycles.local import Tenant
+
+C = TypeVar("C", bound="Callable[..., Any]")
+
+
+def ledger_option(*, must_exist: bool = True, default: str | None = None) -> Callable[[C], C]:
+    """Add --db to a command.
+
+    Args:
+        must_exist: Whether the command makes no file.
+        default: What it is when neither the option nor CYCLES_BASE_URL names a file.
+    """
+
+    def chosen(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+        path = value or named_by_environment() or default
+        if path is None:
+            raise click.UsageError("name the ledger file: --db FILE, or set CYCLES_BASE_URL=local:FILE", ctx)
+        if must_exist and not Path(path).expanduser().exists():
+            raise click.BadParameter(f"{path}: there is no such file; `cycles local init` makes one", ctx, param)
+        return str(Path(path).expanduser())
+
+    told = f"{default}" if default is not None else "none"
+    return click.option(
+        "--db",
+        metavar="FILE",
+        callback=chosen,
+        type=click.Path(dir_okay=False),
+        help=f"The ledger file.  [default: the one in CYCLES_BASE_URL=local:FILE, else {told}]",
+    )
+
+
+def named_by_environment() -> str | None:
+    """Return the file that CYCLES_BASE_URL names, or None."""
+    url = os.environ.get("CYCLES_BASE_URL", "")
+    return url.removeprefix("local:").partition("?")[0] or None if url.startswith("local:") else None
+
+
+@contextmanager
+def ledger(db: str, *, as_json: bool) -> Iterator[LocalAuthority]:
+    """Open the ledger *db* for one command, and show its errors."""
+    with explained(as_json=as_json, refused=True), LocalAuthority(db) as authority:
+        yield authority
+
+
+def known_tenant(authority: LocalAuthority, tenant_id: str) -> Tenant | None:
+    """Return the record of a tenant, or None: a tenant without one has the defaults."""
+    with authority.store.reading() as books:
+        return books.tenant(tenant_id)

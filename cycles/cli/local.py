@@ -1,0 +1,115 @@
+"""`cycles local`: a ledger file of this machine and who may spend from it, without a server."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cycles.cli.budgets import budget
+from cycles.cli.ledgers import known_tenant, ledger, ledger_option
+from cycles.cli.parameters import BudgetType, TenantType, amount_options, taken_amounts
+from cycles.cli.showing import figures_in, json_output, show_budgets, write_json
+from cycles.cli.tenants import chosen_key, key, key_options, tenant
+from cycles.errors import InvalidRequest
+from cycles.local.authority import DEFAULT_TENANT
+from cycles_api.models.amount import Amount
+from cycles_api.models.unit_enum import to_unit_enum
+
+if TYPE_CHECKING:
+    from cycles.local import Budget, LocalAuthority
+
+NEW_LEDGER = "cycles.db"
+"""The file that `init` makes in the current directory unless told otherwise."""
+
+
+@click.group("local")
+def local() -> None:
+    """A ledger file of this machine, without any server."""
+
+
+local.add_command(budget)
+local.add_command(tenant)
+local.add_command(key)
+
+
+@local.command()
+@ledger_option(must_exist=False, default=NEW_LEDGER)
+@click.option("--tenant", "tenant_id", type=TenantType(), default=DEFAULT_TENANT, show_default=True, help="Whose.")
+@amount_options("The tenant's budget")
+@click.option("--budget", "budgets", multiple=True, type=BudgetType(), help="A budget of another scope; repeatable.")
+@key_options
+@click.option("--plain", is_flag=True, help="Without `export`, for files such as docker's --env-file.")
+@json_output
+def init(
+    db: str,
+    tenant_id: str,
+    *,
+    budgets: tuple[tuple[str, Amount], ...],
+    api_key: str | None,
+    api_key_file: str | None,
+    plain: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Make a ledger with a tenant, a key and budgets, and print the settings for programs.
+
+    What is there already stays as it is, and a new key is made each time. The output is for eval, or for a .env file.
+    Who reaches the ledger over HTTP (`cycles serve --db FILE`) needs the key; it is shown this once.
+
+    \b
+    Example:
+      eval "$(cycles local init --tenant acme --usd 25)"
+    """
+    secret = chosen_key(api_key, api_key_file)
+    wanted = [(f"tenant:{tenant_id.lower()}", amount) for amount in taken_amounts(values)] + list(budgets)
+    if not wanted and not Path(db).exists():
+        raise click.UsageError("give the tenant a budget: --usd, --tokens, --credits or --risk-points")
+    with ledger(db, as_json=as_json) as authority:
+        if known_tenant(authority, tenant_id) is None:
+            authority.tenant(tenant_id)
+        made = [authority.ensure_budget(scope, amount) for scope, amount in wanted]
+        if secret is None:
+            secret = authority.key(tenant=tenant_id, name="cycles local init")
+        else:
+            authority.add_key(secret, tenant=tenant_id, name="cycles local init")
+    settings = {"CYCLES_BASE_URL": f"local:{Path(db).absolute()}", "CYCLES_API_KEY": secret, "CYCLES_TENANT": tenant_id}
+    if as_json:
+        told = {name.removeprefix("CYCLES_").lower(): value for name, value in settings.items()}
+        write_json({**told, "budgets": [figures_in(row) for row in made]})
+        return
+    for name, value in settings.items():
+        click.echo(f"{'' if plain else 'export '}{name}={shlex.quote(value)}")
+
+
+@local.command()
+@ledger_option()
+@click.option("--tenant", "tenant_id", type=TenantType(), help="Only this tenant's budgets.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_output
+def reset(db: str, tenant_id: str | None, *, yes: bool, as_json: bool) -> None:
+    """Begin a new period: nothing is spent or owed any more; allocations, and what is held, stay.
+
+    Budgets that are frozen or closed stay as they are.
+
+    \b
+    Example:
+      cycles local reset --yes
+    """
+    if not yes:
+        click.confirm(f"Forget what was spent from {db}?", abort=True, err=True)
+    with ledger(db, as_json=as_json) as authority:
+        rows = [row for row in authority.balances() if tenant_id is None or row.tenant == tenant_id.lower()]
+        if not rows and tenant_id is not None:
+            raise InvalidRequest(f"the tenant {tenant_id} has no budget; `cycles local budget list` shows all")
+        after = [_renewed(authority, row) if row.status == "ACTIVE" else row for row in rows]
+    show_budgets([figures_in(row) for row in after], as_json=as_json, empty="no budget")
+
+
+def _renewed(authority: LocalAuthority, row: Budget) -> Budget:
+    unit = to_unit_enum(row.unit)
+    if row.debt:
+        authority.fund(row.scope_path, "REPAY_DEBT", Amount(unit=unit, amount=row.debt))
+    return authority.fund(row.scope_path, "RESET_SPENT", Amount(unit=unit, amount=row.allocated))

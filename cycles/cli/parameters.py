@@ -1,0 +1,190 @@
+"""What stands on the command line: amounts, scopes, windows, JSON, and the options that commands share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from cycles._core.requests import LEVELS
+from cycles.errors import CyclesError
+from cycles.local.names import UNIT_NAMES, checked_scope, parse_budget
+from cycles_api.models.amount import Amount
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    AmountParameter = click.ParamType[Amount]
+    BudgetParameter = click.ParamType[tuple[str, Amount]]
+    TextParameter = click.ParamType[str]
+    MomentParameter = click.ParamType[str | timedelta]
+    ObjectParameter = click.ParamType[dict[str, Any]]
+    PairParameter = click.ParamType[tuple[str, str]]
+else:  # generic since click 8.4 or so
+    AmountParameter = BudgetParameter = TextParameter = MomentParameter = ObjectParameter = PairParameter = (
+        click.ParamType
+    )
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+_DURATION: Final = re.compile(
+    r"(?:([0-9]{1,6})w)?(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?"
+)
+
+
+class AmountType(AmountParameter):
+    """An amount in a unit, or, without one, with its unit in front: usd:1.00, tokens:1M."""
+
+    def __init__(self, unit: str | None = None) -> None:
+        self.unit: Final = unit
+        self.name = "UNIT:AMOUNT" if unit is None else "DOLLARS" if unit == "usd" else "COUNT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Amount:
+        if isinstance(value, Amount):
+            return value
+        unit, separator, amount = (self.unit, ":", str(value)) if self.unit else str(value).partition(":")
+        if not separator:
+            self.fail(f"{value!r}: write it like usd:1.00 or tokens:1M", param, ctx)
+        try:
+            return parse_budget(unit, amount)
+        except CyclesError as error:
+            self.fail(error.message, param, ctx)
+
+
+class BudgetType(BudgetParameter):
+    """A scope and an amount: tenant:acme=usd:1.00."""
+
+    name = "SCOPE=UNIT:AMOUNT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Amount]:
+        if isinstance(value, tuple):
+            return value
+        scope, separator, amount = str(value).rpartition("=")
+        if not separator:
+            self.fail(f"{value!r}: write it like tenant:acme=usd:1.00", param, ctx)
+        ScopeType().convert(scope, param, ctx)  # checked, and kept as it is written: keys name their tenant like this
+        return scope, AmountType().convert(amount, param, ctx)
+
+
+class ScopeType(TextParameter):
+    """A scope path: tenant:acme/agent:planner."""
+
+    name = "SCOPE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return checked_scope(str(value))
+        except CyclesError as error:
+            self.fail(error.message, param, ctx)
+
+
+class TenantType(TextParameter):
+    """The name of a tenant."""
+
+    name = "TENANT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            checked_scope(f"tenant:{value}")
+        except CyclesError:
+            self.fail(f"{value!r}: give 1 to 128 letters, digits, '_', '.' or '-'", param, ctx)
+        return str(value)
+
+
+class MomentType(MomentParameter):
+    """A time with its offset, or a duration."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | timedelta:  # noqa: ARG002
+        if isinstance(value, timedelta):
+            return value
+        match = _DURATION.fullmatch(value)
+        if match is None or not value:
+            return str(value)  # the client reads it, and says what it doesn't like
+        weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+class ObjectType(ObjectParameter):
+    """A JSON object."""
+
+    name = "JSON"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return value
+        try:
+            found = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            self.fail(f"not JSON: {error}; write an object such as '{{\"job\": 7}}'", param, ctx)
+        if not isinstance(found, dict):
+            self.fail(f"not an object, but {type(found).__name__}; write one such as '{{\"job\": 7}}'", param, ctx)
+        return found
+
+
+class PairType(PairParameter):
+    """NAME=VALUE."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, separator, text = str(value).partition("=")
+        if not (separator and name):
+            self.fail(f"{value!r}: write it like team=research", param, ctx)
+        return name, text
+
+
+# -- options that commands share ---------------------------------------------------------------------------------------
+def amount_options(meaning: str) -> Callable[[C], C]:
+    """Add --usd, --tokens, --credits and --risk-points to a command."""
+    helps = {
+        "usd": f"{meaning}, in US dollars, such as 0.05 or 2k; exact to 8 decimals.",
+        "tokens": "In tokens, such as 1500, 10k or 2.5M.",
+        "credits": "In credits.",
+        "risk_points": "In risk points.",
+    }
+
+    def added(command: C) -> C:
+        for unit in reversed(UNIT_NAMES):
+            name = f"--{unit.replace('_', '-')}"
+            command = click.option(name, unit, type=AmountType(unit), help=helps[unit])(command)
+        return command
+
+    return added
+
+
+def taken_amounts(values: dict[str, Any]) -> list[Amount]:
+    """Take the amounts of `amount_options` out of a command's *values*."""
+    found = [values.pop(unit) for unit in UNIT_NAMES]
+    return [amount for amount in found if amount is not None]
+
+
+def taken_amount(values: dict[str, Any]) -> Amount:
+    """Take the one amount of `amount_options` out of a command's *values*."""
+    found = taken_amounts(values)
+    if len(found) != 1:
+        raise click.UsageError("give one amount: --usd, --tokens, --credits or --risk-points")
+    return found[0]
+
+
+def level_options(meaning: str, *, but: tuple[str, ...] = ("tenant",)) -> Callable[[C], C]:
+    """Add an option for each level of a subject, *but* for these."""
+
+    def added(command: C) -> C:
+        for level in reversed([level for level in LEVELS if level not in but]):
+            command = click.option(f"--{level}", help=f"{meaning} {level}.")(command)
+        return command
+
+    return added
+
+
+def given_levels(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the levels that were named on the command line."""
+    return {level: values[level] for level in LEVELS if values.get(level) is not None}

@@ -1,0 +1,134 @@
+"""How far a request gets: the name, the connection, TLS, and who answers. For `cycles doctor`."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from cycles.cli.checks import NOTE, OK, WRONG, Check
+from cycles_api.api.balances import get_balances
+from cycles_api.errors import DecodeError
+from cycles_api.models.balance_response import BalanceResponse
+from cycles_api.models.error_response import ErrorResponse
+from cycles_api.types import UNSET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from urllib.parse import SplitResult
+
+    from cycles.client import Client
+    from cycles.config import Config
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Answered(NamedTuple):
+    """What came back to a harmless question.
+
+    Attributes:
+        check: Whether it was an authority's answer.
+        status: The HTTP status; None when the answer was none of the protocol.
+        told: What an error said.
+        key_tenant: Whose the key is, as the authority told, or None.
+        date: The Date header, or None.
+        at: Our clock half-way, in seconds since the epoch.
+    """
+
+    check: Check
+    status: int | None = None
+    told: str = ""
+    key_tenant: str | None = None
+    date: str | None = None
+    at: float = 0.0
+
+
+def network(config: Config) -> Iterator[Check]:
+    """Resolve the host, connect to it and greet it in TLS; ends with the first step that fails."""
+    parts = urlsplit(config.base_url)
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    proxy = _proxy(parts)
+    if proxy is not None:
+        yield Check("network", NOTE, f"through the proxy {proxy} of the environment; not looked at step by step")
+        return
+    try:
+        addresses = sorted({str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
+    except (OSError, UnicodeError) as error:
+        remedy = "check the host in CYCLES_BASE_URL, and the name service of this machine"
+        yield Check("name", WRONG, f"{host} can't be resolved: {_reason(error)}", remedy)
+        return
+    yield Check("name", OK, f"{host} is {', '.join(addresses[:4])}")
+    began = time.perf_counter()
+    try:
+        connection = socket.create_connection((host, port), timeout=config.connect_timeout)
+    except OSError as error:
+        remedy = "start the authority (`cycles serve` is one), or correct host and port; a firewall may be in between"
+        yield Check("connection", WRONG, f"nobody answers at {host} port {port}: {_reason(error)}", remedy)
+        return
+    with connection:
+        yield Check("connection", OK, f"port {port}, in {(time.perf_counter() - began) * 1000:.0f} ms")
+        if parts.scheme == "https":
+            yield _tls(connection, host)
+
+
+def _tls(connection: socket.socket, host: str) -> Check:
+    try:
+        with httpx.create_ssl_context().wrap_socket(connection, server_hostname=host) as secured:
+            return Check("tls", OK, f"{secured.version()}, with a certificate for {host}")
+    except ssl.SSLCertVerificationError as error:
+        remedy = "name the CA's certificates in SSL_CERT_FILE, or correct the host; a wrong clock fails like this too"
+        return Check("tls", WRONG, f"the certificate is not accepted: {error.verify_message}", remedy)
+    except OSError as error:
+        remedy = "is it http:// instead of https://?"
+        return Check("tls", WRONG, f"{host} does not speak TLS: {_reason(error)}", remedy)
+
+
+def _proxy(parts: SplitResult) -> str | None:
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy is None or proxy_bypass(parts.hostname or ""):
+        return None
+    return urlsplit(proxy if "//" in proxy else f"//{proxy}").hostname or "(unnamed)"
+
+
+def _reason(error: Exception) -> str:
+    told = getattr(error, "strerror", None) or str(error)
+    return told or type(error).__name__
+
+
+def ask(client: Client, tenant: str | None) -> Answered:
+    """Ask for a tenant's balances; without a tenant the answer is an error that names the key's."""
+    began, clock = time.perf_counter(), time.time()
+    try:
+        answer = get_balances.sync_detailed(client=client.api, tenant=UNSET if tenant is None else tenant, limit=1)
+    except DecodeError as error:
+        return Answered(_no_authority(error.status_code, str(error)))
+    except httpx.HTTPError as error:
+        remedy = "check CYCLES_BASE_URL and what stands in between; CYCLES_READ_TIMEOUT is how long an answer may take"
+        return Answered(Check("http", WRONG, f"no answer: {str(error) or type(error).__name__}", remedy))
+    took = time.perf_counter() - began
+    status, headers, parsed = answer.status_code, answer.headers, answer.parsed
+    told = parsed.message if isinstance(parsed, ErrorResponse) else ""
+    if parsed is None or not isinstance(parsed, BalanceResponse | ErrorResponse) or status == 404:
+        return Answered(_no_authority(status, headers.get("content-type", "no content type")))
+    if status >= 500:
+        remedy = f"ask its operator; the request id is {headers.get('x-request-id', 'not known')}"
+        return Answered(Check("http", WRONG, f"the authority fails: {status} {told}", remedy))
+    return Answered(
+        Check("http", OK, f"an authority answers, in {took * 1000:.0f} ms"),
+        status,
+        told,
+        headers.get("x-cycles-tenant"),
+        headers.get("date"),
+        clock + took / 2,
+    )
+
+
+def _no_authority(status: int | None, what: str) -> Check:
+    remedy = "correct CYCLES_BASE_URL (a path too much or too little?), or look at the proxy in between"
+    return Check("http", WRONG, f"what answers is no authority: status {status}, {what}", remedy)

@@ -1,0 +1,94 @@
+"""`cycles serve`: an authority over HTTP, until a signal."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cycles.cli.ending import explained
+from cycles.cli.parameters import BudgetType
+from cycles.local import LocalAuthority
+from cycles.local.authority import DEFAULT_TENANT
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from cycles_api.models.amount import Amount
+
+
+@click.command()
+@click.option("--db", type=click.Path(dir_okay=False), help="Ledger file; without it, everything is in memory.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=7878, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--beyond-loopback", is_flag=True, help="Let other machines in: keys travel in plain text.")
+@click.option("--budget", "budgets", multiple=True, type=BudgetType(), help="Made unless it is there; repeatable.")
+@click.option("--tenant", help="Whose API key is shown; default: the tenant of the first budget.")
+@click.option("--api-key", help="Let this be the tenant's key; default: a new one.")
+@click.option("--admin-key", help="Let X-Admin-API-Key be this; default: nobody is the administrator.")
+@click.option("--json", "as_json", is_flag=True, help="Write the ready line as JSON: base_url, api_key, tenant.")
+def serve(
+    *,
+    db: str | None,
+    host: str,
+    port: int,
+    budgets: tuple[tuple[str, Amount], ...],
+    tenant: str | None,
+    api_key: str | None,
+    admin_key: str | None,
+    beyond_loopback: bool,
+    as_json: bool,
+) -> None:
+    """Serve an authority over HTTP until SIGINT or SIGTERM.
+
+    When it is ready, one line says how to reach it; it can be put in front of a command.
+
+    \b
+    Example:
+      cycles serve --db ledger.db --budget tenant:acme=usd:1.00
+    """
+    with explained():
+        from cycles.local.server import Server, listening, url_of  # noqa: PLC0415 - needs the extra
+
+        # The address first: a start that fails because of it leaves no key behind in the ledger.
+        with (
+            listening(host, port, beyond_loopback=beyond_loopback) as listener,
+            LocalAuthority(db, admin_key=admin_key) as authority,
+        ):
+            for scope, amount in budgets:
+                authority.ensure_budget(scope, amount)
+            tenant = tenant or (budgets[0][0].split("/")[0].removeprefix("tenant:") if budgets else DEFAULT_TENANT)
+            if api_key is None:
+                api_key = authority.key(tenant=tenant, name="cycles serve")
+            else:
+                authority.add_key(api_key, tenant=tenant, name="cycles serve")
+            ready = {"base_url": url_of(listener), "api_key": api_key, "tenant": tenant}
+            run(Server(authority), listener, _ready_line(ready, as_json=as_json))
+
+
+def run(server: Any, listener: Any, line: str) -> None:
+    """Run *server* in this thread until a signal ends it; *line* says that it is ready."""
+    from threading import Thread  # noqa: PLC0415
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
+        server.should_exit = True
+
+    def announce() -> None:
+        server.ready.wait()
+        click.echo(line)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    Thread(target=announce, daemon=True).start()
+    try:
+        server.run([listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ready_line(ready: dict[str, str], *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(ready)
+    return " ".join(f"CYCLES_{name.upper()}={value}" for name, value in ready.items())

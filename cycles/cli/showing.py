@@ -1,0 +1,152 @@
+"""What people see (tables, on a terminal or piped) and what programs read (JSON, one shape for each thing)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cycles.amounts import describe
+from cycles_api.models.amount import Amount
+from cycles_api.models.unit_enum import to_unit_enum
+from cycles_api.types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cycles.local import Budget
+    from cycles_api.models.balance import Balance
+
+json_output: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+
+_WIDE: Final = 100_000
+"""Columns of a table that is no terminal's: nothing is cut or wrapped for a program."""
+
+
+def write_json(value: Any) -> None:
+    """Write *value* for programs, on one line."""
+    click.echo(json.dumps(value))
+
+
+def printable(text: object) -> str:
+    """Return a text that can't do anything to a terminal: control characters are written out."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Write a table; on a terminal long values are folded, never cut.
+
+    Args:
+        columns: The headings.
+        rows: As many values each; None is an empty cell.
+        right: The headings of the columns that are aligned to the right.
+    """
+    from rich.console import Console  # noqa: PLC0415 - costs import time, and JSON needs none of it
+    from rich.table import Table  # noqa: PLC0415
+
+    stream = sys.stdout
+    console = Console(file=stream, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(file=stream, markup=False, highlight=False, emoji=False, width=_WIDE)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if console.is_terminal else "")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if value is None else printable(value) for value in row))
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), color=console.is_terminal or None)
+
+
+def write_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Write names and values below each other; None is left out."""
+    known = [(name, value) for name, value in facts if value is not None]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        click.echo(f"{name:<{width}}  {printable(value)}")
+
+
+def money(amount: Amount | Unset | None) -> str | None:
+    """Return an amount for people, or None when there is none."""
+    return None if amount is None or isinstance(amount, Unset) else describe(amount)
+
+
+def moment(milliseconds: int | Unset | None) -> str | None:
+    """Return milliseconds since the epoch as a time for people, in UTC."""
+    if milliseconds is None or isinstance(milliseconds, Unset):
+        return None
+    try:
+        return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    except (OverflowError, ValueError, OSError):
+        return f"{milliseconds} ms"
+
+
+# -- balances ----------------------------------------------------------------------------------------------------------
+def figures_of(balance: Balance) -> dict[str, Any]:
+    """Return a budget as `--json` writes it, wherever it comes from; what is zero may have been left out."""
+    counts = {
+        name: getattr(getattr(balance, name), "amount", 0) for name in ("reserved", "spent", "debt", "overdraft_limit")
+    }
+    remaining = balance.remaining.amount
+    allocated = UNSET if isinstance(balance.allocated, Unset) else balance.allocated.amount
+    if isinstance(allocated, Unset):
+        allocated = remaining + counts["reserved"] + counts["spent"] + counts["debt"]
+    return {
+        "scope": balance.scope_path,
+        "unit": str(balance.remaining.unit),
+        "allocated": allocated,
+        "remaining": remaining,
+        **counts,
+        "is_over_limit": balance.is_over_limit is True,
+    }
+
+
+def figures_in(row: Budget) -> dict[str, Any]:
+    """Return a budget of a local ledger as `--json` writes it: its status and caps are known too."""
+    names = (
+        "allocated",
+        "remaining",
+        "reserved",
+        "spent",
+        "debt",
+        "overdraft_limit",
+        "is_over_limit",
+        "status",
+        "caps",
+    )
+    return {"scope": row.scope_path, "unit": row.unit, **{name: getattr(row, name) for name in names}}
+
+
+def show_budgets(budgets: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
+    """Write budgets, as `figures_of` or `figures_in` gives them; *empty* is said when there are none."""
+    budgets = list(budgets)
+    if as_json:
+        write_json(budgets)
+        return
+    if not budgets:
+        click.echo(empty)
+        return
+    amounts = ("remaining", "allocated", "reserved", "spent", "debt")
+    owes = any(budget["debt"] for budget in budgets)
+    shown = amounts if owes else amounts[:-1]
+    rows = [
+        (budget["scope"], *(_figure(budget, name) for name in shown), ", ".join(notes_on(budget)) or None)
+        for budget in budgets
+    ]
+    write_table(("SCOPE", *(name.upper() for name in shown), "NOTES"), rows, right=[name.upper() for name in shown])
+
+
+def _figure(budget: Mapping[str, Any], name: str) -> str:
+    return describe(Amount(unit=to_unit_enum(budget["unit"]), amount=budget[name]))
+
+
+def notes_on(budget: Mapping[str, Any]) -> list[str]:
+    """Return what is special about a budget."""
+    notes = [str(budget["status"])] if budget.get("status", "ACTIVE") != "ACTIVE" else []
+    notes += ["over limit"] * bool(budget["is_over_limit"])
+    notes += [f"may owe {_figure(budget, 'overdraft_limit')}"] * (budget["overdraft_limit"] > 0)
+    notes += [f"caps {json.dumps(budget.get('caps'))}"] * bool(budget.get("caps"))
+    return notes

@@ -1,0 +1,312 @@
+"""`cycles doctor`: each thing that can be wrong is found, named, and has a remedy; nothing is changed by looking."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from contextlib import contextmanager
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cycles import usd
+from cycles.cli import checks, reaching
+from cycles.config import Config
+from cycles.journal import partition_of
+from tests.cli.conftest import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def state(said: dict[str, Any]) -> dict[str, str]:
+    """Return the worst state of each check, by name."""
+    order = ["ok", "note", "wrong"]
+    worst: dict[str, str] = {}
+    for check in said["checks"]:
+        worst[check["name"]] = max(worst.get(check["name"], "ok"), check["state"], key=order.index)
+    return worst
+
+
+def only_wrong(said: dict[str, Any]) -> dict[str, Any]:
+    (check,) = [check for check in said["checks"] if check["state"] == "wrong"]
+    assert check["remedy"], "something wrong needs a remedy"
+    assert said["ok"] is False
+    return check
+
+
+@contextmanager
+def answering(status: int, body: bytes = b"{}", **headers: str) -> Iterator[str]:
+    """A server on loopback that answers everything alike."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response_only(status)
+            for name, value in {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(body)),
+                **headers,
+            }.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_all_is_well_over_http(served, authority):
+    before = authority.balances(), authority.reservations(), authority.keys()
+    said = served.json("doctor", "--agent", "planner")
+    assert said["ok"] is True
+    assert state(said) == dict.fromkeys(
+        ["settings", "name", "connection", "http", "key", "tenant", "clock", "budget", "journal"], "ok"
+    )
+    budgets = [check["found"] for check in said["checks"] if check["name"] == "budget"]
+    assert budgets[-1] == "tenant:acme/agent:planner in USD_MICROCENTS: $5.00 of $5.00 remain"
+    assert len(budgets) == 3
+    assert (authority.balances(), authority.reservations(), authority.keys()) == before
+
+
+def test_settings_say_where_they_come_from(served):
+    said = served.json("doctor", "--agent", "planner", "--tenant", "acme", read_timeout="4")
+    rows = {row["name"]: (row["value"], row["source"]) for row in said["settings"]}
+    assert rows["api_key"] == ("***", "CYCLES_API_KEY")
+    assert rows["tenant"] == ("acme", "--tenant")
+    assert rows["agent"] == ("planner", "--agent")
+    assert rows["read_timeout"] == (4.0, "CYCLES_READ_TIMEOUT")
+    assert rows["connect_timeout"] == (2.0, "default")
+    out = served("doctor", "--agent", "planner").output
+    assert "***" in out
+    assert "connect_timeout" not in out
+    assert "connect_timeout" in served("doctor", "--all").output
+    assert out.count("ok  ") >= 9
+
+
+def test_a_misspelt_variable_is_noted(served):
+    said = served.json("doctor", apikey="x")
+    (note,) = [check for check in said["checks"] if check["state"] == "note"]
+    assert (note["found"], note["remedy"]) == ("CYCLES_APIKEY means nothing here", "did you mean CYCLES_API_KEY?")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"base_url": None}, "CYCLES_BASE_URL is not set"),
+        ({"api_key": None}, "no API key"),
+        ({"read_timeout": "soon"}, "CYCLES_READ_TIMEOUT='soon'"),
+        ({"base_url": "http://user:pass-word@host"}, "holds a user name or password"),
+        ({"api_key": "two words"}, "printable ASCII"),
+    ],
+)
+def test_wrong_settings(bare, changed, says):
+    good = {"base_url": "http://127.0.0.1:9", "api_key": KEY, "tenant": "acme"}
+    said = bare.json("doctor", code=1, **{**good, **changed})
+    assert says in only_wrong(said)["found"]
+    shown = bare("doctor", code=1, **{**good, **changed}).output
+    assert "pass-word" not in shown
+    assert "two words" not in shown
+    assert state(said) == {"settings": "wrong"}
+
+
+def test_a_wrong_key(served):
+    said = served.json("doctor", api_key="no-key-at-all", code=1)
+    assert only_wrong(said)["name"] == "key"
+    assert "budget" not in state(said)
+    assert "no-key-at-all" not in str(said)
+
+
+def test_another_tenants_key(served, authority):
+    check = only_wrong(served.json("doctor", tenant="other", code=1))
+    assert check["name"] == "tenant"
+    assert check["remedy"] == "set CYCLES_TENANT=acme, or use another key"
+
+
+def test_no_tenant_is_noted_and_the_keys_is_told(served):
+    said = served.json("doctor", tenant=None)
+    assert state(said)["tenant"] == "note"
+    assert {check["remedy"] for check in said["checks"] if check["name"] == "tenant"} == {"set CYCLES_TENANT=acme"}
+    assert state(said)["budget"] == "ok"
+
+
+def test_nobody_there(served):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    check = only_wrong(served.json("doctor", base_url=url, code=1))
+    assert (check["name"], "cycles serve" in check["remedy"]) == ("connection", True)
+    name = only_wrong(served.json("doctor", base_url="http://no-such-host.invalid", code=1))
+    assert name["name"] == "name"
+
+
+def test_no_tls(served):
+    check = only_wrong(
+        served.json("doctor", base_url=served.environ["CYCLES_BASE_URL"].replace("http", "https"), code=1)
+    )
+    assert (check["name"], check["remedy"]) == ("tls", "is it http:// instead of https://?")
+
+
+def test_a_certificate_that_is_not_trusted(monkeypatch):
+    class Refusing(ssl.SSLContext):
+        def wrap_socket(self, *args: Any, **kwargs: Any) -> Any:
+            error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+            error.verify_message = "self-signed certificate"
+            raise error
+
+    monkeypatch.setattr(reaching.httpx, "create_ssl_context", lambda: Refusing(ssl.PROTOCOL_TLS_CLIENT))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = list(reaching.network(Config(f"https://127.0.0.1:{server.getsockname()[1]}", api_key="k")))
+    assert (found[-1].state, found[-1].found) == ("wrong", "the certificate is not accepted: self-signed certificate")
+    assert "SSL_CERT_FILE" in (found[-1].remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "name", "says"),
+    [
+        (200, b"<html>hello</html>", "http", "what answers is no authority: status 200"),
+        (200, b'{"balances": 7}', "http", "no authority: status 200"),
+        (404, b"nothing here", "http", "no authority: status 404"),
+        (301, b"", "http", "no authority: status 301"),
+        (502, b"bad gateway", "http", "no authority: status 502"),
+        (500, b'{"error": "INTERNAL_ERROR", "message": "on fire", "request_id": "r1"}', "http", "500 on fire"),
+    ],
+)
+def test_something_else_answers(served, status, body, name, says):
+    with answering(status, body) as url:
+        check = only_wrong(served.json("doctor", base_url=url, code=1))
+    assert check["name"] == name
+    assert says in check["found"]
+
+
+def test_no_answer_in_time(served):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        check = only_wrong(served.json("doctor", base_url=url, read_timeout="0.05", code=1))
+    assert check["name"] == "http"
+    assert "no answer" in check["found"]
+
+
+def test_clocks_apart_are_noted(served):
+    answer = b'{"balances": [], "has_more": false}'
+    with answering(200, answer, Date=formatdate(time.time() + 3600, usegmt=True)) as url:
+        said = served.json("doctor", base_url=url, code=1)
+    (note,) = [check for check in said["checks"] if check["name"] == "clock"]
+    assert note["state"] == "note"
+    assert 3590 < int(note["found"].split()[0]) < 3610
+    assert "behind" in note["found"]
+    assert "ahead of" in checks.clock(formatdate(1000, usegmt=True), 2000.0).found
+    assert checks.clock(formatdate(1000, usegmt=True), 1001.0).state == "ok"
+    assert checks.clock(None, 0.0).state == checks.clock("yesterday", 0.0).state == "note"
+
+
+def test_a_proxy_is_told_without_its_password(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://me:pass-word@proxy.example:3128")
+    (check,) = reaching.network(Config("http://authority.example", api_key="k"))
+    assert (check.state, "proxy.example" in check.found, "pass-word" in check.found) == ("note", True, False)
+
+
+# -- budgets -----------------------------------------------------------------------------------------------------------
+def test_no_budget(served, authority):
+    authority.key(tenant="empty")
+    key = authority.key(tenant="empty")
+    check = only_wrong(served.json("doctor", api_key=key, tenant="empty", code=1))
+    assert check["found"] == "none for tenant:empty: every reserve is denied"
+
+
+def test_budgets_that_give_nothing(served, authority):
+    authority.budget("tenant:acme/agent:a", usd("0"))
+    authority.budget("tenant:acme/agent:b", usd("1"))
+    with authority.client(tenant="acme") as client:
+        client.record(usd("2"), action=("k", "n"), agent="b")
+    assert "every reserve is denied" in only_wrong(served.json("doctor", "--agent", "a", code=1))["found"]
+    over = only_wrong(served.json("doctor", "--agent", "b", code=1))
+    assert "went over its limit" in over["found"]
+    assert "fund it" in over["remedy"]
+
+
+# -- local -------------------------------------------------------------------------------------------------------------
+def test_local_in_memory(bare):
+    said = bare.json("doctor", base_url="local:?usd=1")
+    assert state(said) == {"settings": "ok", "ledger": "note", "budget": "ok"}
+    check = only_wrong(bare.json("doctor", base_url="local:", code=1))
+    assert check["remedy"] == "make one: such as local:?usd=1.00"
+    assert "unit 'euro'" in only_wrong(bare.json("doctor", base_url="local:?euro=1", code=1))["found"]
+
+
+def test_a_file_is_not_made_by_looking(bare, path, tmp_path):
+    said = bare.json("doctor", base_url=f"local:{path}?usd=1")
+    assert state(said) == {"settings": "ok", "ledger": "note", "budget": "ok", "journal": "ok"}
+    assert only_wrong(bare.json("doctor", base_url=f"local:{path}", code=1))["name"] == "budget"
+    assert only_wrong(bare.json("doctor", base_url=f"local:{path}/x?usd=1", code=1))["name"] == "ledger"
+    assert list(tmp_path.iterdir()) == [], "no file, no journal"
+    path.write_text("something else" * 100)
+    assert only_wrong(bare.json("doctor", base_url=f"local:{path}", code=1))["name"] == "ledger"
+
+
+def test_a_ledger_file(bare, path, authority):
+    keys = authority.keys()
+    said = bare.json("doctor", base_url=f"local:{path}?credits=5", tenant="acme")
+    found = [check["found"] for check in said["checks"] if check["name"] == "budget"]
+    assert found == [
+        "tenant:acme: 5 CREDITS, made when it is first used",
+        "tenant:acme in TOKENS: 1,000,000 TOKENS of 1,000,000 TOKENS remain",
+        "tenant:acme in USD_MICROCENTS: $25.00 of $25.00 remain",
+    ]
+    assert authority.keys() == keys
+    assert len(authority.balances()) == 3, "nor the budget"
+    authority.freeze("tenant:acme", "TOKENS")
+    check = only_wrong(bare.json("doctor", base_url=f"local:{path}", tenant="acme", code=1))
+    assert "it is FROZEN" in check["found"]
+    check = only_wrong(bare.json("doctor", base_url=f"local:{path}", tenant="none", code=1))
+    assert check["remedy"] == "make one: `cycles local budget create tenant:none --usd 25`"
+
+
+# -- the journal -------------------------------------------------------------------------------------------------------
+def journal(said: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(check["state"], check["found"]) for check in said["checks"] if check["name"] == "journal"]
+
+
+def test_what_the_journal_holds(served, tmp_path):
+    url = served.environ["CYCLES_BASE_URL"]
+    assert journal(served.json("doctor"))[-1] == ("ok", "empty: nothing is pending, rejected or in quarantine")
+    assert not (tmp_path / "journal").exists(), "looking makes none"
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        down = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        served("record", "--usd", "1", base_url=down, retry_max_attempts="1", read_timeout="0.05", code=1)
+        said = served.json("doctor", base_url=down, read_timeout="0.05", code=1)
+    assert ("note", "1 pending: spend that is not charged yet") in journal(said)
+    (partition,) = [each.parent for each in (tmp_path / "journal").glob("*/partition.json")]
+    ours = tmp_path / "journal" / partition_of(url, "acme", KEY)
+    (ours / "rejected").mkdir(parents=True)
+    (ours / "quarantine").mkdir()
+    (record,) = partition.glob("v2-*.json")
+    (ours / "rejected" / record.name).write_bytes(record.read_bytes())
+    (ours / "quarantine" / record.name).write_bytes(b"{")
+    said = served.json("doctor", code=1)
+    states = [state for state, _ in journal(said)]
+    assert states.count("wrong") == 2
+    assert said["ok"] is False
+
+
+def test_a_journal_that_cannot_be_written(served, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    check = only_wrong(served.json("doctor", journal_dir=str(tmp_path / "file"), code=1))
+    assert (check["name"], "CYCLES_JOURNAL_DIR" in check["remedy"]) == ("journal", True)
+
+
+def test_a_journal_that_is_weaker_is_noted(served):
+    assert journal(served.json("doctor", journal_fsync="false"))[0][0] == "note"
+    ((state, found),) = journal(served.json("doctor", journal_enabled="false"))
+    assert (state, found.startswith("turned off")) == ("note", True)
