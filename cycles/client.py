@@ -19,6 +19,7 @@ from cycles import asking, exiting, telemetry
 from cycles._core import flows, guarding, requests
 from cycles._core.renewal import Heart
 from cycles._drivers import aio, blocking
+from cycles._drivers.connections import AsyncDirectClient, DirectClient
 from cycles._drivers.tracing import Trace
 from cycles._drivers.world import World
 from cycles.background import LoopHeartbeats, ThreadHeartbeats
@@ -57,9 +58,10 @@ C = TypeVar("C", bound="_Base")
 LOCAL_ORIGIN: Final = "http://cycles.local"
 """What requests to an authority inside this process are addressed to; nothing resolves it."""
 
-_MOST_IN_FLIGHT: Final = 100
-"""Requests that an asynchronous client has in flight: as many as httpx has connections. With more, httpx looks through
-all that wait whenever one ends: 500 reserves at once took 8 s that way, and 1.2 s this way (benchmarks/burst.py)."""
+_MOST_IN_FLIGHT: Final = {"httpx": 20, "aiohttp": 100}
+"""Requests that an asynchronous client has in flight, by engine: as many as it keeps connections alive. For more httpx
+opens others, to close them again, and looks through all connections and all that wait whenever a request ends: 500
+reserves at once took 8 s that way (docs/performance.md)."""
 
 _LATER: Final = 5.0
 """Seconds after which a settlement whose attempts are used up is tried again in the background."""
@@ -132,6 +134,7 @@ class _Base:
             base_url=LOCAL_ORIGIN if config.is_local else config.base_url,
             token=config.api_key or "",
             timeout=self._timeout(),
+            client_factory=DirectClient,
             async_client_factory=self._async_client_factory(),
         )
         self._on_settlement: Final = on_settlement
@@ -153,9 +156,9 @@ class _Base:
         if self._shares_config and not config.is_local:
             _forkable.add(self)
 
-    def _async_client_factory(self) -> Callable[..., httpx.AsyncClient] | None:
-        """Return what makes the httpx client of asynchronous requests, if it is not httpx."""
-        return None
+    def _async_client_factory(self) -> Callable[..., httpx.AsyncClient]:
+        """Return what makes the httpx client of asynchronous requests."""
+        return AsyncDirectClient
 
     def _remember(self, http_client: httpx.Client | httpx.AsyncClient | None) -> None:
         """Have the exit settle what is left, through *http_client* if that is still there, or a client of its own."""
@@ -563,9 +566,9 @@ class AsyncClient(_Base):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_begun = False
 
-    def _async_client_factory(self) -> Callable[..., httpx.AsyncClient] | None:
+    def _async_client_factory(self) -> Callable[..., httpx.AsyncClient]:
         if self.config.http_engine == "httpx" or not self._is_pooled:
-            return None
+            return AsyncDirectClient
         try:
             from cycles._drivers.fast import quick_client  # noqa: PLC0415 - needs the extra
         except ModuleNotFoundError as missing:
@@ -592,7 +595,7 @@ class AsyncClient(_Base):
             if self._is_pooled:
                 import anyio  # noqa: PLC0415 - costs import time, and httpx's async client has loaded it by now
 
-                self._world.gate = anyio.Semaphore(_MOST_IN_FLIGHT, fast_acquire=True)
+                self._world.gate = anyio.Semaphore(_MOST_IN_FLIGHT[self.config.http_engine], fast_acquire=True)
             self._has_begun, self._recoverer = True, None  # what was planned in a loop that ended has ended with it
             self._begin_recovery()
         return self._world.traced()

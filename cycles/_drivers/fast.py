@@ -7,12 +7,13 @@ callers see stays httpx's: requests, responses, timeouts, exceptions. Needs asyn
 from __future__ import annotations
 
 import sys
-import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+
+from cycles._drivers.connections import AsyncDirectClient, proxy_for
 
 if TYPE_CHECKING:
     import ssl
@@ -25,19 +26,16 @@ _KEPT_FOR: Final = 5.0
 """Seconds that an idle connection is kept, as httpx does: many servers close theirs soon after."""
 
 
-def quick_client(**options: Any) -> httpx.AsyncClient:
-    """Return what takes the place of an httpx.AsyncClient with these *options*; under trio that is one."""
+def quick_client(**options: Any) -> AsyncDirectClient:
+    """Return a client with these *options*; under trio, which aiohttp does not know, one with httpx's own engine."""
     trio: Any = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
-        return httpx.AsyncClient(**options)
+        return AsyncDirectClient(**options)
     return AiohttpClient(**options)
 
 
-class AiohttpClient(httpx.AsyncClient):
+class AiohttpClient(AsyncDirectClient):
     """An httpx.AsyncClient whose requests go straight to aiohttp; for one event loop.
-
-    What httpx does between a client and its transport (authentication, redirects, hooks) is left out where none of it
-    was asked for: it is half of what a request costs.
 
     Args:
         verify: Whether, or by which context, the server's certificate is checked.
@@ -45,28 +43,7 @@ class AiohttpClient(httpx.AsyncClient):
     """
 
     def __init__(self, *, verify: ssl.SSLContext | str | bool = True, **options: Any) -> None:
-        self._engine: Final = _Engine(verify=verify, proxy=_proxy_for(httpx.URL(options.get("base_url", ""))))
-        super().__init__(transport=self._engine, **options)
-
-    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        """Send *request* and return its answer, read to the end."""
-        plain = not options.get("stream") and options.get("follow_redirects") in (False, httpx.USE_CLIENT_DEFAULT, None)
-        asked = options.get("auth", httpx.USE_CLIENT_DEFAULT) is not httpx.USE_CLIENT_DEFAULT or self.auth is not None
-        hooked = any(self.event_hooks.values())
-        if not plain or asked or hooked or self.follow_redirects or self.is_closed or request.url.userinfo:
-            return await super().send(request, **options)
-        response = await self._engine.handle_async_request(request)
-        response.request = request
-        if "set-cookie" in response.headers:
-            self.cookies.extract_cookies(response)
-        return response
-
-
-def _proxy_for(url: httpx.URL) -> httpx.Proxy | None:
-    """Return the environment's proxy for *url*; looked up once, where aiohttp would ask a thread at every request."""
-    found = urllib.request.getproxies()
-    address = found.get(url.scheme) or found.get("all")
-    return None if not address or urllib.request.proxy_bypass(url.host) else httpx.Proxy(address)
+        super().__init__(engine=_Engine(verify=verify, proxy=proxy_for(options)), **options)
 
 
 class _Engine(AiohttpTransport):

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import httpx
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 
 from .types import UNSET, Unset
 
@@ -38,8 +38,8 @@ class Client:
         verify_ssl: Whether, or by which context, the server's certificate is checked.
         follow_redirects: Whether redirects are followed. The key would go along to wherever they lead.
         httpx_args: Further arguments of `httpx.Client` and `httpx.AsyncClient`, such as `http2`, `proxy`, `transport`.
-        async_client_factory: What makes the httpx client of asynchronous calls: a subclass of `httpx.AsyncClient`, or a
-            callable that takes its arguments.
+        client_factory, async_client_factory: What makes the httpx clients of blocking and of asynchronous calls: a
+            subclass of `httpx.Client` or `httpx.AsyncClient`, or a callable that takes its arguments.
         raise_on_unexpected_status: Whether a status that the operation does not list raises `UnexpectedStatus`.
     """
 
@@ -51,8 +51,17 @@ class Client:
     _verify_ssl: str | bool | ssl.SSLContext = field(default=True, kw_only=True, alias="verify_ssl", repr=False)
     _follow_redirects: bool = field(default=False, kw_only=True, alias="follow_redirects")
     _httpx_args: dict[str, Any] = field(factory=dict, kw_only=True, alias="httpx_args", converter=dict, repr=False)
+    _client_factory: Callable[..., httpx.Client] | None = field(
+        default=None, kw_only=True, alias="client_factory", repr=False
+    )
     _async_client_factory: Callable[..., httpx.AsyncClient] | None = field(
         default=None, kw_only=True, alias="async_client_factory", repr=False
+    )
+    _address: httpx.URL = field(
+        init=False, repr=False, default=Factory(lambda self: httpx.URL(self._base_url), takes_self=True)
+    )
+    _prefix: bytes = field(
+        init=False, repr=False, default=Factory(lambda self: self._address.raw_path.rstrip(b"/"), takes_self=True)
     )
     _client: httpx.Client | None = field(default=None, init=False, repr=False)
     _async_client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
@@ -109,7 +118,8 @@ class Client:
             with self._lock:  # threads that race here get the same one
                 client = self._client
                 if client is None:
-                    client = self._client = httpx.Client(**self._arguments(), **self._httpx_args)
+                    make = self._client_factory or httpx.Client
+                    client = self._client = make(**self._arguments(), **self._httpx_args)
         return client
 
     def get_async_httpx_client(self) -> httpx.AsyncClient:
@@ -119,8 +129,8 @@ class Client:
             with self._lock:
                 client = self._async_client
                 if client is None:
-                    made = self._async_client_factory or httpx.AsyncClient
-                    client = self._async_client = made(**self._arguments(), **self._httpx_args)
+                    make = self._async_client_factory or httpx.AsyncClient
+                    client = self._async_client = make(**self._arguments(), **self._httpx_args)
         return client
 
     def _arguments(self) -> dict[str, Any]:
@@ -208,6 +218,8 @@ class Client:
             kwargs["url"] = self._base_url.rstrip("/") + kwargs["url"]
             if isinstance(timeout, Unset):
                 timeout = self._timeout
+        else:  # httpx would parse a relative address once more
+            kwargs["url"] = self._address.copy_with(raw_path=self._prefix + kwargs["url"].encode())
         if not isinstance(timeout, Unset):
             kwargs["timeout"] = timeout
         if headers:

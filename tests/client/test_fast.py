@@ -15,6 +15,7 @@ import pytest
 
 import cycles
 from cycles import usd
+from cycles._drivers.connections import AsyncDirectClient
 from cycles._drivers.fast import AiohttpClient, quick_client
 from tests.client.conftest import ACTION
 from tests.settlement.net import LOSE, serving
@@ -193,7 +194,7 @@ def test_under_trio_httpx_stays():
         await client.aclose()
         return type(client)
 
-    assert trio.run(main) is httpx.AsyncClient
+    assert trio.run(main) is AsyncDirectClient
 
 
 def test_without_the_extra_the_setting_says_what_to_install(config, monkeypatch):

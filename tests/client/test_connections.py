@@ -1,0 +1,93 @@
+"""The clients without detours do what httpx's own do, where anything of it was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from cycles._drivers.connections import AsyncDirectClient, DirectClient
+from tests.client.test_fast import answering
+
+FOUND = b"HTTP/1.1 200 OK\r\nset-cookie: node=7; Path=/\r\ncontent-length: 2\r\n\r\n{}"
+MOVED = b"HTTP/1.1 302 Found\r\nlocation: /there\r\ncontent-length: 0\r\n\r\n"
+
+
+@pytest.fixture(params=[DirectClient, AsyncDirectClient])
+def ask(request):
+    """Send one GET of a path with a client of *options*; return the response and the client's cookies."""
+
+    def asked(url, path="/v1/balances", *, per_call=None, **options):
+        if request.param is DirectClient:
+            with DirectClient(base_url=url, **options) as client:
+                return client.get(path, **(per_call or {})), dict(client.cookies)
+
+        async def main():
+            async with AsyncDirectClient(base_url=url, **options) as client:
+                return await client.get(path, **(per_call or {})), dict(client.cookies)
+
+        return asyncio.run(main())
+
+    asked.kind = request.param
+    return asked
+
+
+def test_an_answer_is_read_and_its_cookies_are_kept(ask):
+    with answering(FOUND) as url:
+        response, cookies = ask(url)
+    assert response.json() == {}
+    assert response.is_closed
+    assert response.request.url == f"{url}/v1/balances"
+    assert cookies == {"node": "7"}
+
+
+def test_redirects_are_left_alone_unless_asked_for(ask):
+    with answering(MOVED) as url:
+        assert ask(url)[0].status_code == 302
+    with answering(MOVED) as url, pytest.raises(httpx.TransportError):
+        ask(url, follow_redirects=True)  # the server of one connection is gone by then
+    with answering(MOVED) as url, pytest.raises(httpx.TransportError):
+        ask(url, per_call={"follow_redirects": True})
+
+
+def test_authentication_and_hooks_are_httpxs(ask):
+    seen = []
+
+    def note(request):
+        seen.append(request.headers["authorization"])
+
+    async def note_async(request):
+        note(request)
+
+    hook = note if ask.kind is DirectClient else note_async
+    with answering(FOUND) as url:
+        ask(url, auth=("agent", "pass"), event_hooks={"request": [hook]})
+    with answering(FOUND) as url:
+        ask(url.replace("http://", "http://agent:pass@"), event_hooks={"request": [hook]})
+    assert len(seen) == 2
+
+
+def test_the_environments_proxy_is_used_unless_it_says_no(ask, monkeypatch):
+    with answering(FOUND) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        assert ask("http://cycles.invalid")[0].status_code == 200
+    with answering(FOUND) as url:
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        assert ask(url)[0].status_code == 200
+
+
+def test_an_answer_that_breaks_off_gives_its_connection_back(ask):
+    with (
+        answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n", b"{") as url,
+        pytest.raises(httpx.RemoteProtocolError),
+    ):
+        ask(url)
+
+
+def test_a_closed_client_says_so():
+    client = DirectClient(base_url="http://127.0.0.1")
+    client.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.get("/")
