@@ -14,6 +14,7 @@ from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import funding, ledger, times, validation
 from cycles.local.books import key_hash
+from cycles.local.integrity import problems_of
 from cycles.local.names import checked_scope, tenant_of
 from cycles.local.schema import new_key_id
 from cycles.local.values import DEFAULT_PERMISSIONS, INT64_MAX, ApiKey, Refusal, Tenant
@@ -299,6 +300,19 @@ class Provisioning:
             now_ms = self.clock()
             books.purge(now_ms)
             return ledger.sweep(books, now_ms)
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the ledger, for people; nothing: an empty list. Reads all of it.
+
+        Opening a file looks through its budgets, tenants and keys only, and at a small one as a whole.
+        """
+        try:
+            with self.store.reading() as books:
+                return problems_of(books)
+        except sqlite3.DatabaseError as error:
+            return [f"it can't be read: {error}"]
+        except Refusal as refusal:
+            raise InvalidRequest(refusal.message) from None
 
     @contextmanager
     def _changing(self) -> Iterator[SqliteBooks]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cycles.errors import ConfigError
-from cycles.local import schema
+from cycles.local import integrity, schema
 from cycles.local.books import SqliteBooks
 from cycles.local.values import Refusal
 
@@ -236,6 +236,22 @@ def _refuse_foreign(path: Path) -> None:
     size = path.stat().st_size if path.exists() else 0
     if size == 0:
         return
+    tables, application, version, damage = _looked_at(path, size)
+    if application == tables == 0 and size >= _SMALLEST_PAGE:
+        return  # another process is making it just now
+    if application != APPLICATION_ID:
+        raise ConfigError(f"{path}: is a database of something else; it was left untouched: name another file")
+    if version > schema.VERSION:
+        raise ConfigError(
+            f"{path}: was written by a later version of cycles (its format is {version}, this one knows up to "
+            f"{schema.VERSION}); it was left untouched: upgrade cycles-guard, or name another file"
+        )
+    if damage is not None:
+        raise _damaged(path, damage)
+
+
+def _looked_at(path: Path, size: int) -> tuple[int, int, int, str | None]:
+    """Return (tables, application id, version, damage) of a database."""
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
     except sqlite3.Error as error:
@@ -246,21 +262,25 @@ def _refuse_foreign(path: Path) -> None:
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        is_ours = application == APPLICATION_ID and version <= schema.VERSION
+        return tables, application, version, integrity.damage_of(connection, size) if is_ours else None
     except sqlite3.DatabaseError as error:
+        with path.open("rb") as file:
+            is_ours = file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")
+        if is_ours:
+            raise _damaged(path, str(error)) from None
         raise ConfigError(
             f"{path}: is no ledger of cycles ({error}); it was left untouched: name another file"
         ) from None
     finally:
         connection.close()
-    if application == tables == 0 and size >= _SMALLEST_PAGE:
-        return  # another process is making it just now
-    if application != APPLICATION_ID:
-        raise ConfigError(f"{path}: is a database of something else; it was left untouched: name another file")
-    if version > schema.VERSION:
-        raise ConfigError(
-            f"{path}: was written by a later version of cycles (its format is {version}, this one knows up to "
-            f"{schema.VERSION}); it was left untouched: upgrade cycles-guard, or name another file"
-        )
+
+
+def _damaged(path: Path, damage: str) -> ConfigError:
+    return ConfigError(
+        f"{path}: this ledger can't be used ({damage}); it was left untouched: restore it from a copy, or name "
+        "another file"
+    )
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
