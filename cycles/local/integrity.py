@@ -15,8 +15,8 @@ from cycles.local.charging import fits
 if TYPE_CHECKING:
     from cycles.local.books import SqliteBooks
 
-SMALL: Final = 4 * 1024 * 1024
-"""Bytes of a file that is looked through as a whole when it is opened, which takes about 3 ms."""
+SMALL: Final = 1024 * 1024
+"""Bytes of a file that is looked through as a whole when it is opened, which takes a millisecond or two."""
 
 _OF_AN_OPERATOR: Final = ("tenants", "budgets", "keys")
 _OF_REQUESTS: Final = ("holds", "replays")

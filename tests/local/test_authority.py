@@ -291,7 +291,7 @@ def test_keys_are_listed_without_their_secrets(authority, clock):
     clock.now += 1
     second = authority.key(tenant="acme", permissions=["budgets:write"], expires=timedelta(seconds=5))
     clock.now += 1
-    other = authority.add_key("fixed-key", tenant="other")
+    other = authority.add_key("cyc_fixed-key", tenant="other")
     assert [key.name for key in authority.keys("acme")] == ["agent", ""]
     listed = authority.keys()
     assert [key.prefix for key in listed[:2]] == [first[:14], second[:14]]
@@ -300,7 +300,7 @@ def test_keys_are_listed_without_their_secrets(authority, clock):
     assert listed[1].expires_at_ms == clock.now - 1 + 5_000
     assert listed[0].may("reservations:create")
     assert not listed[0].may("budgets:write")
-    for secret in (first, second, "fixed-key"):
+    for secret in (first, second, "cyc_fixed-key"):
         assert secret not in repr(listed)
         assert key_hash(secret) not in repr(listed)
 

@@ -83,6 +83,17 @@ def test_a_damaged_page_of_a_large_file(ledger, monkeypatch, table):
     refused(ledger, "can't be used")
 
 
+@pytest.mark.parametrize("table", ["tenants", "budgets", "keys"])
+def test_pages_that_changed_places(ledger, monkeypatch, table):
+    """Each page is well made, and the rows are not where searching looks for them."""
+    monkeypatch.setattr(integrity, "SMALL", 0)
+    first, second = pages_of(ledger, table)[1:3]
+    data = ledger.read_bytes()
+    overwritten(ledger, first, data[(second - 1) * PAGE : second * PAGE])
+    overwritten(ledger, second, data[(first - 1) * PAGE : first * PAGE])
+    refused(ledger, "can't be used")
+
+
 @pytest.mark.parametrize("table", ["holds", "replays"])
 def test_an_old_page_of_a_large_file_is_found_by_the_thorough_check(ledger, monkeypatch, table):
     monkeypatch.setattr(integrity, "SMALL", 0)
