@@ -113,7 +113,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build wheel and sdist, install the wheel in a bare environment, import both packages, run the CLI."""
+    """Build wheel and sdist, install the wheel in a bare environment: import, run the CLI, use the fixture."""
     session.install(*groups("build"))
     with tempfile.TemporaryDirectory() as made:
         session.run("python", "-m", "build", "--outdir", made, silent=True)
@@ -139,3 +139,7 @@ def wheel(session: nox.Session) -> None:
         session.run(str(python), "-m", "pip", "install", "--quiet", f"{built}[server]", external=True)
         session.run(str(command), "--help", silent=True, external=True, env=strict)
         session.run(str(command), "--version", external=True, env=strict)
+        session.run(str(python), "-m", "pip", "install", "--quiet", f"{built}[testing]", external=True)
+        for file in (ROOT / "examples" / "testing").glob("*.py"):
+            shutil.copy(file, made)
+        session.run(str(python), "-m", "pytest", "-q", "-W", "error", made, external=True)  # found by its entry point

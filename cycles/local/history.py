@@ -17,12 +17,13 @@ from attrs import frozen
 
 from cycles.local.clock import moment
 from cycles.local.events import RuntimeEvent
+from cycles.local.messages import Request, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cycles.local.events import Notice, Origin
-    from cycles.local.messages import Request, Response
+    from cycles.local.messages import Response
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class RecordedRequest:
 
     Attributes:
         operation: What was asked for: reserve, commit, release, extend, decide, event, reservation, reservations,
-            balances, …; None for what no route takes.
+            balances, …; None for the administration, and for what no route takes.
         method, path: As they came.
         parameters: Of the query.
         tenant: The API key's; None without one, or with the administrator's.
@@ -128,7 +129,9 @@ class History:
         self.events: Final[Log[RuntimeEvent]] = Log(bound, _published)
 
     def add(self, request: Request, response: Response | None, at_ms: int, fault: str | None = None) -> None:
-        """Remember *request*, without its headers: they hold the key."""
+        """Remember *request*, without its headers: they hold the key. The answer to a new key holds that one."""
+        if response is not None and b'"key_secret"' in response.body:
+            response = response._replace(body=encoded(_json(response.body)))
         self.requests.append((request.method, request.path, request.query, request.body, response, at_ms, fault))
 
     def publish(self, notices: list[Notice], origin: Origin | None) -> None:
@@ -139,7 +142,6 @@ class History:
 
 def _recorded(kept: tuple[str, str, str, bytes, Response | None, int, str | None]) -> RecordedRequest:
     from cycles.local.app import operation_of  # noqa: PLC0415 - the app appends to this, and need not be loaded before
-    from cycles.local.messages import Request  # noqa: PLC0415
 
     method, path, query, content, response, at_ms, fault = kept
     request = Request(method, path, query, {}, content)

@@ -13,7 +13,7 @@ from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import LocalAuthority, ManualClock
 from cycles.local.sharing import forget_shared, standing_in
 
-from .conftest import Wire
+from .conftest import ADMIN_KEY, Wire
 
 SCOPE = "tenant:acme"
 
@@ -209,3 +209,17 @@ def test_an_authority_is_remembered_over_http_too():
     with LocalAuthority() as authority, serve(authority) as url, httpx.Client(base_url=url) as http:
         http.get("/actuator/health")
         assert [(seen.operation, seen.status) for seen in authority.requests] == [("health", 200)]
+
+
+def test_a_key_that_is_made_over_http_is_not_remembered(authority):
+    authority.tenant("acme-corp")
+    with httpx.Client(transport=authority.transport(), base_url="http://test") as http:
+        body = {"tenant_id": "acme-corp", "name": "of a test"}
+        made = http.post("/v1/admin/api-keys", json=body, headers={"X-Admin-API-Key": ADMIN_KEY})
+    secret = made.json()["key_secret"]
+    (seen,) = authority.requests
+    assert (seen.operation, seen.status, seen.tenant) == (None, 201, None)
+    assert seen.answer["key_secret"] == "***"
+    assert seen.answer["key_id"] == made.json()["key_id"]
+    assert secret not in repr(authority.requests)
+    assert secret not in repr(authority.requests._kept), "nor where it is kept"

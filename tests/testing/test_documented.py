@@ -1,0 +1,34 @@
+"""What docs/testing.md and examples/testing show, run as a user's pytest would run it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    options = ("-p", "no:cacheprovider", "-p", "_cycles_pytest", "-W", "error", "--strict-markers")
+    return lambda: pytester.runpytest_inprocess(*options)
+
+
+def test_the_blocks_of_the_page_pass_as_tests(run, pytester):
+    document = Sybil(parsers=[PythonCodeBlockParser()]).parse(ROOT / "docs" / "testing.md")
+    blocks = [str(block.parsed) for block in document.examples()]
+    pytester.makepyfile("\n\n".join(blocks))
+    run().assert_outcomes(passed=6)
+
+
+def test_the_example_passes(run, pytester):
+    for file in (ROOT / "examples" / "testing").glob("*.py"):
+        shutil.copy(file, pytester.path)
+    run().assert_outcomes(passed=7)
