@@ -97,6 +97,13 @@ def regen(session: nox.Session) -> None:
 
 
 @nox.session
+def cli_docs(session: nox.Session) -> None:
+    """Write docs/cli.md anew from the `cycles` command itself; a test compares."""
+    session.install("-e", ".[server]", *groups("test"))
+    session.run("python", "-m", "tests.docs.cli_page")
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Watch an agent stop at one dollar: the main job, on an authority in a second process."""
     session.install("-e", ".[server]")

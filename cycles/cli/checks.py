@@ -53,18 +53,23 @@ class Check(NamedTuple):
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
-def settings_of(config: Config | None, options: Mapping[str, str]) -> list[dict[str, Any]]:
+def settings_of(
+    config: Config | None, options: Mapping[str, str], given: Mapping[str, str | None]
+) -> list[dict[str, Any]]:
     """Return every setting with its value, secrets masked, and where it came from.
 
     Args:
-        config: None when the settings are wrong: then what is in the environment.
+        config: None when the settings are wrong: then what is in the environment and on the command line.
         options: The command line's options by setting, for those that came from there.
+        given: What the command line says.
     """
     rows = []
     for setting in SETTINGS:
         variable = f"CYCLES_{setting.name.upper()}"
         if config is not None:
             value, source = getattr(config, setting.name), config.sources[setting.name]
+        elif given.get(setting.name):
+            value, source = given[setting.name], "argument"
         else:
             value = os.environ.get(variable) or setting.default
             source = variable if os.environ.get(variable) else "default"

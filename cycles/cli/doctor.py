@@ -46,7 +46,8 @@ def doctor(*, where: Where, show_all: bool, as_json: bool, **levels: Any) -> Non
         config = configured(where).replace(**given_levels(levels))
     except ConfigError as wrong:
         error = wrong
-    settings = checks.settings_of(config, _OPTIONS | {level: f"--{level}" for level in levels})
+    given = {"base_url": where.base_url, "tenant": where.tenant, **levels}
+    settings = checks.settings_of(config, _OPTIONS | {level: f"--{level}" for level in levels}, given)
     found = list(_examined(config, error))
     is_well = all(check.state != WRONG for check in found)
     if as_json:

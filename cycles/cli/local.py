@@ -37,7 +37,14 @@ local.add_command(key)
 
 @local.command()
 @ledger_option(must_exist=False, default=NEW_LEDGER)
-@click.option("--tenant", "tenant_id", type=TenantType(), default=DEFAULT_TENANT, show_default=True, help="Whose.")
+@click.option(
+    "--tenant",
+    "tenant_id",
+    type=TenantType(),
+    envvar="CYCLES_TENANT",
+    default=DEFAULT_TENANT,
+    help=f"Whose.  [env: CYCLES_TENANT; default: {DEFAULT_TENANT}]",
+)
 @amount_options("The tenant's budget")
 @click.option("--budget", "budgets", multiple=True, type=BudgetType(), help="A budget of another scope; repeatable.")
 @key_options

@@ -119,6 +119,8 @@ def test_wrong_settings(bare, changed, says):
     shown = bare("doctor", code=1, **{**good, **changed}).output
     assert "pass-word" not in shown
     assert "two words" not in shown
+    options = bare("doctor", "--tenant", "beta", "--agent", "a", code=1, **{**good, **changed}).output
+    assert ["beta", "--tenant"] in [line.split()[1:] for line in options.splitlines()]
     assert state(said) == {"settings": "wrong"}
 
 
