@@ -356,7 +356,7 @@ class Client(_Base):
             raise ConfigError(f"http_client: a Client needs an httpx.Client, not {type(http_client).__name__}")
         super().__init__(config, http_client, on_settlement)
         if http_client is None and self._authority is not None:
-            http_client = httpx.Client(transport=self._authority.transport(), timeout=self._timeout())
+            http_client = self._authority.http_client(timeout=self._timeout())
         if http_client is not None:
             self.api.set_httpx_client(http_client)
         self._heartbeats: Final = ThreadHeartbeats(blocks=http_client is not None)
@@ -559,7 +559,7 @@ class AsyncClient(_Base):
             )
         super().__init__(config, http_client, on_settlement)
         if http_client is None and self._authority is not None:
-            http_client = httpx.AsyncClient(transport=self._authority.async_transport(), timeout=self._timeout())
+            http_client = self._authority.async_http_client(timeout=self._timeout())
         if http_client is not None:
             self.api.set_async_httpx_client(http_client)
         self._heartbeats: Final = LoopHeartbeats()

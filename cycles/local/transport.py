@@ -1,10 +1,15 @@
-"""httpx transports to an authority inside the process: no socket, no thread of their own."""
+"""httpx to an authority inside the process: no socket, no thread of its own.
+
+The transports take whatever httpx makes. The clients besides send the plain JSON requests of the bindings straight to the
+authority: URLs, cookies, redirects and hooks took httpx as long as the ledger takes for its answer (benchmarks/local.py).
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -16,6 +21,14 @@ if TYPE_CHECKING:
     from cycles.local.app import App
     from cycles.local.faults import Fault, Spoilt
     from cycles.local.messages import Response
+
+ORIGIN: Final = "http://cycles.local"
+"""What requests inside the process are addressed to; nothing resolves it."""
+
+_PLAIN: Final = frozenset({"json", "headers", "timeout"})
+"""The options of a request that needs nothing of httpx; there is no network to wait for, so timeouts mean nothing."""
+
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 class LocalTransport(httpx.BaseTransport):
@@ -51,18 +64,65 @@ class AsyncLocalTransport(httpx.AsyncBaseTransport):
         asked = _asked(request, await request.aread())
         fault = self._app.fault_of(asked)
         if fault is None:
-            if self._app.is_memory:
-                return _answered(self._app.handle(asked), request)
-            from anyio import to_thread  # noqa: PLC0415 - httpx's own dependency; only needed here
-
-            return _answered(await to_thread.run_sync(self._app.handle, asked), request)
-        import anyio  # noqa: PLC0415 - as above
+            return _answered(await _handled(self._app, asked), request)
+        import anyio  # noqa: PLC0415 - httpx's own dependency; only needed here
 
         await anyio.sleep(_held_up(self._app, fault, request))
         return _spoilt(await anyio.to_thread.run_sync(self._app.handle_badly, asked, fault), request, fault)
 
     def __repr__(self) -> str:
         return f"<AsyncLocalTransport to {self._app!r}>"
+
+
+class LocalClient(httpx.Client):
+    """An httpx client of an authority inside the process; closing it leaves the authority open.
+
+    A request with nothing but JSON and headers of its own takes the short way; the client's own defaults are not added.
+    """
+
+    def __init__(self, app: App, **settings: Any) -> None:
+        super().__init__(transport=LocalTransport(app), base_url=ORIGIN, **settings)
+        self._app: Final = app
+
+    def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
+        """Send a request; see `httpx.Client.request`."""
+        plain = None if self.is_closed or self._app.faults else _plain(method, url, options)
+        return super().request(method, url, **options) if plain is None else _answered(self._app.handle(plain))
+
+
+class AsyncLocalClient(httpx.AsyncClient):
+    """An asynchronous httpx client of an authority inside the process; see `LocalClient`."""
+
+    def __init__(self, app: App, **settings: Any) -> None:
+        super().__init__(transport=AsyncLocalTransport(app), base_url=ORIGIN, **settings)
+        self._app: Final = app
+
+    async def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
+        """Send a request; see `httpx.AsyncClient.request`."""
+        plain = None if self.is_closed or self._app.faults else _plain(method, url, options)
+        if plain is None:
+            return await super().request(method, url, **options)
+        return _answered(await _handled(self._app, plain))
+
+
+async def _handled(app: App, request: Request) -> Response:
+    if app.is_memory:
+        return app.handle(request)
+    from anyio import to_thread  # noqa: PLC0415 - httpx's own dependency; only needed here
+
+    return await to_thread.run_sync(app.handle, request)
+
+
+def _plain(method: str, url: httpx.URL | str, options: dict[str, Any]) -> Request | None:
+    """Return the request when it needs nothing of httpx."""
+    if "json" not in options or not options.keys() <= _PLAIN or not isinstance(url, str) or "?" in url:
+        return None
+    path = url.removeprefix(ORIGIN)
+    if not path.startswith("/"):
+        return None
+    given = options.get("headers")
+    headers = {name.lower(): value for name, value in given.items()} if given else {}
+    return Request(method, path, "", headers, _ENCODE(options["json"]).encode())
 
 
 def _asked(request: httpx.Request, body: bytes) -> Request:
@@ -94,5 +154,5 @@ def _spoilt(spoilt: Spoilt, request: httpx.Request, fault: Fault) -> httpx.Respo
     return _answered(spoilt.response, request)
 
 
-def _answered(response: Response, request: httpx.Request) -> httpx.Response:
+def _answered(response: Response, request: httpx.Request | None = None) -> httpx.Response:
     return httpx.Response(response.status, headers=response.headers, content=response.body, request=request)

@@ -222,8 +222,10 @@ class Client:
             kwargs["url"] = self._address.copy_with(raw_path=self._prefix + kwargs["url"].encode())
         if not isinstance(timeout, Unset):
             kwargs["timeout"] = timeout
-        if headers:
-            kwargs["headers"] = httpx.Headers(kwargs.get("headers"))
+        if headers and "headers" not in kwargs:
+            kwargs["headers"] = headers
+        elif headers:
+            kwargs["headers"] = httpx.Headers(kwargs["headers"])
             kwargs["headers"].update(headers)
 
     def _without_keys(self, request: httpx.Request) -> httpx.Request:
