@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import re
 import sqlite3
-import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from cycles.local import auth, ledger, listing, overview, validation
@@ -18,7 +17,7 @@ from cycles.local.books import key_hash
 from cycles.local.denials import Denials
 from cycles.local.events import Origin
 from cycles.local.faults import Faults
-from cycles.local.messages import Response, encoded, trace_id_of
+from cycles.local.messages import Response, encoded, new_id, new_row_id, trace_id_of
 from cycles.local.values import Refusal
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ class App:
         return spoilt
 
     def _handled(self, request: Request) -> Response:
-        request_id, trace_id = str(uuid.uuid4()), trace_id_of(request.headers)
+        request_id, trace_id = new_id(), trace_id_of(request.headers)
         headers = [
             ("content-type", "application/json"),
             ("x-request-id", request_id),
@@ -204,9 +203,8 @@ class App:
 
     def reserve(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.reservation_request)
-        new_id = str(uuid.uuid4())
         return 200, self._decided(
-            asked, "reserve", body, lambda books, now: ledger.reserve(books, tenant, body, now_ms=now, new_id=new_id)
+            asked, "reserve", body, lambda books, now: ledger.reserve(books, tenant, body, now_ms=now, new_id=new_row_id(now))
         )
 
     def decide(self, asked: Asked) -> tuple[int, Body]:
@@ -217,9 +215,8 @@ class App:
 
     def event(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.event_request)
-        new_id = str(uuid.uuid4())
         return 201, self._decided(
-            asked, "event", body, lambda books, now: ledger.event(books, tenant, body, now_ms=now, new_id=new_id)
+            asked, "event", body, lambda books, now: ledger.event(books, tenant, body, now_ms=now, new_id=new_row_id(now))
         )
 
     def commit(self, asked: Asked) -> tuple[int, Body]:

@@ -211,9 +211,9 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
     if unused:
         answer["released"] = amount_body(hold.unit, unused)
     answer["balances"] = [balance_body(row) for row in after]
-    ended = evolve(hold, charged=charged, committed_metadata=body.get("metadata"))
     put_all(books, after)
-    books.put_hold(_finished(ended, "COMMITTED", body, answer, now_ms))
+    charge = {"charged": charged, "committed_metadata": body.get("metadata")}
+    books.put_hold(_finished(hold, "COMMITTED", body, answer, now_ms, **charge))
     if books.notices is not None:
         books.notices += events.committed(hold, actual, charged, now_ms)
         books.notices += events.moved(hold.tenant, before, after, now_ms)
@@ -333,7 +333,7 @@ def expired(hold: Hold) -> Refusal:
     return Refusal(410, "RESERVATION_EXPIRED", f"reservation {hold.reservation_id} expired at {hold.expires_at_ms} ms")
 
 
-def _finished(hold: Hold, status: str, body: Body, answer: Body, now_ms: int) -> Hold:
+def _finished(hold: Hold, status: str, body: Body, answer: Body, now_ms: int, **charge: Any) -> Hold:
     """Return *hold* after the request *body* ended it with *answer*."""
     return evolve(
         hold,
@@ -342,4 +342,5 @@ def _finished(hold: Hold, status: str, body: Body, answer: Body, now_ms: int) ->
         final_key=body["idempotency_key"],
         final_hash=digest_of(body),
         final_body=answer,
+        **charge,
     )

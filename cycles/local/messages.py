@@ -62,6 +62,24 @@ def encoded(body: dict[str, Any]) -> bytes:
     return _ENCODE(body).encode()
 
 
+def new_id() -> str:
+    """Return a UUID for a request: version 4."""
+    return _uuid(secrets.token_hex(16), 4)
+
+
+def new_row_id(now_ms: int) -> str:
+    """Return a UUID for a row that is kept: version 7, in the order of time.
+
+    What is made at one time lies together in the file then; at random places each one would touch a page of its own.
+    """
+    return _uuid(f"{now_ms & 0xFFFFFFFFFFFF:012x}{secrets.token_hex(10)}", 7)
+
+
+def _uuid(digits: str, version: int) -> str:
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
 def trace_id_of(headers: dict[str, str]) -> str:
     """Return the trace that a request belongs to: `traceparent`, else X-Cycles-Trace-Id, else a new one (§4.4)."""
     parent = headers.get("traceparent")

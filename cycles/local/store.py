@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +23,7 @@ from cycles.local.values import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from cycles.local.events import Notice, Origin
 
@@ -30,10 +31,16 @@ APPLICATION_ID: Final = 0x4359434C  # "CYCL": how a file says that it is one of 
 BUSY_TIMEOUT: Final = 10.0
 """Seconds to wait for another writer before giving up."""
 
+CHECKPOINT_PAGES: Final = 4000
+"""Pages (16 MB) in the write-ahead log from which on they are moved into the file, which waits for the disk. With
+SQLite's own 1000 the disk took most of the time of a commit, and the more the larger the file (docs/performance.md)."""
+
 _SMALLEST_PAGE: Final = 512
 
 IDLE_CONNECTIONS: Final = 8
 """Connections to a file that are kept open for the next request."""
+
+_NOBODYS: Final = nullcontext()
 
 _stores: Final[weakref.WeakSet[Store]] = weakref.WeakSet()
 _inherited: Final[list[sqlite3.Connection]] = []
@@ -122,51 +129,46 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[SqliteBooks]:
         """Give the books in one transaction, which any exception undoes."""
-        with self._turn, self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            books = SqliteBooks(connection, None if self.publish is None else [])
+        with self._turn:
+            connection = self._taken()
             try:
+                connection.execute("BEGIN IMMEDIATE")
+                books = SqliteBooks(connection, None if self.publish is None else [])
                 yield books
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            finally:
+                self._give_back(connection)
             if books.notices and self.publish is not None:
                 self.publish(books.notices, books.origin)
 
     @contextmanager
     def glancing(self) -> Iterator[SqliteBooks]:
         """Give the books for one query, which needs no transaction around it."""
-        with self._reader() as connection:
-            yield SqliteBooks(connection)
+        with self._read_turn:
+            connection = self._taken()
+            try:
+                yield SqliteBooks(connection)
+            finally:
+                self._give_back(connection)
 
     @contextmanager
     def reading(self) -> Iterator[SqliteBooks]:
         """Give the books as they are at one moment."""
-        with self._reader() as connection:
-            connection.execute("BEGIN")
+        with self.glancing() as books:
+            books.connection.execute("BEGIN")
             try:
-                yield SqliteBooks(connection)
+                yield books
             finally:
-                connection.execute("ROLLBACK")
+                books.connection.execute("ROLLBACK")
 
-    @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
-        if self.path is not None:
-            with self._connection() as connection:
-                yield connection
-            return
-        with self._turn, self._connection() as connection:
-            yield connection
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = self._taken()
-        try:
-            yield connection
-        finally:
-            self._give_back(connection)
+    @property
+    def _read_turn(self) -> AbstractContextManager[None]:
+        """Whose turn readers wait for: of a file's nobody's, each has a connection of its own."""
+        return self._turn if self.path is None else _NOBODYS
 
     def _taken(self) -> sqlite3.Connection:
         with self._lock:
@@ -213,6 +215,7 @@ class Store:
         )
         if self.path is not None:
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         return connection
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """httpx to an authority inside the process: no socket, no thread of its own.
 
-The transports take whatever httpx makes. The clients besides send the plain JSON requests of the bindings straight to the
-authority: URLs, cookies, redirects and hooks took httpx as long as the ledger takes for its answer (benchmarks/local.py).
+The transports take whatever httpx makes. The clients besides send the plain JSON requests of the bindings straight to
+the authority: URLs, cookies, redirects and hooks took httpx longer than the ledger takes (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _PLAIN: Final = frozenset({"json", "headers", "timeout"})
 """The options of a request that needs nothing of httpx; there is no network to wait for, so timeouts mean nothing."""
 
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+_EMPTY: Final = httpx.SyncByteStream()
 
 
 class LocalTransport(httpx.BaseTransport):
@@ -87,7 +89,7 @@ class LocalClient(httpx.Client):
     def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
         """Send a request; see `httpx.Client.request`."""
         plain = None if self.is_closed or self._app.faults else _plain(method, url, options)
-        return super().request(method, url, **options) if plain is None else _answered(self._app.handle(plain))
+        return super().request(method, url, **options) if plain is None else _Whole(self._app.handle(plain))
 
 
 class AsyncLocalClient(httpx.AsyncClient):
@@ -102,7 +104,25 @@ class AsyncLocalClient(httpx.AsyncClient):
         plain = None if self.is_closed or self._app.faults else _plain(method, url, options)
         if plain is None:
             return await super().request(method, url, **options)
-        return _answered(await _handled(self._app, plain))
+        return _Whole(await _handled(self._app, plain))
+
+
+class _Whole(httpx.Response):
+    """A response that came as a whole: httpx would read it out of a stream, through a decoder."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status, headers=response.headers, stream=_EMPTY)
+        self._body: Final = response.body
+
+    @property
+    def content(self) -> bytes:
+        return self._body
+
+    def read(self) -> bytes:
+        return self._body
+
+    async def aread(self) -> bytes:
+        return self._body
 
 
 async def _handled(app: App, request: Request) -> Response:
@@ -154,5 +174,5 @@ def _spoilt(spoilt: Spoilt, request: httpx.Request, fault: Fault) -> httpx.Respo
     return _answered(spoilt.response, request)
 
 
-def _answered(response: Response, request: httpx.Request | None = None) -> httpx.Response:
+def _answered(response: Response, request: httpx.Request) -> httpx.Response:
     return httpx.Response(response.status, headers=response.headers, content=response.body, request=request)

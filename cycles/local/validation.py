@@ -39,7 +39,7 @@ def parsed(body: bytes) -> dict[str, Any]:
         raise Refusal(400, "INVALID_REQUEST", "the body is missing: send a JSON object")
     try:
         text = body.decode()
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "INVALID_REQUEST", f"the body is no JSON: {error}") from None
     if not isinstance(value, dict):
@@ -87,6 +87,9 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{text} is out of range")
     return number
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------

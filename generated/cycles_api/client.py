@@ -213,7 +213,8 @@ class Client:
             own = self._all_headers()
             if self._cookies:
                 own["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
-            own.update(kwargs.get("headers"))
+            if "headers" in kwargs:
+                own.update(kwargs["headers"])
             kwargs["headers"] = own
             kwargs["url"] = self._base_url.rstrip("/") + kwargs["url"]
             if isinstance(timeout, Unset):
