@@ -8,6 +8,7 @@ process loses nothing that was acknowledged; a power failure may lose the last m
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -36,6 +37,10 @@ CHECKPOINT_PAGES: Final = 4000
 SQLite's own 1000 the disk took most of the time of a commit, and the more the larger the file (docs/performance.md)."""
 
 _SMALLEST_PAGE: Final = 512
+
+_SHORTEST_PAUSE: Final = 0.0001
+_LONGEST_PAUSE: Final = 0.01
+"""Seconds between two attempts to write while another process does; they grow."""
 
 IDLE_CONNECTIONS: Final = 8
 """Connections to a file that are kept open for the next request."""
@@ -132,7 +137,7 @@ class Store:
         with self._turn:
             connection = self._taken()
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                self._begin(connection)
                 books = SqliteBooks(connection, None if self.publish is None else [])
                 yield books
                 connection.execute("COMMIT")
@@ -144,6 +149,30 @@ class Store:
                 self._give_back(connection)
             if books.notices and self.publish is not None:
                 self.publish(books.notices, books.origin)
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Begin to write, when no other process does.
+
+        SQLite would sleep a millisecond, then two, five and ten: each time longer than a whole reserve takes.
+        """
+        if self.path is None:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        deadline, pause = time.monotonic() + BUSY_TIMEOUT, _SHORTEST_PAUSE
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                        raise
+                else:
+                    return
+                time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - so that two do not meet again
+                pause = min(pause * 1.2, _LONGEST_PAUSE)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000)}")
 
     @contextmanager
     def glancing(self) -> Iterator[SqliteBooks]:
