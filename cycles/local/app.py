@@ -204,7 +204,10 @@ class App:
     def reserve(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.reservation_request)
         return 200, self._decided(
-            asked, "reserve", body, lambda books, now: ledger.reserve(books, tenant, body, now_ms=now, new_id=new_row_id(now))
+            asked,
+            "reserve",
+            body,
+            lambda books, now: ledger.reserve(books, tenant, body, now_ms=now, new_id=new_row_id(now)),
         )
 
     def decide(self, asked: Asked) -> tuple[int, Body]:
@@ -216,7 +219,10 @@ class App:
     def event(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.event_request)
         return 201, self._decided(
-            asked, "event", body, lambda books, now: ledger.event(books, tenant, body, now_ms=now, new_id=new_row_id(now))
+            asked,
+            "event",
+            body,
+            lambda books, now: ledger.event(books, tenant, body, now_ms=now, new_id=new_row_id(now)),
         )
 
     def commit(self, asked: Asked) -> tuple[int, Body]:
