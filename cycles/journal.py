@@ -598,8 +598,11 @@ class _Owner:
                 self._lock = _Lock.taken(self._path)
             except OSError:
                 return
-            if self._path.exists():  # else somebody swept it before it was locked
+            # Else somebody looked whether it is locked, or swept it, before it was.
+            if self._lock is not None and self._path.exists():
                 self.name = name
+            elif self._lock is not None:
+                self._lock.leave()
 
     def end(self) -> None:
         """Let go of the lock, and of its file."""
@@ -619,7 +622,7 @@ def _is_locked(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _lock(descriptor)
+        return not _lock(descriptor, shared=True)  # two that look at once don't take each other for its owner
     except OSError:
         return False  # nobody can lock it
     finally:
@@ -628,7 +631,7 @@ def _is_locked(path: Path) -> bool:
 
 if os.name == "nt":  # pragma: no cover - run by the workflow on Windows
 
-    def _lock(descriptor: int) -> bool:
+    def _lock(descriptor: int, *, shared: bool = False) -> bool:  # noqa: ARG001 - there are only exclusive ones
         import msvcrt  # noqa: PLC0415 - only there
 
         try:
@@ -642,11 +645,11 @@ if os.name == "nt":  # pragma: no cover - run by the workflow on Windows
 
 else:
 
-    def _lock(descriptor: int) -> bool:
+    def _lock(descriptor: int, *, shared: bool = False) -> bool:
         import fcntl  # noqa: PLC0415 - only there
 
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -699,7 +702,7 @@ class _Writer:
             for journal, name in due:
                 try:
                     journal.catch_up(name)
-                except OSError as error:
+                except Exception as error:  # noqa: BLE001 - this thread must live: others wait for what it writes
                     journal.failed(error)
 
     def _due(self) -> list[tuple[Journal, str]]:
@@ -810,7 +813,7 @@ def _now() -> str:
 
 _journals: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()
 _opened: Final[dict[str, Journal]] = {}
-_guard = threading.Lock()
+_guard = threading.RLock()
 _the_writer: _Writer | None = None
 
 
@@ -849,7 +852,7 @@ def _writer() -> _Writer:
 
 def _in_child() -> None:
     global _guard, _the_writer
-    _guard, _the_writer = threading.Lock(), None
+    _guard, _the_writer = threading.RLock(), None
     for journal in list(_journals):
         journal.forked()
 

@@ -82,7 +82,8 @@ def load(content: bytes, name: str | None = None) -> tuple[Pending, str | None]:
     """
     try:
         record = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:  # also what JSON's grammar lets through, but no request can carry
         raise UnusableRecord(f"not JSON: {error}") from None
     if not isinstance(record, dict):
         raise UnusableRecord("not a JSON object")
@@ -91,7 +92,7 @@ def load(content: bytes, name: str | None = None) -> tuple[Pending, str | None]:
         raise UnusableRecord(f"version {version!r}, and this package reads {VERSION}")
     try:
         pending = _pending(record)
-    except (DecodeError, KeyError, TypeError, ValueError) as error:
+    except (DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnusableRecord(f"{type(error).__name__}: {error}") from None
     if name is not None and name != name_of(pending):
         raise UnusableRecord("its name is not the one of its reservation")

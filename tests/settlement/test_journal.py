@@ -16,10 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cycles
+from cycles import journal as journals
 from cycles import tokens, usd
+from cycles._core import guarding
 from cycles._core.records import Claim, Floor, Pending
 from cycles._core.requests import terms
 from cycles._core.saved import UnusableRecord, dump, load, name_of
+from cycles._drivers import aio
 from cycles.journal import Journal, partition_of
 from cycles.local import LocalAuthority
 from tests.settlement.net import DROP, Answer, error, serving
@@ -346,7 +349,8 @@ def test_a_cancelled_commit_is_on_disk_before_it_leaves(server, config, kept, mo
         async with cycles.AsyncClient(config) as client:
             held = await client.reserve(usd("0.10"), action=ACTION)
             monkeypatch.setattr(os, "fsync", fsync)
-            commit = asyncio.create_task(held.commit(usd("0.03")))
+            flow = guarding.commit(held._section, usd("0.03"))  # without what else finishes a commit that is cancelled
+            commit = asyncio.create_task(aio.run(flow, held._world))
             await asyncio.to_thread(slow.wait)
             commit.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -610,3 +614,53 @@ def test_many_sections_at_once_are_all_served_and_no_more_than_the_pool_holds_ar
     asyncio.run(main())
     assert 1 < most[0] <= 100
     assert server.spent() == 3
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [{"reservation_id": "\ud800"}, {"metadata": {"x": "\ud800"}}, {"metadata": {"x": float("nan")}}, {"subject": 5}],
+    ids=str,
+)
+def test_what_no_request_can_carry_is_set_aside_and_the_others_are_settled(server, environ, kept, spoiled):
+    config = cycles.Config.from_env(environ)
+    server.always["commit"] = DROP
+    with cycles.Client(config) as client:
+        for _ in range(2):
+            with pytest.raises(cycles.SettlementPending):
+                client.reserve(usd("0.10"), action=("tool.pay", "web")).commit(usd("0.03"))
+        file = next(client._journal.directory.glob("v2-*.json"))
+        file.with_name("v2-000.json").write_text(json.dumps(json.loads(file.read_text()) | spoiled))
+        file.unlink()
+        server.always.clear()
+        assert client.drain(timeout=5).settled == 1
+    assert server.spent() == 3
+    assert len(kept("quarantine")) == 1
+
+
+def test_two_that_look_whether_a_process_lives_do_not_take_each_other_for_it(tmp_path):
+    path = tmp_path / "dead.lock"
+    path.touch()
+    with path.open("rb") as other:
+        assert journals._lock(other.fileno(), shared=True)
+        assert not journals._is_locked(path)
+        held = journals._Lock.taken(tmp_path / "alive.lock")
+        assert journals._is_locked(tmp_path / "alive.lock")
+        held.leave()
+
+
+def test_a_lock_that_somebody_looked_at_just_then_is_made_anew(tmp_path, monkeypatch):
+    taken, refused = journals._Lock.taken, []
+
+    def looked_at(path):
+        if not refused:
+            refused.append(path)
+            path.touch()
+            return None
+        return taken(path)
+
+    monkeypatch.setattr(journals._Lock, "taken", looked_at)
+    owner = journals._Owner(tmp_path)
+    assert owner.name is not None
+    assert owner.name != refused[0].stem
+    assert journals._is_locked(tmp_path / f"{owner.name}.lock")
+    owner.end()
