@@ -25,8 +25,14 @@ LOCAL_SCHEME: Final = "local:"
 def _base_url(value: str) -> str:
     if value.startswith(LOCAL_SCHEME):
         return value
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port that is none
+        if "@" in value:
+            raise SecretInUrl from None
+        is_whole = False
+    if not is_whole:
         raise ValueError('an http:// or https:// URL, or "local:" for an authority inside this process')
     if parts.username is not None or parts.password is not None:
         raise SecretInUrl
@@ -46,8 +52,8 @@ def _key(value: str) -> str:
 
 
 def _level(value: str) -> str:
-    if not 1 <= len(value) <= 128:
-        raise ValueError("1 to 128 characters")
+    if not 1 <= len(value) <= 128 or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError("1 to 128 characters that UTF-8 can carry")
     return value
 
 
@@ -76,7 +82,7 @@ def _number(value: Any) -> float:
     allowed = "a finite number, such as 2.5"
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(allowed) from None
     if isinstance(value, bool) or not math.isfinite(number):
         raise ValueError(allowed)
@@ -288,8 +294,13 @@ class Config:
         came_from = {setting.name: sources.get(setting.name, "default") for setting in SETTINGS}
         object.__setattr__(self, "sources", came_from)
         if self.api_key is None and not self.is_local:
+            prefix = (
+                came_from["base_url"].removesuffix("BASE_URL")
+                if came_from["base_url"].endswith("BASE_URL")
+                else "CYCLES_"
+            )
             raise ConfigError(
-                f'no API key for {self.base_url}: set CYCLES_API_KEY, or use base_url "local:", which needs none'
+                f'no API key for {self.base_url}: set {prefix}API_KEY, or use base_url "local:", which needs none'
             )
 
         if self.unavailable == "allow" and not self.journal_enabled:

@@ -100,6 +100,8 @@ def terms(
     Raises:
         InvalidRequest: naming the field, the value and what is allowed.
     """
+    if not isinstance(dry_run, bool):
+        raise InvalidRequest(f"dry_run={dry_run!r}: give True or False")
     return Terms(
         subject=subject_of(levels, dimensions),
         action=action_of(action, tags),
@@ -122,6 +124,8 @@ def subject_of(levels: Mapping[str, str | None], dimensions: Mapping[str, str] |
     if not present:
         raise InvalidRequest(f"the subject has no level: give one of {', '.join(LEVELS)}, or set CYCLES_TENANT")
     subject = models.Subject(**present)
+    if dimensions is not None and not isinstance(dimensions, Mapping):
+        raise InvalidRequest(f"dimensions={dimensions!r}: give a mapping from names to texts")
     if dimensions:
         if len(dimensions) > 16:
             raise InvalidRequest(f"dimensions: {len(dimensions)} entries, at most 16 are allowed")
@@ -151,8 +155,8 @@ def action_of(action: models.Action | tuple[str, str], tags: Sequence[str] | Non
 
 
 def _tags(tags: Sequence[str]) -> list[str]:
-    if isinstance(tags, str):
-        raise InvalidRequest(f"tags={tags!r}: give a list of texts, not one text")
+    if isinstance(tags, str) or not isinstance(tags, Sequence):
+        raise InvalidRequest(f"tags={tags!r}: give a list of texts")
     if len(tags) > 10:
         raise InvalidRequest(f"tags: {len(tags)} of them, at most 10 are allowed")
     return [text("tags", tag, most=64) for tag in tags]
@@ -185,11 +189,19 @@ def _shown(value: str) -> str:
 def milliseconds(field: str, duration: float | timedelta, *, low: float, high: float) -> int:
     """Return a duration in seconds, or a timedelta, as whole milliseconds, rounded to the nearest."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(_float(seconds)):
         raise InvalidRequest(f"{field}={duration!r}: give seconds (a number) or a timedelta")
     if not low <= seconds <= high:
-        raise InvalidRequest(f"{field}={duration!r}: {low:g} to {high:g} seconds are allowed")
+        shown = repr(duration) if abs(_float(seconds)) < 1e15 else f"{_float(seconds):g}"
+        raise InvalidRequest(f"{field}={shown}: {low:g} to {high:g} seconds are allowed")
     return round(seconds * 1000)
+
+
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # an int of hundreds of digits
+        return math.copysign(math.inf, number > 0 or -1)
 
 
 def metadata_of(field: str, metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:

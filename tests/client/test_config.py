@@ -171,3 +171,29 @@ def test_the_documented_table_is_the_codes():
     from cycles.config import table  # noqa: PLC0415
 
     assert table() in DOCS.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"base_url": "http://h:99999"}, "base_url='http://h:99999': give an http:// or https:// URL"),
+        ({"base_url": "http://h:abc"}, "base_url='http://h:abc': give an http:// or https:// URL"),
+        ({"base_url": "http://[::1"}, r"base_url='http://\[::1': give an http:// or https:// URL"),
+        ({"tenant": "\udcff"}, "tenant='.udcff': give 1 to 128 characters that UTF-8 can carry"),
+        ({"connect_timeout": 10**400}, "connect_timeout=1000.*give a finite number"),
+    ],
+)
+def test_what_no_client_could_use_is_refused_at_once(settings, message):
+    with pytest.raises(cycles.ConfigError, match=message):
+        cycles.Config(**{"base_url": "http://h", "api_key": "k", **settings})
+
+
+def test_a_password_in_a_malformed_url_is_not_repeated():
+    with pytest.raises(cycles.ConfigError) as caught:
+        cycles.Config("http://user:sekret@[::1", api_key="k")
+    assert "sekret" not in str(caught.value)
+
+
+def test_the_missing_key_is_named_with_its_prefix():
+    with pytest.raises(cycles.ConfigError, match="set ACME_API_KEY"):
+        cycles.Config.from_env({"ACME_BASE_URL": "http://h"}, prefix="ACME_")

@@ -315,6 +315,13 @@ def test_what_can_be_seen_to_be_wrong_is_refused_at_once(fields, message):
         ({"dimensions": {str(n): "x" for n in range(17)}}, "dimensions: 17"),
         ({"idempotency_key": ""}, "idempotency_key=''"),
         ({"wait": -1}, "wait=-1"),
+        ({"wait": 10**400}, "wait=inf: 0 to 86400"),
+        ({"ttl": 10**400}, "ttl=inf: 1 to 86400"),
+        ({"ttl": float("nan")}, "ttl=nan"),
+        ({"ttl": float("inf")}, "ttl=inf"),
+        ({"dimensions": ["a"]}, r"dimensions=\['a'\]: give a mapping"),
+        ({"tags": 5}, "tags=5: give a list"),
+        ({"dry_run": "no"}, "dry_run='no': give True or False"),
     ],
 )
 def test_bad_input_is_refused_before_sending_and_names_the_field(side, guard, figures, fields, message):
