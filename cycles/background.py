@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import sys
 import threading
 import time
 import weakref
@@ -56,7 +57,7 @@ class _Agenda:
     """Who is due when; safe to share between threads."""
 
     def __init__(self) -> None:
-        self._lock: Final = threading.Lock()
+        self._lock: Final = threading.RLock()  # a collected reservation adds an entry, wherever its thread just is
         self._heap: list[tuple[float, int, Job, World]] = []
         self._order: Final = itertools.count()
         self._sweep_at = _LEAST_SWEEP
@@ -67,8 +68,11 @@ class _Agenda:
         with self._lock:
             heapq.heappush(self._heap, entry)
             if len(self._heap) >= self._sweep_at:
-                self._heap = [kept for kept in self._heap if kept[2].is_needed]
-                heapq.heapify(self._heap)
+                size = len(self._heap)
+                kept = [kept for kept in self._heap if kept[2].is_needed]
+                if len(self._heap) == size:  # nothing came in between
+                    heapq.heapify(kept)
+                    self._heap = kept
                 self._sweep_at = max(_LEAST_SWEEP, 2 * len(self._heap))
             return bool(self._heap) and self._heap[0] is entry
 
@@ -157,7 +161,7 @@ class ThreadHeartbeats:
 
     def __init__(self, *, blocks: bool) -> None:
         self._blocks: Final = blocks
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # see _Agenda
         self._beats: _Beats | None = None
         _forkable.add(self)
 
@@ -184,7 +188,7 @@ class ThreadHeartbeats:
 
     def forked(self) -> None:
         """Begin anew in a forked child: the thread stayed in the parent, and so did the sections that it kept."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._beats = None
 
     def close(self, last: Coroutine[Any, Any, None] | None = None) -> None:
@@ -241,6 +245,18 @@ class LoopHeartbeats:
             return
         if beats is not None and beats.loop is loop:  # those of a loop that ended have ended with it
             beats.stop()
+
+
+def in_trio() -> bool:
+    """Return whether the caller runs in trio; no asyncio loop runs here."""
+    trio = sys.modules.get("trio")
+    if trio is None:
+        return False
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _keep_in_trio(job: Job, world: World) -> None:

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 import httpx
 
 from cycles import asking, exiting, telemetry
-from cycles._core import flows, guarding, requests
+from cycles._core import flows, guarding, requests, settling
 from cycles._core.renewal import Heart
 from cycles._drivers import aio, blocking
 from cycles._drivers.connections import AsyncDirectClient, DirectClient
 from cycles._drivers.tracing import Trace
 from cycles._drivers.world import World
-from cycles.background import LoopHeartbeats, ThreadHeartbeats
+from cycles.background import LoopHeartbeats, ThreadHeartbeats, in_trio
 from cycles.config import Config
-from cycles.errors import ConfigError
+from cycles.errors import ConfigError, InvalidRequest
 from cycles.journal import journal_of
 from cycles.options import ReserveOptions
 from cycles.paging import AsyncRows, Rows
@@ -99,22 +99,12 @@ class _Teller:
             retry_later()
 
 
-class _Dropped:
-    """Tells the client that a reservation was dropped, if there still is one."""
-
-    def __init__(self, give_back: Callable[[str], None]) -> None:
-        self._give_back: Final = weakref.WeakMethod(give_back)
-
-    def __call__(self, reservation_id: str) -> None:
-        give_back = self._give_back()
-        if give_back is not None:
-            give_back(reservation_id)
-
-
 class _Base:
     """What both clients share: the configuration, requests made from it, and the journal of what is not settled."""
 
     _recoverer: Recoverer | None = None
+    _batch = 32
+    """Records that recovery settles between two chances for heartbeats to be sent."""
 
     def __init__(
         self,
@@ -146,7 +136,7 @@ class _Base:
             self.api,
             telemetry.notify,
             journal=self._journal,
-            tell=_Teller(on_settlement, self._retry_later),
+            tell=_Teller(on_settlement, self.retry_later),
             timeout=self._timeout(),
         )
         if self._journal is not None:
@@ -203,7 +193,8 @@ class _Base:
         return World(self.api, telemetry.notify, Trace(), journal=journal, tell=_Teller(on_settlement))
 
     # -- settling ------------------------------------------------------------------------------------------------------
-    def _retry_later(self) -> None:
+    def retry_later(self) -> None:
+        """Have what the journal holds tried again in a while; for this package's own use."""
         if self.config.retry_enabled:
             self._recovering(delay=min(self.config.retry_max_delay, _LATER))
 
@@ -213,10 +204,15 @@ class _Base:
             due = time.monotonic() + _SETTLING_IN
             self._plan(flows.GiveBack(self.config.retry, key=asking_for.unanswered, due=due))
 
-    def _give_back(self, reservation_id: str) -> None:
-        self._plan(flows.GiveBack(self.config.retry, reservation_id=reservation_id, due=time.monotonic()))
+    def give_back(self, section: Section) -> None:
+        """Charge what a dropped *section* reported, else give its hold back; for this package's own use."""
+        if section.provisional is not None:
+            self._plan(settling.Charge(section.provisional, due=time.monotonic()))
+        else:
+            held = section.reservation_id
+            self._plan(flows.GiveBack(self.config.retry, reservation_id=held, due=time.monotonic()))
 
-    def _plan(self, job: flows.GiveBack) -> None:
+    def _plan(self, job: Job) -> None:
         """Have *job* done in the background, wherever this is called from."""
         if not self._is_closed:
             self._schedule(job)
@@ -232,7 +228,9 @@ class _Base:
             return
         if self._is_closed or self._journal is None:
             return
-        self._recoverer = Recoverer(self._journal, self.config.retry, repeats=self.config.retry_enabled, delay=delay)
+        self._recoverer = Recoverer(
+            self._journal, self.config.retry, repeats=self.config.retry_enabled, delay=delay, batch=self._batch
+        )
         self._schedule(self._recoverer)
 
     def _draining(self, timeout: float | timedelta) -> Flow[Drained]:
@@ -247,6 +245,8 @@ class _Base:
 
         Everything is checked here, before a flow exists.
         """
+        if self._is_closed:
+            raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         key, rest = asking.spend(self.config, "reserve", ReserveOptions, {"ttl": 60.0, **options})
         wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
         raise_on_unsettled = rest.pop("raise_on_unsettled", True)
@@ -360,6 +360,8 @@ class Client(_Base):
         if http_client is not None:
             self.api.set_httpx_client(http_client)
         self._heartbeats: Final = ThreadHeartbeats(blocks=http_client is not None)
+        if http_client is not None:
+            self._batch = 1  # while it is asked, no heartbeat can be sent
         self._begin_recovery()
 
     def _schedule(self, job: Job) -> None:
@@ -390,7 +392,7 @@ class Client(_Base):
             world,
             self.config.heartbeat,
             raise_on_unsettled=raise_on_unsettled,
-            on_dropped=_Dropped(self._give_back),
+            keeper=self,
         )
 
     def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
@@ -584,8 +586,10 @@ class AsyncClient(_Base):
 
         try:
             loop = asyncio.get_running_loop()
-        except RuntimeError:  # trio, whose connections outlive a run
+        except RuntimeError:  # trio, whose connections outlive a run; or no loop yet, for a list that is iterated later
             loop = None
+            if not in_trio():
+                return self._world.traced()
         if loop is not self._loop and loop is not None:
             if self._loop is not None and self in _forkable:
                 self._reconnect()
@@ -600,7 +604,7 @@ class AsyncClient(_Base):
             self._begin_recovery()
         return self._world.traced()
 
-    def _plan(self, job: flows.GiveBack) -> None:
+    def _plan(self, job: Job) -> None:
         """Have *job* done in the client's loop, from wherever this is: what is dropped is collected in any thread."""
         import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
 
@@ -644,7 +648,7 @@ class AsyncClient(_Base):
             world,
             self.config.heartbeat,
             raise_on_unsettled=raise_on_unsettled,
-            on_dropped=_Dropped(self._give_back),
+            keeper=self,
         )
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from cycles._core import guarding
 from cycles._core.requests import checked_actual
-from cycles._drivers import aio, blocking
 from cycles.client import AsyncClient, Client
 from cycles.defaults import DEFAULTS
 from cycles.errors import ConfigError, InvalidRequest
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_PATIENCE: Final = 5.0
-"""Seconds that a cancelled async section waits for its settlement."""
 
 
 class Guard:
@@ -152,19 +148,21 @@ class Guard:
         return self._client or DEFAULTS.async_client()
 
     # -- settling ------------------------------------------------------------------------------------------------------
-    def _measured(self, section: Section, result: Any) -> tuple[Amount | None, Exception | None]:
-        """Return what `actual=` makes of *result*, or why it made nothing that can be committed."""
+    def _measured(self, section: Section, result: Any) -> tuple[Amount | None, BaseException | None]:
+        """Return what `actual=` makes of *result*, or why it made nothing that can be committed, a Ctrl-C included."""
         if self._actual is None or not section.is_open:
             return None, None
         try:
             amount = self._actual(result)
             return (None if amount is None else checked_actual(amount, section.terms.estimate)), None
-        except Exception as error:  # noqa: BLE001 - the work was done: whatever fails here must not hide it
+        except BaseException as error:  # noqa: BLE001 - the work was done: whatever fails here must not hide it
             return None, error
 
-    def _ending(self, section: Section, raised: BaseException | None, result: Any) -> Flow[Settlement | None]:
-        actual, failed = (None, None) if raised is not None else self._measured(section, result)
-        return guarding.end(section, raised=raised, actual=actual, actual_failed=failed, unreported=self._unreported)
+    def _ending(self, section: Section, result: Any) -> tuple[Flow[Settlement | None], BaseException | None]:
+        """Return what the end of a section that ended well does, and the interrupt that goes on after it, if any."""
+        actual, failed = self._measured(section, result)
+        flow = guarding.end(section, actual=actual, actual_failed=failed, unreported=self._unreported)
+        return flow, None if isinstance(failed, Exception) else failed
 
     @contextmanager
     def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Opened[Reservation]]:
@@ -173,9 +171,15 @@ class Guard:
         try:
             yield opened
         except BaseException as raised:
-            blocking.run(self._ending(held._section, raised, None), held._world)
+            if held._ends_here():
+                held._settle(guarding.end(held._section, raised=raised), hurried=not isinstance(raised, Exception))
             raise
-        held._conclude(blocking.run(self._ending(held._section, None, opened.result), held._world))
+        if held._ends_here():
+            flow, interrupt = self._ending(held._section, opened.result)
+            settlement = held._settle(flow, hurried=interrupt is not None)
+            if interrupt is not None:
+                raise interrupt
+            held._conclude(settlement)
 
     @asynccontextmanager
     async def _opened_async(
@@ -186,14 +190,18 @@ class Guard:
         try:
             yield opened
         except BaseException as raised:
-            flow = self._ending(held._section, raised, None)
             hurried = not isinstance(raised, Exception)
-            await aio.run_through(flow, held._world, patience=_PATIENCE, hurried=hurried)
+            if held._ends_here():
+                await held._settle(guarding.end(held._section, raised=raised), hurried=hurried)
             if hurried and held._heartbeat == "cancel" and held._section.lease_lost:
                 raise raised from held._lost()
             raise
-        flow = self._ending(held._section, None, opened.result)
-        held._conclude(await aio.run_through(flow, held._world, patience=_PATIENCE))
+        if held._ends_here():
+            flow, interrupt = self._ending(held._section, opened.result)
+            settlement = await held._settle(flow, hurried=interrupt is not None)
+            if interrupt is not None:
+                raise interrupt
+            held._conclude(settlement)
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
     def _claim(self, block: Any) -> None:
@@ -255,6 +263,8 @@ class Guard:
     # -- as a decorator ------------------------------------------------------------------------------------------------
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return *function* guarded: the same signature, each call with a reservation of its own."""
+        if not callable(function) and not isinstance(function, classmethod):
+            raise InvalidRequest(f"a Guard decorates functions and methods, not {function!r}; put it below a property")
         if isinstance(function, classmethod | staticmethod):
             return cast("Callable[P, R]", type(function)(self(function.__func__)))
         if inspect.isasyncgenfunction(function):

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from cycles._core.retry import RetryPolicy
     from cycles.journal import Journal, JournalQueue
 
-_BATCH: Final = 32
-"""Records between two chances for heartbeats to be sent."""
-
 _LONGEST: Final = 300.0
 """Seconds that two rounds are apart at most, unless the authority asks for more."""
 
@@ -69,16 +66,21 @@ class Recoverer:
         journal: Whose records.
         policy: How rounds come further apart.
         repeats: Whether there are further rounds when one leaves something; else there is only the first.
+        delay: Seconds until the first round.
+        batch: Records that one attempt settles at most.
 
     Attributes:
         due: Monotonic seconds at which the first round begins.
         pid: The process that it runs in; a fork has none.
     """
 
-    def __init__(self, journal: Journal, policy: RetryPolicy, *, repeats: bool, delay: float = 0.0) -> None:
+    def __init__(
+        self, journal: Journal, policy: RetryPolicy, *, repeats: bool, delay: float = 0.0, batch: int = 32
+    ) -> None:
         self._journal: Final = journal
         self._policy: Final = policy
         self._repeats: Final = repeats
+        self._batch: Final = batch
         self._aside: Final[set[str]] = set()
         self._rounds = 0
         self._round: Recovery | None = None
@@ -94,7 +96,7 @@ class Recoverer:
         this, queue = self._round, self._queue
         ended = False
         try:
-            ended = yield from recover(queue, this, _BATCH)
+            ended = yield from recover(queue, this, self._batch)
         except BaseException:
             queue.close()
             self.is_needed = False

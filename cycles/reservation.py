@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from cycles._core import flows, guarding
+from cycles._core.effects import Notify
 from cycles._core.info import ResponseInfo
 from cycles._core.lifecycle import State
 from cycles._core.requests import MAX_TTL, milliseconds, text
@@ -21,9 +23,10 @@ from cycles.errors import AlreadySettled, CyclesError, LeaseLost
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
+    from cycles._core.effects import Flow
     from cycles._core.guarding import Section
     from cycles._core.records import Settlement
     from cycles._drivers.world import World
@@ -36,6 +39,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 H = TypeVar("H", bound="Reservation | AsyncReservation")
+
+PATIENCE: Final = 5.0
+"""Seconds that an interrupted section waits for its settlement."""
+
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 _current: Final[ContextVar[Reservation | AsyncReservation | None]] = ContextVar("cycles_current", default=None)
 
@@ -57,6 +65,18 @@ def entered(reservation: Reservation | AsyncReservation) -> Iterator[None]:
         _current.set(outer)
 
 
+class Keeper(Protocol):
+    """What sees to reservations that can't see to themselves any more: the client."""
+
+    def give_back(self, section: Section) -> None:
+        """Do what is left to do for a *section* that was dropped."""
+        ...
+
+    def retry_later(self) -> None:
+        """Have the journal's records tried again in a while."""
+        ...
+
+
 class _View:
     """What both kinds of reservation show."""
 
@@ -67,9 +87,11 @@ class _View:
         heartbeat: str,
         *,
         raise_on_unsettled: bool,
-        on_dropped: Callable[[str], None] | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
-        self._on_dropped: Final = on_dropped
+        # It keeps the client, too: a lease must be renewed as long as somebody has the reservation.
+        self._keeper: Final = keeper
+        self._pid: Final = os.getpid()
         self._heartbeat: Final = heartbeat
         self._section: Final = section
         self._world: Final = world
@@ -77,11 +99,33 @@ class _View:
 
     def __del__(self) -> None:
         section: Section | None = getattr(self, "_section", None)
-        if section is not None and guarding.dropped(section):
-            message = f"{self!r} was dropped without commit or release; nothing is charged, and its hold is given back"
-            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
-            if self._on_dropped is not None and section.reservation_id is not None:
-                self._on_dropped(section.reservation_id)
+        if section is None or self._is_inherited or not guarding.dropped(section):
+            return
+        if self._keeper is not None:
+            self._keeper.give_back(section)  # first: a filter may turn the warning into an error
+        done = "nothing is charged, and its hold is given back"
+        if section.provisional is not None:
+            done = "what it reported is charged"
+        message = f"{self!r} was dropped without commit or release; {done}"
+        warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
+    @property
+    def _is_inherited(self) -> bool:
+        """Whether this is a forked child's copy: the section goes on in the parent, and ends there."""
+        return os.getpid() != self._pid
+
+    def _ends_here(self) -> bool:
+        """Return whether the end of a block in this process is the end of the section; tell, if not."""
+        if not self._is_inherited:
+            return True
+        self._world.perform(Notify("section of the parent process, left to it", reservation_id=self.id))
+        return False
+
+    def _see_to_it(self) -> None:
+        """Have a settlement that was cut off tried again."""
+        cut_off = self._section.state is State.UNSETTLED and self._section.settlement is None
+        if cut_off and self._keeper is not None:
+            self._keeper.retry_later()
 
     @property
     def _response(self) -> ReservationCreateResponse:
@@ -149,7 +193,10 @@ class _View:
         """When the lease ends by the authority's clock (UTC), or None for a dry run."""
         if self._section.expires_at_ms is None:
             return None
-        return datetime.fromtimestamp(self._section.expires_at_ms / 1000, UTC)
+        try:
+            return datetime.fromtimestamp(self._section.expires_at_ms / 1000, UTC)
+        except (ValueError, OverflowError, OSError):  # an int64 reaches beyond the year 9999
+            return _LAST
 
     @property
     def state(self) -> State:
@@ -272,8 +319,16 @@ class Reservation(_View):
             InvalidRequest: when the amount or the metadata can't be sent; it stays open.
             AuthorityError, Denied: when the authority understood and refused.
         """
-        settlement = blocking.run(guarding.commit(self._section, actual, metrics, metadata), self._world)
+        settlement = self._settle(guarding.commit(self._section, actual, metrics, metadata))
+        assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return self._concluded(settlement, asked=True)
+
+    def _settle(self, flow: Flow[T], *, hurried: bool = False) -> T | None:
+        """Run *flow*, for `PATIENCE` seconds at most when *hurried*; None when it had to be given up."""
+        try:
+            return blocking.run_within(flow, self._world, PATIENCE) if hurried else blocking.run(flow, self._world)
+        finally:
+            self._see_to_it()
 
     def release(self, reason: str | None = None) -> Settlement:
         """Give the whole hold back, as best it can; what can't be given back ends at its expiry.
@@ -309,8 +364,16 @@ class AsyncReservation(_View):
         metadata: Mapping[str, Any] | None = None,
     ) -> Settlement:
         """Charge *actual* and give the rest back; see `Reservation.commit`."""
-        settlement = await aio.run(guarding.commit(self._section, actual, metrics, metadata), self._world)
+        settlement = await self._settle(guarding.commit(self._section, actual, metrics, metadata))
+        assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return self._concluded(settlement, asked=True)
+
+    async def _settle(self, flow: Flow[T], *, hurried: bool = False) -> T | None:
+        """Run *flow* to its end, through a cancellation; see `Reservation._settle`."""
+        try:
+            return await aio.run_through(flow, self._world, patience=PATIENCE, hurried=hurried)
+        finally:
+            self._see_to_it()
 
     async def release(self, reason: str | None = None) -> Settlement:
         """Give the whole hold back, as best it can; see `Reservation.release`."""

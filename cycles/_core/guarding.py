@@ -42,7 +42,8 @@ class Section:
 
     Attributes:
         terms, grant: What was asked, and what the authority answered.
-        state: See `lifecycle`.
+        state: See `lifecycle`. The lost lease is folded in: the heartbeat's thread and the section's own never write
+            the same field, so that neither can undo what the other one said.
         reported: The amount that the end of the section will commit, or None.
         metrics, metadata: What goes along with it.
         settlement: How it ended, or None while it is open.
@@ -53,6 +54,8 @@ class Section:
     """
 
     __slots__ = (
+        "_state",
+        "_tickets",
         "expires_at_ms",
         "grant",
         "is_unreported",
@@ -63,7 +66,6 @@ class Section:
         "provisional",
         "reported",
         "settlement",
-        "state",
         "terms",
     )
 
@@ -71,7 +73,8 @@ class Section:
         self.terms: Final = terms
         self.grant: Final = grant
         self.policy: Final = policy
-        self.state = state or (State.DRY_RUN if terms.dry_run else State.ACTIVE)
+        self._state = state or (State.DRY_RUN if terms.dry_run else State.ACTIVE)
+        self._tickets = [None]
         self.provisional: Pending | None = None
         self.is_unreported = False
         self.reported: Amount | None = None
@@ -89,9 +92,29 @@ class Section:
         return None if isinstance(held, Unset) else held
 
     @property
+    def state(self) -> State:
+        """Where the reservation stands; see `lifecycle`."""
+        return step(self._state, Happened.LEASE_LOST) if self.lease_lost else self._state
+
+    @property
     def is_open(self) -> bool:
         """Whether commit and release are still possible."""
         return self.state in OPEN
+
+    def leave(self, happened: Happened) -> bool:
+        """Leave the open states for good; False when that happened before: of two threads at once, one gets through."""
+        if not self.is_open:
+            return False
+        try:
+            self._tickets.pop()  # one operation of the interpreter's: there is no moment between looking and taking
+        except IndexError:
+            return False
+        self._state = step(self.state, happened)
+        return True
+
+    def settled(self) -> None:
+        """Note that the spend is charged."""
+        self._state = step(self._state, Happened.SETTLED)
 
     def report(
         self,
@@ -131,9 +154,12 @@ class Section:
 
     def _must_be_open(self, wanted: str) -> None:
         if not self.is_open:
-            raise AlreadySettled(
-                f"can't {wanted}: reservation {self.reservation_id} is {self.state} already; nothing was sent"
-            )
+            raise self._settled_already(wanted)
+
+    def _settled_already(self, wanted: str) -> AlreadySettled:
+        return AlreadySettled(
+            f"can't {wanted}: reservation {self.reservation_id} is {self.state} already; nothing was sent"
+        )
 
 
 def begin(
@@ -224,14 +250,14 @@ def commit(
     if section.state is State.DRY_RUN:
         return Settlement(State.DRY_RUN, via="commit", attempts=0)
     key = yield from NewKey()
-    section._must_be_open("commit")  # noqa: SLF001 - same module; another thread may have been here first
-    section.state = step(section.state, Happened.COMMIT_WANTED)
+    if not section.leave(Happened.COMMIT_WANTED):
+        raise section._settled_already("commit")  # noqa: SLF001 - same module
     assert section.reported is not None  # noqa: S101 - types
     if section.provisional is not None and section.reservation_id is None:
         key = section.provisional.key  # its record is named after it
     section.settlement = yield from settle(section.spend(key, section.reported), section.policy)
     if section.settlement.state is State.COMMITTED:
-        section.state = step(section.state, Happened.SETTLED)
+        section.settled()
         yield from Notify(
             "committed",
             reservation_id=section.reservation_id,
@@ -250,8 +276,8 @@ def release(section: Section, reason: str | None) -> Flow[Settlement]:
     """
     if section.state is State.DRY_RUN:
         return Settlement(State.DRY_RUN, via="release", attempts=0)
-    section._must_be_open("release")  # noqa: SLF001 - same module
-    section.state = step(section.state, Happened.RELEASE_ENDED)
+    if not section.leave(Happened.RELEASE_ENDED):
+        raise section._settled_already("release")  # noqa: SLF001 - same module
     if section.provisional is not None:
         yield from Forget(section.provisional)
     if section.reservation_id is None:  # nothing is held
@@ -267,7 +293,7 @@ def end(
     *,
     raised: BaseException | None = None,
     actual: Amount | None = None,
-    actual_failed: Exception | None = None,
+    actual_failed: BaseException | None = None,
     unreported: Unreported = "estimate",
 ) -> Flow[Settlement | None]:
     """Do what the end of a section does, and return how that went, or None when nothing was to be done.
@@ -310,11 +336,17 @@ def _marked(section: Section) -> dict[str, str] | None:
 
 
 def dropped(section: Section) -> bool:
-    """Note that nobody has *section* any more, so that its lease is not kept; return whether to give its hold back."""
-    was_open = section.is_open and section.reservation_id is not None
-    if section.is_open:
-        section.state = step(section.state, Happened.RELEASE_ENDED)
-    return was_open and not section.is_unreported
+    """Note that nobody has *section* any more, so that its lease is not kept.
+
+    Returns:
+        Whether something is to be done about it: its hold given back, or what it reported charged.
+    """
+    return section.leave(Happened.RELEASE_ENDED) and not section.is_unreported and has_something(section)
+
+
+def has_something(section: Section) -> bool:
+    """Return whether there is a hold to give back, or a spend to charge."""
+    return section.reservation_id is not None or section.provisional is not None
 
 
 def trouble_to_raise(settlement: Settlement, *, asked: bool, raise_on_unsettled: bool) -> Exception | None:

@@ -21,7 +21,7 @@ from cycles._core.heartbeat import (
     retry_delay_ms,
     retry_reserve_ms,
 )
-from cycles._core.lifecycle import Happened, State, step
+from cycles._core.lifecycle import State
 from cycles._core.outcomes import Verdict, error_of, judge
 from cycles_api import models
 from cycles_api.types import Unset
@@ -225,7 +225,6 @@ def _stop(heart: Heart, reason: str) -> Flow[float | None]:
 def _lost(heart: Heart, reason: str) -> Flow[float | None]:
     """The hold is gone: say so, and come no more."""
     section = heart.section
-    section.state = step(section.state, Happened.LEASE_LOST)
     section.lease_lost = True
     if heart.on_lost is not None:
         heart.on_lost()

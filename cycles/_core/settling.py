@@ -59,6 +59,27 @@ def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
         claim.active = False
 
 
+class Charge:
+    """A spend that was reported by a section which nobody has any more: a job for the background.
+
+    Args:
+        pending: What it reported last.
+        due: Monotonic seconds at which to begin.
+    """
+
+    __slots__ = ("_pending", "due", "is_needed")
+
+    def __init__(self, pending: Pending, *, due: float) -> None:
+        self._pending: Final = pending.final()
+        self.due: Final = due
+        self.is_needed = True
+
+    def attempt(self) -> Flow[None]:
+        """Charge it; what that leaves pending is recovered as anything else is."""
+        self.is_needed = False
+        yield from settle(self._pending, NO_RETRY)
+
+
 def _charge(
     pending: Pending,
     policy: RetryPolicy,

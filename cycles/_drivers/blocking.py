@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from cycles._core.effects import Call, Sleep
+from cycles._core.effects import Call, Record, Sleep
 from cycles._drivers.world import endpoint
 
 if TYPE_CHECKING:
@@ -18,13 +18,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def run(flow: Flow[T], world: World) -> T:
-    """Perform every effect of *flow* and return what it returns."""
+class _OutOfPatienceError(BaseException):
+    """Thrown into a flow whose time is over: an interrupt like any other."""
+
+
+def run_within(flow: Flow[T], world: World, patience: float) -> T | None:
+    """Run *flow* for *patience* seconds at most: whoever interrupted its section does not wait for a dead authority.
+
+    Returns:
+        What the flow returns, or None when it had to be given up.
+    """
+    try:
+        return run(flow, world, ends=time.monotonic() + patience)
+    except _OutOfPatienceError:
+        return None
+
+
+def run(flow: Flow[T], world: World, *, ends: float | None = None) -> T:
+    """Perform every effect of *flow* and return what it returns; *ends* is the monotonic time at which to give up."""
     try:
         effect = next(flow)
         while True:
             try:
-                result = _perform(effect, world)
+                result = _perform(effect, world) if ends is None else _perform_until(effect, world, ends)
             except BaseException as error:  # noqa: BLE001 - the flow decides what an interrupt means
                 effect = flow.throw(error)
             else:
@@ -41,7 +57,31 @@ def _perform(effect: Effect[Any], world: World) -> Any:
         return _call(effect, world)
     if isinstance(effect, Sleep):
         return time.sleep(effect.seconds)
+    if isinstance(effect, Record):
+        return _recorded(effect, world)
     return world.perform(effect)
+
+
+def _perform_until(effect: Effect[Any], world: World, ends: float) -> Any:
+    left = ends - time.monotonic()
+    if isinstance(effect, Sleep) and effect.seconds > left:
+        raise _OutOfPatienceError
+    if isinstance(effect, Call):
+        if left <= 0.0:
+            raise _OutOfPatienceError
+        return _call(effect, world, left)
+    return _perform(effect, world)
+
+
+def _recorded(record: Record, world: World) -> bool:
+    """Write the record even when a signal interrupts that, so that it is there before more (design.md §4)."""
+    try:
+        return bool(world.perform(record))
+    except Exception:
+        raise
+    except BaseException:  # a second one gets through
+        world.perform(record)
+        raise
 
 
 def _phases(left: float, usual: httpx.Timeout) -> httpx.Timeout:
@@ -51,13 +91,14 @@ def _phases(left: float, usual: httpx.Timeout) -> httpx.Timeout:
     return httpx.Timeout(connect=connect, read=read, write=write, pool=left)
 
 
-def _call(call: Call[T], world: World) -> Answer[T]:
+def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
     module = endpoint(call.operation.module)
     sent_at = time.monotonic()
     try:
         arguments = dict(call.arguments)
-        if call.within is not None:
-            arguments["request_timeout"] = _phases(call.within, world.timeout)
+        bounds = [bound for bound in (call.within, left) if bound is not None]
+        if bounds:
+            arguments["request_timeout"] = _phases(min(bounds), world.timeout)
         response = module.sync_detailed(client=world.api, request_headers=world.headers(), **arguments)
     except Exception as error:  # noqa: BLE001 - see World.failed
         return world.failed(error, sent_at)

@@ -199,7 +199,7 @@ class World:
             trouble = Trouble.NOT_SENT
         else:
             trouble = Trouble.LOST
-        text = str(error).replace(self.api.token, "***")
+        text = str(error).replace(self.api.token, "***") if self.api.token else str(error)
         return Answer(
             status=status,
             trouble=trouble,

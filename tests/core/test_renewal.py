@@ -144,7 +144,7 @@ def test_a_lease_shorter_than_its_safety_budget_gets_two_answers_and_no_loop(wor
 
 def test_a_section_that_ended_is_not_renewed(world):
     heart = Heart(section(), 7.0)
-    heart.section.state = State.COMMITTED
+    heart.section._state = State.COMMITTED
     assert world.run(beat(heart)) is None
     assert world.calls == []
 
@@ -154,7 +154,7 @@ def test_a_section_that_ends_during_an_attempt_is_left_alone(world):
     flow = beat(heart)
     next(flow)
     flow.send("key")
-    heart.section.state = State.COMMITTED
+    heart.section._state = State.COMMITTED
     with pytest.raises(StopIteration) as end:
         flow.send(refusal(409, "RESERVATION_FINALIZED"))
     assert end.value.value is None

@@ -57,7 +57,8 @@ def test_a_release_after_an_ambiguous_commit(monkeypatch):
 def test_a_second_settlement_after_an_interrupted_commit(monkeypatch):
     def end(section, end=guarding.end, **how):
         if section.state is State.UNSETTLED and section.settlement is None:
-            section.state = State.ACTIVE
+            section._state = State.ACTIVE
+            section._tickets.append(None)
         return (yield from end(section, **how))
 
     monkeypatch.setattr(guarding, "end", end)
