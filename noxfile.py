@@ -118,6 +118,20 @@ def bench(session: nox.Session) -> None:
         session.run("python", str(script), *session.posargs)
 
 
+def readme_agent() -> str:
+    """Return README's first example as an agent that does not stop by itself; it ends well when its dollar stops it."""
+    block = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
+    return f"""{block}
+try:
+    for _ in range(100):
+        ask("again")
+except cycles.BudgetExceeded as stopped:
+    print("stopped:", stopped)
+else:
+    raise SystemExit("nothing stopped it")
+"""
+
+
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build wheel and sdist, install the wheel in a bare environment: import, run the CLI, use the fixture."""
@@ -142,10 +156,14 @@ def wheel(session: nox.Session) -> None:
             external=True,
             env=strict,
         )
+        agent = Path(made) / "agent.py"
+        agent.write_text(readme_agent(), encoding="utf-8")
+        session.run(str(python), str(agent), external=True, env=strict | {"CYCLES_BASE_URL": "local:?usd=1.00"})
         session.run(str(command), "--help", success_codes=[1], external=True, env=strict)  # says which extra it needs
         session.run(str(python), "-m", "pip", "install", "--quiet", f"{built}[server]", external=True)
         session.run(str(command), "--help", silent=True, external=True, env=strict)
         session.run(str(command), "--version", external=True, env=strict)
+        session.run(str(command), "doctor", "--base-url", "local:?usd=1.00", external=True, env=strict)
         session.run(str(python), "-m", "pip", "install", "--quiet", f"{built}[testing]", external=True)
         for file in (ROOT / "examples" / "testing").glob("*.py"):
             shutil.copy(file, made)

@@ -10,6 +10,7 @@ import click
 
 from cycles.cli.ending import explained
 from cycles.cli.parameters import BudgetType
+from cycles.cli.tenants import chosen_key, key_options
 from cycles.local import LocalAuthority
 from cycles.local.authority import DEFAULT_TENANT
 
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
 @click.option("--beyond-loopback", is_flag=True, help="Let other machines in: keys travel in plain text.")
 @click.option("--budget", "budgets", multiple=True, type=BudgetType(), help="Made unless it is there; repeatable.")
 @click.option("--tenant", help="Whose API key is shown; default: the tenant of the first budget.")
-@click.option("--api-key", help="Let this be the tenant's key; default: a new one.")
-@click.option("--admin-key", help="Let X-Admin-API-Key be this; default: nobody is the administrator.")
+@key_options
+@click.option(
+    "--admin-key",
+    envvar="CYCLES_ADMIN_KEY",
+    help="Let X-Admin-API-Key be this; default: nobody is the administrator.  [env: CYCLES_ADMIN_KEY]",
+)
+@click.option("--lenient-permissions", is_flag=True, help="Let a tenant's key fund its own budgets over HTTP.")
 @click.option("--json", "as_json", is_flag=True, help="Write the ready line as JSON: base_url, api_key, tenant.")
 def serve(
     *,
@@ -37,7 +43,9 @@ def serve(
     budgets: tuple[tuple[str, Amount], ...],
     tenant: str | None,
     api_key: str | None,
+    api_key_file: str | None,
     admin_key: str | None,
+    lenient_permissions: bool,
     beyond_loopback: bool,
     as_json: bool,
 ) -> None:
@@ -49,13 +57,14 @@ def serve(
     Example:
       cycles serve --db ledger.db --budget tenant:acme=usd:1.00
     """
-    with explained():
+    api_key = chosen_key(api_key, api_key_file)
+    with explained(as_json=as_json):
         from cycles.local.server import Server, listening, url_of  # noqa: PLC0415 - needs the extra
 
         # The address first: a start that fails because of it leaves no key behind in the ledger.
         with (
             listening(host, port, beyond_loopback=beyond_loopback) as listener,
-            LocalAuthority(db, admin_key=admin_key) as authority,
+            LocalAuthority(db, admin_key=admin_key, lenient_permissions=lenient_permissions) as authority,
         ):
             for scope, amount in budgets:
                 authority.ensure_budget(scope, amount)

@@ -64,6 +64,21 @@ def test_serve_until_a_signal(tmp_path, number):
         assert authority.balance("tenant:acme", "TOKENS").spent == 30
 
 
+def test_serve_takes_keys_from_elsewhere_and_can_be_lenient(tmp_path, monkeypatch):
+    monkeypatch.setenv("CYCLES_ADMIN_KEY", "the-administrator")
+    (tmp_path / "key").write_text("my-own-key\n")
+    arguments = ["--json", "--budget", "tenant:acme=tokens:100", "--api-key-file", str(tmp_path / "key")]
+    with serving(*arguments, "--lenient-permissions") as process:
+        said = ready(process)
+        assert said["api_key"] == "my-own-key"
+        fund = f"{said['base_url']}/v1/admin/budgets/fund?scope=tenant:acme&unit=TOKENS"
+        body = {"operation": "CREDIT", "amount": {"unit": "TOKENS", "amount": 1}, "idempotency_key": "k"}
+        lenient = httpx.post(fund, headers={"X-Cycles-API-Key": "my-own-key"}, json=body, timeout=10)
+        assert lenient.json()["new_allocated"]["amount"] == 101
+        tenants = f"{said['base_url']}/v1/admin/tenants"
+        assert httpx.get(tenants, headers={"X-Admin-API-Key": "the-administrator"}, timeout=10).status_code == 200
+
+
 def test_serve_again_keeps_what_was_funded(tmp_path):
     arguments = ["--db", str(tmp_path / "l.db"), "--budget", "tenant:acme=tokens:100", "--api-key", "my-own-key"]
     for _ in range(2):
