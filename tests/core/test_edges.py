@@ -77,7 +77,7 @@ def test_metadata_is_a_mapping_from_texts(metadata):
 
 
 def test_metrics_that_can_not_be_sent_are_refused():
-    with pytest.raises(cycles.InvalidRequest, match="give a cycles[.]Metrics"):
+    with pytest.raises(cycles.InvalidRequest, match="give a cycles"):
         checked_metrics({"tokens_input": 1})
     with pytest.raises(cycles.InvalidRequest, match="metrics: "):
         checked_metrics(models.StandardMetrics(custom={"x": object()}))
