@@ -287,7 +287,7 @@ class Guard:
                 if opened.dry_run is not None:
                     return opened.dry_run
                 with entered(opened.reservation):
-                    opened.result = function(*args, **kwargs)
+                    opened.result = _finished(function(*args, **kwargs), function)
             return opened.result
 
         return guarded
@@ -305,6 +305,15 @@ class Guard:
 
     def __repr__(self) -> str:
         return f"<Guard {self._fields['action']!r} estimate {self._fields['estimate']!r}>"
+
+
+def _finished(result: R, function: Callable[..., Any]) -> R:
+    """Return *result*, unless its work has not even begun: it would be settled before it ran."""
+    if inspect.iscoroutine(result):
+        result.close()
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"{name} returned a coroutine, but is no async function: put the Guard on the async def itself")
+    return result
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -57,6 +57,8 @@ _REJECTED: Final = "rejected"
 _QUARANTINE: Final = "quarantine"
 _OWNERS: Final = "owners"
 _TEMPORARY: Final = ".tmp-"
+_CHECKED: Final = 4096
+"""Bytes that there must be room for: a record is smaller."""
 _MANY_OWNERS: Final = 64
 """Lock files of processes from which on those of dead ones are looked for."""
 
@@ -164,11 +166,16 @@ class Journal:
         try:
             self._made()
             temporary = self._of(f"{_TEMPORARY}{os.getpid()}-check")
-            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600))
-            os.unlink(temporary)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.write(descriptor, bytes(_CHECKED))  # a full disk still takes an empty file
+            finally:
+                os.close(descriptor)
+                os.unlink(temporary)
         except OSError as error:
             raise JournalError(
-                f"the journal can't be written: {error}; set CYCLES_JOURNAL_DIR to a directory of this user's"
+                f"the journal can't be written: {error}; make room, or set CYCLES_JOURNAL_DIR to a directory of this "
+                "user's"
             ) from None
 
     def leave(self) -> None:

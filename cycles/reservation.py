@@ -49,14 +49,19 @@ _current: Final[ContextVar[Reservation | AsyncReservation | None]] = ContextVar(
 
 
 def current() -> Reservation | AsyncReservation | None:
-    """Return the innermost live reservation of this task or thread, or None."""
-    return _current.get()
+    """Return the innermost live reservation of this task or thread, or None: one that is settled is none any more."""
+    found = _current.get()
+    while found is not None and found.settlement is not None:
+        found = found._outer  # noqa: SLF001 - same module
+    return found
 
 
 @contextmanager
 def entered(reservation: Reservation | AsyncReservation) -> Iterator[None]:
     """Make *reservation* the current one."""
     outer = _current.get()
+    if outer is not reservation:
+        reservation._outer = outer  # noqa: SLF001 - same module
     _current.set(reservation)
     try:
         yield
@@ -79,6 +84,8 @@ class Keeper(Protocol):
 
 class _View:
     """What both kinds of reservation show."""
+
+    _outer: Reservation | AsyncReservation | None = None  # the one that was current where this became it
 
     def __init__(
         self,

@@ -147,6 +147,12 @@ class Record(Effect[bool]):
         self.claim: Final = claim
 
 
+class Ready(Effect[bool]):
+    """Return whether something could be kept now; what would be lost otherwise must not begin."""
+
+    __slots__ = ()
+
+
 class Forget(Effect[None]):
     """Drop what was kept of *pending*: it is settled, or given up; keep it aside with the *refusal*, if there is one.
 

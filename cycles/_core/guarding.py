@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cycles._core import flows
-from cycles._core.effects import Forget, NewKey, Notify, Now, Record
+from cycles._core.effects import Forget, NewKey, Notify, Now, Ready, Record
 from cycles._core.lifecycle import OPEN, Happened, State, step
 from cycles._core.records import Grant, Pending, Settlement
 from cycles._core.requests import checked_actual, checked_metrics, metadata_of
@@ -188,6 +188,8 @@ def begin(
         grant = yield from flows.reserve(terms, policy, key=key, wait=wait, asking=asking)
     except (AuthorityUnavailable, AuthorityError) as error:
         if not unguarded or terms.dry_run or not _is_unreachable(error):
+            raise
+        if not (yield from Ready()):  # its spend would be in memory alone
             raise
         section = yield from _without_hold(terms, policy, error)
         return section

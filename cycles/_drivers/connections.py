@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from cycles._drivers.deadline import DeadlineBackend
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
@@ -26,6 +28,8 @@ class DirectClient(httpx.Client):
 
     def __init__(self, *, verify: ssl.SSLContext | str | bool = True, **options: Any) -> None:
         self._engine: Final = httpx.HTTPTransport(verify=verify, proxy=proxy_for(options))
+        pool: Any = self._engine._pool  # noqa: SLF001 - httpx passes no backend on to httpcore, which takes one
+        pool._network_backend = DeadlineBackend(pool._network_backend)  # noqa: SLF001
         super().__init__(transport=self._engine, **options)
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import httpx
 
-from cycles._core.effects import Clock, Effect, Forget, Jitter, NewKey, Notify, Now, Record, Take, Tell
+from cycles._core.effects import Clock, Effect, Forget, Jitter, NewKey, Notify, Now, Ready, Record, Take, Tell
 from cycles._core.outcomes import Answer, Trouble
 from cycles._drivers.tracing import Trace
+from cycles.errors import JournalError
 from cycles_api import models
 from cycles_api.errors import DecodeError
 
@@ -72,6 +73,10 @@ class Keeper(Protocol):
 
     def forget(self, pending: Pending, refusal: Mapping[str, Any] | None = None) -> None:
         """Drop what was kept of *pending*."""
+        ...
+
+    def check(self) -> None:
+        """Raise JournalError when nothing can be kept now."""
         ...
 
     def failed(self, error: Exception) -> None:
@@ -142,6 +147,8 @@ class World:
         match effect:
             case Record(pending=pending, claim=claim):
                 return self._recorded(pending, claim)
+            case Ready():
+                return self._ready()
             case Forget(pending=pending, refusal=refusal):
                 self._forgotten(pending, refusal)
                 return None
@@ -153,6 +160,16 @@ class World:
                 return None
             case _:
                 raise TypeError(f"not an effect that can be performed here: {effect!r}")
+
+    def _ready(self) -> bool:
+        if self.journal is None:
+            return False
+        try:
+            self.journal.check()
+        except JournalError as error:
+            self.journal.failed(error)
+            return False
+        return True
 
     def _recorded(self, pending: Pending, claim: Claim | None) -> bool:
         if self.journal is None:

@@ -10,7 +10,7 @@ from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Notify, Now, Record, Sleep, Take, Tell
+from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Notify, Now, Ready, Record, Sleep, Take, Tell
 from cycles._core.settling import Recovery
 from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import Case, draw
@@ -253,7 +253,8 @@ class Simulation:
             case Take():
                 answer = effect.queue.take()
             case _:
-                assert isinstance(effect, Notify | Tell), f"the simulator can't perform {effect!r}"  # noqa: S101
+                assert isinstance(effect, Notify | Tell | Ready), f"the simulator can't perform {effect!r}"  # noqa: S101
+                answer = True  # Ready: its disk is never full
         program.answer, program.ready_at = answer, self.now + wait
         self.trace.add(self.now, program.name, program.intent, effect, fault=fault, outcome=answer)
 

@@ -347,3 +347,31 @@ def test_one_guard_in_many_threads_mixes_nothing_up(authority, figures):
             thread.join()
     assert seen == {n: n for n in range(1, 51)}
     assert authority.balance("tenant:acme", "USD_MICROCENTS").spent == sum(range(1, 51))
+
+
+def test_a_function_that_only_returns_a_coroutine_is_refused_and_its_hold_given_back(authority, figures):
+    """It would be settled before its work began."""
+    ran = []
+
+    async def work():
+        ran.append(1)
+
+    with authority.client(tenant="acme") as client:
+        guarded = cycles.Guard(usd("0.10"), action=ACTION, client=client)(lambda *given: work(*given))
+        with pytest.raises(TypeError, match="put the Guard on the async def"):
+            guarded()
+    assert ran == []
+    assert figures() == (0.0, 0.0, 100.0)
+
+
+def test_current_passes_over_what_is_settled(authority):
+    with authority.client(tenant="acme") as client:
+        with cycles.Guard(usd("0.10"), action=ACTION, client=client) as outer:
+            with cycles.Guard(usd("0.10"), action=ACTION, client=client) as inner:
+                assert cycles.current() is inner
+                inner.commit(usd("0.01"))
+                assert cycles.current() is outer
+            outer.release()
+            assert cycles.current() is None
+        with cycles.Guard(usd("0.10"), action=ACTION, client=client, dry_run=True) as dry:
+            assert cycles.current() is dry

@@ -563,6 +563,26 @@ def test_running_unguarded_needs_a_journal_that_can_be_written(config, tmp_path)
         cycles.Client(config.replace(unavailable="allow", journal_dir=str(tmp_path / "file")))
 
 
+def test_nothing_runs_unguarded_while_the_disk_is_full(server, config, kept, monkeypatch, caplog):
+    """Its spend would be in memory alone, and nobody would hold it back."""
+    server.always = dict.fromkeys(("reservations", "read"), DROP)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with cycles.Client(config.replace(unavailable="allow")) as client:
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(cycles.AuthorityUnavailable), cycles.Guard(usd("0.10"), action=ACTION, client=client):
+            pytest.fail("it ran")
+        monkeypatch.undo()
+        assert "no space left on device" in caplog.text
+        with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
+            held.report(actual=usd("0.01"))
+        assert held.settlement is not None
+        assert (held.settlement.via, held.state) == ("event", "COMMITTED")
+    assert kept() == []
+
+
 def test_a_process_that_ends_leaves_no_lock_behind(server, start, journal_dir):
     start("spend").result()
     assert list(journal_dir.glob("*/owners/*.lock")) == []
