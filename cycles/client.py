@@ -580,6 +580,22 @@ class AsyncClient(_Base):
             ) from None
         return quick_client
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its connections belong to an event loop that runs in another thread at this moment."""
+        import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
+
+        if self._loop is None or not self._is_pooled or not self._loop.is_running():
+            return False
+        try:
+            return asyncio.get_running_loop() is not self._loop
+        except RuntimeError:
+            return True
+
+    def twin(self) -> AsyncClient:
+        """Return another client of the same configuration, with connections of its own: for another event loop."""
+        return AsyncClient(self.config, on_settlement=self._on_settlement)
+
     def _traced(self) -> World:
         """Return the world of one piece of work; connections of a loop that ended can't be used in the next one."""
         import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
@@ -591,6 +607,11 @@ class AsyncClient(_Base):
             if not in_trio():
                 return self._world.traced()
         if loop is not self._loop and loop is not None:
+            if self.is_elsewhere:
+                raise ConfigError(
+                    "this AsyncClient is in use in the event loop of another thread, and its connections are that "
+                    "loop's: make a client for each loop that runs at the same time"
+                )
             if self._loop is not None and self in _forkable:
                 self._reconnect()
             self._loop = loop

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary, ref
 
 from cycles.client import AsyncClient, Client
 from cycles.config import Config
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
@@ -22,6 +24,8 @@ class _Defaults:
         self._client: Client | None = None
         self._async_client: AsyncClient | None = None
         self._made: list[Client | AsyncClient] = []  # for want of a configured one
+        self._home: ref[AbstractEventLoop] | None = None  # the loop that the default client was last given to
+        self._by_loop: WeakKeyDictionary[AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
 
     def configure(self, source: Client | AsyncClient | Config | None) -> None:
         if not isinstance(source, Client | AsyncClient | Config | None):
@@ -30,6 +34,7 @@ class _Defaults:
             self._config = source if isinstance(source, Config) else None
             self._client = source if isinstance(source, Client) else None
             self._async_client = source if isinstance(source, AsyncClient) else None
+            self._by_loop.clear()
 
     def client(self) -> Client:
         with self._lock:
@@ -43,7 +48,26 @@ class _Defaults:
             if self._async_client is None:
                 self._async_client = AsyncClient(self._settings(self._client))
                 self._made.append(self._async_client)
-            return self._async_client
+            return self._for_this_loop(self._async_client)
+
+    def _for_this_loop(self, client: AsyncClient) -> AsyncClient:
+        """Return *client*, or while it serves the loop of another thread, a twin of it for the running one."""
+        import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # trio; or nothing runs here, and nothing can be sent
+            return client
+        home = None if self._home is None else self._home()
+        if home is None or not home.is_running():
+            self._home = ref(loop)
+        if (home is None or home is loop or not home.is_running()) and not client.is_elsewhere:
+            return client
+        found = self._by_loop.get(loop)
+        if found is None:
+            found = self._by_loop[loop] = client.twin()
+            self._made.append(found)
+        return found
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
@@ -56,6 +80,7 @@ class _Defaults:
             with self._lock:
                 made = self._made
                 self._config, self._client, self._async_client, self._made = before
+                self._by_loop.clear()
             for client in made:
                 _close(client)
 

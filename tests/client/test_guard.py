@@ -356,8 +356,11 @@ def test_a_function_that_only_returns_a_coroutine_is_refused_and_its_hold_given_
     async def work():
         ran.append(1)
 
+    def returns_it():
+        return work()
+
     with authority.client(tenant="acme") as client:
-        guarded = cycles.Guard(usd("0.10"), action=ACTION, client=client)(lambda *given: work(*given))
+        guarded = cycles.Guard(usd("0.10"), action=ACTION, client=client)(returns_it)
         with pytest.raises(TypeError, match="put the Guard on the async def"):
             guarded()
     assert ran == []
