@@ -58,15 +58,15 @@ class _Defaults:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # trio; or nothing runs here, and nothing can be sent
             return client
+        if (found := self._by_loop.get(loop)) is not None:
+            return found
         home = None if self._home is None else self._home()
         if home is None or not home.is_running():
-            self._home = ref(loop)
-        if (home is None or home is loop or not home.is_running()) and not client.is_elsewhere:
+            self._home, home = ref(loop), loop
+        if home is loop and not client.is_elsewhere:
             return client
-        found = self._by_loop.get(loop)
-        if found is None:
-            found = self._by_loop[loop] = client.twin()
-            self._made.append(found)
+        found = self._by_loop[loop] = client.twin()
+        self._made.append(found)
         return found
 
     @contextmanager

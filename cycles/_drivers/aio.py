@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 
 from cycles._core.effects import Call, Record, Sleep
-from cycles._drivers.world import endpoint
+from cycles._drivers.world import LONGEST_ATTEMPT, endpoint
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -151,11 +151,12 @@ async def _bounded(send: Any, world: World, call: Call[Any]) -> Any:
     """
     hurried = call.arguments.get("request_timeout")
     seconds = call.within if hurried is None else hurried
-    if seconds is None:
-        async with world.gate or contextlib.nullcontext():
-            return await send(client=world.api, request_headers=world.headers(), **call.arguments)
     import anyio  # noqa: PLC0415 - see _perform
 
+    if seconds is None:
+        async with world.gate or contextlib.nullcontext():
+            with anyio.fail_after(LONGEST_ATTEMPT):
+                return await send(client=world.api, request_headers=world.headers(), **call.arguments)
     is_sent = False
     try:
         with anyio.fail_after(seconds):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 
 from cycles._core.effects import Call, Record, Sleep
-from cycles._drivers.world import endpoint
+from cycles._drivers.deadline import deadline
+from cycles._drivers.world import LONGEST_ATTEMPT, endpoint
 
 if TYPE_CHECKING:
     from cycles._core.effects import Effect, Flow
@@ -97,9 +98,11 @@ def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
     try:
         arguments = dict(call.arguments)
         bounds = [bound for bound in (call.within, left) if bound is not None]
+        seconds = min(bounds, default=LONGEST_ATTEMPT)
         if bounds:
-            arguments["request_timeout"] = _phases(min(bounds), world.timeout)
-        response = module.sync_detailed(client=world.api, request_headers=world.headers(), **arguments)
+            arguments["request_timeout"] = _phases(seconds, world.timeout)
+        with deadline(seconds, waiting_counts=bool(bounds)):
+            response = module.sync_detailed(client=world.api, request_headers=world.headers(), **arguments)
     except Exception as error:  # noqa: BLE001 - see World.failed
         return world.failed(error, sent_at)
     return world.answered(response, sent_at)

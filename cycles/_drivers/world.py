@@ -38,6 +38,9 @@ _NOT_SENT: Final = (
 )
 """Transport trouble in which no byte of the request reached the authority."""
 
+LONGEST_ATTEMPT: Final = 30.0
+"""Seconds that one attempt takes at most once it has a connection, however slowly an answer comes in."""
+
 _TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0, pool=None)
 
 _modules: Final[dict[str, ModuleType]] = {}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import anyio
 import httpx
@@ -70,6 +73,67 @@ def test_a_drip_of_bytes_does_not_outlast_the_deadline_of_an_async_reserve(confi
     with pytest.raises(cycles.AuthorityUnavailable):
         asyncio.run(main())
     assert time.monotonic() - started < 4.0
+
+
+@contextmanager
+def dripping(*before: bytes):
+    """A server that sends *before*, and then a byte of a header that never ends, again and again."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        done = threading.Event()
+
+        def drip(connection):
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                for part in before:
+                    connection.sendall(part)
+                while not done.wait(0.05):
+                    connection.sendall(b"x")
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    threading.Thread(target=drip, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            done.set()
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"HTTP/1.1 200 OK\r\nx-slow: ", b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"],
+    ids=["headers", "body"],
+)
+def test_a_drip_of_bytes_does_not_outlast_the_deadline_of_a_sync_reserve(config, before):
+    with dripping(before) as url, cycles.Client(config.replace(base_url=url)) as client:
+        started = time.monotonic()
+        with pytest.raises(cycles.AuthorityUnavailable):
+            reserved(client)
+        assert 0.9 <= time.monotonic() - started < 4.0
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_no_attempt_outlasts_its_bound(config, monkeypatch, kind):
+    """A commit has no deadline, for it is retried; but each attempt ends."""
+    monkeypatch.setattr("cycles._drivers.blocking.LONGEST_ATTEMPT", 0.3)
+    monkeypatch.setattr("cycles._drivers.aio.LONGEST_ATTEMPT", 0.3)
+
+    async def main(url):
+        async with cycles.AsyncClient(config.replace(base_url=url)) as client:
+            await client.record(usd("0.0001"), action=ACTION)
+
+    started = time.monotonic()
+    with dripping(b"HTTP/1.1 201 Created\r\nx-slow: ") as url, pytest.raises(cycles.AuthorityUnavailable):
+        if kind == "async":
+            asyncio.run(main(url))
+        else:
+            with cycles.Client(config.replace(base_url=url)) as client:
+                client.record(usd("0.0001"), action=ACTION)
+    assert 0.25 <= time.monotonic() - started < 4.0
 
 
 def test_a_pool_that_stays_busy_is_no_lost_request(server, config):  # noqa: F811
