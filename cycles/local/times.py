@@ -15,9 +15,12 @@ def microseconds(text: str) -> int:
         ValueError: when it is none.
     """
     try:
-        return of(datetime.fromisoformat(text))
+        moment = datetime.fromisoformat(text)
+        since = of(moment)
+        moment.astimezone(UTC)  # what has no year in UTC could not be shown again
     except (OverflowError, TypeError):  # TypeError: a time without zone has no difference from ours
         raise ValueError(text) from None
+    return since
 
 
 def of(moment: datetime) -> int:

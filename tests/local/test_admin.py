@@ -460,6 +460,7 @@ def test_a_bad_budget(adm, authority, change, code, field):
         (KEYS, {"tenant_id": "acme", "name": "k", "permissions": "budgets:read"}, "permissions"),
         (KEYS, {"tenant_id": "acme", "name": "k", "scope_filter": [1]}, "scope_filter[0]"),
         (KEYS, {"tenant_id": "acme", "name": "k", "expires_at": "soon"}, "expires_at"),
+        (KEYS, {"tenant_id": "acme", "name": "k", "expires_at": "9999-12-31T23:59:59-23:59"}, "expires_at"),
         (KEYS, {"tenant_id": "acme", "name": "k", "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
         (f"{BUDGETS}/fund", funding("BURN"), "operation"),
         (f"{BUDGETS}/fund", funding(number=-1), "amount.amount"),
