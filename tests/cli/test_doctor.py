@@ -180,6 +180,7 @@ def test_a_certificate_that_is_not_trusted(monkeypatch):
         (200, b"<html>hello</html>", "http", "what answers is no authority: status 200"),
         (200, b'{"balances": 7}', "http", "no authority: status 200"),
         (404, b"nothing here", "http", "no authority: status 404"),
+        (404, b'{"error": "NOT_FOUND", "message": "no such path", "request_id": "r1"}', "http", "status 404"),
         (301, b"", "http", "no authority: status 301"),
         (502, b"bad gateway", "http", "no authority: status 502"),
         (500, b'{"error": "INTERNAL_ERROR", "message": "on fire", "request_id": "r1"}', "http", "500 on fire"),
