@@ -67,6 +67,13 @@ def page(session: nox.Session) -> None:
 
 
 @nox.session
+def schemathesis(session: nox.Session) -> None:
+    """Ask a served authority what our document allows, and forbids (`-- --seconds 600 --db`; `-- --seed N` replays)."""
+    session.install("-e", ".[server]", *groups("schemathesis"))
+    session.run("python", "-m", "tests.contract.run", *session.posargs)
+
+
+@nox.session
 def sim(session: nox.Session) -> None:
     """Simulate faults for a minute of new seeds (`-- --seconds 3600`; `-- --seed N` replays one with its trace)."""
     session.install("-e", ".")

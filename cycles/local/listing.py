@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
+MAX_KEY: Final = 256
 
 _STATUSES: Final = ("ACTIVE", "COMMITTED", "RELEASED", "EXPIRED")
 _WINDOWS: Final = {"": "created_at_ms", "expires_": "expires_at_ms", "finalized_": "finalized_at_ms"}
@@ -151,6 +152,8 @@ def _filters(tenant: str, parameters: Parameters) -> tuple[list[str], list[Any]]
         where.append("status = ?")
         bound.append(status)
     if key:
+        if len(key) > MAX_KEY:
+            raise bad("idempotency_key", key, f"a key of at most {MAX_KEY} characters")
         where.append("idempotency_key = ?")
         bound.append(key)
     _segments({level: parameters[level] for level in LEVELS[1:] if parameters.get(level)}, where, bound)

@@ -103,6 +103,7 @@ def test_finalized_windows_exclude_what_is_not_final(listed):
         {"limit": "-1"},
         {"limit": "1.0"},
         {"limit": "٣"},
+        {"idempotency_key": "x" * 257},
         {"status": "active"},
         {"sort_by": "amount"},
         {"sort_dir": "down"},

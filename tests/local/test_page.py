@@ -171,7 +171,7 @@ def test_lists_are_cut(wire, authority):
 
 def test_a_tenant_sees_its_own_and_the_administrator_sees_all(wire, authority, clock):
     authority.budget("tenant:Acme", tokens(10))
-    other = Wire(authority, clock, tenant="other")
+    other = Wire(authority, clock, tenant="Other")  # scopes are folded, tenants are not
     authority.budget("tenant:other", tokens(5))
     wire.reserve(1)
     other.reserve(2)
@@ -179,8 +179,10 @@ def test_a_tenant_sees_its_own_and_the_administrator_sees_all(wire, authority, c
     assert [row["scope_path"] for row in status(wire)["budgets"]] == [SCOPE]
     assert [row["reserved"]["text"] for row in status(wire)["reservations"]] == ["1"]
     assert status(wire)["denials"] == []
+    assert [row["scope_path"] for row in status(other)["budgets"]] == ["tenant:other"]
+    assert [row["reserved"]["text"] for row in status(other)["reservations"]] == ["2"]
     seen = status(wire, **{"X-Admin-API-Key": ADMIN_KEY})
     assert "tenant" not in seen
     assert [row["scope_path"] for row in seen["budgets"]] == [SCOPE, "tenant:other"]
     assert len(seen["reservations"]) == 2
-    assert [row["tenant"] for row in seen["denials"]] == ["other"]
+    assert [row["tenant"] for row in seen["denials"]] == ["Other"]
