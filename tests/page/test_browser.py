@@ -240,7 +240,7 @@ def test_the_administrator_sees_all_tenants(world):
 def test_empty_says_what_to_do(world):
     with world.tab(key=world.secret) as tab:
         assert tab.get_by_text("There is no budget yet.").is_visible()
-        assert tab.get_by_text("cycles budget set --db").is_visible()
+        assert tab.get_by_text("cycles local budget create tenant:acme").is_visible()
         assert tab.get_by_text("Nothing was denied.").is_visible()
         assert tab.get_by_text("Other processes that use the same ledger file keep their own").is_visible()
 
