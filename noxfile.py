@@ -55,7 +55,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests on every core, warnings as errors, and require the coverage."""
     session.install("-e", ".[server]", *groups("test"))
     session.run(
-        "pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90", *session.posargs
+        "pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95", *session.posargs
     )
 
 

@@ -78,9 +78,7 @@ def _recorded(record: Record, world: World) -> bool:
     """Write the record even when a signal interrupts that, so that it is there before more (design.md §4)."""
     try:
         return bool(world.perform(record))
-    except Exception:
-        raise
-    except BaseException:  # a second one gets through
+    except BaseException:
         world.perform(record)
         raise
 

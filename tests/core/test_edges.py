@@ -197,6 +197,11 @@ def test_a_span_that_is_none_starts_a_trace_of_ours(monkeypatch):
     assert tracing.Trace().headers()["traceparent"].startswith("00-")
 
 
+def test_without_opentelemetry_a_trace_is_ours(monkeypatch):
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    assert tracing.Trace().headers()["traceparent"].startswith("00-")
+
+
 def test_a_tracing_that_fails_fails_no_request(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", object())
     assert tracing.Trace().headers()["traceparent"].endswith("-01")
