@@ -41,6 +41,12 @@ class Cli:
         return json.loads(self(*arguments, "--json", code=code, **changed).stdout)
 
 
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch):
+    """CI may ask for colours everywhere."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
 @pytest.fixture
 def path(tmp_path) -> Path:
     return tmp_path / "ledger.db"

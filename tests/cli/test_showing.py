@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -60,10 +61,13 @@ def test_too_large_for_the_wire():
 LONG = "id-" + "x" * 300
 
 
-def test_piped_tables_cut_nothing(capsys, monkeypatch):
+@pytest.mark.parametrize("force", ["", "1"])
+def test_piped_tables_cut_nothing(capsys, monkeypatch, force):
     monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("FORCE_COLOR", force)
     showing.write_table(("ID", "AMOUNT"), [(LONG, "1"), ("short", None)], right=["AMOUNT"])
-    first, second, third = capsys.readouterr().out.splitlines()
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    first, second, third = (line.rstrip() for line in out.splitlines())
     assert first.split() == ["ID", "AMOUNT"]
     assert second.split() == [LONG, "1"]
     assert third == "short"

@@ -145,7 +145,7 @@ def _somewhere() -> Iterator[Path]:
     before, environ = Path.cwd(), dict(os.environ)
     folder = Path(tempfile.mkdtemp()).resolve()
     for name in list(os.environ):
-        if name.startswith("CYCLES_") or name.lower().endswith("_proxy"):
+        if name.startswith("CYCLES_") or name.lower().endswith("_proxy") or name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
             del os.environ[name]
     settings = {"BASE_URL": "local:cycles.db", "API_KEY": "cyc_live_x", "TENANT": "acme", "JOURNAL_DIR": "journal"}
     os.environ.update({f"CYCLES_{name}": value for name, value in settings.items()})
