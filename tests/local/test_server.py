@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,8 +20,8 @@ from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from cycles.local.app import _FIXED, _routes
-from cycles.local.messages import MAX_BODY
-from cycles.local.server import Asgi, listening, serve, url_of
+from cycles.local.messages import MAX_BODY, Request, Response
+from cycles.local.server import Asgi, Server, listening, serve, url_of
 
 from . import document
 from .conftest import Clock, Wire, failed
@@ -122,6 +123,75 @@ def test_the_authority_outlives_its_server(served):
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/actuator/health")
     assert served.authority.balance(SCOPE, "TOKENS").remaining == 100
+
+
+def test_what_is_being_answered_when_it_ends_is_answered(tmp_path, monkeypatch):
+    """Stopped in the middle of a request: it takes no new ones, lets that one be answered, and then is gone."""
+    began, may_go_on = threading.Event(), threading.Event()
+    with LocalAuthority(tmp_path / "ledger.db") as authority, listening(port=0) as listener:
+        authority.budget(SCOPE, tokens(100))
+        wire, url, handle = Wire(authority, Clock()), url_of(listener), authority.app.handle
+
+        def slowly(request: Request) -> Response:
+            began.set()
+            assert may_go_on.wait(10)
+            return handle(request)
+
+        monkeypatch.setattr(authority.app, "handle", slowly)
+        server = Server(authority)
+        running = threading.Thread(target=server.run, args=([listener],))
+        running.start()
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(
+                httpx.post, f"{url}/v1/reservations", json=wire.ask(40), headers=dict(wire.http.headers), timeout=10
+            )
+            assert began.wait(10)
+            server.should_exit = True
+            deadline = time.monotonic() + 5
+            while _listens(listener) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert not _listens(listener)
+            assert running.is_alive()
+            assert not asked.done()
+            may_go_on.set()
+            assert asked.result(10).json()["decision"] == "ALLOW"
+        running.join(10)
+        assert not running.is_alive()
+        assert authority.balance(SCOPE, "TOKENS").reserved == 40
+
+
+def _listens(listener: socket.socket) -> bool:
+    return listener.fileno() >= 0
+
+
+def test_errors_and_headers_over_http(served):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    parent = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "X-Request-Id": "mine"}
+    body = {"content": b"{}", "headers": parent | {"Content-Type": "text/plain"}}
+    asked = [
+        (404, "NOT_FOUND", served.http.get("/v1/nowhere", headers=parent)),
+        (405, "INVALID_REQUEST", served.http.put("/v1/decide", headers=parent)),
+        (415, "INVALID_REQUEST", served.http.post("/v1/decide", **body)),
+        (401, "UNAUTHORIZED", served.http.get("/v1/nowhere", headers=parent | {"X-Cycles-API-Key": ""})),
+    ]
+    for status, code, response in asked:
+        assert failed(response, status, code)
+        assert response.headers["X-Cycles-Trace-Id"] == trace
+        assert response.headers["X-Request-Id"] != "mine"
+        assert ("X-Cycles-Tenant" in response.headers) == (status != 401)
+    assert asked[1][2].headers["Allow"] == "POST"
+    assert len({response.headers["X-Request-Id"] for _, _, response in asked}) == 4
+    for probe in ("", "/readiness", "/liveness"):
+        health = served.http.get(f"/actuator/health{probe}", headers={"X-Cycles-API-Key": ""})
+        assert (health.status_code, health.json()) == (200, {"status": "UP"})
+
+
+def test_it_listens_on_loopback_unless_told_otherwise():
+    with listening(port=0) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+    for everywhere in ("0.0.0.0", "::", ""):
+        with pytest.raises(ConfigError, match=f"host '{everywhere}'"):
+            listening(everywhere, 0)
 
 
 LEFTOVERS = """
