@@ -160,7 +160,7 @@ class ThreadHeartbeats:
     """
 
     def __init__(self, *, blocks: bool) -> None:
-        self._blocks: Final = blocks
+        self.blocks: Final = blocks
         self._lock = threading.RLock()  # see _Agenda
         self._beats: _Beats | None = None
         _forkable.add(self)
@@ -181,7 +181,7 @@ class ThreadHeartbeats:
         thread = threading.Thread(target=_serve, args=(loop,), name="cycles-heartbeats", daemon=True)
         thread.start()
         # The thread knows only the loop: a client that is dropped unclosed takes its thread with it.
-        beats = _Beats(loop, blocks=self._blocks)
+        beats = _Beats(loop, blocks=self.blocks)
         beats.thread = thread
         weakref.finalize(self, _stop, beats, os.getpid()).atexit = False
         return beats

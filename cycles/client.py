@@ -35,6 +35,7 @@ from cycles_api.client import AuthenticatedClient
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager
     from datetime import timedelta
     from types import TracebackType
     from typing import Self
@@ -73,7 +74,8 @@ DEFAULT_TENANT: Final = "default"
 """Whom `local:` spends for when no tenant is configured."""
 
 
-_making_sibling: Final[ContextVar[bool]] = ContextVar("cycles_making_sibling", default=False)
+_sibling_of: Final[ContextVar[Client | AsyncClient | None]] = ContextVar("cycles_sibling_of", default=None)
+"""The client whose `with_options` is making another one."""
 
 
 class _Teller:
@@ -128,7 +130,7 @@ class _Base:
             async_client_factory=self._async_client_factory(),
         )
         self._on_settlement: Final = on_settlement
-        self._is_sibling: Final = _making_sibling.get()
+        self._is_sibling: Final = _sibling_of.get() is not None
         self._is_closed = False
         self._too_short: Final[set[int]] = set()
         self._journal: Final[Journal | None] = journal_of(config, telemetry.notify)
@@ -293,13 +295,30 @@ class _Base:
 
 
 @contextmanager
-def _sibling() -> Iterator[None]:
-    """Make a client as one of another's, by `with_options`."""
-    token = _making_sibling.set(True)
+def _sibling(parent: Client | AsyncClient) -> Iterator[None]:
+    """Make a client as one of *parent*'s, by `with_options`: it sends and keeps leases by what its parent has."""
+    token = _sibling_of.set(parent)
     try:
         yield
     finally:
-        _making_sibling.reset(token)
+        _sibling_of.reset(token)
+
+
+class _Lane:
+    """How many requests a client and its siblings have in flight, in whichever event loop they are used."""
+
+    def __init__(self, width: int) -> None:
+        self._width: Final = width
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gate: AbstractAsyncContextManager[Any] | None = None
+
+    def gate(self, loop: asyncio.AbstractEventLoop | None) -> AbstractAsyncContextManager[Any]:
+        """Return what each request passes in *loop*."""
+        if self._gate is None or loop is not self._loop:
+            import anyio  # noqa: PLC0415 - costs import time, and httpx's async client has loaded it by now
+
+            self._loop, self._gate = loop, anyio.Semaphore(self._width, fast_acquire=True)
+        return self._gate
 
 
 _forkable: Final[weakref.WeakSet[_Base]] = weakref.WeakSet()
@@ -359,8 +378,12 @@ class Client(_Base):
             http_client = self._authority.http_client(timeout=self._timeout())
         if http_client is not None:
             self.api.set_httpx_client(http_client)
-        self._heartbeats: Final = ThreadHeartbeats(blocks=http_client is not None)
-        if http_client is not None:
+        parent = _sibling_of.get()
+        shared = parent._heartbeats if isinstance(parent, Client) else None  # noqa: SLF001 - same class
+        self._heartbeats: Final[ThreadHeartbeats] = shared or ThreadHeartbeats(blocks=http_client is not None)
+        if parent is not None and not self._heartbeats.blocks:
+            self.api.set_async_httpx_client(parent.api.get_async_httpx_client())
+        if self._heartbeats.blocks:
             self._batch = 1  # while it is asked, no heartbeat can be sent
         self._begin_recovery()
 
@@ -478,7 +501,7 @@ class Client(_Base):
             ConfigError: a setting is unknown or wrong, or base_url would change from or to `local:`.
         """
         config, http_client = self._changed(changes), self.api.get_httpx_client()
-        with _sibling():
+        with _sibling(self):
             other = type(self)(config, http_client=http_client, on_settlement=self._on_settlement)
         return self._related(other)
 
@@ -502,7 +525,8 @@ class Client(_Base):
         What is not settled stays in the journal, for the next client, the program's exit or its next start.
         """
         self._is_closed = True
-        self._heartbeats.close(self.api.__aexit__() if self._owned else None)
+        if not self._is_sibling:
+            self._heartbeats.close(self.api.__aexit__() if self._owned else None)
         if self._owned:
             self.api.get_httpx_client().close()
 
@@ -564,7 +588,12 @@ class AsyncClient(_Base):
             http_client = self._authority.async_http_client(timeout=self._timeout())
         if http_client is not None:
             self.api.set_async_httpx_client(http_client)
-        self._heartbeats: Final = LoopHeartbeats()
+        parent = _sibling_of.get()
+        # A sibling renews and waits with those of its parent.
+        shared = parent._heartbeats if isinstance(parent, AsyncClient) else None  # noqa: SLF001 - same class
+        lane = parent._lane if isinstance(parent, AsyncClient) else None  # noqa: SLF001 - same class
+        self._heartbeats: Final[LoopHeartbeats] = shared or LoopHeartbeats()
+        self._lane: Final[_Lane] = lane or _Lane(_MOST_IN_FLIGHT[self.config.http_engine])
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_begun = False
 
@@ -618,9 +647,7 @@ class AsyncClient(_Base):
             self._has_begun = False
         if not self._has_begun:
             if self._is_pooled:
-                import anyio  # noqa: PLC0415 - costs import time, and httpx's async client has loaded it by now
-
-                self._world.gate = anyio.Semaphore(_MOST_IN_FLIGHT[self.config.http_engine], fast_acquire=True)
+                self._world.gate = self._lane.gate(loop)
             self._has_begun, self._recoverer = True, None  # what was planned in a loop that ended has ended with it
             self._begin_recovery()
         return self._world.traced()
@@ -695,7 +722,7 @@ class AsyncClient(_Base):
     def with_options(self, **changes: Any) -> Self:
         """Return a client with other settings that sends through this one's connections; see `Client.with_options`."""
         config, http_client = self._changed(changes), self.api.get_async_httpx_client()
-        with _sibling():
+        with _sibling(self):
             other = type(self)(config, http_client=http_client, on_settlement=self._on_settlement)
         return self._related(other)
 
@@ -709,7 +736,8 @@ class AsyncClient(_Base):
         What is not settled stays in the journal; see `Client.close`.
         """
         self._is_closed = True
-        self._heartbeats.close()
+        if not self._is_sibling:
+            self._heartbeats.close()
         if self._owned:
             await self.api.get_async_httpx_client().aclose()
 

@@ -1,11 +1,11 @@
 """The durable settlement journal: spend that happened and is not settled yet, one JSON file a record (protocol.md §9).
 
     <journal_dir>/                   0700, with a README
+      owners/<owner>.lock            locked by each process that has records here, as long as it lives
       <partition>/                   one per authority and principal; partition.json says which
         v2-<sha256 of the reservation id>.json
         rejected/                    the authority understood and refused: for a person to look at
         quarantine/                  files that are no records of this version
-        owners/<owner>.lock          locked by each process that has records here, as long as it lives
         recovery.lock                locked by the one process that settles the records of dead ones
 
 A file is written under another name in the same directory, flushed, renamed, and the directory flushed. Locks are the
@@ -26,7 +26,7 @@ from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from cycles._core.records import Claim
@@ -137,6 +137,7 @@ class Journal:
         self._about: Final = dict(about or {})
         self._notify: Final = tell
         self._path: Final = str(directory)
+        self._owners: Final = directory.parent / _OWNERS
         self._counter: Final = itertools.count()
         self.was_visited = False
         self._reset()
@@ -152,10 +153,7 @@ class Journal:
 
     def forked(self) -> None:
         """Begin anew in a forked child: records and their lock stay the parent's."""
-        owner = self._owner
         self._reset()
-        if owner is not None:
-            owner.leave()
 
     def check(self) -> None:
         """Make the directory, for who can't do without.
@@ -313,9 +311,10 @@ class Journal:
     def _owning(self) -> str | None:
         with self._lock:
             if self._owner is None:
-                self._made(_OWNERS)
-                self._owner = _Owner(self.directory / _OWNERS)
-                if len(os.listdir(self.directory / _OWNERS)) > _MANY_OWNERS:
+                self._made()
+                self._owners.mkdir(mode=0o700, exist_ok=True)
+                self._owner = _Owner.of(self._owners)
+                if len(os.listdir(self._owners)) > _MANY_OWNERS:
                     self.sweep()
             return self._owner.name
 
@@ -419,7 +418,7 @@ class Journal:
             return False
         if self._owner is not None and owner == self._owner.name:
             return True
-        return _is_locked(self.directory / _OWNERS / f"{Path(owner).name}.lock")
+        return _is_locked(self._owners / f"{Path(owner).name}.lock")
 
     def is_own(self, owner: str | None) -> bool:
         """Whether this process wrote a record."""
@@ -447,7 +446,7 @@ class Journal:
         """Remove what processes that died left over: unfinished writes, and the files of their locks."""
         try:
             entries = list(os.scandir(self._path))
-            owners = list(os.scandir(self.directory / _OWNERS))
+            owners = list(os.scandir(self._owners))
         except OSError:
             return
         for entry in entries:
@@ -589,15 +588,37 @@ class _Lock:
 
 
 class _Owner:
-    """What says that this process lives: a locked file, named in its records.
+    """What says that this process lives: a locked file, named in its records; one for all partitions of a journal.
 
     Attributes:
         name: Of the file; None when files can't be locked here.
     """
 
+    _shared: ClassVar[dict[Path, _Owner]] = {}
+
+    @classmethod
+    def of(cls, directory: Path) -> _Owner:
+        """Return the owner whose file is in *directory*, for one more partition."""
+        with _guard:
+            owner = cls._shared.get(directory)
+            if owner is None:
+                owner = cls._shared[directory] = cls(directory)
+            owner._partitions += 1
+            return owner
+
+    @classmethod
+    def forked(cls) -> None:
+        """Let go of the locks in a forked child; the parent still has them."""
+        for owner in cls._shared.values():
+            if owner._lock is not None:  # noqa: SLF001 - same class
+                owner._lock.leave()  # noqa: SLF001
+        cls._shared.clear()
+
     def __init__(self, directory: Path) -> None:
         self.name: str | None = None
         self._lock: _Lock | None = None
+        self._directory: Final = directory
+        self._partitions = 0
         while self.name is None:
             name = uuid.uuid4().hex
             self._path = directory / f"{name}.lock"
@@ -612,15 +633,15 @@ class _Owner:
                 self._lock.leave()
 
     def end(self) -> None:
-        """Let go of the lock, and of its file."""
-        if self._lock is not None:
-            _discarded(str(self._path))
-            self._lock.leave()
-
-    def leave(self) -> None:
-        """Let go of the lock in a forked child; the parent still has it."""
-        if self._lock is not None:
-            self._lock.leave()
+        """Let go of the lock, and of its file, when no other partition needs it."""
+        with _guard:
+            self._partitions -= 1
+            if self._partitions > 0:
+                return
+            self._shared.pop(self._directory, None)
+            if self._lock is not None:
+                _discarded(str(self._path))
+                self._lock.leave()
 
 
 def _is_locked(path: Path) -> bool:
@@ -860,6 +881,7 @@ def _writer() -> _Writer:
 def _in_child() -> None:
     global _guard, _the_writer
     _guard, _the_writer = threading.RLock(), None
+    _Owner.forked()
     for journal in list(_journals):
         journal.forked()
 

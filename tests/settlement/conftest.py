@@ -99,7 +99,7 @@ def kept(journal_dir):
     """What the journal holds: the JSON of each file in a directory of its one partition."""
 
     def found(where: str = "") -> list[dict[str, Any]]:
-        directories = [path for path in journal_dir.glob("*") if path.is_dir()]
+        directories = [path.parent for path in journal_dir.glob("*/partition.json")]
         assert len(directories) <= 1, directories
         records = []
         for path in journal_dir.glob(f"*/{where or '.'}/v*.json"):

@@ -190,7 +190,7 @@ def test_a_write_that_fails_leaves_the_record_before_it_and_no_litter(journal, m
 def test_what_a_dead_process_left_over_is_swept_and_a_living_ones_kept(journal):
     journal.write(pending())
     dead, living = journal.directory / ".tmp-feed-1", journal.directory / f".tmp-{journal._owner.name}-9"
-    lock = journal.directory / "owners" / "feed.lock"
+    lock = journal.directory.parent / "owners" / "feed.lock"
     for path in (dead, living, lock):
         path.write_text("")
         os.utime(path, (time.time() - 100, time.time() - 100))
@@ -198,7 +198,7 @@ def test_what_a_dead_process_left_over_is_swept_and_a_living_ones_kept(journal):
     assert not dead.exists()
     assert not lock.exists()
     assert living.exists()
-    assert (journal.directory / "owners" / f"{journal._owner.name}.lock").exists()
+    assert (journal.directory.parent / "owners" / f"{journal._owner.name}.lock").exists()
 
 
 def test_without_file_locks_what_is_committed_is_kept_and_reports_are_not(journal, monkeypatch):
@@ -585,12 +585,12 @@ def test_nothing_runs_unguarded_while_the_disk_is_full(server, config, kept, mon
 
 def test_a_process_that_ends_leaves_no_lock_behind(server, start, journal_dir):
     start("spend").result()
-    assert list(journal_dir.glob("*/owners/*.lock")) == []
+    assert list(journal_dir.glob("owners/*.lock")) == []
 
 
 def test_locks_of_dead_processes_do_not_pile_up(journal):
-    owners = journal.directory / "owners"
-    owners.mkdir(parents=True)
+    owners = journal.directory.parent / "owners"
+    owners.mkdir(parents=True, exist_ok=True)
     for number in range(100):
         (owners / f"{number:032x}.lock").write_text("")
     journal.write(pending())
@@ -684,3 +684,22 @@ def test_a_lock_that_somebody_looked_at_just_then_is_made_anew(tmp_path, monkeyp
     assert owner.name != refused[0].stem
     assert journals._is_locked(tmp_path / f"{owner.name}.lock")
     owner.end()
+
+
+def test_many_principals_of_one_process_need_one_lock_and_one_thread(config, journal_dir):
+    """A program that serves a thousand tenants by with_options runs out of neither threads nor descriptors."""
+    before = threading.active_count()
+    with cycles.Client(config) as client:
+        siblings = [client.with_options(api_key=f"key-{number}", tenant=None) for number in range(20)]
+        for number, sibling in enumerate(siblings):
+            sibling._journal.write(pending(f"res_{number}"))
+        held = [client.with_options(agent=f"a{number}").reserve(usd("0.001"), action=ACTION) for number in range(20)]
+        assert threading.active_count() <= before + 2
+        assert len({id(sibling._journal) for sibling in siblings}) == 20
+        assert len(list(journal_dir.glob("owners/*.lock"))) == 1
+        for reservation in held:
+            reservation.release()
+        for number, sibling in enumerate(siblings):
+            sibling._journal.forget(pending(f"res_{number}"))
+            sibling._journal.leave()
+    assert list(journal_dir.glob("owners/*.lock")) == []
