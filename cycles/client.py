@@ -610,7 +610,7 @@ class AsyncClient(_Base):
         return quick_client
 
     @property
-    def is_elsewhere(self) -> bool:
+    def _is_elsewhere(self) -> bool:
         """Whether its connections belong to an event loop that runs in another thread at this moment."""
         import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
 
@@ -621,7 +621,11 @@ class AsyncClient(_Base):
         except RuntimeError:
             return True
 
-    def twin(self) -> AsyncClient:
+    def _reconnect(self) -> None:
+        super()._reconnect()
+        self._loop = None  # in a fork its copy would say for ever that it runs
+
+    def _twin(self) -> AsyncClient:
         """Return another client of the same configuration, with connections of its own: for another event loop."""
         return AsyncClient(self.config, on_settlement=self._on_settlement)
 
@@ -636,7 +640,7 @@ class AsyncClient(_Base):
             if not in_trio():
                 return self._world.traced()
         if loop is not self._loop and loop is not None:
-            if self.is_elsewhere:
+            if self._is_elsewhere:
                 raise ConfigError(
                     "this AsyncClient is in use in the event loop of another thread, and its connections are that "
                     "loop's: make a client for each loop that runs at the same time"

@@ -63,9 +63,9 @@ class _Defaults:
         home = None if self._home is None else self._home()
         if home is None or not home.is_running():
             self._home, home = ref(loop), loop
-        if home is loop and not client.is_elsewhere:
+        if home is loop and not client._is_elsewhere:  # noqa: SLF001 - for this package's own use
             return client
-        found = self._by_loop[loop] = client.twin()
+        found = self._by_loop[loop] = client._twin()  # noqa: SLF001 - as above
         self._made.append(found)
         return found
 

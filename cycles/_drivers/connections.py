@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from cycles._drivers.deadline import DeadlineBackend
-
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
@@ -27,6 +25,8 @@ class DirectClient(httpx.Client):
     """
 
     def __init__(self, *, verify: ssl.SSLContext | str | bool = True, **options: Any) -> None:
+        from cycles._drivers.network import DeadlineBackend  # noqa: PLC0415 - httpcore, which httpx loads late too
+
         self._engine: Final = httpx.HTTPTransport(verify=verify, proxy=proxy_for(options))
         pool: Any = self._engine._pool  # noqa: SLF001 - httpx passes no backend on to httpcore, which takes one
         pool._network_backend = DeadlineBackend(pool._network_backend)  # noqa: SLF001

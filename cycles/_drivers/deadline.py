@@ -9,13 +9,12 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
-
-import httpcore
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+
+    import httpcore
 
 
 class _Deadline:
@@ -41,7 +40,7 @@ def deadline(seconds: float, *, waiting_counts: bool) -> Iterator[None]:
         _deadline.reset(token)
 
 
-def _left(timeout: float | None, over: type[httpcore.TimeoutException]) -> float | None:
+def left(timeout: float | None, over: type[httpcore.TimeoutException]) -> float | None:
     """Return the seconds that the next step of this thread's request may take."""
     found = _deadline.get()
     if found is None:
@@ -49,57 +48,7 @@ def _left(timeout: float | None, over: type[httpcore.TimeoutException]) -> float
     now = time.monotonic()
     if found.ends is None:
         found.ends = now + found.seconds
-    left = found.ends - now
-    if left <= 0.0:
+    seconds = found.ends - now
+    if seconds <= 0.0:
         raise over(f"the request took longer than its {found.seconds:.3g} s")
-    return left if timeout is None else min(timeout, left)
-
-
-class DeadlineBackend(httpcore.NetworkBackend):
-    """What httpcore opens its connections with: *inner*, whose streams obey the deadline."""
-
-    def __init__(self, inner: httpcore.NetworkBackend) -> None:
-        self._inner: Final = inner
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.connect_tcp(host, port, left, local_address, socket_options))
-
-    def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.connect_unix_socket(path, left, socket_options))
-
-    def sleep(self, seconds: float) -> None:
-        self._inner.sleep(seconds)
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self._inner: Final = inner
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
+    return seconds if timeout is None else min(timeout, seconds)
