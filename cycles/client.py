@@ -277,7 +277,7 @@ class _Base:
                 "make another client"
             )
         if self._authority is not None and config.tenant is not None and config.tenant != self.config.tenant:
-            return config.replace(api_key=self._authority.key(tenant=config.tenant))
+            return config.replace(api_key=self._authority.session_key(tenant=config.tenant))
         return config
 
     def _related(self, other: C) -> C:
@@ -348,7 +348,7 @@ def _local(config: Config) -> tuple[LocalAuthority, Config]:
     assert config.tenant is not None  # noqa: S101 - types
     authority = LocalAuthority.from_url(config.base_url, tenant=config.tenant)
     # A key configured for a real server means nothing here, and the process is its own authority.
-    return authority, config.replace(api_key=authority.key(tenant=config.tenant))
+    return authority, config.replace(api_key=authority.session_key(tenant=config.tenant))
 
 
 class Client(_Base):

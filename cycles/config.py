@@ -81,7 +81,7 @@ def _multiplier(value: Any) -> float:
 def _number(value: Any) -> float:
     allowed = "a finite number, such as 2.5"
     try:
-        number = float(value)
+        number = float(value if "_" not in str(value) else "")  # 5_0 is fifty to Python, and a slip to people
     except (TypeError, ValueError, OverflowError):
         raise ValueError(allowed) from None
     if isinstance(value, bool) or not math.isfinite(number):
@@ -90,10 +90,8 @@ def _number(value: Any) -> float:
 
 
 def _attempts(value: Any) -> int:
-    try:
-        count = value if type(value) is int else int(str(value), 10)
-    except ValueError:
-        count = 0
+    text = str(value).strip()
+    count = value if type(value) is int else int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
     if not 1 <= count <= 100:
         raise ValueError("a whole number from 1 to 100")
     return count

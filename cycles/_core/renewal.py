@@ -192,8 +192,7 @@ def _failed(heart: Heart, answer: Answer[models.ReservationExtendResponse], verd
     if verdict not in _TRANSIENT:
         return (yield from _stop(heart, reason))
     now = yield from Now()
-    # In the fallback what is left is not known: one ttl from the last success is what may be hoped for.
-    lease = heart.lease or Lease(heart.ttl_ms, heart._since, 0, heart.timeout)  # noqa: SLF001
+    lease = _assumed(heart)
     delay_ms, heart._failure = retry_delay_ms(  # noqa: SLF001 - same module
         lease,
         now,
@@ -213,10 +212,15 @@ def _failed(heart: Heart, answer: Answer[models.ReservationExtendResponse], verd
     return delay_ms / 1000
 
 
+def _assumed(heart: Heart) -> Lease:
+    """Return the lease; in the fallback it is not known, and one ttl from the last success is what may be hoped for."""
+    return heart.lease or Lease(heart.ttl_ms, heart._since, 0, heart.timeout)  # noqa: SLF001 - same module
+
+
 def _stop(heart: Heart, reason: str) -> Flow[float | None]:
     """Renew no more; the section has what is left of its lease. Return the seconds until that is over."""
     now = yield from Now()
-    left = heart.lease.left_ms(now) / 1000 if heart.lease is not None else 0.0
+    left = _assumed(heart).left_ms(now) / 1000
     heart._stopped = True  # noqa: SLF001 - same module
     yield from Notify("heartbeat stopped", reservation_id=heart.section.reservation_id, left=left, reason=reason)
     return left

@@ -91,6 +91,7 @@ class App:
         self.clock: Final = clock
         self.denials: Final = Denials()
         self.faults: Final = Faults() if faults is None else faults
+        self.session_keys: Final[dict[str, str]] = {}  # and whose they are; this process's alone, in no file
         self._history: Final = history
         self._admin_hash: Final = None if not admin_key else key_hash(admin_key)
         self._admin: Final = Admin(store, self._writing, clock, self._admin_hash, lenient=lenient_permissions)
@@ -165,7 +166,8 @@ class App:
         secret = auth.tenant_key(request)
         # Found by its hash, so a guess gains nothing from how long the search takes.
         with self.store.glancing() as books:
-            found = books.credential(secret)
+            tenant = self.session_keys.get(secret)
+            found = books.credential(secret) if tenant is None else books.session(tenant)
         return auth.admitted(found, self.clock, 401).tenant
 
     # -- operations ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from cycles.local.clock import ManualClock, wall_clock
 from cycles.local.faults import Faults
 from cycles.local.history import History
 from cycles.local.names import checked_scope, read_url
-from cycles.local.provisioning import Provisioning
+from cycles.local.provisioning import Provisioning, new_secret
 from cycles.local.sharing import MEMORY, shared
 from cycles.local.store import Store
 
@@ -75,6 +75,16 @@ class LocalAuthority(Provisioning):
         self._admin_key: Final = admin_key
         self._lenient: Final = lenient_permissions
         self._app: App | None = None
+
+    def session_key(self, *, tenant: str) -> str:
+        """Return an API key of *tenant* for requests in this process, as long as it lives; no ledger file keeps it."""
+        checked_scope(f"tenant:{tenant}")
+        keys = self.app.session_keys
+        known = next((secret for secret, owner in list(keys.items()) if owner == tenant), None)
+        if known is None:
+            known = new_secret()
+            keys[known] = tenant
+        return known
 
     # -- what tests look at --------------------------------------------------------------------------------------------
     @property
@@ -162,7 +172,7 @@ class LocalAuthority(Provisioning):
         from cycles.client import Client  # noqa: PLC0415 - only here does the authority know the client
         from cycles.config import Config  # noqa: PLC0415
 
-        config = Config(self._url(), api_key=self.key(tenant=tenant), tenant=tenant)
+        config = Config(self._url(), api_key=self.session_key(tenant=tenant), tenant=tenant)
         return Client(config, http_client=self.http_client())
 
     def async_client(self, *, tenant: str) -> AsyncClient:
@@ -170,7 +180,7 @@ class LocalAuthority(Provisioning):
         from cycles.client import AsyncClient  # noqa: PLC0415
         from cycles.config import Config  # noqa: PLC0415
 
-        config = Config(self._url(), api_key=self.key(tenant=tenant), tenant=tenant)
+        config = Config(self._url(), api_key=self.session_key(tenant=tenant), tenant=tenant)
         return AsyncClient(config, http_client=self.async_http_client())
 
     def _url(self) -> str:

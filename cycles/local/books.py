@@ -169,6 +169,11 @@ class SqliteBooks:
         )
         return None if row is None else Credential(*row)
 
+    def session(self, tenant_id: str) -> Credential:
+        """Return what a request of this process's own depends on, for *tenant_id*."""
+        row = self._one("SELECT json_extract(data, '$.status') FROM tenants WHERE tenant_id = ?", tenant_id)
+        return Credential(tenant_id, None, None, None if row is None else row[0])
+
     def key(self, secret: str) -> ApiKey | None:
         """Return the API key that *secret* is."""
         row = self._one("SELECT data FROM keys WHERE key_hash = ?", key_hash(secret))

@@ -189,3 +189,15 @@ def test_without_remaining_ttl_a_failure_is_retried_under_the_same_key(world):
     assert world.run(beat(heart)) == 15.0
     world.run(beat(heart))
     assert world.keys_sent == ["key-1", "key-1"]
+
+
+def test_without_remaining_ttl_a_refusal_leaves_the_section_what_may_be_left_of_its_lease(world):
+    """An authority that extends no more has not taken the hold away."""
+    heart = Heart(unmeasured(), 7.0)
+    world.now = 101.0
+    world.answers = [refusal(409, "MAX_EXTENSIONS_EXCEEDED")]
+    assert world.run(beat(heart)) == 59.0
+    assert heart.section.state is State.ACTIVE
+    world.now += 59.0
+    assert world.run(beat(heart)) is None
+    assert heart.section.lease_lost

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
+import cycles
 from cycles import tokens, usd
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import Budget, LocalAuthority
@@ -456,3 +457,27 @@ def test_bad_urls(url, says):
 def test_a_bad_tenant_of_a_url():
     with pytest.raises(ConfigError, match="a b"):
         LocalAuthority.from_url("local:?usd=1", tenant="a b")
+
+
+def test_clients_in_this_process_leave_no_keys_in_the_file(tmp_path):
+    """Every run of a program would leave one."""
+    path = tmp_path / "ledger.db"
+    with LocalAuthority(path) as authority:
+        authority.budget("tenant:acme", usd("1.00"))
+        for _ in range(3):
+            with authority.client(tenant="acme") as client:
+                client.reserve(usd("0.01"), action=("a", "b")).release()
+        assert authority.keys() == []
+        secret = authority.session_key(tenant="acme")
+        assert secret == authority.session_key(tenant="acme") != authority.session_key(tenant="other")
+        authority.tenant("acme", status="SUSPENDED")
+        with authority.client(tenant="acme") as client, pytest.raises(cycles.Unauthorized, match="TENANT_SUSPENDED"):
+            client.reserve(usd("0.01"), action=("a", "b"))
+    with LocalAuthority(path) as another, LocalAuthority(path) as other:
+        config = cycles.Config("local:", api_key=another.session_key(tenant="acme"), tenant="acme")
+        with (
+            httpx.Client(transport=other.transport(), base_url="http://cycles.local") as http,
+            cycles.Client(config, http_client=http) as client,
+            pytest.raises(cycles.Unauthorized, match="KEY_NOT_FOUND"),
+        ):
+            client.reserve(usd("0.01"), action=("a", "b"))
