@@ -90,6 +90,13 @@ def torture(session: nox.Session) -> None:
 
 
 @nox.session
+def crowd(session: nox.Session) -> None:
+    """Eight processes on one ledger file, 2000 operations each, and 100 kills (`-- --operations 200 --kills 10`)."""
+    session.install("-e", ".", *groups("test"))
+    session.run("python", "-m", "tests.local.crowd", *session.posargs)
+
+
+@nox.session
 def conformance(session: nox.Session) -> None:
     """Run the twelve recovery scenarios one by one, as an outside runner does; writes conformance.json."""
     session.install("-e", ".", *groups("test"))

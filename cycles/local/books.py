@@ -98,7 +98,7 @@ class SqliteBooks:
         return [self.hold_of(data) for (data,) in rows]
 
     def live_holds_of(self, tenant_id: str) -> list[Hold]:
-        sql = "SELECT data FROM holds WHERE tenant = ? AND status = 'ACTIVE'"
+        sql = "SELECT data FROM holds INDEXED BY holds_by_deadline WHERE tenant = ? AND status = 'ACTIVE'"
         return [self.hold_of(data) for (data,) in self.connection.execute(sql, (tenant_id,)).fetchall()]
 
     def all_holds(self) -> list[Hold]:
