@@ -235,7 +235,7 @@ authority = LocalAuthority(sys.argv[1])
 authority.budget("tenant:acme", tokens(100))
 with authority.client(tenant="acme") as client:
     client.reserve(tokens(40), action=("k", "n")).commit(tokens(30))
-    client.reserve(tokens(20), action=("k", "n"))
+    held = client.reserve(tokens(20), action=("k", "n"))  # dropped, it would be given back
     os._exit(9)
 """
     assert run(code, tmp_path / "ledger.db").returncode == 9
