@@ -86,3 +86,24 @@ def test_either_loop(either, library):
     else:
         asyncio.run(work())
     assert either.balance(SCOPE, "TOKENS").spent == 20, "the second time both were replays"
+
+
+def test_the_short_way_answers_as_httpx_does(authority, wire):
+    """What the bindings send goes past httpx's machinery: the same answers, and the same refusal when it is closed."""
+    authority.budget("tenant:acme", tokens(10))
+    ask, headers = wire.ask(3), {"X-Cycles-API-Key": wire.secret}
+    origin = "http://cycles.local/v1/reservations"
+    with authority.http_client() as http:
+        short = http.request("POST", origin, json=ask, headers=headers)
+        long = http.request("POST", origin, json=ask, headers=headers, params={"a": "b"})
+        assert short.json() == long.json() == {**short.json(), "decision": "ALLOW"}
+        assert set(short.headers) == set(long.headers) - {"content-length"}
+        assert short.read() == short.content
+        assert http.request("POST", origin, json=ask, headers={}).status_code == 401
+        assert http.request("POST", origin, json=ask | {"x": 1}, headers=headers).json()["error"] == "INVALID_REQUEST"
+        # A fault befalls the next request, also one that would take the short way.
+        authority.faults.lose_response(operation="reserve")
+        with pytest.raises(httpx.ReadTimeout):
+            http.request("POST", origin, json=ask, headers=headers)
+    with pytest.raises(RuntimeError, match="closed"):
+        http.request("POST", origin, json=ask, headers=headers)
