@@ -5,7 +5,7 @@ It keeps no `reserved` and no `remaining`: both are worked out from the reservat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -169,6 +169,7 @@ class Model:
     # -- funding -------------------------------------------------------------------------------------------------------
     def fund(self, scope: str, operation: str, amount: int) -> bool:
         row = self.rows[scope]
+        before = replace(row)
         if row.status != "ACTIVE" or (operation == "DEBIT" and self.R(scope) < amount):
             return False
         if operation == "CREDIT":
@@ -184,5 +185,8 @@ class Model:
             row.D, row.A = max(row.D - amount, 0), row.A + surplus
         if row.A < 0:
             raise AssertionError("the model went below zero")
+        if row.A >= 2**63 or self.R(scope) < -(2**63):  # no figure of the protocol's: nothing happens
+            self.rows[scope] = before
+            return False
         row.O = row.D > row.L
         return True

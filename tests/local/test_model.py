@@ -13,7 +13,7 @@ from cycles import tokens
 from cycles.errors import InvalidRequest
 from cycles.local import LocalAuthority, funding, ledger
 from cycles.local.messages import Request
-from cycles.local.values import Budget, MemoryBooks, Refusal
+from cycles.local.values import INT64_MAX, Budget, Hold, MemoryBooks, Refusal
 
 from .model import Held, Model, No, Row
 
@@ -27,7 +27,8 @@ SUBJECTS = [
 ]
 START = 1_800_000_000_000
 
-amounts = st.one_of(st.integers(0, 60), st.sampled_from([0, 1, 100, 2**53 + 1]))
+amounts = st.one_of(st.integers(0, 60), st.sampled_from([0, 1, 100, 2**53 + 1, INT64_MAX - 60, INT64_MAX]))
+sizes = st.one_of(st.integers(0, 200), st.integers(INT64_MAX - 100, INT64_MAX))
 policies = st.sampled_from(["REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT"])
 
 
@@ -59,6 +60,9 @@ class OnTheWire:
 
     def budgets(self) -> list[Budget]:
         return self.authority.balances()
+
+    def holds(self) -> list[Hold]:
+        return self.authority.reservations()
 
     def close(self) -> None:
         self.authority.close()
@@ -121,6 +125,10 @@ class InDictionaries:
         ledger.sweep(self.books, self.now)
         return list(self.books.budgets.values())
 
+    def holds(self) -> list[Hold]:
+        ledger.sweep(self.books, self.now)
+        return list(self.books.holds.values())
+
     def close(self) -> None:
         pass
 
@@ -139,7 +147,7 @@ class Script(RuleBasedStateMachine):
         self.done: list[tuple[str, dict[str, Any], int, dict[str, Any]]] = []
 
     @initialize(
-        allocated=st.tuples(*[st.integers(0, 200)] * 3),
+        allocated=st.tuples(*[sizes] * 3),
         limits=st.tuples(*[st.sampled_from([0, 0, 10, 100])] * 3),
         present=st.sampled_from([(1, 1, 1), (1, 0, 1), (0, 1, 1), (1, 0, 0)]),
     )
@@ -276,7 +284,7 @@ class Script(RuleBasedStateMachine):
     @rule(
         scope=st.sampled_from(SCOPES),
         operation=st.sampled_from(["CREDIT", "DEBIT", "RESET", "RESET_SPENT", "REPAY_DEBT"]),
-        amount=st.integers(0, 150),
+        amount=st.one_of(st.integers(0, 150), st.just(INT64_MAX)),
     )
     def fund(self, scope: str, operation: str, amount: int) -> None:
         self.model.sweep()
@@ -306,8 +314,15 @@ class Script(RuleBasedStateMachine):
     @invariant()
     def the_books_agree(self) -> None:
         self.model.sweep()
+        holds = self.real.holds()
+        assert {hold.reservation_id: (hold.status, hold.estimate, hold.expires_at_ms) for hold in holds} == {
+            name: (held.state, held.e, held.expires) for name, held in self.model.held.items()
+        }
         seen = {}
         for row in self.real.budgets():
+            live = [hold.estimate for hold in holds if hold.status == "ACTIVE" and row.scope_path in hold.budgeted]
+            assert row.reserved == sum(live)
+            assert max(row.allocated, row.spent, row.reserved, row.debt, -row.remaining) <= INT64_MAX
             assert row.remaining == row.allocated - row.spent - row.reserved - row.debt
             assert min(row.allocated, row.spent, row.reserved, row.debt, row.overdraft_limit) >= 0
             seen[row.scope_path] = {name: getattr(row, name) for name in next(iter(self.model.figures().values()))}
