@@ -41,6 +41,18 @@ _NOT_SENT: Final = (
 LONGEST_ATTEMPT: Final = 30.0
 """Seconds that one attempt takes at most once it has a connection, however slowly an answer comes in."""
 
+_WORTH_KEEPING: Final = frozenset(
+    (
+        b"x-request-id",
+        b"x-cycles-trace-id",
+        b"x-cycles-tenant",
+        b"x-ratelimit-remaining",
+        b"x-ratelimit-reset",
+        b"retry-after",
+    )
+)
+"""Headers that mean something here (protocol.md §5): a reservation keeps those of its grant, and none of httpx's own."""
+
 _TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0, pool=None)
 
 _modules: Final[dict[str, ModuleType]] = {}
@@ -52,6 +64,12 @@ def endpoint(name: str) -> ModuleType:
     if module is None:
         module = _modules[name] = importlib.import_module(name)
     return module
+
+
+def _noted(headers: httpx.Headers) -> dict[str, str]:
+    """Return what is worth keeping of an answer's headers, by names in lower case."""
+    found = ((name.lower(), value) for name, value in headers.raw)
+    return {name.decode("ascii"): value.decode("latin-1") for name, value in found if name in _WORTH_KEEPING}
 
 
 class Keeper(Protocol):
@@ -201,7 +219,7 @@ class World:
             status=response.status_code,
             parsed=None if failed else response.parsed,
             error=response.parsed if failed else None,
-            headers=response.headers,
+            headers=_noted(response.headers),
             sent_at=sent_at,
             received_at=time.monotonic(),
         )
