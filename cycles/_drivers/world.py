@@ -51,7 +51,7 @@ _WORTH_KEEPING: Final = frozenset(
         b"retry-after",
     )
 )
-"""Headers that mean something here (protocol.md §5): a reservation keeps those of its grant, and none of httpx's own."""
+"""Headers that mean something here (protocol.md §5): a reservation keeps those of its grant."""
 
 _TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0, pool=None)
 
