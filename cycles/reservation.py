@@ -122,7 +122,9 @@ class _View:
         return os.getpid() != self._pid
 
     def _ends_here(self) -> bool:
-        """Return whether the end of a block in this process is the end of the section; tell, if not."""
+        """Return whether the end of a block in this process has a section to end; tell, if that is another's."""
+        if not self._section.is_open:
+            return False
         if not self._is_inherited:
             return True
         self._world.perform(Notify("section of the parent process, left to it", reservation_id=self.id))
