@@ -1,9 +1,9 @@
 """500 tasks that begin at once: `python benchmarks/burst.py [--quick]`.
 
 The same requests through bare httpx take turns with ours, on an authority in a process of its own. All must succeed,
-and ours may take at most as long: it sends no more at a time than it keeps connections alive. Then each task makes three
-guarded calls, over httpx and over aiohttp; all 1,500 must be settled, and over aiohttp within 1.3 of bare httpx with
-the same engine.
+and ours may take at most as long: it sends no more at a time than it keeps connections alive. Then each task makes
+three guarded calls, over httpx and over aiohttp; all 1,500 must be settled, and over aiohttp within 1.3 of bare httpx
+with the same engine.
 """
 
 from __future__ import annotations
