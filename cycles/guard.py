@@ -11,6 +11,7 @@ import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
+from cycles import spans
 from cycles._core import guarding
 from cycles._core.requests import checked_actual
 from cycles.client import AsyncClient, Client
@@ -22,6 +23,7 @@ from cycles_api.types import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import timedelta
     from types import TracebackType
 
@@ -164,9 +166,19 @@ class Guard:
         flow = guarding.end(section, actual=actual, actual_failed=failed, unreported=self._unreported)
         return flow, None if isinstance(failed, Exception) else failed
 
+    def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[Opened[Reservation]]:
+        client, options = self._sync_client(), self._options(args, kwargs)
+        return spans.around(self._held(client, options), options, client.config)
+
+    def _opened_async(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AbstractAsyncContextManager[Opened[AsyncReservation]]:
+        client, options = self._async_client(), self._options(args, kwargs)
+        return spans.around(self._held_async(client, options), options, client.config)
+
     @contextmanager
-    def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Opened[Reservation]]:
-        held = self._sync_client().reserve(**self._options(args, kwargs))
+    def _held(self, client: Client, options: dict[str, Any]) -> Iterator[Opened[Reservation]]:
+        held = client.reserve(**options)
         opened = Opened(held)
         try:
             yield opened
@@ -182,10 +194,10 @@ class Guard:
             held._conclude(settlement)
 
     @asynccontextmanager
-    async def _opened_async(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    async def _held_async(
+        self, client: AsyncClient, options: dict[str, Any]
     ) -> AsyncIterator[Opened[AsyncReservation]]:
-        held = await self._async_client().reserve(**self._options(args, kwargs))
+        held = await client.reserve(**options)
         opened = Opened(held)
         try:
             yield opened

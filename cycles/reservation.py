@@ -63,11 +63,27 @@ def entered(reservation: Reservation | AsyncReservation) -> Iterator[None]:
     if outer is not reservation:
         reservation._outer = outer  # noqa: SLF001 - same module
     _current.set(reservation)
+    inside = reservation._inside  # noqa: SLF001 - same module
+    token = None if inside is None else inside.enter()
     try:
         yield
     finally:
+        if inside is not None:
+            inside.leave(token)
         # Not reset(token): a block may be left in another context than it was entered in (async fixtures do).
         _current.set(outer)
+
+
+class Inside(Protocol):
+    """What else is to be current while a section's own code runs: its span."""
+
+    def enter(self) -> Any:
+        """Make it current, and return what `leave` needs."""
+        ...
+
+    def leave(self, token: Any) -> None:
+        """Make current again what was before."""
+        ...
 
 
 class Keeper(Protocol):
@@ -86,6 +102,7 @@ class _View:
     """What both kinds of reservation show."""
 
     _outer: Reservation | AsyncReservation | None = None  # the one that was current where this became it
+    _inside: Inside | None = None
 
     def __init__(
         self,

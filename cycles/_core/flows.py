@@ -264,6 +264,7 @@ def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flo
     )
     verdict, response = judge(RELEASE_RESERVATION, answer), answer.parsed
     if verdict is Verdict.DONE and response is not None:
+        yield from Notify("released", reservation_id=reservation_id, reason=reason)
         return Settlement(
             State.RELEASED,
             via="release",

@@ -186,10 +186,14 @@ def begin(
     """
     try:
         grant = yield from flows.reserve(terms, policy, key=key, wait=wait, asking=asking)
+    except Denied as denied:
+        yield from Notify("denied", decision="DENY", reason=str(denied), **_asked(terms))
+        raise
     except (AuthorityUnavailable, AuthorityError) as error:
-        if not unguarded or terms.dry_run or not _is_unreachable(error):
-            raise
-        if not (yield from Ready()):  # its spend would be in memory alone
+        may_run = unguarded and not terms.dry_run and _is_unreachable(error)
+        # Without a journal its spend would be in memory alone.
+        if not may_run or not (yield from Ready()):
+            yield from Notify("reserve failed", reason=str(error), **_asked(terms))
             raise
         section = yield from _without_hold(terms, policy, error)
         return section
@@ -198,10 +202,13 @@ def begin(
         "dry run" if terms.dry_run else "reserved",
         reservation_id=section.reservation_id,
         decision=str(grant.response.decision),
-        estimate=terms.estimate.amount,
-        unit=str(terms.estimate.unit),
+        **_asked(terms),
     )
     return section
+
+
+def _asked(terms: Terms) -> dict[str, Any]:
+    return {"estimate": terms.estimate.amount, "unit": str(terms.estimate.unit)}
 
 
 def _is_unreachable(error: AuthorityUnavailable | AuthorityError) -> bool:
@@ -286,7 +293,6 @@ def release(section: Section, reason: str | None) -> Flow[Settlement]:
         section.settlement = Settlement(State.RELEASED, via="release", attempts=0)
         return section.settlement
     section.settlement = yield from flows.release(section.reservation_id, reason, section.policy)
-    yield from Notify("released", reservation_id=section.reservation_id, reason=reason)
     return section.settlement
 
 

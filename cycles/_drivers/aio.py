@@ -140,8 +140,8 @@ async def _call(call: Call[T], world: World) -> Answer[T]:
     try:
         response = await _bounded(module.asyncio_detailed, world, call)
     except Exception as error:  # noqa: BLE001 - see World.failed
-        return world.failed(error, sent_at)
-    return world.answered(response, sent_at)
+        return world.failed(call, error, sent_at)
+    return world.answered(call, response, sent_at)
 
 
 async def _bounded(send: Any, world: World, call: Call[Any]) -> Any:

@@ -102,5 +102,5 @@ def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
         with deadline(seconds, waiting_counts=bool(bounds)):
             response = module.sync_detailed(client=world.api, request_headers=world.headers(), **arguments)
     except Exception as error:  # noqa: BLE001 - see World.failed
-        return world.failed(error, sent_at)
-    return world.answered(response, sent_at)
+        return world.failed(call, error, sent_at)
+    return world.answered(call, response, sent_at)

@@ -11,6 +11,7 @@ import httpx
 
 from cycles._core.effects import Clock, Effect, Forget, Jitter, NewKey, Notify, Now, Ready, Record, Take, Tell
 from cycles._core.outcomes import Answer, Trouble
+from cycles._drivers import metrics
 from cycles._drivers.tracing import Trace
 from cycles.errors import JournalError
 from cycles_api import models
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import ModuleType
 
+    from cycles._core.effects import Call
     from cycles._core.records import Claim, Pending, SettlementDetails
     from cycles_api.client import AuthenticatedClient
     from cycles_api.types import Response
@@ -158,6 +160,7 @@ class World:
                 return int.from_bytes(os.urandom(7)) / 2**56
             case Notify(event=event, facts=facts):
                 self._notify(event, dict(facts))
+                metrics.event(event, facts)
                 return None
             case Clock():
                 return time.time_ns() // 1_000_000
@@ -176,6 +179,7 @@ class World:
             case Take(queue=queue):
                 return queue.take()
             case Tell(details=details):
+                metrics.settled(details)
                 if self._tell is not None:
                     self._tell(details)
                 return None
@@ -212,20 +216,20 @@ class World:
             except OSError as error:
                 self.journal.failed(error)
 
-    def answered(self, response: Response[Any], sent_at: float) -> Answer[Any]:
-        """Return the answer in a complete response."""
+    def answered(self, call: Call[Any], response: Response[Any], sent_at: float) -> Answer[Any]:
+        """Return the answer to *call* in a complete response."""
         failed = isinstance(response.parsed, models.ErrorResponse)
-        return Answer(
+        return _measured(
+            call,
             status=response.status_code,
             parsed=None if failed else response.parsed,
             error=response.parsed if failed else None,
             headers=_noted(response.headers),
             sent_at=sent_at,
-            received_at=time.monotonic(),
         )
 
-    def failed(self, error: Exception, sent_at: float) -> Answer[Any]:
-        """Return the answer that an exception of the transport or the decoder amounts to.
+    def failed(self, call: Call[Any], error: Exception, sent_at: float) -> Answer[Any]:
+        """Return the answer to *call* that an exception of the transport or the decoder amounts to.
 
         Whatever a transport raises becomes an answer: an exception here would hide the section's own result. The
         exception itself is dropped, for httpx's carry the request with its key.
@@ -238,10 +242,17 @@ class World:
         else:
             trouble = Trouble.LOST
         text = str(error).replace(self.api.token, "***") if self.api.token else str(error)
-        return Answer(
+        return _measured(
+            call,
             status=status,
             trouble=trouble,
             reason=f"{type(error).__name__}: {text}" if text else type(error).__name__,
             sent_at=sent_at,
-            received_at=time.monotonic(),
         )
+
+
+def _measured(call: Call[Any], *, sent_at: float, **facts: Any) -> Answer[Any]:
+    """Return the answer that has just come."""
+    answer: Answer[Any] = Answer(sent_at=sent_at, received_at=time.monotonic(), **facts)
+    metrics.request(call.operation.name, answer)
+    return answer

@@ -170,7 +170,7 @@ def test_an_effect_that_no_driver_knows_is_an_error(outside):
 
 
 def test_without_a_key_the_reason_is_left_as_it_is(outside):
-    assert outside.failed(ValueError("cut off"), 0.0).reason == "ValueError: cut off"
+    assert outside.failed(Call(COMMIT_RESERVATION), ValueError("cut off"), 0.0).reason == "ValueError: cut off"
 
 
 def test_a_flow_is_given_up_when_its_time_is_over(outside):

@@ -1,0 +1,204 @@
+"""Spans in OpenTelemetry around guarded sections, when the program itself has loaded that (docs/observability.md).
+
+OpenTelemetry is never imported here (see `_drivers.tracing`); without it, a section costs one look into a dictionary.
+Nothing that fails here fails a section.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from cycles.errors import Denied
+from cycles_api.models.amount import Amount
+from cycles_api.types import Unset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from cycles.config import Config
+    from cycles.reservation import AsyncReservation, Opened, Reservation
+
+C = TypeVar("C")
+
+_TRACE: Final = "opentelemetry.trace"
+
+
+def around(opening: C, options: Mapping[str, Any], config: Config) -> C:
+    """Return *opening*, which opens and settles a section, with a span around it; itself when nobody looks at spans.
+
+    Args:
+        opening: A context manager, blocking or asynchronous, that gives an `Opened`.
+        options: What is reserved, as the caller wrote it.
+        config: Of the client that reserves it.
+    """
+    api: Any = sys.modules.get(_TRACE)
+    if api is None:
+        return opening
+    try:
+        traced: Any = _Traced(opening, SectionSpan(api, _asked(options, config)))
+    except Exception:  # noqa: BLE001 - half imported, or of another version: tracing must never fail a section
+        return opening
+    section: C = traced
+    return section
+
+
+def _asked(options: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """Return the attributes that are known before anything is checked: samplers see no others."""
+    action, estimate, tenant = options["action"], options["estimate"], options["tenant"]
+    kind, name = (
+        action if isinstance(action, tuple) and len(action) == 2 else (_of(action, "kind"), _of(action, "name"))
+    )
+    found = {"cycles.action.kind": kind, "cycles.action.name": name}
+    found["cycles.tenant"] = config.tenant if isinstance(tenant, Unset) else tenant
+    asked: dict[str, Any] = {key: value for key, value in found.items() if isinstance(value, str)}
+    return asked | (_amount("cycles.estimate", estimate) if isinstance(estimate, Amount) else {})
+
+
+def _of(value: object, name: str) -> Any:
+    return getattr(value, name, None)
+
+
+def _amount(name: str, amount: Amount) -> dict[str, Any]:
+    return {name: amount.amount, "cycles.unit": str(amount.unit)}
+
+
+class SectionSpan:
+    """The span of one guarded section, from before its reserve until after its settlement.
+
+    It is current while the reserve and the settlement are sent, and while the section's own code runs; between two
+    steps of a generator the caller's own span is.
+    """
+
+    __slots__ = ("_api", "_context", "_left", "_reservation", "_span")
+
+    def __init__(self, api: Any, attributes: Mapping[str, Any]) -> None:
+        tracer = api.get_tracer("cycles", sys.modules["cycles"].__version__)
+        self._api: Final = api
+        self._context: Final[Any] = sys.modules["opentelemetry.context"]
+        self._left: Any = None
+        self._reservation: Reservation | AsyncReservation | None = None
+        self._span: Final = tracer.start_span("cycles.guard", kind=api.SpanKind.INTERNAL, attributes=attributes)
+
+    # -- which span is current -----------------------------------------------------------------------------------------
+    def enter(self) -> Any:
+        """Make the section's span current, or the one that its generator had open; return what `leave` needs."""
+        return self._attach(self._left)
+
+    def leave(self, token: Any) -> None:
+        """Make current again what was before `enter`."""
+        with suppress(Exception):
+            is_ours = self._api.get_current_span() is self._span
+            self._left = None if is_ours else self._context.get_current()
+        self._detach(token)
+
+    def _attach(self, context: Any) -> Any:
+        try:
+            return self._context.attach(self._api.set_span_in_context(self._span) if context is None else context)
+        except Exception:  # noqa: BLE001 - see above
+            return None
+
+    def _detach(self, token: Any) -> None:
+        if token is None:
+            return
+        with suppress(Exception):
+            variable = getattr(token, "var", None)
+            if variable is None:  # a runtime context of the program's own
+                self._context.detach(token)
+            else:
+                # Not detach(), which logs an error where a block is left in another context than it was entered in
+                # (async fixtures do that): there is nothing to be undone there.
+                variable.reset(token)
+
+    @contextmanager
+    def current(self, error: BaseException | None = None, *, ends: bool) -> Iterator[None]:
+        """Make the span current; end it with what is raised meanwhile, or, if this *ends* the section, with *error*."""
+        token = self._attach(None)
+        try:
+            yield
+        except BaseException as raised:
+            self._end(raised)
+            raise
+        else:
+            if ends:
+                self._end(error)
+        finally:
+            self._detach(token)
+
+    # -- what it says --------------------------------------------------------------------------------------------------
+    def granted(self, reservation: Reservation | AsyncReservation) -> None:
+        """Note what the authority answered."""
+        self._reservation = reservation
+        reservation._inside = self
+        with suppress(Exception):
+            if self._span.is_recording():
+                self._span.set_attribute("cycles.decision", str(reservation.decision))
+                if reservation.id is not None:
+                    self._span.set_attribute("cycles.reservation_id", reservation.id)
+
+    def _end(self, error: BaseException | None) -> None:
+        held = self._reservation
+        if held is not None and held._is_inherited:
+            return  # a forked child's copy: the parent ends it
+        with suppress(Exception):
+            if self._span.is_recording():
+                self._say_how(held, error)
+        with suppress(Exception):
+            self._span.end()
+
+    def _say_how(self, held: Reservation | AsyncReservation | None, error: BaseException | None) -> None:
+        said: dict[str, Any] = {}
+        if held is not None:
+            settlement = held.settlement
+            said["cycles.settlement"] = str(held.state)
+            if settlement is not None and settlement.charged is not None:
+                said |= _amount("cycles.charged", settlement.charged)
+        elif isinstance(error, Denied):
+            said["cycles.decision"] = "DENY"
+            if error.code is not None:
+                said["cycles.reason_code"] = error.code
+        # Leaving a stream early is no error of the section's.
+        if error is not None and not isinstance(error, GeneratorExit):
+            kind = type(error).__qualname__
+            said["error.type"] = kind
+            self._span.record_exception(error)
+            self._span.set_status(self._api.Status(self._api.StatusCode.ERROR, f"{kind}: {error}"))
+        self._span.set_attributes(said)
+
+
+class _Traced:
+    """A section's opening with its span around it, blocking or asynchronous as that is."""
+
+    __slots__ = ("_opening", "_span")
+
+    def __init__(self, opening: Any, span: SectionSpan) -> None:
+        self._opening: Final = opening
+        self._span: Final = span
+
+    def __enter__(self) -> Opened[Any]:
+        with self._span.current(ends=False):
+            opened: Opened[Any] = self._opening.__enter__()
+        self._span.granted(opened.reservation)
+        return opened
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        with self._span.current(error, ends=True):
+            result: bool | None = self._opening.__exit__(kind, error, trace)
+        return result
+
+    async def __aenter__(self) -> Opened[Any]:
+        with self._span.current(ends=False):
+            opened: Opened[Any] = await self._opening.__aenter__()
+        self._span.granted(opened.reservation)
+        return opened
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        with self._span.current(error, ends=True):
+            result: bool | None = await self._opening.__aexit__(kind, error, trace)
+        return result
