@@ -6,6 +6,7 @@ The two are twins of about six lines a method, held together by tests/client/tes
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from contextlib import contextmanager
@@ -60,7 +61,7 @@ LOCAL_ORIGIN: Final = "http://cycles.local"
 """What requests to an authority inside this process are addressed to; nothing resolves it."""
 
 _MOST_IN_FLIGHT: Final = {"httpx": 20, "aiohttp": 100}
-"""Requests that an asynchronous client has in flight, by engine: as many as it keeps connections alive. For more httpx
+"""Requests that a client has in flight, by engine: as many as it keeps connections alive. For more httpx
 opens others, to close them again, and looks through all connections and all that wait whenever a request ends: 500
 reserves at once took 8 s that way (docs/performance.md)."""
 
@@ -383,9 +384,26 @@ class Client(_Base):
         self._heartbeats: Final[ThreadHeartbeats] = shared or ThreadHeartbeats(blocks=http_client is not None)
         if parent is not None and not self._heartbeats.blocks:
             self.api.set_async_httpx_client(parent.api.get_async_httpx_client())
+        if isinstance(parent, Client):
+            self._world.lanes = parent._world.lanes  # noqa: SLF001 - same class
+        else:
+            self._open_lanes()
         if self._heartbeats.blocks:
             self._batch = 1  # while it is asked, no heartbeat can be sent
         self._begin_recovery()
+
+    def _open_lanes(self) -> None:
+        """Let no more threads send at a time than connections are kept alive.
+
+        More would only wait for each other in turn, and for the interpreter's lock: 1,000 threads that reserved at once
+        left the thread that renews their leases no time for it (benchmarks/open.py).
+        """
+        if self._is_pooled:
+            self._world.lanes = threading.Semaphore(_MOST_IN_FLIGHT["httpx"])
+
+    def _reconnect(self) -> None:
+        super()._reconnect()
+        self._open_lanes()  # those of the parent process may have been taken by its threads
 
     def _schedule(self, job: Job) -> None:
         self._heartbeats.keep(job, self._world)

@@ -135,35 +135,26 @@ def _waited(written: Future[None]) -> None:
 
 
 async def _call(call: Call[T], world: World) -> Answer[T]:
-    module = endpoint(call.operation.module)
-    sent_at = time.monotonic()
-    try:
-        response = await _bounded(module.asyncio_detailed, world, call)
-    except Exception as error:  # noqa: BLE001 - see World.failed
-        return world.failed(call, error, sent_at)
-    return world.answered(call, response, sent_at)
+    """Send one request, within `within` or `request_timeout` seconds as a whole: httpx bounds only each read and write.
 
-
-async def _bounded(send: Any, world: World, call: Call[Any]) -> Any:
-    """Send, within `within` or `request_timeout` seconds as a whole: httpx bounds only each read and write.
-
-    What has a `request_timeout` of its own, a renewal or a drain, does not queue behind the others.
+    What has a `request_timeout` of its own, a renewal or a drain, does not queue behind the others. An attempt begins
+    when its turn has come: a lease is judged by the time on the wire (protocol.md §8), and not by that in a queue.
     """
-    hurried = call.arguments.get("request_timeout")
-    seconds = call.within if hurried is None else hurried
     import anyio  # noqa: PLC0415 - see _perform
 
-    if seconds is None:
-        async with world.gate or contextlib.nullcontext():
-            with anyio.fail_after(LONGEST_ATTEMPT):
-                return await send(client=world.api, request_headers=world.headers(), **call.arguments)
-    is_sent = False
+    module = endpoint(call.operation.module)
+    hurried = call.arguments.get("request_timeout")
+    within = call.within if hurried is None else hurried
+    sent_at, is_sent = time.monotonic(), False
     try:
-        with anyio.fail_after(seconds):
+        with contextlib.nullcontext() if within is None else anyio.fail_after(within):
             async with contextlib.nullcontext() if world.gate is None or hurried is not None else world.gate:
-                is_sent = True
-                return await send(client=world.api, request_headers=world.headers(), **call.arguments)
-    except TimeoutError:
-        if is_sent:
-            raise
-        raise httpx.PoolTimeout("no connection was free in time") from None
+                sent_at, is_sent = time.monotonic(), True
+                with anyio.fail_after(LONGEST_ATTEMPT) if within is None else contextlib.nullcontext():
+                    response = await module.asyncio_detailed(
+                        client=world.api, request_headers=world.headers(), **call.arguments
+                    )
+    except Exception as error:  # noqa: BLE001 - see World.failed
+        waited = isinstance(error, TimeoutError) and not is_sent
+        return world.failed(call, httpx.PoolTimeout("no connection was free in time") if waited else error, sent_at)
+    return world.answered(call, response, sent_at)

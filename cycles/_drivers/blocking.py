@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
@@ -12,6 +13,8 @@ from cycles._drivers.deadline import deadline
 from cycles._drivers.world import LONGEST_ATTEMPT, endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cycles._core.effects import Effect, Flow
     from cycles._core.outcomes import Answer
     from cycles._drivers.world import World
@@ -83,6 +86,22 @@ def _recorded(record: Record, world: World) -> bool:
         raise
 
 
+@contextmanager
+def _lane(world: World, seconds: float | None, *, hurried: bool) -> Iterator[None]:
+    """Wait for one of the client's lanes, for *seconds* at most.
+
+    What has a bound of its own, a renewal or a drain, does not queue behind the others.
+    """
+    lanes = None if hurried else world.lanes
+    if lanes is not None and not lanes.acquire(timeout=seconds):
+        raise httpx.PoolTimeout("no connection was free in time")
+    try:
+        yield
+    finally:
+        if lanes is not None:
+            lanes.release()
+
+
 def _phases(left: float, usual: httpx.Timeout) -> httpx.Timeout:
     """Return the *usual* bounds of each phase, cut to what is *left* for all of them."""
     bounds = (usual.connect, usual.read, usual.write)
@@ -95,11 +114,13 @@ def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
     sent_at = time.monotonic()
     try:
         arguments = dict(call.arguments)
+        hurried = "request_timeout" in arguments
         bounds = [bound for bound in (call.within, left) if bound is not None]
         seconds = min(bounds, default=LONGEST_ATTEMPT)
         if bounds:
             arguments["request_timeout"] = _phases(seconds, world.timeout)
-        with deadline(seconds, waiting_counts=bool(bounds)):
+        with deadline(seconds, waiting_counts=bool(bounds)), _lane(world, seconds if bounds else None, hurried=hurried):
+            sent_at = time.monotonic()  # the time on the wire is what a lease is judged by, and not the time in a queue
             response = module.sync_detailed(client=world.api, request_headers=world.headers(), **arguments)
     except Exception as error:  # noqa: BLE001 - see World.failed
         return world.failed(call, error, sent_at)

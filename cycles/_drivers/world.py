@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
+    from threading import Semaphore
     from types import ModuleType
 
     from cycles._core.effects import Call
@@ -118,6 +119,7 @@ class World:
         tell: Takes what became of each spend.
         timeout: Seconds of each phase of an ordinary request.
         gate: Bounds the requests that an event loop has in flight; as many as there are when None.
+        lanes: The same for threads.
     """
 
     def __init__(
@@ -129,12 +131,14 @@ class World:
         journal: Keeper | None = None,
         tell: Callable[[SettlementDetails], None] | None = None,
         gate: AbstractAsyncContextManager[Any] | None = None,
+        lanes: Semaphore | None = None,
         timeout: httpx.Timeout = _TIMEOUT,
     ) -> None:
         self.api: Final = api
         self.trace: Final = trace
         self.journal: Final = journal
         self.gate = gate
+        self.lanes = lanes
         self.timeout: Final = timeout
         self._notify: Final = notify
         self._tell: Final = tell
@@ -142,7 +146,14 @@ class World:
     def traced(self) -> World:
         """Return the same world for one piece of work, whose requests share a trace."""
         return World(
-            self.api, self._notify, Trace(), journal=self.journal, tell=self._tell, gate=self.gate, timeout=self.timeout
+            self.api,
+            self._notify,
+            Trace(),
+            journal=self.journal,
+            tell=self._tell,
+            gate=self.gate,
+            lanes=self.lanes,
+            timeout=self.timeout,
         )
 
     def headers(self) -> Mapping[str, str]:

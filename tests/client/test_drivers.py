@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import threading
 import time
 
 import aiohttp
+import anyio
 import httpcore
 import httpx
 import pytest
 
-from cycles._core.effects import Clock, Ready
+from cycles import usd
+from cycles._core import requests
+from cycles._core.effects import CREATE_RESERVATION, Call, Clock, Ready
+from cycles._drivers import aio, blocking
 from cycles._drivers.deadline import deadline
 from cycles._drivers.fast import _meant
 from cycles._drivers.network import DeadlineBackend
@@ -104,6 +110,43 @@ def test_waiting_for_a_connection_may_not_count():
         time.sleep(0.06)  # as a busy pool would
         DeadlineBackend(network).connect_tcp("localhost", 80)
     assert len(network.steps) == 1
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json={"decision": "ALLOW", "affected_scopes": []})
+
+
+def asked():
+    """A flow of one request."""
+    terms = requests.terms(usd("1"), action=("a", "b"), levels={"tenant": "acme"})
+    return (yield from Call(CREATE_RESERVATION, body=terms.create_body("key")))
+
+
+def test_the_time_in_a_queue_is_no_time_on_the_wire():
+    """A lease is judged by its round trips: 1,000 guards that began at once lost most of theirs to the queue."""
+    lanes = threading.Semaphore(0)
+    api = AuthenticatedClient("http://a", "key", httpx_args={"transport": httpx.MockTransport(answer)})
+    with api:
+        threading.Timer(0.3, lanes.release).start()
+        began = time.monotonic()
+        found = blocking.run(asked(), World(api, lambda event, facts: None, lanes=lanes))
+    assert found.status == 200
+    assert found.sent_at - began >= 0.29
+    assert lanes.acquire(blocking=False), "the lane is free again"
+
+
+def test_the_same_in_an_event_loop():
+    async def main():
+        gate = anyio.Semaphore(0)
+        api = AuthenticatedClient("http://a", "key", httpx_args={"transport": httpx.MockTransport(answer)})
+        async with api:
+            asyncio.get_running_loop().call_later(0.3, gate.release)
+            began = time.monotonic()
+            found = await aio.run(asked(), World(api, lambda event, facts: None, gate=gate))
+        assert found.status == 200
+        assert found.sent_at - began >= 0.29
+
+    asyncio.run(main())
 
 
 KEY = aiohttp.client_reqrep.ConnectionKey("h", 80, False, True, None, None, None)
