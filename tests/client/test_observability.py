@@ -1,0 +1,191 @@
+"""Spans and metrics, where the program has loaded OpenTelemetry; nothing where it has not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from opentelemetry import metrics as otel_metrics
+from opentelemetry import trace as otel
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import cycles
+from cycles import usd
+from cycles._drivers import metrics
+
+from .conftest import ACTION
+from .test_tracing import parts, sent  # noqa: F401 - a fixture
+
+
+@pytest.fixture
+def spans(monkeypatch):
+    """The spans that ended."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(otel, "get_tracer", provider.get_tracer)
+    yield exporter
+    provider.shutdown()
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """What was measured: {metric: {attributes: value or count}}."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    monkeypatch.setattr(otel_metrics, "get_meter_provider", lambda: provider)
+    monkeypatch.setattr(metrics, "_made", [])
+
+    def read():
+        found = {}
+        for resource in reader.get_metrics_data().resource_metrics:
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    points = metric.data.data_points
+                    found[metric.name] = {
+                        tuple(sorted(point.attributes.items())): getattr(point, "value", None) or point.count
+                        for point in points
+                    }
+        return found
+
+    yield read
+    provider.shutdown()
+
+
+def only(spans):
+    (span,) = spans.get_finished_spans()
+    return span
+
+
+def test_a_section_is_a_span_around_its_requests_and_its_code(side, guard, sent, spans):  # noqa: F811
+    inside = []
+
+    def body():
+        inside.append(otel.get_current_span().get_span_context().span_id)
+        return "done"
+
+    assert side.call(guard(actual=lambda _: usd("0.03"))(side.function(body))) == "done"
+    span = only(spans)
+    assert (span.name, span.kind, span.status.status_code) == (
+        "cycles.guard",
+        otel.SpanKind.INTERNAL,
+        otel.StatusCode.UNSET,
+    )
+    assert inside == [span.context.span_id]
+    carried = {(parts(headers)["trace"], parts(headers)["span"]) for headers in sent}
+    assert carried == {(f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}")}
+    assert dict(span.attributes) == {
+        "cycles.action.kind": ACTION[0],
+        "cycles.action.name": ACTION[1],
+        "cycles.tenant": "acme",
+        "cycles.estimate": 10_000_000,
+        "cycles.unit": "USD_MICROCENTS",
+        "cycles.decision": "ALLOW",
+        "cycles.reservation_id": span.attributes["cycles.reservation_id"],
+        "cycles.settlement": "COMMITTED",
+        "cycles.charged": 3_000_000,
+    }
+    assert not otel.get_current_span().get_span_context().is_valid, "nothing stays current"
+
+
+def test_a_callers_span_is_the_parent(guard, spans, authority):
+    tracer = otel.get_tracer("test")
+    with authority.client(tenant="acme") as client:
+        guarded = cycles.Guard(usd("0.10"), action=ACTION, client=client)(lambda: tracer.start_span("own").end())
+        with tracer.start_as_current_span("outer"):
+            guarded()
+    own, section, outer = spans.get_finished_spans()
+    assert (own.parent.span_id, section.parent.span_id) == (section.context.span_id, outer.context.span_id)
+
+
+def test_what_a_section_raises_is_on_its_span(side, guard, spans):
+    def body():
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError):
+        side.call(guard()(side.function(body)))
+    span = only(spans)
+    assert span.status.status_code is otel.StatusCode.ERROR
+    assert (span.attributes["error.type"], span.attributes["cycles.settlement"]) == ("KeyError", "RELEASED")
+    assert [event.name for event in span.events] == ["exception"]
+
+
+def test_a_denial_is_on_its_span(side, guard, spans):
+    with pytest.raises(cycles.BudgetExceeded):
+        side.call(guard(usd("9"))(side.function(lambda: None)))
+    span = only(spans)
+    assert span.attributes["cycles.decision"] == "DENY"
+    assert span.attributes["cycles.reason_code"] == "BUDGET_EXCEEDED"
+    assert span.status.status_code is otel.StatusCode.ERROR
+
+
+def test_between_two_steps_of_a_stream_the_callers_span_is_current(authority, spans):
+    with authority.client(tenant="acme") as client:
+
+        @cycles.Guard(usd("0.10"), action=ACTION, client=client)
+        def stream():
+            for _ in range(3):
+                cycles.current().report(actual=usd("0.01"))
+                yield otel.get_current_span().get_span_context().span_id
+
+        between, steps = [], []
+        for step in stream():
+            steps.append(step)
+            between.append(otel.get_current_span().get_span_context().is_valid)
+            if len(steps) == 2:
+                break
+    span = only(spans)
+    assert steps == [span.context.span_id] * 2
+    assert between == [False, False]
+    assert span.status.status_code is otel.StatusCode.UNSET, "leaving a stream early is no error"
+    assert span.attributes["cycles.charged"] == 1_000_000
+
+
+def test_a_tracer_that_fails_fails_no_section(side, guard, figures, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("tracing is broken")
+
+    monkeypatch.setattr(otel, "get_tracer", broken)
+    monkeypatch.setattr(otel_metrics, "get_meter_provider", broken)
+    side.call(guard(actual=lambda _: usd("0.03"))(side.function(lambda: None)))
+    assert figures() == (3, 0, 97)
+
+
+def test_reserves_settlements_and_charges_are_counted(side, guard, measured):
+    side.call(guard(actual=lambda _: usd("0.03"))(side.function(lambda: None)))
+    side.call(guard(unreported="release")(side.function(lambda: None)))
+    with pytest.raises(cycles.BudgetExceeded):
+        side.call(guard(usd("9"))(side.function(lambda: None)))
+    found = measured()
+    assert found["cycles.reservations"][("cycles.decision", "ALLOW"), ("cycles.outcome", "granted")] == 2
+    assert sum(found["cycles.reservations"].values()) == 3
+    assert found["cycles.settlements"] == {
+        (("cycles.outcome", "settled"), ("cycles.via", "commit")): 1,
+        (("cycles.outcome", "released"), ("cycles.via", "release")): 1,
+    }
+    assert found["cycles.charged"] == {(("cycles.unit", "USD_MICROCENTS"),): 3_000_000}
+    requests = {
+        dict(attributes)["cycles.operation"]: count for attributes, count in found["cycles.request.duration"].items()
+    }
+    assert requests["commit_reservation"] == requests["release_reservation"] == 1
+    assert "cycles.leases.lost" not in found
+
+
+def test_without_opentelemetry_nothing_of_it_is_loaded():
+    code = """
+import sys, cycles
+from cycles import usd
+from cycles.local import LocalAuthority
+authority = LocalAuthority()
+authority.budget("tenant:acme", usd("1"))
+with authority.client(tenant="acme") as client:
+    with cycles.Guard(usd("0.1"), action=("a", "b"), client=client) as held:
+        held.commit(usd("0.05"))
+assert held.state == "COMMITTED"
+assert not [name for name in sys.modules if name.startswith("opentelemetry")]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
