@@ -64,7 +64,7 @@ def serve(
         # The address first: a start that fails because of it leaves no key behind in the ledger.
         with (
             listening(host, port, beyond_loopback=beyond_loopback) as listener,
-            LocalAuthority(db, admin_key=admin_key, lenient_permissions=lenient_permissions) as authority,
+            LocalAuthority(db, admin_key=admin_key, lenient_permissions=lenient_permissions, history=0) as authority,
         ):
             for scope, amount in budgets:
                 authority.ensure_budget(scope, amount)

@@ -70,6 +70,8 @@ class AsyncLocalTransport(httpx.AsyncBaseTransport):
         import anyio  # noqa: PLC0415 - httpx's own dependency; only needed here
 
         await anyio.sleep(_held_up(self._app, fault, request))
+        if self._app.is_memory:
+            return _spoilt(self._app.handle_badly(asked, fault), request, fault)
         return _spoilt(await anyio.to_thread.run_sync(self._app.handle_badly, asked, fault), request, fault)
 
     def __repr__(self) -> str:

@@ -102,6 +102,27 @@ def test_it(cycles_authority, cycles_async_client):
 """).assert_outcomes(passed=1)
 
 
+def test_asynchronous_tests_of_either_library(run):
+    run(
+        """
+@cycles.Guard(estimate=usd("0.30"), action=ACTION)
+async def think():
+    return "…"
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_it(anyio_backend, cycles_authority):
+    cycles_authority.faults.lose_response(operation="commit")
+    with pytest.raises(cycles.BudgetExceeded):
+        while True:
+            await think()
+    assert cycles_authority.spent() == usd("0.90")
+""",
+        "-p",
+        "anyio.pytest_plugin",
+    ).assert_outcomes(passed=2)
+
+
 def test_clients_that_code_makes_for_itself_reach_it(run):
     run("""
 def test_from_env(cycles_authority):
