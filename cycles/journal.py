@@ -26,12 +26,13 @@ from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from cycles._core.records import Claim
 from cycles._core.saved import UnusableRecord, dump, load, name_of
 from cycles.errors import JournalError
+from cycles.files import Lock, Owner, created, discarded, flush_directory, flush_file, is_locked, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -148,7 +149,7 @@ class Journal:
         self._claims: dict[str, Claim] = {}
         self._late: dict[str, tuple[float, Pending]] = {}
         self._reported_at: dict[str, float] = {}
-        self._owner: _Owner | None = None
+        self._owner: Owner | None = None
         self.failures: set[str] = set()
 
     def forked(self) -> None:
@@ -194,7 +195,7 @@ class Journal:
             self.claimed(name_of(pending), claim)
         self.publish(pending, self._drafted(pending, fsync=self.fsync))
         if self.fsync:
-            _flush_directory(self._path)
+            flush_directory(self._path)
 
     def report(self, pending: Pending) -> None:
         """Keep what a running section reports, at most once in `REPORT_PERIOD`; the last report wins.
@@ -230,10 +231,10 @@ class Journal:
                 os.replace(self._drafted(late[1], fsync=False), self._of(name))
         if self.fsync:
             try:
-                _flush_file(self._of(name))
+                flush_file(self._of(name))
             except FileNotFoundError:
                 return  # settled meanwhile
-            _flush_directory(self._path)
+            flush_directory(self._path)
 
     def write_soon(self, pending: Pending, claim: Claim | None) -> Future[None]:
         """Keep *pending* on the writer's thread, together with others that come at the same time."""
@@ -271,7 +272,7 @@ class Journal:
         # The same reservation may be refused twice, of two intents: none is overwritten.
         target = self.directory / _REJECTED / f"{name.removesuffix('.json')}-{_digest(pending.key)}.json"
         temporary = self._of(f"{_TEMPORARY}{uuid.uuid4().hex}")
-        with open(_created(temporary), "wb") as file:
+        with os.fdopen(created(temporary), "wb") as file:
             file.write(json.dumps(record, ensure_ascii=False, indent=1).encode() + b"\n")
             file.flush()
             if self.fsync:
@@ -284,7 +285,7 @@ class Journal:
             if fsync:
                 os.fsync(descriptor)
         except BaseException:
-            _discarded(temporary)
+            discarded(temporary)
             raise
         finally:
             os.close(descriptor)
@@ -296,15 +297,15 @@ class Journal:
         content = dump(pending, owner, _now())
         temporary = self._of(f"{_TEMPORARY}{owner or os.getpid()}-{next(self._counter)}")
         try:
-            descriptor = _created(temporary)
+            descriptor = created(temporary)
         except FileNotFoundError:  # the first record, or somebody removed the directory
             self._made()
-            descriptor = _created(temporary)
+            descriptor = created(temporary)
         try:
-            _write_all(descriptor, content)
+            write_all(descriptor, content)
         except BaseException:
             os.close(descriptor)
-            _discarded(temporary)
+            discarded(temporary)
             raise
         return temporary, descriptor
 
@@ -313,7 +314,7 @@ class Journal:
             if self._owner is None:
                 self._made()
                 self._owners.mkdir(mode=0o700, exist_ok=True)
-                self._owner = _Owner.of(self._owners)
+                self._owner = Owner.of(self._owners)
                 if len(os.listdir(self._owners)) > _MANY_OWNERS:
                     self.sweep()
             return self._owner.name
@@ -418,7 +419,7 @@ class Journal:
             return False
         if self._owner is not None and owner == self._owner.name:
             return True
-        return _is_locked(self._owners / f"{Path(owner).name}.lock")
+        return is_locked(self._owners / f"{Path(owner).name}.lock")
 
     def is_own(self, owner: str | None) -> bool:
         """Whether this process wrote a record."""
@@ -455,10 +456,10 @@ class Journal:
                 with suppress(OSError):
                     # On a file system without locks nobody seems to live: a draft is only minutes old while it matters.
                     if not self.is_alive(owner) and time.time() - entry.stat().st_mtime > _OLD_DRAFT:
-                        _discarded(entry.path)
+                        discarded(entry.path)
         for entry in owners:
             if not self.is_alive(entry.name.removesuffix(".lock")):
-                _discarded(entry.path)
+                discarded(entry.path)
 
     # -- for people ----------------------------------------------------------------------------------------------------
     def entries(self) -> Iterator[Entry]:
@@ -485,7 +486,7 @@ class Journal:
         if target.exists():
             raise FileExistsError(f"{target.name} is pending already")
         source.rename(target)
-        _discarded(f"{source}.reason")
+        discarded(f"{source}.reason")
 
     def remove(self, name: str, where: str = _QUARANTINE) -> None:
         """Delete a file from "quarantine" or "rejected" for good.
@@ -495,7 +496,7 @@ class Journal:
         """
         source = self.directory / where / name
         source.unlink()
-        _discarded(f"{source}.reason")
+        discarded(f"{source}.reason")
 
 
 class JournalQueue:
@@ -511,7 +512,7 @@ class JournalQueue:
         self._journal: Final = journal
         self._everyone: Final = everyone
         self._names: Final = deque(sorted(journal.names(), key=lambda name: (name in journal.failures, name)))
-        self._lock: _Lock | None = None
+        self._lock: Lock | None = None
         self._has_asked = self._leads_without = False
         self.is_contended = False
 
@@ -539,7 +540,7 @@ class JournalQueue:
         if self._lock is None and not self._has_asked:
             self._has_asked = True
             try:
-                self._lock = _Lock.taken(self._journal.directory / "recovery.lock")
+                self._lock = Lock.taken(self._journal.directory / "recovery.lock")
             except OSError:
                 self._leads_without = True  # two may do the work then; the keys keep it right
             else:
@@ -559,138 +560,6 @@ class JournalQueue:
 
 
 # -- locks: the kernel's, so that a crash leaves none behind -----------------------------------------------------------
-class _Lock:
-    """A locked file."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor: Final = descriptor
-
-    @classmethod
-    def taken(cls, path: Path) -> _Lock | None:
-        """Lock the file at *path*; None when another one has.
-
-        Raises:
-            OSError: when files can't be locked here.
-        """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            if _lock(descriptor):
-                return cls(descriptor)
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
-
-    def leave(self) -> None:
-        """Close the file, and with it the lock if no other process shares it."""
-        os.close(self._descriptor)
-
-
-class _Owner:
-    """What says that this process lives: a locked file, named in its records; one for all partitions of a journal.
-
-    Attributes:
-        name: Of the file; None when files can't be locked here.
-    """
-
-    _shared: ClassVar[dict[Path, _Owner]] = {}
-
-    @classmethod
-    def of(cls, directory: Path) -> _Owner:
-        """Return the owner whose file is in *directory*, for one more partition."""
-        with _guard:
-            owner = cls._shared.get(directory)
-            if owner is None:
-                owner = cls._shared[directory] = cls(directory)
-            owner._partitions += 1
-            return owner
-
-    @classmethod
-    def forked(cls) -> None:
-        """Let go of the locks in a forked child; the parent still has them."""
-        for owner in cls._shared.values():
-            if owner._lock is not None:  # noqa: SLF001 - same class
-                owner._lock.leave()  # noqa: SLF001
-        cls._shared.clear()
-
-    def __init__(self, directory: Path) -> None:
-        self.name: str | None = None
-        self._lock: _Lock | None = None
-        self._directory: Final = directory
-        self._partitions = 0
-        while self.name is None:
-            name = uuid.uuid4().hex
-            self._path = directory / f"{name}.lock"
-            try:
-                self._lock = _Lock.taken(self._path)
-            except OSError:
-                return
-            # Else somebody looked whether it is locked, or swept it, before it was.
-            if self._lock is not None and self._path.exists():
-                self.name = name
-            elif self._lock is not None:
-                self._lock.leave()
-
-    def end(self) -> None:
-        """Let go of the lock, and of its file, when no other partition needs it."""
-        with _guard:
-            self._partitions -= 1
-            if self._partitions > 0:
-                return
-            self._shared.pop(self._directory, None)
-            if self._lock is not None:
-                _discarded(str(self._path))
-                self._lock.leave()
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return not _lock(descriptor, shared=True)  # two that look at once don't take each other for its owner
-    except OSError:
-        return False  # nobody can lock it
-    finally:
-        os.close(descriptor)
-
-
-if os.name == "nt":  # pragma: no cover - run by the workflow on Windows
-
-    def _lock(descriptor: int, *, shared: bool = False) -> bool:  # noqa: ARG001 - there are only exclusive ones
-        import msvcrt  # noqa: PLC0415 - only there
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        except PermissionError:
-            return False
-        return True
-
-    def _flush_directory(path: str) -> None:
-        """Directories can't be flushed there; the file system's own log keeps names."""
-
-else:
-
-    def _lock(descriptor: int, *, shared: bool = False) -> bool:
-        import fcntl  # noqa: PLC0415 - only there
-
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _flush_directory(path: str) -> None:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-# -- the writer: writes of asynchronous clients, off their loops and grouped -------------------------------------------
 class _Writer:
     """A thread that writes for everybody who can't wait in place: what comes together is flushed together."""
 
@@ -759,7 +628,7 @@ def _write_together(writes: list[tuple[Journal, Pending, Future[None]]]) -> None
                 os.close(descriptor)
             journal.publish(pending, temporary)
         except Exception as error:  # noqa: BLE001 - as above
-            _discarded(temporary)
+            discarded(temporary)
             done.set_exception(error)
             continue
         named.append((journal, done))
@@ -767,7 +636,7 @@ def _write_together(writes: list[tuple[Journal, Pending, Future[None]]]) -> None
     for journal, done in named:
         if journal not in flushed:
             try:
-                _flush_directory(str(journal.directory))
+                flush_directory(str(journal.directory))
                 flushed[journal] = None
             except OSError as error:
                 flushed[journal] = error
@@ -779,29 +648,6 @@ def _write_together(writes: list[tuple[Journal, Pending, Future[None]]]) -> None
 
 
 # -- small parts -------------------------------------------------------------------------------------------------------
-def _created(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _flush_file(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _discarded(path: str) -> None:
-    with suppress(OSError):  # gone already, or swept later
-        os.unlink(path)
-
-
 def _is_record(name: str) -> bool:
     return name.startswith(_RECORDS) and name.endswith(".json")
 
@@ -881,7 +727,6 @@ def _writer() -> _Writer:
 def _in_child() -> None:
     global _guard, _the_writer
     _guard, _the_writer = threading.RLock(), None
-    _Owner.forked()
     for journal in list(_journals):
         journal.forked()
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cycles
-from cycles import journal as journals
+from cycles import files as file_system
 from cycles import tokens, usd
 from cycles._core import guarding
 from cycles._core.records import Claim, Floor, Pending
@@ -205,7 +205,7 @@ def test_without_file_locks_what_is_committed_is_kept_and_reports_are_not(journa
     def unsupported(descriptor):
         raise OSError(errno.ENOTSUP, "no locks here")
 
-    monkeypatch.setattr("cycles.journal._lock", unsupported)
+    monkeypatch.setattr("cycles.files._lock", unsupported)
     journal.report(pending(provisional=True))
     assert files(journal) == []
     journal.write(pending())
@@ -321,7 +321,7 @@ def test_a_full_disk_is_reported_and_settlement_goes_on(server, config, kept, mo
     def full(*args):
         raise OSError(errno.ENOSPC, "no space left on device")
 
-    monkeypatch.setattr("cycles.journal._write_all", full)
+    monkeypatch.setattr("cycles.journal.write_all", full)
 
     async def main():
         async with cycles.AsyncClient(config) as client:
@@ -661,15 +661,15 @@ def test_two_that_look_whether_a_process_lives_do_not_take_each_other_for_it(tmp
     path = tmp_path / "dead.lock"
     path.touch()
     with path.open("rb") as other:
-        assert journals._lock(other.fileno(), shared=True)
-        assert not journals._is_locked(path)
-        held = journals._Lock.taken(tmp_path / "alive.lock")
-        assert journals._is_locked(tmp_path / "alive.lock")
+        assert file_system._lock(other.fileno(), shared=True)
+        assert not file_system.is_locked(path)
+        held = file_system.Lock.taken(tmp_path / "alive.lock")
+        assert file_system.is_locked(tmp_path / "alive.lock")
         held.leave()
 
 
 def test_a_lock_that_somebody_looked_at_just_then_is_made_anew(tmp_path, monkeypatch):
-    taken, refused = journals._Lock.taken, []
+    taken, refused = file_system.Lock.taken, []
 
     def looked_at(path):
         if not refused:
@@ -678,11 +678,11 @@ def test_a_lock_that_somebody_looked_at_just_then_is_made_anew(tmp_path, monkeyp
             return None
         return taken(path)
 
-    monkeypatch.setattr(journals._Lock, "taken", looked_at)
-    owner = journals._Owner(tmp_path)
+    monkeypatch.setattr(file_system.Lock, "taken", looked_at)
+    owner = file_system.Owner(tmp_path)
     assert owner.name is not None
     assert owner.name != refused[0].stem
-    assert journals._is_locked(tmp_path / f"{owner.name}.lock")
+    assert file_system.is_locked(tmp_path / f"{owner.name}.lock")
     owner.end()
 
 
