@@ -16,6 +16,7 @@ import pytest
 from cycles import usd
 from cycles._core import requests
 from cycles._core.effects import CREATE_RESERVATION, Call, Clock, Ready
+from cycles._core.outcomes import Trouble
 from cycles._drivers import aio, blocking
 from cycles._drivers.deadline import deadline
 from cycles._drivers.fast import _meant
@@ -135,7 +136,18 @@ def test_the_time_in_a_queue_is_no_time_on_the_wire():
     assert lanes.acquire(blocking=False), "the lane is free again"
 
 
-def test_the_same_in_an_event_loop():
+def test_who_waits_too_long_for_a_turn_has_sent_nothing():
+    api = AuthenticatedClient("http://a", "key")
+
+    def one():
+        return (yield from Call(CREATE_RESERVATION, within=0.05, body=None))
+
+    found = blocking.run(one(), World(api, lambda event, facts: None, lanes=threading.Semaphore(0)))
+    assert found.trouble is Trouble.NOT_SENT
+    assert "no connection was free in time" in found.reason
+
+
+def test_the_same_queue_in_an_event_loop():
     async def main():
         gate = anyio.Semaphore(0)
         api = AuthenticatedClient("http://a", "key", httpx_args={"transport": httpx.MockTransport(answer)})
