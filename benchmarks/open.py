@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MOST_THREADS: Final = 2
 """Beside the callers' own."""
-MOST_KIB, GOAL_KIB = 14.0, 8.0
+MOST_KIB, GOAL_KIB = 10.0, 8.0
 """Of memory for each open guard, beyond an idle thread with an httpx call behind it: where it fails, and the goal."""
 
 failed: list[str] = []

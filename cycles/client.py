@@ -420,6 +420,9 @@ class Client(_Base):
             Denied: the authority said no.
             AuthorityError, AuthorityUnavailable: it could not be asked.
         """
+        return self._reserve(estimate, options)
+
+    def _reserve(self, estimate: Amount, options: ReserveOptions) -> Reservation:
         asking_for = flows.Asking()
         flow, raise_on_unsettled = self._beginning(estimate, options, asking_for)
         world = self._world.traced()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._core.guarding import Section, Unreported
     from cycles._core.records import Settlement
-    from cycles.options import Level
+    from cycles.options import Level, ReserveOptions
     from cycles_api.models.action import Action
     from cycles_api.models.amount import Amount
     from cycles_api.models.commit_overage_policy import CommitOveragePolicy
@@ -168,7 +168,12 @@ class Guard:
 
     def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[Opened[Reservation]]:
         client, options = self._sync_client(), self._options(args, kwargs)
-        return spans.around(self._held(client, options), options, client.config)
+        if spans.are_watched():
+            return spans.around(self._held(functools.partial(client.reserve, **options)), options, client.config)
+        # Not within the context manager, and without `**`: what a thread needs for both is a page of its stack for as
+        # long as it lives, in each of a thousand open guards (benchmarks/open.py).
+        held = client._reserve(options.pop("estimate"), cast("ReserveOptions", options))
+        return self._held(lambda: held)
 
     def _opened_async(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -177,8 +182,8 @@ class Guard:
         return spans.around(self._held_async(client, options), options, client.config)
 
     @contextmanager
-    def _held(self, client: Client, options: dict[str, Any]) -> Iterator[Opened[Reservation]]:
-        held = client.reserve(**options)
+    def _held(self, reserve: Callable[[], Reservation]) -> Iterator[Opened[Reservation]]:
+        held = reserve()
         opened = Opened(held)
         try:
             yield opened

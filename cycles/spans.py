@@ -26,6 +26,11 @@ C = TypeVar("C")
 _TRACE: Final = "opentelemetry.trace"
 
 
+def are_watched() -> bool:
+    """Whether the program has loaded what looks at spans."""
+    return _TRACE in sys.modules
+
+
 def around(opening: C, options: Mapping[str, Any], config: Config) -> C:
     """Return *opening*, which opens and settles a section, with a span around it; itself when nobody looks at spans.
 

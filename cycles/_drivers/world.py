@@ -122,6 +122,8 @@ class World:
         lanes: The same for threads.
     """
 
+    __slots__ = ("_notify", "_tell", "api", "gate", "journal", "lanes", "timeout", "trace")
+
     def __init__(
         self,
         api: AuthenticatedClient,
