@@ -25,15 +25,16 @@ LOCAL_SCHEME: Final = "local:"
 def _base_url(value: str) -> str:
     if value.startswith(LOCAL_SCHEME):
         return value
+    allowed = 'an http:// or https:// URL, or "local:" for an authority inside this process'
     try:
         parts = urlsplit(value)
         is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets, or a port that is none
         if "@" in value:
             raise SecretInUrl from None
-        is_whole = False
+        raise ValueError(allowed) from None
     if not is_whole:
-        raise ValueError('an http:// or https:// URL, or "local:" for an authority inside this process')
+        raise ValueError(allowed)
     if parts.username is not None or parts.password is not None:
         raise SecretInUrl
     if parts.query or parts.fragment:
