@@ -16,7 +16,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import cycles
 from cycles import usd
+from cycles._core.outcomes import Answer, Trouble
+from cycles._core.records import SettlementDetails
 from cycles._drivers import metrics
+from tests.settlement.test_journal import pending
 
 from .conftest import ACTION
 from .test_tracing import parts, sent  # noqa: F401 - a fixture
@@ -189,3 +192,87 @@ assert held.state == "COMMITTED"
 assert not [name for name in sys.modules if name.startswith("opentelemetry")]
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_each_provider_has_instruments_of_its_own(side, guard, measured, monkeypatch):
+    """Tests and reloads set up another one: what was made for the first measures nothing there."""
+    side.call(guard(actual=lambda _: usd("0.03"))(side.function(lambda: None)))
+    reader = InMemoryMetricReader()
+    other = MeterProvider([reader])
+    monkeypatch.setattr(otel_metrics, "get_meter_provider", lambda: other)
+    side.call(guard(actual=lambda _: usd("0.02"))(side.function(lambda: None)))
+    assert measured()["cycles.charged"] == {(("cycles.unit", "USD_MICROCENTS"),): 3_000_000}
+    assert reader.get_metrics_data() is not None
+    other.shutdown()
+
+
+def details(outcome):
+    given = {"charged": None, "attempts": 1, "recovered": False, "error": None}
+    return SettlementDetails(pending(), outcome, **given)
+
+
+class OldMeter:
+    """Of an OpenTelemetry that takes no advice about buckets."""
+
+    def __init__(self):
+        self.recorded = []
+
+    def create_counter(self, name, **about):
+        return self
+
+    def create_histogram(self, name, *, unit, description):
+        return self
+
+    def get_meter(self, name, version):
+        return self
+
+    def add(self, amount, attributes=None):
+        self.recorded.append((amount, attributes))
+
+    record = add
+
+
+@pytest.fixture
+def old(monkeypatch):
+    meter = OldMeter()
+    monkeypatch.setattr(otel_metrics, "get_meter_provider", lambda: meter)
+    monkeypatch.setattr(metrics, "_made", [])
+    return meter
+
+
+def test_requests_without_a_good_answer_say_why(old):
+    call = "decide"
+    metrics.request(call, Answer(status=None, trouble=Trouble.LOST, sent_at=1.0, received_at=1.5))
+    metrics.request(call, Answer(status=503, sent_at=1.0, received_at=3.0))
+    assert old.recorded == [
+        (0.5, {"cycles.operation": "decide", "error.type": "lost"}),
+        (2.0, {"cycles.operation": "decide", "http.response.status_code": 503, "error.type": "503"}),
+    ]
+
+
+def test_lost_leases_and_failed_releases_are_counted(old):
+    metrics.event("lease lost", {"reservation_id": "res-1"})
+    metrics.event("release failed", {})
+    metrics.event("renewed", {})
+    assert old.recorded == [(1, None), (1, {"cycles.outcome": "failed", "cycles.via": "release"})]
+
+
+def test_a_reserve_that_failed_has_no_decision_and_an_unknown_one_no_name_of_its_own(old):
+    metrics.event("reserve failed", {})
+    metrics.event("denied", {"decision": "MAYBE_LATER"})
+    assert old.recorded == [
+        (1, {"cycles.outcome": "failed"}),
+        (1, {"cycles.outcome": "denied", "cycles.decision": "_OTHER"}),
+    ]
+
+
+def test_a_spend_that_is_not_charged_yet_is_counted_without_an_amount(old):
+    metrics.settled(details("pending"))
+    assert old.recorded == [(1, {"cycles.outcome": "pending", "cycles.via": "commit"})]
+
+
+def test_without_metrics_nothing_is_measured(monkeypatch):
+    monkeypatch.delitem(sys.modules, "opentelemetry.metrics")
+    metrics.request("decide", Answer(status=200))
+    metrics.event("reserved", {})
+    metrics.settled(details("settled"))
