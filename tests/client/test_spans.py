@@ -1,0 +1,450 @@
+"""One span around each guarded section, where the program has loaded OpenTelemetry."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import logging
+import subprocess
+import sys
+import textwrap
+import types
+
+import pytest
+from opentelemetry import context as contexts
+from opentelemetry import trace as otel
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import StatusCode
+
+import cycles
+from cycles import tokens, usd
+
+from .conftest import ACTION, SCOPE
+from .telemetry import spans as spans  # noqa: PLC0414 - a fixture
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    """OpenTelemetry finds nothing to complain about: a context that can't be detached is logged."""
+    yield
+    assert [record.message for record in caplog.records if record.name.startswith("opentelemetry")] == []
+
+
+@pytest.fixture
+def sent(authority, monkeypatch):
+    """The span id in the traceparent of every request that arrives."""
+    seen = []
+    handle = authority.app.handle
+
+    def spied(request):
+        seen.append(request.headers["traceparent"].split("-")[2])
+        return handle(request)
+
+    monkeypatch.setattr(authority.app, "handle", spied)
+    return seen
+
+
+def ids(*found):
+    return [f"{span.get_span_context().span_id:016x}" for span in found]
+
+
+def parent(span):
+    return None if span.parent is None else f"{span.parent.span_id:016x}"
+
+
+def current_id():
+    return ids(otel.get_current_span())[0]
+
+
+def exceptions(span):
+    return [event.attributes["exception.type"] for event in span.events if event.name == "exception"]
+
+
+# -- relations ---------------------------------------------------------------------------------------------------------
+def test_the_section_is_a_child_of_the_caller_and_its_work_a_child_of_the_section(side, guard, spans, sent):
+    def body():
+        with spans.tracer.start_as_current_span("inner"):
+            return 7
+
+    with spans.tracer.start_as_current_span("outer"):
+        assert side.call(guard()(side.function(body))) == 7
+        assert ids(spans.only()) == list(dict.fromkeys(sent))
+        assert current_id() == parent(spans.only())
+    outer, section, inner = spans.only("outer"), spans.only(), spans.only("inner")
+    assert [parent(span) for span in (outer, section, inner)] == [None, *ids(outer, section)]
+    assert section.start_time <= inner.start_time <= inner.end_time <= section.end_time
+    assert len(sent) == 2
+    assert section.kind is otel.SpanKind.INTERNAL
+    assert (section.instrumentation_scope.name, section.instrumentation_scope.version) == ("cycles", cycles.__version__)
+
+
+def test_the_reserve_and_the_settlement_are_inside_the_span(side, guard, spans, sent):
+    """Both requests come while the section's span is open."""
+    side.call(guard()(side.function(lambda: len(spans.named()))))
+    assert sent == ids(spans.only()) * 2
+
+
+def test_a_block_is_a_section_too(side, guard, spans, sent):
+    with side.block(guard()) as reservation:
+        side.call(reservation.commit, usd("0.03"))
+        assert spans.named() == []
+    assert ids(spans.only()) == [sent[0]]
+    assert spans.only().attributes["cycles.charged"] == 3_000_000
+    assert otel.get_current_span() is otel.INVALID_SPAN
+
+
+def test_in_a_block_the_span_is_current(authority, spans, sent):
+    with authority.client(tenant="acme") as client:
+        with cycles.Guard(usd("0.10"), action=ACTION, client=client):
+            inside = current_id()
+        assert otel.get_current_span() is otel.INVALID_SPAN
+    assert sent == [inside] * 2 == ids(spans.only()) * 2
+
+
+def test_a_commit_by_hand_belongs_to_the_span_it_was_called_in(authority, spans, sent):
+    with (
+        authority.client(tenant="acme") as client,
+        cycles.Guard(usd("0.10"), action=ACTION, client=client) as reservation,
+        spans.tracer.start_as_current_span("inner"),
+    ):
+        reservation.commit(usd("0.03"))
+    assert sent == ids(spans.only(), spans.only("inner"))
+
+
+def test_nested_guards_are_nested_spans(side, guard, spans):
+    inner = guard(action=("tool.search", "web"))(side.function(lambda: None))
+    if side.kind == "sync":
+        outer = guard()(inner)
+    else:
+
+        async def body():
+            await inner()
+
+        outer = guard()(body)
+    side.call(outer)
+    by_kind = {span.attributes["cycles.action.kind"]: span for span in spans.named()}
+    assert parent(by_kind["tool.search"]) == ids(by_kind["llm.completion"])[0]
+
+
+def test_tasks_at_once_have_a_span_each(authority, spans, sent):
+    async def main():
+        async with authority.async_client(tenant="acme") as client:
+
+            @cycles.Guard(usd("0.001"), action=ACTION, client=client)
+            async def one():
+                before = current_id()
+                await asyncio.sleep(0)
+                return before, current_id()
+
+            return await asyncio.gather(*(one() for _ in range(50)))
+
+    seen = asyncio.run(main())
+    assert all(before == after for before, after in seen)
+    assert {before for before, _ in seen} == set(ids(*spans.named())) == set(sent)
+    assert len(set(sent)) == 50
+
+
+def test_a_sampled_out_span_is_passed_on_as_such(authority, monkeypatch):
+    provider = TracerProvider(ALWAYS_OFF, shutdown_on_exit=False)
+    monkeypatch.setattr(otel, "get_tracer_provider", lambda: provider)
+    flags = []
+    handle = authority.app.handle
+    monkeypatch.setattr(
+        authority.app, "handle", lambda request: (flags.append(request.headers["traceparent"][-2:]), handle(request))[1]
+    )
+    with authority.client(tenant="acme") as client:
+        cycles.Guard(usd("0.10"), action=ACTION, client=client)(lambda: None)()
+    assert [int(flag, 16) & otel.TraceFlags.SAMPLED for flag in flags] == [0, 0]
+
+
+# -- what it says ------------------------------------------------------------------------------------------------------
+
+
+def test_an_authority_that_is_not_there(side, guard, spans, authority):
+    with authority.faults.refuse_connection(times=None), pytest.raises(cycles.AuthorityUnavailable):
+        side.call(guard()(side.function(lambda: None)))
+    assert spans.only().attributes["error.type"] == "AuthorityUnavailable"
+    assert "cycles.decision" not in spans.only().attributes
+
+
+def test_what_is_refused_before_sending(side, guard, spans):
+    with pytest.raises(cycles.InvalidRequest):
+        side.call(guard(action=("", "x"))(side.function(lambda: None)))
+    assert spans.only().attributes["error.type"] == "InvalidRequest"
+
+
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_section_that_raises(side, guard, spans, reported):
+    def body():
+        if reported:
+            cycles.current().report(actual=usd("0.02"))
+        raise ValueError("out of luck")
+
+    with pytest.raises(ValueError, match="out of luck"):
+        side.call(guard()(side.function(body)))
+    span = spans.only()
+    assert exceptions(span) == ["ValueError"]
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "ValueError: out of luck")
+    assert span.attributes["cycles.settlement"] == ("COMMITTED" if reported else "RELEASED")
+    assert span.attributes.get("cycles.charged") == (2_000_000 if reported else None)
+
+
+def test_an_end_that_raises(side, guard, spans):
+    with pytest.raises(cycles.UnreportedSpend):
+        side.call(guard(unreported="error")(side.function(lambda: None)))
+    assert exceptions(spans.only()) == ["cycles.errors.UnreportedSpend"]
+    assert spans.only().attributes["cycles.settlement"] == "ACTIVE"
+
+
+def test_a_dry_run(side, guard, spans):
+    side.call(guard(usd("5"), dry_run=True)(side.function(lambda: None)))
+    assert spans.only().attributes["cycles.decision"] == "DENY"
+    assert spans.only().attributes["cycles.settlement"] == "DRY_RUN"
+    assert spans.only().status.status_code is StatusCode.UNSET
+
+
+def test_values_of_the_call_are_said(side, guard, spans, authority):
+    authority.budget(SCOPE, tokens(1000))
+    guarded = guard(tokens, action=lambda n: ("tool.search", f"q{n}"), tenant=lambda n: "acme")
+    side.call(guarded(side.function(lambda n: None)), 9)
+    attributes = spans.only().attributes
+    assert (attributes["cycles.action.name"], attributes["cycles.estimate"]) == ("q9", 9)
+    assert attributes["cycles.unit"] == "TOKENS"
+
+
+def test_a_cancelled_section(authority, spans, sent):
+    async def main():
+        async with authority.async_client(tenant="acme") as client:
+            begun = asyncio.Event()
+
+            async def section():
+                async with cycles.Guard(usd("0.10"), action=ACTION, client=client):
+                    begun.set()
+                    await asyncio.Event().wait()
+
+            task = asyncio.create_task(section())
+            await begun.wait()
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled()
+
+    asyncio.run(main())
+    span = spans.only()
+    assert span.attributes["error.type"] == "CancelledError"
+    assert span.attributes["cycles.settlement"] == "RELEASED"
+    assert span.status.status_code is StatusCode.ERROR
+    assert sent == ids(span) * 2
+
+
+# -- generators --------------------------------------------------------------------------------------------------------
+def stream(client, seen, spans, *, own=False):
+    @cycles.Guard(usd("0.10"), action=ACTION, client=client)
+    def words():
+        for word in ("a", "b", "c"):
+            seen.append(current_id())
+            cycles.current().report(actual=usd("0.01"))
+            yield word
+
+    @cycles.Guard(usd("0.10"), action=ACTION, client=client)
+    def in_a_span():
+        with spans.tracer.start_as_current_span("inner"):
+            yield current_id()
+            yield current_id()
+        yield current_id()
+
+    return in_a_span() if own else words()
+
+
+@pytest.fixture
+def client(authority):
+    with authority.client(tenant="acme") as client:
+        yield client
+
+
+def test_between_steps_the_caller_has_its_own_span(client, spans, sent):
+    seen = []
+    with spans.tracer.start_as_current_span("outer") as outer:
+        for _ in stream(client, seen, spans):
+            assert otel.get_current_span() is outer
+        assert otel.get_current_span() is outer
+    assert seen == ids(spans.only()) * 3
+    assert sent == ids(spans.only()) * 2
+    assert parent(spans.only()) == ids(outer)[0]
+
+
+def test_a_span_that_the_generator_has_open_stays_its_own(client, spans, sent):
+    with spans.tracer.start_as_current_span("outer") as outer:
+        found = []
+        for current in stream(client, [], spans, own=True):
+            assert otel.get_current_span() is outer
+            found.append(current)
+    inner, section = ids(spans.only("inner"), spans.only())
+    assert found == [inner, inner, section]
+    assert sent == [section] * 2
+
+
+def leave_by_close(generator):
+    next(generator)
+    generator.close()
+
+
+def leave_by_break(generator):
+    for _ in generator:
+        break
+    del generator
+    gc.collect()
+
+
+@pytest.mark.parametrize("leave", [leave_by_close, leave_by_break])
+def test_a_stream_left_early_is_no_error(client, spans, leave, sent):
+    seen = []
+    leave(stream(client, seen, spans))
+    span = spans.only()
+    assert span.status.status_code is StatusCode.UNSET
+    assert span.events == ()
+    assert span.attributes["cycles.charged"] == 1_000_000
+    assert sent == ids(span) * 2
+    assert otel.get_current_span() is otel.INVALID_SPAN
+
+
+def test_a_generator_may_go_on_in_another_thread(client, spans):
+    seen = []
+    generator = stream(client, seen, spans)
+    contextvars.Context().run(next, generator)
+    contextvars.Context().run(list, generator)
+    assert seen == ids(spans.only()) * 3
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_async_generators(authority, spans, sent, early):
+    async def main():
+        async with authority.async_client(tenant="acme") as client:
+
+            @cycles.Guard(usd("0.10"), action=ACTION, client=client)
+            async def words():
+                for _ in range(3):
+                    cycles.current().report(actual=usd("0.01"))
+                    yield current_id()
+
+            generator, seen = words(), []
+            with spans.tracer.start_as_current_span("outer") as outer:
+                async for inside in generator:
+                    assert otel.get_current_span() is outer
+                    seen.append(inside)
+                    if early:
+                        break
+            await asyncio.create_task(generator.aclose())  # in another context
+            return seen
+
+    seen = asyncio.run(main())
+    assert seen == ids(spans.only()) * (1 if early else 3)
+    assert sent == ids(spans.only()) * 2
+    assert spans.only().status.status_code is StatusCode.UNSET
+    assert spans.only().attributes["cycles.charged"] == 1_000_000
+
+
+# -- other contexts, other processes -----------------------------------------------------------------------------------
+def test_a_block_may_be_left_in_another_context(client, spans):
+    """As asynchronous fixtures do."""
+    guard = cycles.Guard(usd("0.10"), action=ACTION, client=client)
+    other = contextvars.Context()
+    contextvars.Context().run(guard.__enter__)
+    other.run(guard.__exit__, None, None, None)
+    assert spans.only().attributes["cycles.settlement"] == "COMMITTED"
+    assert other.run(otel.get_current_span) is otel.INVALID_SPAN
+
+
+def test_a_forked_child_leaves_the_span_to_its_parent(client, spans):
+    with cycles.Guard(usd("0.10"), action=ACTION, client=client) as reservation:
+        pid, reservation._pid = reservation._pid, -1  # as in a child
+    assert spans.named() == []
+    reservation._pid = pid
+    reservation.release()
+
+
+# -- nothing of it fails a section -------------------------------------------------------------------------------------
+class Broken:
+    def __getattr__(self, name):
+        raise RuntimeError(f"{name} is broken")
+
+
+def test_a_broken_span_does_no_harm(side, guard, monkeypatch, figures):
+    tracer = types.SimpleNamespace(start_span=lambda name, **options: Broken())
+    monkeypatch.setattr(otel, "get_tracer", lambda *args: tracer)
+    assert side.call(guard()(side.function(lambda: 7))) == 7
+    assert figures() == (10, 0, 90)
+    with pytest.raises(cycles.BudgetExceeded):
+        side.call(guard(usd("5"))(side.function(lambda: 7)))
+
+
+def test_a_broken_context_does_no_harm(side, guard, spans, monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry.context", Broken())
+    assert side.call(guard()(side.function(lambda: 7))) == 7
+    assert spans.only().attributes["cycles.settlement"] == "COMMITTED"
+
+
+@pytest.mark.parametrize("half", [types.ModuleType("half"), object()])
+def test_a_half_imported_opentelemetry_does_no_harm(side, guard, monkeypatch, half):
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", half)
+    assert side.call(guard()(side.function(lambda: 7))) == 7
+
+
+def test_a_runtime_context_without_tokens_is_detached_by_its_own_rules(client, spans, monkeypatch):
+    """OpenTelemetry lets a program keep contexts elsewhere than in contextvars."""
+    detached = []
+    opaque = object()
+    monkeypatch.setattr(contexts, "attach", lambda context: opaque)
+    monkeypatch.setattr(contexts, "detach", detached.append)
+    cycles.Guard(usd("0.10"), action=ACTION, client=client)(lambda: None)()
+    assert detached == [opaque] * 3
+
+
+def test_without_a_provider_there_is_nothing_to_see(side, guard):
+    assert side.call(guard()(side.function(current_id))) == "0" * 16
+
+
+def in_a_process_of_its_own(code):
+    prelude = """
+        import sys, cycles
+        from cycles import spans
+        from cycles.local import LocalAuthority
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", cycles.usd("1"))
+        client = authority.client(tenant="acme")
+        guard = cycles.Guard(cycles.usd("0.1"), action=("k", "n"), client=client)
+    """
+    source = textwrap.dedent(prelude) + textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_without_opentelemetry_all_of_it_is_one_look_into_a_dictionary():
+    """Counted call by call: what the hooks do on the way of one guarded call."""
+    seen = in_a_process_of_its_own("""
+        from cycles._drivers import metrics
+        ours, inside = {spans.__file__, metrics.__file__}, []
+
+        def profile(frame, event, arg):
+            if frame.f_code.co_filename in ours and event in ("call", "c_call"):
+                inside.append(frame.f_code.co_name if event == "call" else arg.__qualname__)
+
+        run = guard(lambda: None)
+        run()
+        sys.setprofile(profile)
+        run()
+        sys.setprofile(None)
+        print(inside)
+    """)
+    looks = ["request", "event", "request", "settled", "event"]
+    assert seen == str(["are_watched", *(part for look in looks for part in (look, "dict.get"))])
+
+
+def test_the_logger_of_opentelemetry_is_what_this_module_watches(caplog):
+    """The watch of `quiet` sees what detach() logs."""
+    token = contextvars.Context().run(contexts.attach, contexts.get_current())
+    contexts.detach(token)
+    assert "Failed to detach context" in caplog.text
+    caplog.clear()
+    assert logging.getLogger("opentelemetry.context").isEnabledFor(logging.ERROR)
