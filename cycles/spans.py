@@ -165,12 +165,13 @@ class SectionSpan:
             if error.code is not None:
                 said["cycles.reason_code"] = error.code
         # Leaving a stream early is no error of the section's.
-        if error is not None and not isinstance(error, GeneratorExit):
-            kind = type(error).__qualname__
-            said["error.type"] = kind
-            self._span.record_exception(error)
-            self._span.set_status(self._api.Status(self._api.StatusCode.ERROR, f"{kind}: {error}"))
+        raised = None if error is None or isinstance(error, GeneratorExit) else error
+        if raised is not None:
+            said["error.type"] = type(raised).__qualname__
         self._span.set_attributes(said)
+        if raised is not None:  # last: its text is the program's own, and may fail to be made
+            self._span.record_exception(raised)
+            self._span.set_status(self._api.Status(self._api.StatusCode.ERROR, f"{said['error.type']}: {raised}"))
 
 
 class _Traced:

@@ -29,7 +29,7 @@ from .telemetry import spans as spans  # noqa: PLC0414 - a fixture
 def quiet(caplog):
     """OpenTelemetry finds nothing to complain about: a context that can't be detached is logged."""
     yield
-    assert [record.message for record in caplog.records if record.name.startswith("opentelemetry")] == []
+    assert [record.message for record in caplog.get_records("call") if record.name.startswith("opentelemetry")] == []
 
 
 @pytest.fixture
@@ -196,6 +196,21 @@ def test_an_end_that_raises(side, guard, spans):
         side.call(guard(unreported="error")(side.function(lambda: None)))
     assert exceptions(spans.only()) == ["cycles.errors.UnreportedSpend"]
     assert spans.only().attributes["cycles.settlement"] == "ACTIVE"
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def test_an_exception_without_a_text_leaves_the_rest(side, guard, spans):
+    def body():
+        raise Unspeakable
+
+    with pytest.raises(Unspeakable):
+        side.call(guard()(side.function(body)))
+    assert spans.only().attributes["error.type"] == "Unspeakable"
+    assert spans.only().attributes["cycles.settlement"] == "RELEASED"
 
 
 def test_a_dry_run(side, guard, spans):
