@@ -225,7 +225,7 @@ def main() -> int:
             short_sync(config, count, ttl, seconds)
             asyncio.run(held_async(config, count, ttl, seconds))
         if not quick:
-            asyncio.run(held_async(config, 10_000, 60.0, 90.0, at_once=50))
+            asyncio.run(held_async(config, 10_000, 120.0, 150.0, at_once=50))
     return 1 if failed else 0
 
 
