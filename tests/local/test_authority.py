@@ -467,6 +467,10 @@ def test_clients_in_this_process_leave_no_keys_in_the_file(tmp_path):
         for _ in range(3):
             with authority.client(tenant="acme") as client:
                 client.reserve(usd("0.01"), action=("a", "b")).release()
+        with cycles.Client(cycles.Config(f"local:{path}", tenant="acme", journal_enabled=False)) as client:
+            client.reserve(usd("0.01"), action=("a", "b")).release()
+            other = client.with_options(tenant="other")
+            assert other.decide(usd("0.01"), action=("a", "b")).reason_code == "BUDGET_NOT_FOUND"
         assert authority.keys() == []
         secret = authority.session_key(tenant="acme")
         assert secret == authority.session_key(tenant="acme") != authority.session_key(tenant="other")
