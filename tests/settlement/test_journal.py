@@ -108,6 +108,14 @@ def test_what_is_no_record_says_why(change, why):
         load(json.dumps(record).encode(), name_of(pending()))
 
 
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"", "not JSON"), (b"{", "not JSON"), (b"[]", "not a JSON object"), (b"7", "not a JSON object")]
+)
+def test_json_that_is_no_object_says_why(content, why):
+    with pytest.raises(UnusableRecord, match=why):
+        load(content)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_record_or_say_why(content):
     with pytest.raises(UnusableRecord):
