@@ -1,0 +1,1 @@
+"""How a `Guard` runs each shape of function. It decides nothing: see `cycles._core`."""

@@ -1,0 +1,1 @@
+"""The directory of records on disk: files, locks, claims, the writer, quarantine, recovery. It asks no authority."""

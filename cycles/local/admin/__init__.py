@@ -1,0 +1,1 @@
+"""Provisioning of tenants, keys and budgets, in Python and over HTTP."""

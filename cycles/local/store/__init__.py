@@ -1,0 +1,1 @@
+"""Where a ledger's rows are kept: SQLite, behind the protocols `Books` and `Store`."""

@@ -1,0 +1,1 @@
+"""Requests and answers: routes, validation, keys, transports, the server and its page."""
