@@ -20,7 +20,7 @@ import httpx
 from journal import ACTION, ESTIMATE, authority
 
 from cycles import AsyncClient, Config, Guard
-from cycles._drivers.fast import AiohttpClient
+from cycles._drivers.aiohttp_engine import AiohttpClient
 
 BOUND, FAST_GOAL, FAST_BOUND = 1.0, 1.3, 1.6
 NOISE = 0.1

@@ -23,7 +23,7 @@ import httpx
 from journal import ACTION, ACTUAL, ESTIMATE, NOISE, authority
 
 from cycles import AsyncClient, Client, Config, Guard
-from cycles._drivers.fast import AiohttpClient
+from cycles._drivers.aiohttp_engine import AiohttpClient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -25,7 +25,7 @@ from journal import ACTION, ACTUAL, ESTIMATE, failed, judged
 
 from cycles import Client, Config, usd
 from cycles.local import LocalAuthority
-from cycles.local.server import Server, listening, url_of
+from cycles.local.wire.server import Server, listening, url_of
 from cycles_api import models
 from cycles_api.api.reservations import commit_reservation, create_reservation
 from cycles_api.client import AuthenticatedClient

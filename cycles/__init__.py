@@ -10,15 +10,16 @@ Before the call an estimate is reserved at the authority that CYCLES_BASE_URL na
 and the rest goes back. A reservation is a hold in a ledger, never a payment.
 """
 
-from cycles._core.info import ResponseInfo
+from cycles._client.defaults import configure
 from cycles._core.lifecycle import State
 from cycles._core.queries import Decision
 from cycles._core.records import Settlement, SettlementDetails
+from cycles._core.response_info import ResponseInfo
 from cycles._core.retry import RetryPolicy
+from cycles._journal.recovery import Drained
 from cycles.amounts import credits, risk_points, tokens, usd, usd_microcents
 from cycles.client import AsyncClient, Client
 from cycles.config import Config
-from cycles.defaults import configure
 from cycles.errors import (
     AlreadySettled,
     AuthorityError,
@@ -51,7 +52,6 @@ from cycles.errors import (
     UnreportedSpend,
 )
 from cycles.guard import Guard
-from cycles.recovery import Drained
 from cycles.reservation import AsyncReservation, DryRun, Reservation, current
 from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount

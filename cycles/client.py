@@ -16,20 +16,22 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 import httpx
 
-from cycles import asking, exiting, telemetry
-from cycles._core import flows, guarding, requests, settling
+from cycles._background import exit_drain
+from cycles._background.schedule import LoopHeartbeats, ThreadHeartbeats, in_trio
+from cycles._client import arguments
+from cycles._client.options import ReserveOptions
+from cycles._client.paging import AsyncRows, Rows
+from cycles._core import flows, requests, section_flows, settlements
 from cycles._core.renewal import Heart
 from cycles._drivers import aio, blocking
 from cycles._drivers.connections import AsyncDirectClient, DirectClient
-from cycles._drivers.tracing import Trace
 from cycles._drivers.world import World
-from cycles.background import LoopHeartbeats, ThreadHeartbeats, in_trio
+from cycles._journal.journal import journal_of
+from cycles._journal.recovery import Recoverer, drain
+from cycles._telemetry import log
+from cycles._telemetry.trace import Trace
 from cycles.config import Config
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.journal import journal_of
-from cycles.options import ReserveOptions
-from cycles.paging import AsyncRows, Rows
-from cycles.recovery import Recoverer, drain
 from cycles.reservation import AsyncReservation, Reservation
 from cycles_api.client import AuthenticatedClient
 
@@ -41,15 +43,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from cycles._background.schedule import Job
+    from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
     from cycles._core.effects import Flow
-    from cycles._core.guarding import Section
     from cycles._core.queries import Decision
     from cycles._core.records import Settlement, SettlementDetails
-    from cycles.background import Job
-    from cycles.journal import Journal
+    from cycles._core.section_flows import Section
+    from cycles._journal.journal import Journal
+    from cycles._journal.recovery import Drained
     from cycles.local import LocalAuthority
-    from cycles.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
-    from cycles.recovery import Drained
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.reservation_detail import ReservationDetail
@@ -96,7 +98,7 @@ class _Teller:
             try:
                 self._on_settlement(details)
             except Exception as error:  # noqa: BLE001 - it must not hide the section's own result
-                telemetry.notify("on_settlement failed", {"reason": repr(error)})
+                log.notify("on_settlement failed", {"reason": repr(error)})
         retry_later = None if self._retry_later is None else self._retry_later()
         if retry_later is not None and details.outcome == "pending" and not details.recovered:
             retry_later()
@@ -134,10 +136,10 @@ class _Base:
         self._is_sibling: Final = _sibling_of.get() is not None
         self._is_closed = False
         self._too_short: Final[set[int]] = set()
-        self._journal: Final[Journal | None] = journal_of(config, telemetry.notify)
+        self._journal: Final[Journal | None] = journal_of(config, log.notify)
         self._world: Final = World(
             self.api,
-            telemetry.notify,
+            log.notify,
             journal=self._journal,
             tell=_Teller(on_settlement, self.retry_later),
             timeout=self._timeout(),
@@ -158,7 +160,7 @@ class _Base:
         if self._journal is not None:
             given = None if http_client is None else weakref.ref(http_client)
             opener = partial(_world_at_exit, self.config, given, self._journal, self._on_settlement)
-            exiting.remember(self._journal, self.config, opener)
+            exit_drain.remember(self._journal, self.config, opener)
 
     def _begin_recovery(self) -> None:
         """Have what was found in the journal settled in the background.
@@ -188,12 +190,12 @@ class _Base:
             if heart.is_too_short and heart.ttl_ms not in self._too_short:
                 self._too_short.add(heart.ttl_ms)  # once is enough: a program asks for the same few
                 facts = {"reservation_id": section.reservation_id, "left": heart.left, "needed": heart.needed}
-                telemetry.notify("lease too short to be renewed safely, ask for a longer ttl", facts)
+                log.notify("lease too short to be renewed safely, ask for a longer ttl", facts)
             heartbeats.keep(heart, world)
 
     def world(self, *, journal: Journal, on_settlement: Callable[[SettlementDetails], None] | None = None) -> World:
         """Return a world of this client's connections in which *journal* is settled: for the exit, and the CLI."""
-        return World(self.api, telemetry.notify, Trace(), journal=journal, tell=_Teller(on_settlement))
+        return World(self.api, log.notify, Trace(), journal=journal, tell=_Teller(on_settlement))
 
     # -- settling ------------------------------------------------------------------------------------------------------
     def retry_later(self) -> None:
@@ -210,7 +212,7 @@ class _Base:
     def give_back(self, section: Section) -> None:
         """Charge what a dropped *section* reported, else give its hold back; for this package's own use."""
         if section.provisional is not None:
-            self._plan(settling.Charge(section.provisional, due=time.monotonic()))
+            self._plan(settlements.Charge(section.provisional, due=time.monotonic()))
         else:
             held = section.reservation_id
             self._plan(flows.GiveBack(self.config.retry, reservation_id=held, due=time.monotonic()))
@@ -250,12 +252,12 @@ class _Base:
         """
         if self._is_closed:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
-        key, rest = asking.spend(self.config, "reserve", ReserveOptions, {"ttl": 60.0, **options})
+        key, rest = arguments.spend(self.config, "reserve", ReserveOptions, {"ttl": 60.0, **options})
         wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
         raise_on_unsettled = rest.pop("raise_on_unsettled", True)
         terms = requests.terms(estimate, **rest)
         unguarded = self.config.unavailable == "allow"
-        flow = guarding.begin(terms, self.config.retry, key=key, wait=wait, unguarded=unguarded, asking=asking_for)
+        flow = section_flows.begin(terms, self.config.retry, key=key, wait=wait, unguarded=unguarded, asking=asking_for)
         return flow, raise_on_unsettled
 
     def _on_lost(self) -> Callable[[], object] | None:
@@ -450,7 +452,7 @@ class Client(_Base):
             InvalidRequest: refused before sending; names the field.
             AuthorityError, AuthorityUnavailable: it could not be asked.
         """
-        return blocking.run(asking.deciding(self.config, estimate, options), self._world.traced())
+        return blocking.run(arguments.deciding(self.config, estimate, options), self._world.traced())
 
     def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
         """Charge *actual* for work that was done without a reservation, by an event (protocol.md §2).
@@ -470,7 +472,7 @@ class Client(_Base):
                 UnexpectedResponse.
             AuthorityUnavailable: no answer came. It may be charged: record it again under the same idempotency_key.
         """
-        return blocking.run(asking.recording(self.config, actual, options), self._world.traced())
+        return blocking.run(arguments.recording(self.config, actual, options), self._world.traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> Iterator[Balance]:
         """Return an iterator over the budgets under a subject, on however many pages; by default the tenant's.
@@ -482,7 +484,7 @@ class Client(_Base):
             InvalidRequest: refused before sending; names the field.
             AuthorityError, AuthorityUnavailable: raised while iterating; going on asks for that page again.
         """
-        return Rows(asking.balances(self.config, filters), self._world.traced(), self.config.retry)
+        return Rows(arguments.balances(self.config, filters), self._world.traced(), self.config.retry)
 
     def reservations(self, **filters: Unpack[ReservationFilters]) -> Iterator[ReservationSummary]:
         """Return an iterator over the reservations that all filters admit, on however many pages; newest first.
@@ -494,7 +496,7 @@ class Client(_Base):
             InvalidRequest: refused before sending; names the field.
             AuthorityError, AuthorityUnavailable: raised while iterating; going on asks for that page again.
         """
-        return Rows(asking.reservations(self.config, filters), self._world.traced(), self.config.retry)
+        return Rows(arguments.reservations(self.config, filters), self._world.traced(), self.config.retry)
 
     def reservation(self, reservation_id: str) -> ReservationDetail:
         """Return what the authority keeps about a reservation, committed and released ones included.
@@ -507,7 +509,7 @@ class Client(_Base):
             NotFound, Forbidden: there is none, or it is another tenant's.
             AuthorityError, AuthorityUnavailable: it could not be asked.
         """
-        return blocking.run(asking.reading(self.config, reservation_id), self._world.traced())
+        return blocking.run(arguments.reading(self.config, reservation_id), self._world.traced())
 
     def with_options(self, **changes: Any) -> Self:
         """Return a client with other settings that sends through this one's connections.
@@ -622,7 +624,7 @@ class AsyncClient(_Base):
         if self.config.http_engine == "httpx" or not self._is_pooled:
             return AsyncDirectClient
         try:
-            from cycles._drivers.fast import quick_client  # noqa: PLC0415 - needs the extra
+            from cycles._drivers.aiohttp_engine import quick_client  # noqa: PLC0415 - needs the extra
         except ModuleNotFoundError as missing:
             raise ConfigError(
                 f"http_engine='aiohttp' needs an extra ({missing.name} is not installed): "
@@ -726,23 +728,23 @@ class AsyncClient(_Base):
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; see `Client.decide`."""
-        return await aio.run(asking.deciding(self.config, estimate, options), self._traced())
+        return await aio.run(arguments.deciding(self.config, estimate, options), self._traced())
 
     async def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
         """Charge *actual* for work that was done without a reservation; see `Client.record`."""
-        return await aio.run(asking.recording(self.config, actual, options), self._traced())
+        return await aio.run(arguments.recording(self.config, actual, options), self._traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncIterator[Balance]:
         """Return an asynchronous iterator over the budgets under a subject; see `Client.balances`."""
-        return AsyncRows(asking.balances(self.config, filters), self._traced(), self.config.retry)
+        return AsyncRows(arguments.balances(self.config, filters), self._traced(), self.config.retry)
 
     def reservations(self, **filters: Unpack[ReservationFilters]) -> AsyncIterator[ReservationSummary]:
         """Return an asynchronous iterator over the reservations that all filters admit; see `Client.reservations`."""
-        return AsyncRows(asking.reservations(self.config, filters), self._traced(), self.config.retry)
+        return AsyncRows(arguments.reservations(self.config, filters), self._traced(), self.config.retry)
 
     async def reservation(self, reservation_id: str) -> ReservationDetail:
         """Return what the authority keeps about a reservation; see `Client.reservation`."""
-        return await aio.run(asking.reading(self.config, reservation_id), self._traced())
+        return await aio.run(arguments.reading(self.config, reservation_id), self._traced())
 
     def with_options(self, **changes: Any) -> Self:
         """Return a client with other settings that sends through this one's connections; see `Client.with_options`."""

@@ -1,6 +1,6 @@
 """`Guard`: a decorator and a context manager that reserves before, and settles after.
 
-Only running is here; what the end of a section does is decided in `_core.guarding`.
+Only running is here; what the end of a section does is decided in `_core.section_flows`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
-from cycles import spans
-from cycles._core import guarding
+from cycles._client.defaults import DEFAULTS
+from cycles._core import section_flows
 from cycles._core.requests import checked_actual
+from cycles._guard.generators import guard_async_generator, guard_generator
+from cycles._telemetry import spans
 from cycles.client import AsyncClient, Client
-from cycles.defaults import DEFAULTS
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.iteration import guard_async_generator, guard_generator
 from cycles.reservation import AsyncReservation, Opened, Reservation, entered
 from cycles_api.types import UNSET
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
+    from cycles._client.options import Level, ReserveOptions
     from cycles._core.effects import Flow
-    from cycles._core.guarding import Section, Unreported
     from cycles._core.records import Settlement
-    from cycles.options import Level, ReserveOptions
+    from cycles._core.section_flows import Section, Unreported
     from cycles_api.models.action import Action
     from cycles_api.models.amount import Amount
     from cycles_api.models.commit_overage_policy import CommitOveragePolicy
@@ -163,7 +163,7 @@ class Guard:
     def _ending(self, section: Section, result: Any) -> tuple[Flow[Settlement | None], BaseException | None]:
         """Return what the end of a section that ended well does, and the interrupt that goes on after it, if any."""
         actual, failed = self._measured(section, result)
-        flow = guarding.end(section, actual=actual, actual_failed=failed, unreported=self._unreported)
+        flow = section_flows.end(section, actual=actual, actual_failed=failed, unreported=self._unreported)
         return flow, None if isinstance(failed, Exception) else failed
 
     def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[Opened[Reservation]]:
@@ -189,7 +189,7 @@ class Guard:
             yield opened
         except BaseException as raised:
             if held._ends_here():
-                held._settle(guarding.end(held._section, raised=raised), hurried=not isinstance(raised, Exception))
+                held._settle(section_flows.end(held._section, raised=raised), hurried=not isinstance(raised, Exception))
             raise
         if held._ends_here():
             flow, interrupt = self._ending(held._section, opened.result)
@@ -209,7 +209,7 @@ class Guard:
         except BaseException as raised:
             hurried = not isinstance(raised, Exception)
             if held._ends_here():
-                await held._settle(guarding.end(held._section, raised=raised), hurried=hurried)
+                await held._settle(section_flows.end(held._section, raised=raised), hurried=hurried)
             if hurried and held._heartbeat == "cancel" and held._section.lease_lost:
                 raise raised from held._lost()
             raise

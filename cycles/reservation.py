@@ -1,4 +1,4 @@
-"""Reservations as users hold them: thin runners of the flows in `_core.guarding`.
+"""Reservations as users hold them: thin runners of the flows in `_core.section_flows`.
 
 `Reservation` and `AsyncReservation` differ only in who performs the effects; every decision is in the core.
 """
@@ -12,11 +12,11 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from cycles._core import flows, guarding
+from cycles._core import flows, section_flows
 from cycles._core.effects import Notify
-from cycles._core.info import ResponseInfo
 from cycles._core.lifecycle import State
 from cycles._core.requests import MAX_TTL, milliseconds, text
+from cycles._core.response_info import ResponseInfo
 from cycles._drivers import aio, blocking
 from cycles.amounts import describe
 from cycles.errors import AlreadySettled, CyclesError, LeaseLost
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from cycles._core.effects import Flow
-    from cycles._core.guarding import Section
     from cycles._core.records import Settlement
+    from cycles._core.section_flows import Section
     from cycles._drivers.world import World
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
@@ -123,7 +123,7 @@ class _View:
 
     def __del__(self) -> None:
         section: Section | None = getattr(self, "_section", None)
-        if section is None or self._is_inherited or not guarding.dropped(section):
+        if section is None or self._is_inherited or not section_flows.dropped(section):
             return
         if self._keeper is not None:
             self._keeper.give_back(section)  # first: a filter may turn the warning into an error
@@ -262,7 +262,7 @@ class _View:
             LeaseLost: it is kept, but the lease is lost and the client's `heartbeat` is cancel.
         """
         # Only local effects: nothing that an event loop would have to wait for.
-        blocking.run(guarding.report(self._section, actual, metrics, metadata), self._world)
+        blocking.run(section_flows.report(self._section, actual, metrics, metadata), self._world)
         self._check_lease()
 
     @property
@@ -281,7 +281,7 @@ class _View:
             self._concluded(settlement, asked=False)
 
     def _concluded(self, settlement: Settlement, *, asked: bool) -> Settlement:
-        error = guarding.trouble_to_raise(settlement, asked=asked, raise_on_unsettled=self._raise_on_unsettled)
+        error = section_flows.trouble_to_raise(settlement, asked=asked, raise_on_unsettled=self._raise_on_unsettled)
         if error is not None:
             raise error
         if self._heartbeat != "warn":
@@ -345,7 +345,7 @@ class Reservation(_View):
             InvalidRequest: when the amount or the metadata can't be sent; it stays open.
             AuthorityError, Denied: when the authority understood and refused.
         """
-        settlement = self._settle(guarding.commit(self._section, actual, metrics, metadata))
+        settlement = self._settle(section_flows.commit(self._section, actual, metrics, metadata))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return self._concluded(settlement, asked=True)
 
@@ -365,7 +365,7 @@ class Reservation(_View):
         Raises:
             AlreadySettled: when it was committed or released before; nothing is sent.
         """
-        return blocking.run(guarding.release(self._section, _reason(reason)), self._world)
+        return blocking.run(section_flows.release(self._section, _reason(reason)), self._world)
 
     def extend(self, seconds: float | timedelta) -> None:
         """Prolong the lease by *seconds* (0.001 to 86400) from its current expiry.
@@ -390,7 +390,7 @@ class AsyncReservation(_View):
         metadata: Mapping[str, Any] | None = None,
     ) -> Settlement:
         """Charge *actual* and give the rest back; see `Reservation.commit`."""
-        settlement = await self._settle(guarding.commit(self._section, actual, metrics, metadata))
+        settlement = await self._settle(section_flows.commit(self._section, actual, metrics, metadata))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return self._concluded(settlement, asked=True)
 
@@ -403,7 +403,7 @@ class AsyncReservation(_View):
 
     async def release(self, reason: str | None = None) -> Settlement:
         """Give the whole hold back, as best it can; see `Reservation.release`."""
-        return await aio.run(guarding.release(self._section, _reason(reason)), self._world)
+        return await aio.run(section_flows.release(self._section, _reason(reason)), self._world)
 
     async def extend(self, seconds: float | timedelta) -> None:
         """Prolong the lease; see `Reservation.extend`."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
 from cycles._core import queries, requests
 from cycles._core.requests import LEVELS
-from cycles.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The choreographies around a hold: reserve, release, extend; how it is charged is in `settling`.
+"""The choreographies around a hold: reserve, release, extend; how it is charged is in `settlements`.
 
 Each is written once and run by either driver.
 """

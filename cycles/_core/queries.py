@@ -17,11 +17,11 @@ from cycles._core.effects import (
     Notify,
 )
 from cycles._core.flows import until_known
-from cycles._core.info import ResponseInfo
 from cycles._core.outcomes import Verdict, error_of, judge
 from cycles._core.records import Pending
 from cycles._core.requests import LEVELS, text
-from cycles._core.settling import pending_error, settle
+from cycles._core.response_info import ResponseInfo
+from cycles._core.settlements import pending_error, settle
 from cycles._core.windows import window
 from cycles.errors import BudgetNotFound, Denied, InvalidRequest, UnexpectedResponse
 from cycles_api import models

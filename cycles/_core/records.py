@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._core.info import ResponseInfo
+from cycles._core.response_info import ResponseInfo
 from cycles.amounts import describe
 from cycles_api import models
 

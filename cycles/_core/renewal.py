@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cycles._core.effects import Flow
-    from cycles._core.guarding import Section
     from cycles._core.outcomes import Answer
+    from cycles._core.section_flows import Section
 
 DEFAULT_TTL_MS: Final = 60_000
 """The lease that an authority gives when none is asked for (protocol.md, ReservationCreateRequest.ttl_ms)."""

@@ -20,7 +20,7 @@ from cycles._core.effects import Forget, NewKey, Notify, Now, Ready, Record
 from cycles._core.lifecycle import OPEN, Happened, State, step
 from cycles._core.records import Grant, Pending, Settlement
 from cycles._core.requests import checked_actual, checked_metrics, metadata_of
-from cycles._core.settling import pending_error, settle
+from cycles._core.settlements import pending_error, settle
 from cycles.errors import AlreadySettled, AuthorityError, AuthorityUnavailable, Denied, UnreportedSpend
 from cycles_api import models
 from cycles_api.types import Unset

@@ -11,8 +11,8 @@ import httpx
 
 from cycles._core.effects import Clock, Effect, Forget, Jitter, NewKey, Notify, Now, Ready, Record, Take, Tell
 from cycles._core.outcomes import Answer, Trouble
-from cycles._drivers import metrics
-from cycles._drivers.tracing import Trace
+from cycles._telemetry import metrics
+from cycles._telemetry.trace import Trace
 from cycles.errors import JournalError
 from cycles_api import models
 from cycles_api.errors import DecodeError
@@ -76,7 +76,7 @@ def _noted(headers: httpx.Headers) -> dict[str, str]:
 
 
 class Keeper(Protocol):
-    """What keeps pending settlements: `cycles.journal.Journal`."""
+    """What keeps pending settlements: `cycles._journal.journal.Journal`."""
 
     @property
     def fsync(self) -> bool:

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from cycles._core.record_format import UnusableRecord, dump, load, name_of
 from cycles._core.records import Claim
-from cycles._core.saved import UnusableRecord, dump, load, name_of
+from cycles._journal.files import Lock, Owner, created, discarded, flush_directory, flush_file, is_locked, write_all
 from cycles.errors import JournalError
-from cycles.files import Lock, Owner, created, discarded, flush_directory, flush_file, is_locked, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

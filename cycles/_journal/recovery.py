@@ -1,7 +1,7 @@
 """When the journal's records are settled: in the background, by `drain`, and at the program's exit.
 
-How one record is settled is `_core.settling`; which ones may be is `journal`. A record is asked for once a round, and
-rounds come further apart while the authority can't be used, so that 10,000 records cost one task and no waiting.
+How one record is settled is in `_core.settlements`; which ones may be is in `journal`. A record is asked for once a
+round, and rounds come further apart while the authority can't be used, so that 10,000 records cost one task.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cycles._core.effects import Jitter, Now, Sleep
-from cycles._core.settling import Recovery, recover
+from cycles._core.settlements import Recovery, recover
 
 if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._core.retry import RetryPolicy
-    from cycles.journal import Journal, JournalQueue
+    from cycles._journal.journal import Journal, JournalQueue
 
 _LONGEST: Final = 300.0
 """Seconds that two rounds are apart at most, unless the authority asks for more."""

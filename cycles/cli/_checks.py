@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles._core.requests import LEVELS
+from cycles._journal.journal import journal_of
 from cycles.amounts import describe
-from cycles.cli.showing import figures_in, figures_of
+from cycles.cli._output import figures_in, figures_of
 from cycles.config import SETTINGS, Config
 from cycles.errors import ConfigError, CyclesError, JournalError
-from cycles.journal import journal_of
 from cycles.local import LocalAuthority
+from cycles.local.admin.names import read_url
 from cycles.local.authority import DEFAULT_TENANT
-from cycles.local.names import read_url
-from cycles.local.scopes import scopes_of
+from cycles.local.ledger.scopes import scopes_of
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import to_unit_enum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from cycles._journal.journal import Journal
     from cycles.client import Client
-    from cycles.journal import Journal
 
 OK: Final = "ok"
 NOTE: Final = "note"

@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from cycles.cli.checks import NOTE, OK, WRONG, Check
+from cycles.cli._checks import NOTE, OK, WRONG, Check
 from cycles_api.api.balances import get_balances
 from cycles_api.errors import DecodeError
 from cycles_api.models.balance_response import BalanceResponse

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cycles import errors
-from cycles.cli.showing import printable
+from cycles.cli._output import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

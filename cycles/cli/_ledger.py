@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cycles.cli.ending import explained
+from cycles.cli._errors import explained
 from cycles.local import LocalAuthority
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import click
 
-from cycles.cli.ending import explained
+from cycles.cli._errors import explained
 from cycles.client import Client
 from cycles.config import Config
 from cycles.errors import ConfigError

@@ -12,7 +12,7 @@ import click
 
 from cycles._core.requests import LEVELS
 from cycles.errors import CyclesError
-from cycles.local.names import UNIT_NAMES, checked_scope, parse_budget
+from cycles.local.admin.names import UNIT_NAMES, checked_scope, parse_budget
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:

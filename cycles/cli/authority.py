@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cycles.cli.ending import NO, remedy_for
-from cycles.cli.parameters import (
+from cycles.cli._errors import NO, remedy_for
+from cycles.cli._options import authority_options, client_of
+from cycles.cli._output import figures_of, json_output, money, printable, show_budgets, write_json
+from cycles.cli._parameters import (
     ObjectType,
     PairType,
     amount_options,
@@ -16,9 +18,7 @@ from cycles.cli.parameters import (
     level_options,
     taken_amount,
 )
-from cycles.cli.settings import authority_options, client_of
-from cycles.cli.showing import figures_of, json_output, money, printable, show_budgets, write_json
-from cycles.local.names import UNIT_NAMES, unit_named
+from cycles.local.admin.names import UNIT_NAMES, unit_named
 from cycles_api.models.amount import Amount
 from cycles_api.models.commit_overage_policy import CommitOveragePolicy
 from cycles_api.models.standard_metrics import StandardMetrics
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cycles._core.queries import Decision
     from cycles._core.records import Settlement
-    from cycles.cli.settings import Where
+    from cycles.cli._options import Where
 
 
 @click.command()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
+from cycles.cli.authority import balances, decide, record
 from cycles.cli.completion import completion
 from cycles.cli.doctor import doctor
 from cycles.cli.journal import journal
 from cycles.cli.local import local
-from cycles.cli.questions import balances, decide, record
 from cycles.cli.reservations import reservations
-from cycles.cli.serving import serve
+from cycles.cli.serve import serve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cycles.cli import checks, reaching
-from cycles.cli.checks import OK, WRONG, Check
-from cycles.cli.ending import NO
-from cycles.cli.parameters import given_levels, level_options
-from cycles.cli.settings import authority_options, configured
-from cycles.cli.showing import json_output, printable, write_json, write_table
+from cycles.cli import _checks, _connection
+from cycles.cli._checks import OK, WRONG, Check
+from cycles.cli._errors import NO
+from cycles.cli._options import authority_options, configured
+from cycles.cli._output import json_output, printable, write_json, write_table
+from cycles.cli._parameters import given_levels, level_options
 from cycles.client import Client
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cycles.cli.settings import Where
+    from cycles.cli._options import Where
     from cycles.config import Config
 
 _COLOURS: Final = {"ok": "green", "note": "yellow", "wrong": "red"}
@@ -47,7 +47,7 @@ def doctor(*, where: Where, show_all: bool, as_json: bool, **levels: Any) -> Non
     except ConfigError as wrong:
         error = wrong
     given = {"base_url": where.base_url, "tenant": where.tenant, **levels}
-    settings = checks.settings_of(config, _OPTIONS | {level: f"--{level}" for level in levels}, given)
+    settings = _checks.settings_of(config, _OPTIONS | {level: f"--{level}" for level in levels}, given)
     found = list(_examined(config, error))
     is_well = all(check.state != WRONG for check in found)
     if as_json:
@@ -59,32 +59,32 @@ def doctor(*, where: Where, show_all: bool, as_json: bool, **levels: Any) -> Non
 
 
 def _examined(config: Config | None, error: ConfigError | None) -> Iterator[Check]:
-    yield from checks.unknown_variables()
+    yield from _checks.unknown_variables()
     if config is None:
         remedy = "set it, or give it as an option (--base-url, --tenant, --api-key-file)"
         yield Check("settings", WRONG, "" if error is None else error.message, remedy)
         return
     yield Check("settings", OK, "complete")
-    yield from checks.local_ledger(config) if config.is_local else _remote(config)
-    yield from checks.journal(config)
+    yield from _checks.local_ledger(config) if config.is_local else _remote(config)
+    yield from _checks.journal(config)
 
 
 def _remote(config: Config) -> Iterator[Check]:
-    for check in reaching.network(config):
+    for check in _connection.network(config):
         yield check
         if check.state == WRONG:
             return
     # Without a journal, so that nothing is settled by looking.
     with Client(config.replace(journal_enabled=False, unavailable="deny")) as client:
-        answer = reaching.ask(client, config.tenant)
+        answer = _connection.ask(client, config.tenant)
         yield answer.check
         if answer.status is None:
             return
-        yield from checks.key_and_tenant(config, answer.status, answer.told, answer.key_tenant)
-        yield checks.clock(answer.date, answer.at)
+        yield from _checks.key_and_tenant(config, answer.status, answer.told, answer.key_tenant)
+        yield _checks.clock(answer.date, answer.at)
         tenant = config.tenant or answer.key_tenant
         if answer.status not in (401, 403) and tenant is not None:
-            yield from checks.budgets_at(client, config, tenant)
+            yield from _checks.budgets_at(client, config, tenant)
 
 
 def _show(settings: list[dict[str, Any]], found: list[Check], *, show_all: bool) -> None:

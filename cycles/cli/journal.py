@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cycles import telemetry
 from cycles._drivers import blocking
+from cycles._journal.journal import Journal, default_directory, journal_of
+from cycles._journal.recovery import drain as draining
+from cycles._telemetry import log
 from cycles.amounts import describe
-from cycles.cli.ending import NO, USAGE, Failure, explained
-from cycles.cli.settings import authority_options, configured
-from cycles.cli.showing import json_output, write_json, write_table
+from cycles.cli._errors import NO, USAGE, Failure, explained
+from cycles.cli._options import authority_options, configured
+from cycles.cli._output import json_output, write_json, write_table
 from cycles.client import Client
 from cycles.errors import ConfigError
-from cycles.journal import Journal, default_directory, journal_of
-from cycles.recovery import drain as draining
 from cycles_api.errors import DecodeError
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cycles.cli.settings import Where
-    from cycles.journal import Entry
+    from cycles._journal.journal import Entry
+    from cycles.cli._options import Where
 
 directory: Final = click.option(
     "--dir",
@@ -168,7 +168,7 @@ def drain(*, where: Where, root: Path | None, timeout: float, as_json: bool) -> 
         config = configured(where)
         if root is not None:
             config = config.replace(journal_dir=str(root))
-        found = journal_of(config, telemetry.notify)
+        found = journal_of(config, log.notify)
         if found is None:
             raise ConfigError("there is no journal: it is turned off, or the authority ends with the program")
         # Without a journal of its own the client begins no recovery in the background.

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cycles.cli.budgets import budget
-from cycles.cli.ledgers import known_tenant, ledger, ledger_option
-from cycles.cli.parameters import BudgetType, TenantType, amount_options, taken_amounts
-from cycles.cli.showing import figures_in, json_output, show_budgets, write_json
-from cycles.cli.tenants import chosen_key, key, key_options, tenant
+from cycles.cli._ledger import known_tenant, ledger, ledger_option
+from cycles.cli._output import figures_in, json_output, show_budgets, write_json
+from cycles.cli._parameters import BudgetType, TenantType, amount_options, taken_amounts
+from cycles.cli.local_budget import budget
+from cycles.cli.local_tenant import chosen_key, key, key_options, tenant
 from cycles.errors import InvalidRequest
 from cycles.local.authority import DEFAULT_TENANT
 from cycles_api.models.amount import Amount

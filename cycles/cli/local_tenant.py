@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cycles._core.windows import window
-from cycles.cli.ending import explained
-from cycles.cli.ledgers import known_tenant, ledger, ledger_option
-from cycles.cli.parameters import MomentType, TenantType
-from cycles.cli.settings import key_in
-from cycles.cli.showing import json_output, moment, write_json, write_table
+from cycles.cli._errors import explained
+from cycles.cli._ledger import known_tenant, ledger, ledger_option
+from cycles.cli._options import key_in
+from cycles.cli._output import json_output, moment, write_json, write_table
+from cycles.cli._parameters import MomentType, TenantType
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.local.clock import wall_clock
-from cycles.local.provisioning import new_secret
+from cycles.local.admin.provisioning import new_secret
+from cycles.local.wire.clock import wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cycles.local import Tenant
-    from cycles.local.values import ApiKey
+    from cycles.local.ledger.values import ApiKey
 
 POLICIES = ("REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT")
 SETTINGS = ("default_ttl_ms", "max_ttl_ms", "max_extensions", "overage_policy")

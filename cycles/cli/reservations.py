@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 import httpx
 
-from cycles import telemetry
 from cycles._core.effects import RELEASE_RESERVATION, NewKey
 from cycles._core.flows import until_known
 from cycles._core.outcomes import Verdict, error_of, judge
 from cycles._core.requests import text
 from cycles._drivers import blocking
 from cycles._drivers.world import World
-from cycles.cli.parameters import MomentType, given_levels, level_options
-from cycles.cli.settings import authority_options, client_of
-from cycles.cli.showing import json_output, moment, money, printable, write_facts, write_json, write_table
+from cycles._telemetry import log
+from cycles.cli._options import authority_options, client_of
+from cycles.cli._output import json_output, moment, money, printable, write_facts, write_json, write_table
+from cycles.cli._parameters import MomentType, given_levels, level_options
 from cycles_api.models.release_request import ReleaseRequest
 from cycles_api.models.reservation_sort_field import ReservationSortField
 from cycles_api.models.reservation_status import ReservationStatus
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from cycles._core.effects import Flow
     from cycles._core.retry import RetryPolicy
-    from cycles.cli.parameters import MomentParameter
-    from cycles.cli.settings import Where
+    from cycles.cli._options import Where
+    from cycles.cli._parameters import MomentParameter
     from cycles_api.models.release_response import ReleaseResponse
     from cycles_api.models.reservation_detail import ReservationDetail
     from cycles_api.models.reservation_summary import ReservationSummary
@@ -175,7 +175,7 @@ def release(*, where: Where, reservation_ids: tuple[str, ...], reason: str | Non
     with client_of(where, as_json=as_json) as client:
         config = client.config
         timeout = httpx.Timeout(config.read_timeout, connect=config.connect_timeout)
-        world = World(client.api, telemetry.notify, timeout=timeout)
+        world = World(client.api, log.notify, timeout=timeout)
         try:
             for reservation_id in reservation_ids:
                 answer = blocking.run(releasing(reservation_id, reason, config.retry), world.traced())

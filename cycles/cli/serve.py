@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cycles.cli.ending import explained
-from cycles.cli.parameters import BudgetType
-from cycles.cli.tenants import chosen_key, key_options
+from cycles.cli._errors import explained
+from cycles.cli._parameters import BudgetType
+from cycles.cli.local_tenant import chosen_key, key_options
 from cycles.local import LocalAuthority
 from cycles.local.authority import DEFAULT_TENANT
 
@@ -59,7 +59,7 @@ def serve(
     """
     api_key = chosen_key(api_key, api_key_file)
     with explained(as_json=as_json):
-        from cycles.local.server import Server, listening, url_of  # noqa: PLC0415 - needs the extra
+        from cycles.local.wire.server import Server, listening, url_of  # noqa: PLC0415 - needs the extra
 
         # The address first: a start that fails because of it leaves no key behind in the ledger.
         with (

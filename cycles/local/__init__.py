@@ -18,11 +18,11 @@ Beyond the protocol it can put caps on a budget, so that their handling can be t
 """
 
 from cycles.local.authority import LocalAuthority
-from cycles.local.clock import ManualClock
-from cycles.local.events import RuntimeEvent
-from cycles.local.faults import Fault, Faults
-from cycles.local.history import RecordedRequest
-from cycles.local.values import ApiKey, Budget, Hold, Tenant, Terms
+from cycles.local.ledger.events import RuntimeEvent
+from cycles.local.ledger.values import ApiKey, Budget, Hold, Tenant, Terms
+from cycles.local.wire.clock import ManualClock
+from cycles.local.wire.faults import Fault, Faults
+from cycles.local.wire.history import RecordedRequest
 
 __all__ = [
     "ApiKey",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.local import ledger
-from cycles.local.clock import ManualClock, wall_clock
-from cycles.local.faults import Faults
-from cycles.local.history import History
-from cycles.local.names import checked_scope, read_url
-from cycles.local.provisioning import Provisioning, new_secret
-from cycles.local.sharing import MEMORY, shared
-from cycles.local.store import Store
+from cycles.local.admin.names import checked_scope, read_url
+from cycles.local.admin.provisioning import Provisioning, new_secret
+from cycles.local.ledger import reservations as ledger
+from cycles.local.registry import MEMORY, shared
+from cycles.local.store.sqlite import Store
+from cycles.local.wire.clock import ManualClock, wall_clock
+from cycles.local.wire.faults import Faults
+from cycles.local.wire.history import History
 
 if TYPE_CHECKING:
     import os
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import httpx
 
     from cycles.client import AsyncClient, Client
-    from cycles.local.app import App
-    from cycles.local.events import RuntimeEvent
-    from cycles.local.history import Log, RecordedRequest
+    from cycles.local.ledger.events import RuntimeEvent
+    from cycles.local.wire.app import App
+    from cycles.local.wire.history import Log, RecordedRequest
 
 DEFAULT_TENANT: Final = "default"
 """Whose budget a `local:` URL makes when no tenant is named."""
@@ -49,7 +49,7 @@ class LocalAuthority(Provisioning):
             ledger in memory, and none with a file.
 
     Attributes:
-        faults: What is to go wrong with requests that come in process or over HTTP; for tests (`cycles.local.faults`).
+        faults: What is to go wrong with requests that come in process or over HTTP; for tests (`Faults`).
 
     Raises:
         ConfigError: when the file is no ledger; it is left untouched.
@@ -131,7 +131,7 @@ class LocalAuthority(Provisioning):
     def app(self) -> App:
         """The wire, without a socket: `app.handle(request)`."""
         if self._app is None:
-            from cycles.local.app import App  # noqa: PLC0415 - provisioning alone does not need the wire
+            from cycles.local.wire.app import App  # noqa: PLC0415 - provisioning alone does not need the wire
 
             self._app = App(
                 self.store,
@@ -145,25 +145,25 @@ class LocalAuthority(Provisioning):
 
     def transport(self) -> httpx.BaseTransport:
         """Return an httpx transport to this authority, without a socket."""
-        from cycles.local.transport import LocalTransport  # noqa: PLC0415
+        from cycles.local.wire.transport import LocalTransport  # noqa: PLC0415
 
         return LocalTransport(self.app)
 
     def async_transport(self) -> httpx.AsyncBaseTransport:
         """Return an asynchronous httpx transport to this authority, without a socket."""
-        from cycles.local.transport import AsyncLocalTransport  # noqa: PLC0415
+        from cycles.local.wire.transport import AsyncLocalTransport  # noqa: PLC0415
 
         return AsyncLocalTransport(self.app)
 
     def http_client(self, **settings: Any) -> httpx.Client:
         """Return an httpx client of this authority, quicker than one made of `transport`; *settings* are httpx's."""
-        from cycles.local.transport import LocalClient  # noqa: PLC0415
+        from cycles.local.wire.transport import LocalClient  # noqa: PLC0415
 
         return LocalClient(self.app, **settings)
 
     def async_http_client(self, **settings: Any) -> httpx.AsyncClient:
         """Return an asynchronous httpx client of this authority, quicker than one made of `async_transport`."""
-        from cycles.local.transport import AsyncLocalClient  # noqa: PLC0415
+        from cycles.local.wire.transport import AsyncLocalClient  # noqa: PLC0415
 
         return AsyncLocalClient(self.app, **settings)
 

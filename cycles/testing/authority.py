@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cycles.local import funding, ledger, validation
-from cycles.local.bodies import hold_body
-from cycles.local.values import Budget, MemoryBooks, Refusal
+from cycles.local.ledger import funding
+from cycles.local.ledger import reservations as ledger
+from cycles.local.ledger.bodies import hold_body
+from cycles.local.ledger.values import Budget, MemoryBooks, Refusal
+from cycles.local.wire import validation
 from cycles.testing.invariants import Broken, must
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from cycles.amounts import tokens
 if TYPE_CHECKING:
     from random import Random
 
-    from cycles._core.guarding import Section, Unreported
     from cycles._core.requests import Terms
+    from cycles._core.section_flows import Section, Unreported
     from cycles.testing.faults import Fault
     from cycles_api import models
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cycles._core.record_format import UnusableRecord, dump, load, name_of
 from cycles._core.records import Claim
-from cycles._core.saved import UnusableRecord, dump, load, name_of
 
 if TYPE_CHECKING:
     from random import Random

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles import amounts
+from cycles._client.defaults import DEFAULTS, set_aside
 from cycles.config import SETTINGS, Config
-from cycles.defaults import DEFAULTS, set_aside
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority, ManualClock
-from cycles.local.names import parse_budget, unit_named
-from cycles.local.sharing import standing_in
+from cycles.local.admin.names import parse_budget, unit_named
+from cycles.local.registry import standing_in
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:

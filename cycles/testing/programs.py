@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from cycles._core import flows, guarding, queries, settling
+from cycles._core import flows, queries, section_flows, settlements
 from cycles._core.effects import Now, Sleep
 from cycles._core.renewal import Heart, beat
 from cycles.errors import AuthorityUnavailable, CyclesError, Denied, UnreportedSpend
@@ -16,8 +16,8 @@ from cycles.testing.cases import Ask, Ending, Extend, Nested, Pause, Report, Spe
 
 if TYPE_CHECKING:
     from cycles._core.effects import Effect, Flow, Queue
-    from cycles._core.guarding import Section
-    from cycles._core.settling import Recovery
+    from cycles._core.section_flows import Section
+    from cycles._core.settlements import Recovery
     from cycles.testing.cases import Case, Plan
     from cycles.testing.faults import Interrupt
     from cycles_api.models.amount import Amount
@@ -151,13 +151,13 @@ def _running(program: Program, case: Case, section: Section, stage: Stage) -> Fl
     except GeneratorExit:
         raise  # the schedule is given up
     except BaseException as raised:
-        yield from program.within(case, "end", guarding.end(section, raised=raised, unreported=unreported))
+        yield from program.within(case, "end", section_flows.end(section, raised=raised, unreported=unreported))
         case.has_ended = True
         if not isinstance(raised, UserError | CyclesError):
             raise
         return
     actual, failed = _measured(case, section)
-    ending = guarding.end(section, actual=actual, actual_failed=failed, unreported=unreported)
+    ending = section_flows.end(section, actual=actual, actual_failed=failed, unreported=unreported)
     with suppress(UnreportedSpend):
         yield from program.within(case, "end", ending)
     case.has_ended = True
@@ -173,7 +173,7 @@ def _reserved(plan: Plan) -> Flow[Section]:
 
 
 def _begun(plan: Plan) -> Flow[Section]:
-    return guarding.begin(plan.terms, plan.policy, key=plan.key, wait=plan.wait, unguarded=plan.unguarded)
+    return section_flows.begin(plan.terms, plan.policy, key=plan.key, wait=plan.wait, unguarded=plan.unguarded)
 
 
 def _measured(case: Case, section: Section) -> tuple[Amount | None, Exception | None]:
@@ -217,11 +217,11 @@ def _last(program: Program, case: Case, section: Section) -> Flow[None]:
         yield from _report(program, case, section, plan.actual)
     if ending in (Ending.COMMIT, Ending.COMMIT_TWICE, Ending.COMMIT_AND_RAISE):
         case.known = plan.actual.amount
-        yield from program.within(case, "commit", guarding.commit(section, plan.actual))
+        yield from program.within(case, "commit", section_flows.commit(section, plan.actual))
     if ending is Ending.COMMIT_TWICE:
-        yield from program.within(case, "commit", guarding.commit(section, plan.actual))  # AlreadySettled
+        yield from program.within(case, "commit", section_flows.commit(section, plan.actual))  # AlreadySettled
     if ending is Ending.RELEASE:
-        yield from program.within(case, "release", guarding.release(section, "not needed"))
+        yield from program.within(case, "release", section_flows.release(section, "not needed"))
     if ending in (Ending.RAISE, Ending.REPORT_AND_RAISE, Ending.COMMIT_AND_RAISE):
         raise UserError(plan.name)
 
@@ -229,7 +229,7 @@ def _last(program: Program, case: Case, section: Section) -> Flow[None]:
 def _report(program: Program, case: Case, section: Section, amount: Amount) -> Flow[None]:
     if section.is_open:
         case.known = amount.amount
-    yield from program.within(case, "report", guarding.report(section, amount, None, None))
+    yield from program.within(case, "report", section_flows.report(section, amount, None, None))
 
 
 def recorded(program: Program, case: Case, stage: Stage) -> Flow[None]:
@@ -251,7 +251,7 @@ def recorded(program: Program, case: Case, stage: Stage) -> Flow[None]:
 
 def replayed(program: Program, case: Case, queue: Queue, recovery: Recovery) -> Flow[None]:
     """Settle what is on record, as a fresh process does."""
-    yield from program.within(case, "replay", settling.recover(queue, recovery, 2))
+    yield from program.within(case, "replay", settlements.recover(queue, recovery, 2))
 
 
 def renewing(case: Case, section: Section) -> list[Flow[None]]:

@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Notify, Now, Ready, Record, Sleep, Take, Tell
-from cycles._core.settling import Recovery
+from cycles._core.settlements import Recovery
 from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import Case, draw
 from cycles.testing.disk import Disk, Single
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cycles._core.effects import Effect, Flow
-    from cycles._core.guarding import Section
     from cycles._core.outcomes import Answer
+    from cycles._core.section_flows import Section
     from cycles.testing.cases import Plan
     from cycles.testing.faults import Interrupt
 

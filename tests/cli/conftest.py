@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from cycles import tokens, usd
 from cycles.cli.commands import cycles as command
 from cycles.local import LocalAuthority
-from cycles.local.server import serve
-from cycles.local.sharing import forget_shared
+from cycles.local.registry import forget_shared
+from cycles.local.wire.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cycles import usd
-from cycles.cli import checks, reaching
+from cycles._journal.journal import partition_of
+from cycles.cli import _checks, _connection
 from cycles.config import Config
-from cycles.journal import partition_of
 from tests.cli.conftest import KEY
 
 if TYPE_CHECKING:
@@ -167,9 +167,9 @@ def test_a_certificate_that_is_not_trusted(monkeypatch):
             error.verify_message = "self-signed certificate"
             raise error
 
-    monkeypatch.setattr(reaching.httpx, "create_ssl_context", lambda: Refusing(ssl.PROTOCOL_TLS_CLIENT))
+    monkeypatch.setattr(_connection.httpx, "create_ssl_context", lambda: Refusing(ssl.PROTOCOL_TLS_CLIENT))
     with socket.create_server(("127.0.0.1", 0)) as server:
-        found = list(reaching.network(Config(f"https://127.0.0.1:{server.getsockname()[1]}", api_key="k")))
+        found = list(_connection.network(Config(f"https://127.0.0.1:{server.getsockname()[1]}", api_key="k")))
     assert (found[-1].state, found[-1].found) == ("wrong", "the certificate is not accepted: self-signed certificate")
     assert "SSL_CERT_FILE" in (found[-1].remedy or "")
 
@@ -209,14 +209,14 @@ def test_clocks_apart_are_noted(served):
     assert note["state"] == "note"
     assert 3590 < int(note["found"].split()[0]) < 3610
     assert "behind" in note["found"]
-    assert "ahead of" in checks.clock(formatdate(1000, usegmt=True), 2000.0).found
-    assert checks.clock(formatdate(1000, usegmt=True), 1001.0).state == "ok"
-    assert checks.clock(None, 0.0).state == checks.clock("yesterday", 0.0).state == "note"
+    assert "ahead of" in _checks.clock(formatdate(1000, usegmt=True), 2000.0).found
+    assert _checks.clock(formatdate(1000, usegmt=True), 1001.0).state == "ok"
+    assert _checks.clock(None, 0.0).state == _checks.clock("yesterday", 0.0).state == "note"
 
 
 def test_a_proxy_is_told_without_its_password(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://me:pass-word@proxy.example:3128")
-    (check,) = reaching.network(Config("http://authority.example", api_key="k"))
+    (check,) = _connection.network(Config("http://authority.example", api_key="k"))
     assert (check.state, "proxy.example" in check.found, "pass-word" in check.found) == ("note", True, False)
 
 

@@ -11,9 +11,9 @@ import sys
 import pytest
 
 from cycles import errors
-from cycles.cli import ending, showing
+from cycles.cli import _errors, _output
 from cycles.errors import ConfigError
-from cycles.local.names import parse_budget
+from cycles.local.admin.names import parse_budget
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ LONG = "id-" + "x" * 300
 def test_piped_tables_cut_nothing(capsys, monkeypatch, force):
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setenv("FORCE_COLOR", force)
-    showing.write_table(("ID", "AMOUNT"), [(LONG, "1"), ("short", None)], right=["AMOUNT"])
+    _output.write_table(("ID", "AMOUNT"), [(LONG, "1"), ("short", None)], right=["AMOUNT"])
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     first, second, third = (line.rstrip() for line in out.splitlines())
     assert first.split() == ["ID", "AMOUNT"]
@@ -84,7 +84,7 @@ def test_a_narrow_terminal_folds(monkeypatch, no_color):
     monkeypatch.setattr(sys, "stdout", terminal)
     for name, value in {"COLUMNS": "40", "TERM": "xterm", "NO_COLOR": no_color}.items():
         monkeypatch.setenv(name, value)
-    showing.write_table(("ID", "AMOUNT"), [(LONG, "1")])
+    _output.write_table(("ID", "AMOUNT"), [(LONG, "1")])
     out = terminal.getvalue()
     assert out.count("x") == 300, "folded, not cut"
     assert "…" not in out
@@ -94,8 +94,8 @@ def test_a_narrow_terminal_folds(monkeypatch, no_color):
 
 def test_nothing_can_be_done_to_a_terminal(capsys):
     evil = "a\x1b]0;owned\x07\u202eb\n[red]c[/red]"
-    showing.write_table(("X",), [(evil,)])
-    showing.write_facts([("x", evil)])
+    _output.write_table(("X",), [(evil,)])
+    _output.write_facts([("x", evil)])
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "\u202e" not in out
@@ -109,15 +109,15 @@ def test_every_error_has_an_exit_code_that_is_documented():
         for each in kind.__subclasses__():
             yield from kinds(each)
 
-    documented = {code for code, _ in ending.CODES}
-    found = {kind: ending.code_of(kind("m")) for kind in kinds(errors.CyclesError)}
+    documented = {code for code, _ in _errors.CODES}
+    found = {kind: _errors.code_of(kind("m")) for kind in kinds(errors.CyclesError)}
     assert set(found.values()) <= documented
     assert found[errors.BudgetExceeded] == found[errors.TenantClosed] == 1
     assert found[errors.ConfigError] == found[errors.InvalidRequest] == 2
     assert found[errors.AuthorityUnavailable] == found[errors.InternalError] == found[errors.RateLimited] == 3
     assert found[errors.Unauthorized] == found[errors.Forbidden] == found[errors.NotFound] == 4
     for kind in errors.DENIALS.values():
-        assert ending.remedy_of(kind), kind
+        assert _errors.remedy_of(kind), kind
 
 
 def test_a_pipe_that_closes_early_ends_quietly(tmp_path):

@@ -18,8 +18,8 @@ from cycles._core import requests
 from cycles._core.effects import CREATE_RESERVATION, Call, Clock, Ready
 from cycles._core.outcomes import Trouble
 from cycles._drivers import aio, blocking
+from cycles._drivers.aiohttp_engine import _meant
 from cycles._drivers.deadline import deadline
-from cycles._drivers.fast import _meant
 from cycles._drivers.network import DeadlineBackend
 from cycles._drivers.world import World
 from cycles_api.client import AuthenticatedClient

@@ -15,8 +15,8 @@ import pytest
 
 import cycles
 from cycles import usd
+from cycles._drivers.aiohttp_engine import AiohttpClient, quick_client
 from cycles._drivers.connections import AsyncDirectClient
-from cycles._drivers.fast import AiohttpClient, quick_client
 from tests.client.conftest import ACTION
 from tests.settlement.net import LOSE, serving
 
@@ -198,7 +198,7 @@ def test_under_trio_httpx_stays():
 
 
 def test_without_the_extra_the_setting_says_what_to_install(config, monkeypatch):
-    monkeypatch.delitem(sys.modules, "cycles._drivers.fast")
+    monkeypatch.delitem(sys.modules, "cycles._drivers.aiohttp_engine")
     monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
     with pytest.raises(cycles.ConfigError, match=r"pip install 'cycles-guard\[fast\]'"):
         cycles.AsyncClient(config)

@@ -16,7 +16,7 @@ import pytest
 import cycles
 from cycles import usd
 from cycles.local import LocalAuthority
-from cycles.local.server import serve
+from cycles.local.wire.server import serve
 from cycles.reservation import State
 from cycles_api.api.reservations import release_reservation
 from cycles_api.models import ReleaseRequest

@@ -12,9 +12,11 @@ import time
 import pytest
 
 import cycles
-from cycles import background, journal, usd
-from cycles._core import guarding, renewal
-from cycles.background import ThreadHeartbeats
+from cycles import usd
+from cycles._background import schedule
+from cycles._background.schedule import ThreadHeartbeats
+from cycles._core import renewal, section_flows
+from cycles._journal import journal
 from tests.client.conftest import ACTION
 from tests.client.test_dropped import held_by, until
 from tests.settlement.conftest import clock, environ, journal_dir, kept, server  # noqa: F401 - fixtures
@@ -197,7 +199,7 @@ def test_a_copy_that_a_forked_child_drops_is_not_given_back(server, client):  # 
 def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, client, monkeypatch):  # noqa: F811
     """The heartbeat's thread finds the lease lost, the section commits, and only then the heartbeat goes on."""
     found, goes_on = threading.Event(), threading.Event()
-    lost, settle, step = renewal._lost, guarding.settle, guarding.step
+    lost, settle, step = renewal._lost, section_flows.settle, section_flows.step
 
     def losing(heart, reason):
         found.set()
@@ -215,7 +217,7 @@ def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, clie
 
     monkeypatch.setattr(renewal, "_lost", losing)
     monkeypatch.setattr(renewal, "step", stepping, raising=False)
-    monkeypatch.setattr(guarding, "settle", settling)
+    monkeypatch.setattr(section_flows, "settle", settling)
     with guard(client, ttl=3, grace_period=0) as reservation:
         clock.advance(10)
         assert found.wait(10)
@@ -226,7 +228,7 @@ def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, clie
 
 def test_of_two_threads_that_commit_at_once_one_is_refused(server, client, monkeypatch):  # noqa: F811
     reservation = client.reserve(usd("0.10"), action=ACTION)
-    inside, step, results = threading.Barrier(2, timeout=2), guarding.step, []
+    inside, step, results = threading.Barrier(2, timeout=2), section_flows.step, []
 
     def stepping(state, happened):
         if happened == "commit wanted":
@@ -240,7 +242,7 @@ def test_of_two_threads_that_commit_at_once_one_is_refused(server, client, monke
         except cycles.AlreadySettled:
             results.append("refused")
 
-    monkeypatch.setattr(guarding, "step", stepping)
+    monkeypatch.setattr(section_flows, "step", stepping)
     threads = [threading.Thread(target=committing) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -305,7 +307,7 @@ def test_a_collection_at_any_moment_does_not_deadlock(lock):
             return job
 
     if lock == "agenda":
-        agenda = background._Agenda()
+        agenda = schedule._Agenda()
         with agenda._lock:
             agenda.add(time.monotonic(), Job.nested(), None)
         assert len(agenda) == 1

@@ -10,7 +10,7 @@ import pytest
 
 import cycles
 from cycles import usd
-from cycles.defaults import set_aside
+from cycles._client.defaults import set_aside
 from tests.client.conftest import ACTION
 from tests.settlement.net import serving
 
@@ -40,7 +40,7 @@ def test_the_default_client_serves_loops_of_six_threads_at_once(server, config):
         together.wait()
         for _ in range(5):
             await guarded(None)
-        used = cycles.defaults.DEFAULTS.async_client()
+        used = cycles._client.defaults.DEFAULTS.async_client()
         await used.close()
         return used
 

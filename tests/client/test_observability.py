@@ -18,7 +18,7 @@ import cycles
 from cycles import usd
 from cycles._core.outcomes import Answer, Trouble
 from cycles._core.records import SettlementDetails
-from cycles._drivers import metrics
+from cycles._telemetry import metrics
 from tests.settlement.test_journal import pending
 
 from .conftest import ACTION

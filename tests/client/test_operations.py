@@ -12,8 +12,8 @@ import pytest
 import cycles
 from cycles import tokens, usd
 from cycles.local import LocalAuthority
-from cycles.local.messages import Response
-from cycles.local.sharing import forget_shared
+from cycles.local.registry import forget_shared
+from cycles.local.wire.messages import Response
 from cycles_api.models import Balance, ReservationDetail, ReservationSummary
 
 from .conftest import ACTION, SCOPE

@@ -423,7 +423,7 @@ def test_without_a_provider_there_is_nothing_to_see(side, guard):
 def in_a_process_of_its_own(code):
     prelude = """
         import sys, cycles
-        from cycles import spans
+        from cycles._telemetry import spans
         from cycles.local import LocalAuthority
         authority = LocalAuthority()
         authority.budget("tenant:acme", cycles.usd("1"))
@@ -438,7 +438,7 @@ def in_a_process_of_its_own(code):
 def test_without_opentelemetry_all_of_it_is_one_look_into_a_dictionary():
     """Counted call by call: what the hooks do on the way of one guarded call."""
     seen = in_a_process_of_its_own("""
-        from cycles._drivers import metrics
+        from cycles._telemetry import metrics
         ours, inside = {spans.__file__, metrics.__file__}, []
 
         def profile(frame, event, arg):

@@ -12,8 +12,8 @@ from opentelemetry import trace as otel
 
 import cycles
 from cycles import usd
-from cycles._drivers import tracing
-from cycles._drivers.tracing import Trace
+from cycles._telemetry import trace
+from cycles._telemetry.trace import Trace
 
 from .conftest import ACTION
 
@@ -118,7 +118,7 @@ def test_no_active_span_is_a_trace_of_ours(side, sent):
 
 def test_ids_are_never_all_zero(monkeypatch):
     drawn = [b"\0" * 16, b"\1" * 16, b"\0" * 8, b"\2" * 8]
-    monkeypatch.setattr(tracing.os, "urandom", lambda size: drawn.pop(0))
+    monkeypatch.setattr(trace.os, "urandom", lambda size: drawn.pop(0))
     assert Trace().headers() == {"traceparent": f"00-{'01' * 16}-{'02' * 8}-01"}
 
 

@@ -16,9 +16,10 @@ from cycles._core.heartbeat import Lease, retry_delay_ms
 from cycles._core.records import Claim, Pending, SettlementDetails
 from cycles._core.requests import checked_metrics, metadata_of, terms
 from cycles._core.retry import RetryPolicy
-from cycles._core.settling import Recovery, recover
-from cycles._drivers import aio, blocking, tracing
+from cycles._core.settlements import Recovery, recover
+from cycles._drivers import aio, blocking
 from cycles._drivers.world import World
+from cycles._telemetry import trace
 from cycles_api import models
 from cycles_api.client import AuthenticatedClient
 
@@ -194,20 +195,20 @@ def test_a_span_that_is_none_starts_a_trace_of_ours(monkeypatch):
     context = types.SimpleNamespace(is_valid=False)
     api = types.SimpleNamespace(get_current_span=lambda: types.SimpleNamespace(get_span_context=lambda: context))
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", api)
-    assert tracing.Trace().headers()["traceparent"].startswith("00-")
+    assert trace.Trace().headers()["traceparent"].startswith("00-")
 
 
 def test_without_opentelemetry_a_trace_is_ours(monkeypatch):
     monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
-    assert tracing.Trace().headers()["traceparent"].startswith("00-")
+    assert trace.Trace().headers()["traceparent"].startswith("00-")
 
 
 def test_a_tracing_that_fails_fails_no_request(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", object())
-    assert tracing.Trace().headers()["traceparent"].endswith("-01")
+    assert trace.Trace().headers()["traceparent"].endswith("-01")
 
 
 def test_an_id_is_never_all_zero(monkeypatch):
     drawn = [bytes(8), bytes(7) + b"\x01"]
-    monkeypatch.setattr(tracing.os, "urandom", lambda size: drawn.pop(0))
-    assert tracing._random(8) == "00" * 7 + "01"
+    monkeypatch.setattr(trace.os, "urandom", lambda size: drawn.pop(0))
+    assert trace._random(8) == "00" * 7 + "01"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import cycles
-from cycles._core import flows, settling
+from cycles._core import flows, settlements
 from cycles._core.lifecycle import State
 from cycles._core.records import Pending
 from cycles._core.retry import NO_RETRY, RetryPolicy
@@ -173,7 +173,7 @@ def test_no_budget_names_the_unit_that_was_sent(world, wanted):
 # -- settle ------------------------------------------------------------------------------------------------------------
 def test_the_record_is_written_before_the_first_request_and_removed_after_the_last(world, pending):
     world.answers = [committed()]
-    settlement = world.run(settling.settle(pending, POLICY))
+    settlement = world.run(settlements.settle(pending, POLICY))
     assert world.log == ["Record", "commit_reservation", "Forget"]
     assert (settlement.state, settlement.via, settlement.charged) == (State.COMMITTED, "commit", tokens(7))
 
@@ -182,7 +182,7 @@ def test_the_record_is_written_before_the_first_request_and_removed_after_the_la
 def test_a_lost_answer_reuses_the_key(world, pending, trouble):
     """CR-CORE-001, CR-CORE-004: an ambiguous commit is sent again under its own key."""
     world.answers = [trouble, committed()]
-    settlement = world.run(settling.settle(pending, POLICY))
+    settlement = world.run(settlements.settle(pending, POLICY))
     assert world.keys_sent == ["key-of-the-intent"] * 2
     assert settlement.state is State.COMMITTED
     assert settlement.attempts == 2
@@ -192,13 +192,13 @@ def test_a_commit_with_a_status_of_tomorrow_proves_nothing(world, pending):
     odd = committed()
     odd.parsed.status = "PENDING_REVIEW"
     world.answers = [odd, committed()]
-    assert world.run(settling.settle(pending, POLICY)).attempts == 2
+    assert world.run(settlements.settle(pending, POLICY)).attempts == 2
 
 
 def test_an_expired_hold_becomes_an_event_under_the_same_key(world, pending):
     """CR-CORE-002; the switch is recorded before the event leaves."""
     world.answers = [refusal(410, "RESERVATION_EXPIRED"), applied()]
-    settlement = world.run(settling.settle(pending, POLICY))
+    settlement = world.run(settlements.settle(pending, POLICY))
     assert world.log == ["Record", "commit_reservation", "Record", "create_event", "Forget"]
     assert [record.by_event for record in world.records] == [False, True, True]
     assert world.keys_sent == ["key-of-the-intent"] * 2
@@ -210,14 +210,14 @@ def test_an_expired_hold_becomes_an_event_under_the_same_key(world, pending):
 
 def test_a_late_expiry_does_not_use_up_the_events_attempts(world, pending):
     world.answers = [LOST, LOST, refusal(410, "RESERVATION_EXPIRED"), LOST, LOST, applied()]
-    settlement = world.run(settling.settle(pending, POLICY))
+    settlement = world.run(settlements.settle(pending, POLICY))
     assert settlement.state is State.COMMITTED
     assert settlement.attempts == 6
 
 
 def test_an_event_that_expires_ends_there(world, pending):
     world.answers = [refusal(410, "RESERVATION_EXPIRED"), refusal(410, "RESERVATION_EXPIRED")]
-    assert world.run(settling.settle(pending, POLICY)).state is State.UNSETTLED
+    assert world.run(settlements.settle(pending, POLICY)).state is State.UNSETTLED
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_an_event_that_expires_ends_there(world, pending):
 def test_every_refusal_stops_and_only_understood_ones_drop_the_record(world, pending, answer, kept, error):
     """The outcome table of protocol.md §9; nothing is ever released."""
     world.answers = [answer]
-    settlement = world.run(settling.settle(pending, POLICY))
+    settlement = world.run(settlements.settle(pending, POLICY))
     assert ("Forget" not in world.log) is kept
     assert settlement.state is State.UNSETTLED
     assert type(settlement.error) is error
@@ -247,13 +247,13 @@ def test_every_refusal_stops_and_only_understood_ones_drop_the_record(world, pen
 
 def test_retry_after_is_a_floor(world, pending):
     world.answers = [refusal(429, "LIMIT_EXCEEDED", retry_after="5"), committed()]
-    assert world.run(settling.settle(pending, POLICY)).state is State.COMMITTED
+    assert world.run(settlements.settle(pending, POLICY)).state is State.COMMITTED
     assert world.sleeps == [5.5]
 
 
 def test_attempts_run_out_and_the_record_stays(world, pending):
     world.answers = [LOST] * 3
-    settlement = world.run(settling.settle(pending, POLICY))
+    settlement = world.run(settlements.settle(pending, POLICY))
     assert world.log == ["Record", *["commit_reservation"] * 3]
     assert world.sleeps == [0.5, 1.0]
     assert isinstance(settlement.error, cycles.AuthorityUnavailable)
@@ -262,7 +262,7 @@ def test_attempts_run_out_and_the_record_stays(world, pending):
 def test_an_interrupted_settlement_leaves_its_record_and_sends_nothing_more(world, pending):
     world.answers = [KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
-        world.run(settling.settle(pending, POLICY))
+        world.run(settlements.settle(pending, POLICY))
     assert world.log == ["Record", "commit_reservation"]
 
 

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 import cycles
-from cycles._core import guarding
-from cycles._core.guarding import trouble_to_raise
+from cycles._core import section_flows
 from cycles._core.lifecycle import State
 from cycles._core.requests import terms
 from cycles._core.retry import NO_RETRY
+from cycles._core.section_flows import trouble_to_raise
 from cycles.amounts import tokens, usd
 
 from .conftest import LOST, committed, granted, refusal, released
@@ -20,7 +20,7 @@ from .conftest import LOST, committed, granted, refusal, released
 @pytest.fixture
 def section(world, wanted):
     world.answers = [granted()]
-    opened = world.run(guarding.begin(wanted, NO_RETRY))
+    opened = world.run(section_flows.begin(wanted, NO_RETRY))
     world.log.clear()
     world.calls.clear()
     return opened
@@ -35,57 +35,57 @@ def sent(world):
 
 def test_commit_then_end_does_nothing_more(world, section):
     world.answers = [committed()]
-    world.run(guarding.commit(section, tokens(7)))
+    world.run(section_flows.commit(section, tokens(7)))
     assert section.state is State.COMMITTED
-    assert world.run(guarding.end(section)) is None
+    assert world.run(section_flows.end(section)) is None
     assert len(world.calls) == 1
 
 
 def test_release_then_end_does_nothing_more(world, section):
     world.answers = [released()]
-    world.run(guarding.release(section, "not needed"))
+    world.run(section_flows.release(section, "not needed"))
     assert section.state is State.RELEASED
-    assert world.run(guarding.end(section, raised=ValueError())) is None
+    assert world.run(section_flows.end(section, raised=ValueError())) is None
 
 
 def test_ended_well_with_a_report_commits_it(world, section):
     section.report(tokens(3), None, {"model": "a"})
     section.report(tokens(7), None, {"run": 1})
     world.answers = [committed()]
-    world.run(guarding.end(section))
+    world.run(section_flows.end(section))
     assert sent(world) == ("commit_reservation", 7, {"model": "a", "run": 1})
 
 
 def test_actual_beats_an_earlier_report(world, section):
     section.report(tokens(3), None, None)
     world.answers = [committed()]
-    world.run(guarding.end(section, actual=tokens(7)))
+    world.run(section_flows.end(section, actual=tokens(7)))
     assert sent(world)[1] == 7
 
 
 def test_unreported_estimate_commits_the_estimate_marked(world, section):
     world.answers = [committed(10)]
-    world.run(guarding.end(section, unreported="estimate"))
+    world.run(section_flows.end(section, unreported="estimate"))
     assert sent(world) == ("commit_reservation", 10, {"actual_source": "estimate"})
 
 
 def test_unreported_release_releases_with_a_warning(world, section):
     world.answers = [released()]
-    world.run(guarding.end(section, unreported="release"))
+    world.run(section_flows.end(section, unreported="release"))
     assert sent(world)[0] == "release_reservation"
     assert "nothing reported, released" in world.notes
 
 
 def test_unreported_error_sends_nothing(world, section):
     with pytest.raises(cycles.UnreportedSpend):
-        world.run(guarding.end(section, unreported="error"))
+        world.run(section_flows.end(section, unreported="error"))
     assert world.calls == []
 
 
 @pytest.mark.parametrize("raised", [ValueError("x"), asyncio.CancelledError(), KeyboardInterrupt(), GeneratorExit()])
 def test_raised_with_nothing_reported_releases_with_the_type_as_reason(world, section, raised):
     world.answers = [released()]
-    world.run(guarding.end(section, raised=raised))
+    world.run(section_flows.end(section, raised=raised))
     assert world.calls[0].operation.name == "release_reservation"
     assert world.calls[0].arguments["body"].reason == type(raised).__name__
 
@@ -94,13 +94,13 @@ def test_raised_with_nothing_reported_releases_with_the_type_as_reason(world, se
 def test_raised_with_spend_reported_commits_it(world, section, raised):
     section.report(tokens(4), None, None)
     world.answers = [committed(4)]
-    world.run(guarding.end(section, raised=raised))
+    world.run(section_flows.end(section, raised=raised))
     assert sent(world)[:2] == ("commit_reservation", 4)
 
 
 def test_a_failing_actual_commits_the_estimate_marked_and_says_so(world, section):
     world.answers = [committed(10)]
-    world.run(guarding.end(section, actual_failed=ZeroDivisionError()))
+    world.run(section_flows.end(section, actual_failed=ZeroDivisionError()))
     assert sent(world) == ("commit_reservation", 10, {"actual_source": "estimate"})
     assert "actual failed" in world.notes
 
@@ -108,14 +108,14 @@ def test_a_failing_actual_commits_the_estimate_marked_and_says_so(world, section
 def test_a_failing_actual_after_a_report_commits_the_report(world, section):
     section.report(tokens(4), None, None)
     world.answers = [committed(4)]
-    world.run(guarding.end(section, actual_failed=ZeroDivisionError()))
+    world.run(section_flows.end(section, actual_failed=ZeroDivisionError()))
     assert sent(world) == ("commit_reservation", 4, None)
 
 
 def test_a_second_settlement_is_refused_and_nothing_is_sent(world, section):
     world.answers = [committed()]
-    world.run(guarding.commit(section, tokens(7)))
-    for again in (guarding.commit(section, tokens(7)), guarding.release(section, None)):
+    world.run(section_flows.commit(section, tokens(7)))
+    for again in (section_flows.commit(section, tokens(7)), section_flows.release(section, None)):
         with pytest.raises(cycles.AlreadySettled, match="res-1 is COMMITTED"):
             world.run(again)
     with pytest.raises(cycles.AlreadySettled):
@@ -126,7 +126,7 @@ def test_a_second_settlement_is_refused_and_nothing_is_sent(world, section):
 def test_a_bad_amount_leaves_the_section_open(world, section):
     for bad in (usd("1"), 7, None, cycles.Amount(unit="TOKENS", amount=-1), cycles.Amount(unit="TOKENS", amount=2**63)):
         with pytest.raises(cycles.InvalidRequest):
-            world.run(guarding.commit(section, bad))
+            world.run(section_flows.commit(section, bad))
     assert section.state is State.ACTIVE
     assert world.calls == []
 
@@ -143,10 +143,10 @@ def test_a_dry_run_holds_and_settles_nothing(world):
     asked = terms(tokens(10), action=("k", "n"), levels={"tenant": "acme"}, dry_run=True)
     answer = granted(decision="DENY", reason_code="BUDGET_EXCEEDED")
     world.answers = [answer]
-    section = world.run(guarding.begin(asked, NO_RETRY))
-    world.run(guarding.commit(section, tokens(7)))
-    world.run(guarding.release(section, None))
-    assert world.run(guarding.end(section)) is None
+    section = world.run(section_flows.begin(asked, NO_RETRY))
+    world.run(section_flows.commit(section, tokens(7)))
+    world.run(section_flows.release(section, None))
+    assert world.run(section_flows.end(section)) is None
     assert section.state is State.DRY_RUN
     assert world.log == ["create_reservation"]
 
@@ -154,9 +154,9 @@ def test_a_dry_run_holds_and_settles_nothing(world):
 def test_an_interrupted_commit_stays_unsettled_and_is_not_sent_again_by_the_end(world, section):
     world.answers = [KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
-        world.run(guarding.commit(section, tokens(7)))
+        world.run(section_flows.commit(section, tokens(7)))
     assert section.state is State.UNSETTLED
-    assert world.run(guarding.end(section, raised=KeyboardInterrupt())) is None
+    assert world.run(section_flows.end(section, raised=KeyboardInterrupt())) is None
     assert len(world.calls) == 1
 
 
@@ -175,6 +175,6 @@ def test_an_interrupted_commit_stays_unsettled_and_is_not_sent_again_by_the_end(
 )
 def test_what_trouble_is_raised(world, section, answer, asked, raise_on_unsettled, raises):
     world.answers = [answer]
-    settlement = world.run(guarding.commit(section, tokens(7)))
+    settlement = world.run(section_flows.commit(section, tokens(7)))
     error = trouble_to_raise(settlement, asked=asked, raise_on_unsettled=raise_on_unsettled)
     assert (error is not None) is raises

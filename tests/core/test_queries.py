@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cycles._core import queries
-from cycles._core.info import ResponseInfo
+from cycles._core.response_info import ResponseInfo
 from cycles._core.retry import NO_RETRY, RetryPolicy
 from cycles._core.windows import window
 from cycles.amounts import tokens

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.testing import CliRunner
 
+from cycles.cli._errors import CODES
 from cycles.cli.commands import cycles as command
-from cycles.cli.ending import CODES
 from cycles.local import LocalAuthority
-from cycles.local.sharing import forget_shared
+from cycles.local.registry import forget_shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

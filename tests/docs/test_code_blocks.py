@@ -12,10 +12,10 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 import cycles
-from cycles.defaults import DEFAULTS
+from cycles._client.defaults import DEFAULTS
 from cycles.local import LocalAuthority
-from cycles.local.server import serve
-from cycles.local.sharing import forget_shared
+from cycles.local.registry import forget_shared
+from cycles.local.wire.server import serve
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cycles import tokens
-from cycles.local import LocalAuthority, store
-from cycles.local.messages import Request
+from cycles.local import LocalAuthority
+from cycles.local.store import sqlite as store
+from cycles.local.wire.messages import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cycles.local.values import Budget, Hold
+    from cycles.local.ledger.values import Budget, Hold
 
 SCOPE, CHILD = "tenant:acme", "tenant:acme/agent:a"
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import pytest
 import cycles
 from cycles import tokens
 from cycles.local import LocalAuthority
-from cycles.local.server import serve
+from cycles.local.wire.server import serve
 
 from .conftest import ADMIN_KEY, Wire, failed
 

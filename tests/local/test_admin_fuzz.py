@@ -12,7 +12,7 @@ import pytest
 
 from cycles import tokens
 from cycles.local import LocalAuthority
-from cycles.local.messages import Request
+from cycles.local.wire.messages import Request
 
 from .conftest import ADMIN_KEY, Clock
 from .test_admin import BUDGETS, FUND, KEYS, TENANTS, budget, funding

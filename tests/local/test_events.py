@@ -8,7 +8,7 @@ import pytest
 
 from cycles import tokens
 from cycles.local import LocalAuthority, ManualClock
-from cycles.local.values import Refusal
+from cycles.local.ledger.values import Refusal
 
 from .conftest import ADMIN_KEY, Wire
 from .world import AGENT, TENANT, Ledger

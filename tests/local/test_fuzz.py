@@ -18,8 +18,8 @@ import pytest
 
 from cycles import tokens
 from cycles.local import LocalAuthority
-from cycles.local.messages import MAX_BODY, Request
-from cycles.local.server import serve
+from cycles.local.wire.messages import MAX_BODY, Request
+from cycles.local.wire.server import serve
 
 from . import document
 from .test_wire_bodies import NOW, REQUESTS, _ledger

@@ -11,7 +11,7 @@ import pytest
 from cycles import tokens, usd
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import LocalAuthority, ManualClock
-from cycles.local.sharing import forget_shared, standing_in
+from cycles.local.registry import forget_shared, standing_in
 
 from .conftest import ADMIN_KEY, Wire
 
@@ -204,7 +204,7 @@ def test_an_authority_stands_in_for_local(tmp_path):
 
 
 def test_an_authority_is_remembered_over_http_too():
-    from cycles.local.server import serve  # noqa: PLC0415
+    from cycles.local.wire.server import serve  # noqa: PLC0415
 
     with LocalAuthority() as authority, serve(authority) as url, httpx.Client(base_url=url) as http:
         http.get("/actuator/health")

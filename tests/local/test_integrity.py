@@ -11,7 +11,8 @@ from attrs import evolve
 
 from cycles import tokens
 from cycles.errors import ConfigError
-from cycles.local import LocalAuthority, integrity
+from cycles.local import LocalAuthority
+from cycles.local.store import integrity
 
 from .conftest import Clock, Wire
 

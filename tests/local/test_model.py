@@ -11,9 +11,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from cycles import tokens
 from cycles.errors import InvalidRequest
-from cycles.local import LocalAuthority, funding, ledger
-from cycles.local.messages import Request
-from cycles.local.values import INT64_MAX, Budget, Hold, MemoryBooks, Refusal
+from cycles.local import LocalAuthority
+from cycles.local.ledger import funding
+from cycles.local.ledger import reservations as ledger
+from cycles.local.ledger.values import INT64_MAX, Budget, Hold, MemoryBooks, Refusal
+from cycles.local.wire.messages import Request
 
 from .model import Held, Model, No, Row
 

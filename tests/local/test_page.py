@@ -12,9 +12,9 @@ import pytest
 import cycles
 from cycles import tokens, usd
 from cycles.local import LocalAuthority
-from cycles.local.denials import KEPT
-from cycles.local.overview import MOST_BUDGETS, MOST_DENIALS, MOST_RESERVATIONS
-from cycles.local.server import serve
+from cycles.local.wire.denials import KEPT
+from cycles.local.wire.overview import MOST_BUDGETS, MOST_DENIALS, MOST_RESERVATIONS
+from cycles.local.wire.server import serve
 
 from .conftest import ADMIN_KEY, Wire, failed
 

@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from cycles.errors import ConfigError
-from cycles.local import LocalAuthority, schema
-from cycles.local.store import APPLICATION_ID
-from cycles.local.values import DEFAULT_PERMISSIONS
+from cycles.local import LocalAuthority
+from cycles.local.ledger.values import DEFAULT_PERMISSIONS
+from cycles.local.store import schema
+from cycles.local.store.sqlite import APPLICATION_ID
 
 from .conftest import Clock
 
@@ -178,7 +179,8 @@ def test_an_upgraded_file_is_what_a_new_one_is(old, tmp_path):
 
 DYING = """
 import json, os, signal, sqlite3, sys
-from cycles.local import LocalAuthority, store
+from cycles.local import LocalAuthority
+from cycles.local.store import sqlite as store
 path, last = sys.argv[1], 0
 class Connection(sqlite3.Connection):
     began, done = False, 0

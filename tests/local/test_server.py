@@ -19,9 +19,9 @@ import pytest
 from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
-from cycles.local.app import _FIXED, _routes
-from cycles.local.messages import MAX_BODY, Request, Response
-from cycles.local.server import Asgi, Server, listening, serve, url_of
+from cycles.local.wire.app import _FIXED, _routes
+from cycles.local.wire.messages import MAX_BODY, Request, Response
+from cycles.local.wire.server import Asgi, Server, listening, serve, url_of
 
 from . import document
 from .conftest import Clock, Wire, failed
@@ -103,7 +103,7 @@ def test_a_body_that_is_too_large(served, size):
 
 def test_idle_holds_are_swept(served, monkeypatch):
     """Nobody asks for anything, and still what is overdue is given back."""
-    monkeypatch.setattr("cycles.local.server.SWEEP_EVERY", 0.02)
+    monkeypatch.setattr("cycles.local.wire.server.SWEEP_EVERY", 0.02)
     with serve(served.authority):
         served.reserve(10)
         served.clock.now += 1_000_000
@@ -198,7 +198,7 @@ def test_it_listens_on_loopback_unless_told_otherwise():
 LEFTOVERS = """
 import gc, logging, os, threading, httpx
 from cycles.local import LocalAuthority
-from cycles.local.server import serve
+from cycles.local.wire.server import serve
 
 def state():
     gc.collect()
@@ -253,7 +253,7 @@ def test_without_the_extra():
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"
         "from cycles.errors import ConfigError\n"
-        "try:\n    import cycles.local.server\nexcept ConfigError as error:\n    print(error)"
+        "try:\n    import cycles.local.wire.server\nexcept ConfigError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "serving over HTTP needs an extra: pip install 'cycles-guard[server]'\n"

@@ -18,7 +18,7 @@ import pytest
 from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
-from cycles.local.schema import VERSION
+from cycles.local.store.schema import VERSION
 
 from .conftest import Clock, Wire
 
@@ -161,7 +161,7 @@ def test_a_request_in_the_middle_of_a_transaction_is_refused(shared):
 
 
 def test_what_nobody_can_ask_for_is_deleted(shared, monkeypatch):
-    monkeypatch.setattr("cycles.local.app.PURGE_EVERY", 4)
+    monkeypatch.setattr("cycles.local.wire.app.PURGE_EVERY", 4)
     wire = Wire(shared, Clock())
     monkeypatch.setattr(shared.app, "clock", wire.clock)
     day = 86_400_000
@@ -215,7 +215,7 @@ def test_another_writer_is_waited_for(tmp_path):
 
 
 def test_a_writer_that_never_ends_is_an_answer(tmp_path, monkeypatch):
-    monkeypatch.setattr("cycles.local.store.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("cycles.local.store.sqlite.BUSY_TIMEOUT", 0.05)
     with LocalAuthority(tmp_path / "ledger.db") as authority:
         wire = Wire(authority, Clock())
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
@@ -306,7 +306,7 @@ def test_a_fork_while_locks_are_held(tmp_path):
 import os, sys, threading
 from cycles import tokens
 from cycles.local import LocalAuthority
-from cycles.local import sharing as module
+from cycles.local import registry as module
 shared = LocalAuthority.from_url(sys.argv[1] + "?tokens=5", tenant="acme")
 inside, done = threading.Event(), threading.Event()
 def hold():

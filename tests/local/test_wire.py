@@ -10,8 +10,8 @@ import pytest
 import cycles
 from cycles import tokens, usd
 from cycles.local import LocalAuthority
-from cycles.local.messages import MAX_BODY
-from cycles.local.validation import MAX_DEPTH
+from cycles.local.wire.messages import MAX_BODY
+from cycles.local.wire.validation import MAX_DEPTH
 
 from .conftest import ADMIN_KEY, Wire, failed
 
@@ -582,7 +582,7 @@ def test_an_unexpected_failure_is_an_answer(wire, authority, monkeypatch, caplog
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret of the disk")
 
-    monkeypatch.setattr("cycles.local.ledger.decide", broken)
+    monkeypatch.setattr("cycles.local.ledger.reservations.decide", broken)
     response = wire.decide(1)
     assert failed(response, 500, "INTERNAL_ERROR")
     assert "secret of the disk" not in response.text

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cycles import tokens
-from cycles.local import LocalAuthority, validation
-from cycles.local.messages import Request
-from cycles.local.values import Refusal
+from cycles.local import LocalAuthority
+from cycles.local.ledger.values import Refusal
+from cycles.local.wire import validation
+from cycles.local.wire.messages import Request
 
 from . import document
 

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from cycles.local import LocalAuthority
-from cycles.local.values import INT64_MAX, Refusal, Tenant
+from cycles.local.ledger.values import INT64_MAX, Refusal, Tenant
 
 from .conftest import Clock
 from .world import AGENT, TENANT, Ledger, Wired, shows

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from attrs import evolve
 
-from cycles.local import LocalAuthority, funding, ledger
-from cycles.local.values import Budget, Hold, MemoryBooks, Refusal
+from cycles.local.ledger import funding
+from cycles.local.ledger import reservations as ledger
+from cycles.local.ledger.values import Budget, Hold, MemoryBooks, Refusal
 
 from . import document
+
+if TYPE_CHECKING:
+    from cycles.local import LocalAuthority
 
 TENANT = "tenant:t1"
 AGENT = "tenant:t1/agent:a"

@@ -15,7 +15,7 @@ import pytest
 
 from cycles import tokens, usd
 from cycles.local import LocalAuthority
-from cycles.local.server import serve
+from cycles.local.wire.server import serve
 
 ADMIN_KEY = "admin-of-the-page"
 ARGUMENTS = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cycles import usd
 from cycles.local import LocalAuthority
-from cycles.local.messages import Request
+from cycles.local.wire.messages import Request
 
 if TYPE_CHECKING:
     from collections import deque

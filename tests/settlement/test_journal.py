@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cycles
-from cycles import files as file_system
 from cycles import tokens, usd
-from cycles._core import guarding
+from cycles._core import section_flows
+from cycles._core.record_format import UnusableRecord, dump, load, name_of
 from cycles._core.records import Claim, Floor, Pending
 from cycles._core.requests import terms
-from cycles._core.saved import UnusableRecord, dump, load, name_of
 from cycles._drivers import aio
-from cycles.journal import Journal, partition_of
+from cycles._journal import files as file_system
+from cycles._journal.journal import Journal, partition_of
 from cycles.local import LocalAuthority
 from tests.settlement.net import DROP, Answer, error, serving
 
@@ -109,7 +109,8 @@ def test_what_is_no_record_says_why(change, why):
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(b"", "not JSON"), (b"{", "not JSON"), (b"[]", "not a JSON object"), (b"7", "not a JSON object")]
+    ("content", "why"),
+    [(b"", "not JSON"), (b"{", "not JSON"), (b"[]", "not a JSON object"), (b"7", "not a JSON object")],
 )
 def test_json_that_is_no_object_says_why(content, why):
     with pytest.raises(UnusableRecord, match=why):
@@ -213,7 +214,7 @@ def test_without_file_locks_what_is_committed_is_kept_and_reports_are_not(journa
     def unsupported(descriptor):
         raise OSError(errno.ENOTSUP, "no locks here")
 
-    monkeypatch.setattr("cycles.files._lock", unsupported)
+    monkeypatch.setattr("cycles._journal.files._lock", unsupported)
     journal.report(pending(provisional=True))
     assert files(journal) == []
     journal.write(pending())
@@ -329,7 +330,7 @@ def test_a_full_disk_is_reported_and_settlement_goes_on(server, config, kept, mo
     def full(*args):
         raise OSError(errno.ENOSPC, "no space left on device")
 
-    monkeypatch.setattr("cycles.journal.write_all", full)
+    monkeypatch.setattr("cycles._journal.journal.write_all", full)
 
     async def main():
         async with cycles.AsyncClient(config) as client:
@@ -357,7 +358,9 @@ def test_a_cancelled_commit_is_on_disk_before_it_leaves(server, config, kept, mo
         async with cycles.AsyncClient(config) as client:
             held = await client.reserve(usd("0.10"), action=ACTION)
             monkeypatch.setattr(os, "fsync", fsync)
-            flow = guarding.commit(held._section, usd("0.03"))  # without what else finishes a commit that is cancelled
+            flow = section_flows.commit(
+                held._section, usd("0.03")
+            )  # without what else finishes a commit that is cancelled
             commit = asyncio.create_task(aio.run(flow, held._world))
             await asyncio.to_thread(slow.wait)
             commit.cancel()

@@ -15,9 +15,9 @@ import pytest
 
 import cycles
 from cycles import usd
+from cycles._core.record_format import name_of
 from cycles._core.records import Pending
 from cycles._core.requests import terms
-from cycles._core.saved import name_of
 from tests.settlement.net import DROP, HANG, HANG_AFTER, LOSE, Answer, error
 
 ACTION = ("llm.completion", "gpt-4o")

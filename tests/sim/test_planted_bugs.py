@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from cycles._core import flows, guarding, queries, records, retry, settling
+from cycles._core import flows, queries, records, retry, section_flows, settlements
 from cycles._core.effects import Call, Jitter, NewKey, Sleep
 from cycles._core.lifecycle import State
 from cycles._core.outcomes import Verdict, judge
 from cycles._core.records import Pending
-from cycles.local import charging, ledger
+from cycles.local.ledger import charging
+from cycles.local.ledger import reservations as ledger
 from cycles.testing.simulate import search
 
 _REPLAYED = "what was charged is replayed, not refused"
@@ -28,7 +29,7 @@ def found(*invariants: str) -> None:
 
 
 # -- the core ----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("module", [flows, queries, settling], ids=["release", "decide", "settle"])
+@pytest.mark.parametrize("module", [flows, queries, settlements], ids=["release", "decide", "settle"])
 def test_a_new_key_for_each_attempt(monkeypatch, module):
     def until_known(operation, arguments, policy, throttled=None):
         for attempt in range(1, policy.max_attempts + 1):
@@ -44,24 +45,24 @@ def test_a_new_key_for_each_attempt(monkeypatch, module):
 
 
 def test_a_release_after_an_ambiguous_commit(monkeypatch):
-    def commit(section, actual, metrics=None, metadata=None, commit=guarding.commit):
+    def commit(section, actual, metrics=None, metadata=None, commit=section_flows.commit):
         settlement = yield from commit(section, actual, metrics, metadata)
         if settlement.state is State.UNSETTLED:
             yield from flows.release(section.reservation_id, "commit failed", section.policy)
         return settlement
 
-    monkeypatch.setattr(guarding, "commit", commit)
+    monkeypatch.setattr(section_flows, "commit", commit)
     found("no release and no extend after a possible commit")
 
 
 def test_a_second_settlement_after_an_interrupted_commit(monkeypatch):
-    def end(section, end=guarding.end, **how):
+    def end(section, end=section_flows.end, **how):
         if section.state is State.UNSETTLED and section.settlement is None:
             section._state = State.ACTIVE
             section._tickets.append(None)
         return (yield from end(section, **how))
 
-    monkeypatch.setattr(guarding, "end", end)
+    monkeypatch.setattr(section_flows, "end", end)
     found("all attempts of an intent have one key")
 
 
@@ -103,39 +104,39 @@ def _granted_whatever(terms, answer, granted=flows._granted):
 
 
 def test_a_charge_that_is_not_recorded_first(monkeypatch):
-    class Unrecorded(settling.Record):
+    class Unrecorded(settlements.Record):
         def __iter__(self):
             yield from ()
             return True
 
-    monkeypatch.setattr(settling, "Record", Unrecorded)
+    monkeypatch.setattr(settlements, "Record", Unrecorded)
     found("what is settled is on record before it leaves")
 
 
 def test_a_record_that_is_dropped_too_early(monkeypatch):
-    def settled(pending, *args, settled=settling._settled, **kwargs):
-        yield from settling.Forget(pending)
+    def settled(pending, *args, settled=settlements._settled, **kwargs):
+        yield from settlements.Forget(pending)
         return (yield from settled(pending, *args, **kwargs))
 
-    monkeypatch.setattr(settling, "_settled", settled)
+    monkeypatch.setattr(settlements, "_settled", settled)
     found("a record is kept until its settlement is known")
 
 
 def test_a_record_that_is_never_dropped(monkeypatch):
-    class Kept(settling.Forget):
+    class Kept(settlements.Forget):
         def __iter__(self):
             yield from ()
 
-    monkeypatch.setattr(settling, "Forget", Kept)
+    monkeypatch.setattr(settlements, "Forget", Kept)
     found("every record is settled or refused", "no loop without a pause")
 
 
 def test_a_floor_that_a_later_process_does_not_wait_out(monkeypatch):
-    def impatient(pending, claim, recovery, timeout, recover=settling._recover_one):
+    def impatient(pending, claim, recovery, timeout, recover=settlements._recover_one):
         pending = pending._changed(floor=None)
         yield from recover(pending, claim, recovery, timeout)
 
-    monkeypatch.setattr(settling, "_recover_one", impatient)
+    monkeypatch.setattr(settlements, "_recover_one", impatient)
     found("a floor on record is waited out")
 
 
@@ -145,10 +146,10 @@ def test_a_floor_that_trusts_a_clock_that_went_back(monkeypatch):
 
 
 def test_a_recovery_under_another_key(monkeypatch):
-    def rekeyed(pending, claim, recovery, timeout, recover=settling._recover_one):
+    def rekeyed(pending, claim, recovery, timeout, recover=settlements._recover_one):
         yield from recover(pending._changed(key=f"{pending.key}-again"), claim, recovery, timeout)
 
-    monkeypatch.setattr(settling, "_recover_one", rekeyed)
+    monkeypatch.setattr(settlements, "_recover_one", rekeyed)
     found("all attempts of an intent have one key", "what is settled is on record before it leaves")
 
 
@@ -157,7 +158,7 @@ def test_an_event_for_a_hold_that_may_still_be_charged(monkeypatch):
         verdict = judge(operation, answer)
         return Verdict.EXPIRED if verdict is Verdict.AMBIGUOUS and operation.name == "commit_reservation" else verdict
 
-    monkeypatch.setattr(settling, "judge", hasty)
+    monkeypatch.setattr(settlements, "judge", hasty)
     found("one intent is charged once", _REPLAYED)
 
 
@@ -168,7 +169,7 @@ def test_an_ambiguous_answer_that_is_taken_for_a_success(monkeypatch):
         return Verdict.DONE if verdict is Verdict.AMBIGUOUS and parsed else verdict
 
     monkeypatch.setattr(flows, "judge", judged)
-    monkeypatch.setattr(settling, "judge", judged)
+    monkeypatch.setattr(settlements, "judge", judged)
     found("a record is kept until its settlement is known", "a section runs only when it was allowed")
 
 

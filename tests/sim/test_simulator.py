@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from cycles._core import guarding
+from cycles._core import section_flows
 from cycles._core.effects import EXTEND_RESERVATION, Call, NewKey, Sleep
 from cycles._core.outcomes import Verdict, judge
 from cycles._core.retry import RetryPolicy
@@ -134,7 +134,7 @@ def test_a_program_that_fails_is_found(monkeypatch):
     def step(state, happened):
         raise ValueError("not in the table")
 
-    monkeypatch.setattr(guarding, "step", step)
+    monkeypatch.setattr(section_flows, "step", step)
     summary = simulate.search(range(20))
     assert summary.found is not None
     assert summary.found.broken.invariant == "no program fails"

@@ -11,9 +11,9 @@ import pytest
 
 import cycles
 import cycles.testing.plugin
-from cycles.defaults import DEFAULTS
+from cycles._client.defaults import DEFAULTS
 from cycles.local import LocalAuthority
-from cycles.local.sharing import forget_shared
+from cycles.local.registry import forget_shared
 
 pytest_plugins = ["pytester"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from cycles.local import times
-from cycles.local.validation import (
+from cycles.local.ledger import times
+from cycles.local.ledger.values import INT64_MAX, UNITS
+from cycles.local.wire.validation import (
     amount,
     anything,
     duration,
@@ -21,7 +22,6 @@ from cycles.local.validation import (
     strings,
     text,
 )
-from cycles.local.values import INT64_MAX, UNITS
 
 OPERATIONS: Final = ("CREDIT", "DEBIT", "RESET", "RESET_SPENT", "REPAY_DEBT")
 

@@ -10,19 +10,21 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from cycles.errors import InvalidRequest
-from cycles.local import admin_bodies, admin_lists, administering, auth, funding, times
-from cycles.local.bodies import ledger_body, tenant_body
-from cycles.local.names import checked_scope
-from cycles.local.validation import checked_body, invalid, same_key
-from cycles.local.values import PERMISSIONS, Refusal
+from cycles.local.admin import bodies, lists, operations
+from cycles.local.admin.names import checked_scope
+from cycles.local.ledger import funding, times
+from cycles.local.ledger.bodies import ledger_body, tenant_body
+from cycles.local.ledger.values import PERMISSIONS, Refusal
+from cycles.local.wire import auth
+from cycles.local.wire.validation import checked_body, invalid, same_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cycles.local.books import SqliteBooks
-    from cycles.local.messages import Request
-    from cycles.local.store import Store
-    from cycles.local.values import ApiKey
+    from cycles.local.ledger.values import ApiKey
+    from cycles.local.store.rows import SqliteBooks
+    from cycles.local.store.sqlite import Store
+    from cycles.local.wire.messages import Request
 
 Body = dict[str, Any]
 T = TypeVar("T")
@@ -88,7 +90,7 @@ class Asked(NamedTuple):
         for name in ("scope", "unit"):
             if not parameters.get(name):
                 raise invalid(name, "is required in the query: ?scope=tenant:acme&unit=TOKENS")
-        unit = admin_bodies.unit(parameters["unit"], "unit")
+        unit = bodies.unit(parameters["unit"], "unit")
         return scope_path_of(parameters["scope"]), str(unit)
 
 
@@ -161,48 +163,48 @@ class Admin:
     # -- tenants -------------------------------------------------------------------------------------------------------
     def tenants(self, asked: Asked) -> tuple[int, Body]:
         parameters = asked.request.parameters()
-        return 200, self._writing(asked, lambda books, _: admin_lists.tenants(books, parameters))
+        return 200, self._writing(asked, lambda books, _: lists.tenants(books, parameters))
 
     def tenant(self, asked: Asked) -> tuple[int, Body]:
         return 200, self._writing(
-            asked, lambda books, _: tenant_body(administering.known_tenant(books, asked.segments[3]))
+            asked, lambda books, _: tenant_body(operations.known_tenant(books, asked.segments[3]))
         )
 
     def create_tenant(self, asked: Asked) -> tuple[int, Body]:
-        body = checked_body(asked.request, admin_bodies.new_tenant)
-        return self._writing(asked, lambda books, now: administering.create_tenant(books, body, now))
+        body = checked_body(asked.request, bodies.new_tenant)
+        return self._writing(asked, lambda books, now: operations.create_tenant(books, body, now))
 
     def change_tenant(self, asked: Asked) -> tuple[int, Body]:
-        body = checked_body(asked.request, admin_bodies.changed_tenant)
+        body = checked_body(asked.request, bodies.changed_tenant)
         return 200, self._writing(
-            asked, lambda books, now: administering.change_tenant(books, asked.segments[3], body, now)
+            asked, lambda books, now: operations.change_tenant(books, asked.segments[3], body, now)
         )
 
     # -- API keys ------------------------------------------------------------------------------------------------------
     def keys(self, asked: Asked) -> tuple[int, Body]:
         parameters = asked.request.parameters()
-        return 200, self._writing(asked, lambda books, now: admin_lists.keys(books, parameters, now))
+        return 200, self._writing(asked, lambda books, now: lists.keys(books, parameters, now))
 
     def create_key(self, asked: Asked) -> tuple[int, Body]:
-        body = checked_body(asked.request, admin_bodies.new_key)
-        return 201, self._writing(asked, lambda books, now: administering.create_key(books, body, now))
+        body = checked_body(asked.request, bodies.new_key)
+        return 201, self._writing(asked, lambda books, now: operations.create_key(books, body, now))
 
     def revoke_key(self, asked: Asked) -> tuple[int, Body]:
         reason = asked.request.parameters().get("reason")
         if reason is not None:
-            admin_bodies.reason(reason, "reason")
+            bodies.reason(reason, "reason")
         return 200, self._writing(
-            asked, lambda books, now: administering.revoke_key(books, asked.segments[3], reason, now)
+            asked, lambda books, now: operations.revoke_key(books, asked.segments[3], reason, now)
         )
 
     # -- budgets -------------------------------------------------------------------------------------------------------
     def budgets(self, asked: Asked) -> tuple[int, Body]:
         parameters = asked.request.parameters()
         tenant, allowed = asked.owner(parameters.get("tenant_id")), asked.scopes()
-        return 200, self._writing(asked, lambda books, _: admin_lists.ledgers(books, parameters, tenant, allowed))
+        return 200, self._writing(asked, lambda books, _: lists.ledgers(books, parameters, tenant, allowed))
 
     def create_budget(self, asked: Asked) -> tuple[int, Body]:
-        body = checked_body(asked.request, admin_bodies.new_budget)
+        body = checked_body(asked.request, bodies.new_budget)
         tenant = body.get("tenant_id")
         if asked.key is None and tenant is None:
             raise invalid("tenant_id", "is required with X-Admin-API-Key")
@@ -213,21 +215,21 @@ class Admin:
         _in_unit(body, body["unit"], "allocated", "overdraft_limit")
         _in_order(body)
         asked.must_reach(path)
-        return 201, self._writing(asked, lambda books, now: administering.create_budget(books, path, owner, body, now))
+        return 201, self._writing(asked, lambda books, now: operations.create_budget(books, path, owner, body, now))
 
     def look_up(self, asked: Asked) -> tuple[int, Body]:
         path, unit = asked.budget()
         tenant = asked.owner(asked.request.parameters().get("tenant_id"))
 
         def found(books: SqliteBooks, _: int) -> Body:
-            row = administering.owned(books, path, unit, tenant)
+            row = operations.owned(books, path, unit, tenant)
             asked.must_reach(path)
             return ledger_body(row, books.terms(path, unit))
 
         return 200, self._writing(asked, found)
 
     def fund(self, asked: Asked) -> tuple[int, Body]:
-        body = checked_body(asked.request, admin_bodies.funding)
+        body = checked_body(asked.request, bodies.funding)
         same_key(asked.request, body)
         path, unit = asked.budget()
         _in_unit(body, unit, "amount", "spent")
@@ -237,13 +239,13 @@ class Admin:
         if tenant is None:
             raise invalid("tenant_id", "is required in the query with X-Admin-API-Key")
         asked.must_reach(path)
-        return 200, self._writing(asked, lambda books, now: administering.fund(books, path, tenant, body, now))
+        return 200, self._writing(asked, lambda books, now: operations.fund(books, path, tenant, body, now))
 
     def change_budget(self, asked: Asked) -> tuple[int, Body]:
-        body = checked_body(asked.request, admin_bodies.changed_budget)
+        body = checked_body(asked.request, bodies.changed_budget)
         path, unit = asked.budget()
         _in_unit(body, unit, "overdraft_limit")
-        return 200, self._writing(asked, lambda books, now: administering.change_budget(books, path, unit, body, now))
+        return 200, self._writing(asked, lambda books, now: operations.change_budget(books, path, unit, body, now))
 
     def freeze(self, asked: Asked) -> tuple[int, Body]:
         return self._status(asked, "FROZEN")
@@ -253,7 +255,7 @@ class Admin:
 
     def _status(self, asked: Asked, status: str) -> tuple[int, Body]:
         if asked.request.body.strip():
-            checked_body(asked.request, admin_bodies.status_change)
+            checked_body(asked.request, bodies.status_change)
         path, unit = asked.budget()
 
         def changed(books: SqliteBooks, now_ms: int) -> Body:

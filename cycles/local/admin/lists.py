@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles.local.bodies import key_body, ledger_body, tenant_body
-from cycles.local.listing import bad, fingerprint_of, limit_of, paged, position_of
-from cycles.local.values import UNITS, Terms
+from cycles.local.ledger.bodies import key_body, ledger_body, tenant_body
+from cycles.local.ledger.values import UNITS, Terms
+from cycles.local.store.lists import bad, fingerprint_of, limit_of, paged, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cycles.local.books import SqliteBooks
-    from cycles.local.listing import Parameters
+    from cycles.local.store.lists import Parameters
+    from cycles.local.store.rows import SqliteBooks
 
 Body = dict[str, Any]
 

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl
 
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.local.scopes import scopes_of
-from cycles.local.values import LEVELS
+from cycles.local.ledger.scopes import scopes_of
+from cycles.local.ledger.values import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from cycles.local import funding, times
-from cycles.local.bodies import amount_body, key_body, ledger_body, tenant_body
-from cycles.local.idempotency import KEPT_MS, digest_of, replayed_body
-from cycles.local.provisioning import new_key, new_secret
-from cycles.local.validation import invalid
-from cycles.local.values import DEFAULT_PERMISSIONS, Refusal, Replay, Tenant, Terms
+from cycles.local.admin.provisioning import new_key, new_secret
+from cycles.local.ledger import funding, times
+from cycles.local.ledger.bodies import amount_body, key_body, ledger_body, tenant_body
+from cycles.local.ledger.idempotency import KEPT_MS, digest_of, replayed_body
+from cycles.local.ledger.values import DEFAULT_PERMISSIONS, Refusal, Replay, Tenant, Terms
+from cycles.local.wire.validation import invalid
 
 if TYPE_CHECKING:
-    from cycles.local.books import SqliteBooks
-    from cycles.local.values import Budget
+    from cycles.local.ledger.values import Budget
+    from cycles.local.store.rows import SqliteBooks
 
 Body = dict[str, Any]
 

@@ -12,19 +12,21 @@ from attrs import evolve
 
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.local import funding, ledger, times, validation
-from cycles.local.books import key_hash
-from cycles.local.integrity import problems_of
-from cycles.local.names import checked_scope, tenant_of
-from cycles.local.schema import new_key_id
-from cycles.local.values import DEFAULT_PERMISSIONS, INT64_MAX, ApiKey, Refusal, Tenant
+from cycles.local.admin.names import checked_scope, tenant_of
+from cycles.local.ledger import funding, times
+from cycles.local.ledger import reservations as ledger
+from cycles.local.ledger.values import DEFAULT_PERMISSIONS, INT64_MAX, ApiKey, Refusal, Tenant
+from cycles.local.store.integrity import problems_of
+from cycles.local.store.rows import key_hash
+from cycles.local.store.schema import new_key_id
+from cycles.local.wire import validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from cycles.local.books import SqliteBooks
-    from cycles.local.store import Store
-    from cycles.local.values import Budget, Hold, Terms
+    from cycles.local.ledger.values import Budget, Hold, Terms
+    from cycles.local.store.rows import SqliteBooks
+    from cycles.local.store.sqlite import Store
     from cycles_api.models.amount import Amount
 
 

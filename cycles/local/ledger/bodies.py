@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from cycles.local.times import iso
+from cycles.local.ledger.times import iso
 
 if TYPE_CHECKING:
-    from cycles.local.values import ApiKey, Budget, Hold, Tenant, Terms
+    from cycles.local.ledger.values import ApiKey, Budget, Hold, Tenant, Terms
 
 Body = dict[str, Any]
 

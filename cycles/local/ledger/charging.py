@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from cycles.local.values import INT64_MAX, INT64_MIN, Budget, Refusal
+from cycles.local.ledger.values import INT64_MAX, INT64_MIN, Budget, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cycles.local.values import Books
+    from cycles.local.ledger.values import Books
 
 
 def spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[Budget]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from cycles.local.values import Budget, Hold
+    from cycles.local.ledger.values import Budget, Hold
 
 Body = dict[str, Any]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from cycles.local import ledger
-from cycles.local.charging import fits
-from cycles.local.values import Budget, Refusal
+from cycles.local.ledger import reservations as ledger
+from cycles.local.ledger.charging import fits
+from cycles.local.ledger.values import Budget, Refusal
 
 if TYPE_CHECKING:
-    from cycles.local.books import SqliteBooks
-    from cycles.local.values import ApiKey, Books, Tenant
+    from cycles.local.ledger.values import ApiKey, Books, Tenant
+    from cycles.local.store.rows import SqliteBooks
 
 
 def set_budget(

@@ -6,10 +6,10 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles.local.values import Refusal
+from cycles.local.ledger.values import Refusal
 
 if TYPE_CHECKING:
-    from cycles.local.values import Books, Hold
+    from cycles.local.ledger.values import Books, Hold
 
 Body = dict[str, Any]
 

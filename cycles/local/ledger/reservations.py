@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from cycles.local import events
-from cycles.local.bodies import amount_body, balance_body
-from cycles.local.charging import put_all, spend
-from cycles.local.idempotency import (
+from cycles.local.ledger import events
+from cycles.local.ledger.bodies import amount_body, balance_body
+from cycles.local.ledger.charging import put_all, spend
+from cycles.local.ledger.idempotency import (
     DEFAULT_GRACE_MS,
     EVENT_KEPT_MS,
     EXTEND_KEPT_MS,
@@ -23,11 +23,11 @@ from cycles.local.idempotency import (
     final_replay,
     replayed_body,
 )
-from cycles.local.scopes import budgets_on, event_gate, reserve_gate, scopes_of
-from cycles.local.values import Budget, Hold, Refusal, Replay, Tenant
+from cycles.local.ledger.scopes import budgets_on, event_gate, reserve_gate, scopes_of
+from cycles.local.ledger.values import Budget, Hold, Refusal, Replay, Tenant
 
 if TYPE_CHECKING:
-    from cycles.local.values import Books
+    from cycles.local.ledger.values import Books
 
 Body = dict[str, Any]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cycles.local.values import LEVELS, Refusal
+from cycles.local.ledger.values import LEVELS, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cycles.local.values import Books, Budget
+    from cycles.local.ledger.values import Books, Budget
 
 
 def scopes_of(subject: dict[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from attrs import Factory, field, frozen
 
 if TYPE_CHECKING:
-    from cycles.local.events import Notice
+    from cycles.local.ledger.events import Notice
 
 LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
 """Levels of a subject, widest first (authority.md §2)."""

@@ -10,10 +10,10 @@ import sqlite3
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from cycles.local.charging import fits
+from cycles.local.ledger.charging import fits
 
 if TYPE_CHECKING:
-    from cycles.local.books import SqliteBooks
+    from cycles.local.store.rows import SqliteBooks
 
 SMALL: Final = 1024 * 1024
 """Bytes of a file that is looked through as a whole when it is opened, which takes a millisecond or two."""

@@ -8,14 +8,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cycles.local import times
-from cycles.local.bodies import balance_body, hold_body
-from cycles.local.values import INT64_MAX, LEVELS, Refusal
+from cycles.local.ledger import times
+from cycles.local.ledger.bodies import balance_body, hold_body
+from cycles.local.ledger.values import INT64_MAX, LEVELS, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cycles.local.books import SqliteBooks
+    from cycles.local.store.rows import SqliteBooks
 
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50

@@ -9,12 +9,12 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles.local.values import UNITS, ApiKey, Budget, Credential, Hold, Replay, Tenant, Terms
+from cycles.local.ledger.values import UNITS, ApiKey, Budget, Credential, Hold, Replay, Tenant, Terms
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from cycles.local.events import Notice, Origin
+    from cycles.local.ledger.events import Notice, Origin
 
 HOLD_KEPT_MS: Final = 30 * 86_400_000
 """How long a reservation that is over is kept after its deadline."""

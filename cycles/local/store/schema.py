@@ -10,8 +10,8 @@ import secrets
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from cycles.local.books import SqliteBooks
-from cycles.local.values import ApiKey
+from cycles.local.ledger.values import ApiKey
+from cycles.local.store.rows import SqliteBooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

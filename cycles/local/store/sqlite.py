@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cycles.errors import ConfigError
-from cycles.local import integrity, schema
-from cycles.local.books import SqliteBooks
-from cycles.local.values import Refusal
+from cycles.local.ledger.values import Refusal
+from cycles.local.store import integrity, schema
+from cycles.local.store.rows import SqliteBooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from cycles.local.events import Notice, Origin
+    from cycles.local.ledger.events import Notice, Origin
 
 APPLICATION_ID: Final = 0x4359434C  # "CYCL": how a file says that it is one of ours
 BUSY_TIMEOUT: Final = 10.0

@@ -10,25 +10,27 @@ import re
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from cycles.local import auth, ledger, listing, overview, validation
-from cycles.local.admin import Admin, is_administration
-from cycles.local.bodies import hold_body
-from cycles.local.books import key_hash
-from cycles.local.denials import Denials
-from cycles.local.events import Origin
-from cycles.local.faults import Faults
-from cycles.local.messages import Response, encoded, new_id, new_row_id, trace_id_of
-from cycles.local.values import Refusal
+from cycles.local.admin.http import Admin, is_administration
+from cycles.local.ledger import reservations as ledger
+from cycles.local.ledger.bodies import hold_body
+from cycles.local.ledger.events import Origin
+from cycles.local.ledger.values import Refusal
+from cycles.local.store import lists
+from cycles.local.store.rows import key_hash
+from cycles.local.wire import auth, overview, validation
+from cycles.local.wire.denials import Denials
+from cycles.local.wire.faults import Faults
+from cycles.local.wire.messages import Response, encoded, new_id, new_row_id, trace_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cycles.local.admin import Asking
-    from cycles.local.books import SqliteBooks
-    from cycles.local.faults import Fault, Spoilt
-    from cycles.local.history import History
-    from cycles.local.messages import Request
-    from cycles.local.store import Store
+    from cycles.local.admin.http import Asking
+    from cycles.local.store.rows import SqliteBooks
+    from cycles.local.store.sqlite import Store
+    from cycles.local.wire.faults import Fault, Spoilt
+    from cycles.local.wire.history import History
+    from cycles.local.wire.messages import Request
 
 Body = dict[str, Any]
 T = TypeVar("T")
@@ -263,7 +265,7 @@ class App:
         _own_tenant(asked.tenant, parameters.get("tenant"))
         self._fresh()
         with self.store.reading() as books:
-            return 200, listing.reservations(books, tenant, parameters)
+            return 200, lists.reservations(books, tenant, parameters)
 
     def balances(self, asked: Asked) -> tuple[int, Body]:
         assert asked.tenant is not None  # noqa: S101 - types: no route of the administrator's
@@ -271,7 +273,7 @@ class App:
         _own_tenant(asked.tenant, parameters.get("tenant"))
         self._fresh()
         with self.store.reading() as books:
-            return 200, listing.balances(books, asked.tenant, parameters)
+            return 200, lists.balances(books, asked.tenant, parameters)
 
     def status(self, asked: Asked) -> tuple[int, Body]:
         self._fresh()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from cycles.local.books import key_hash
-from cycles.local.values import Refusal, is_over
+from cycles.local.ledger.values import Refusal, is_over
+from cycles.local.store.rows import key_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cycles.local.messages import Request
-    from cycles.local.values import Credential
+    from cycles.local.ledger.values import Credential
+    from cycles.local.wire.messages import Request
 
 NO_ADMINISTRATOR = (
     "this authority has no administrator's key, so nobody is its administrator over HTTP: "

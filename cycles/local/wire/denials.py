@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cycles.local.scopes import scopes_of
+from cycles.local.ledger.scopes import scopes_of
 
 if TYPE_CHECKING:
-    from cycles.local.values import Refusal
+    from cycles.local.ledger.values import Refusal
 
 KEPT: Final = 500
 """How many refused requests are remembered; one that is sent again and again counts each time."""

@@ -18,8 +18,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cycles.errors import InvalidRequest
-from cycles.local.clock import span_ms
-from cycles.local.messages import Response, encoded
+from cycles.local.wire.clock import span_ms
+from cycles.local.wire.messages import Response, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from cycles.local.messages import Request
+    from cycles.local.wire.messages import Request
 
 
 class FaultKind(StrEnum):
@@ -274,7 +274,7 @@ class Faults:
         answer: Response | None = None,
         seconds: float = 0.0,
     ) -> Fault:
-        from cycles.local.app import operations  # noqa: PLC0415 - the app asks for faults, and knows the routes
+        from cycles.local.wire.app import operations  # noqa: PLC0415 - the app asks for faults, and knows the routes
 
         if operation is not None and operation not in operations():
             raise InvalidRequest(f"operation={operation!r}: choose one of {', '.join(sorted(operations()))}, or None")

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from attrs import frozen
 
-from cycles.local.clock import moment
-from cycles.local.events import RuntimeEvent
-from cycles.local.messages import Request, encoded
+from cycles.local.ledger.events import RuntimeEvent
+from cycles.local.wire.clock import moment
+from cycles.local.wire.messages import Request, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cycles.local.events import Notice, Origin
-    from cycles.local.messages import Response
+    from cycles.local.ledger.events import Notice, Origin
+    from cycles.local.wire.messages import Response
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class History:
 
 
 def _recorded(kept: tuple[str, str, str, bytes, Response | None, int, str | None]) -> RecordedRequest:
-    from cycles.local.app import operation_of  # noqa: PLC0415 - the app appends to this, and need not be loaded before
+    from cycles.local.wire.app import operation_of  # noqa: PLC0415 - the app appends to this, and need not be loaded before
 
     method, path, query, content, response, at_ms, fault = kept
     request = Request(method, path, query, {}, content)

@@ -13,9 +13,9 @@ from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import UnitEnum
 
 if TYPE_CHECKING:
-    from cycles.local.books import SqliteBooks
-    from cycles.local.denials import Denial, Denials
-    from cycles.local.values import Budget, Hold
+    from cycles.local.ledger.values import Budget, Hold
+    from cycles.local.store.rows import SqliteBooks
+    from cycles.local.wire.denials import Denial, Denials
 
 Body = dict[str, Any]
 

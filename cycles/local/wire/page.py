@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cycles.local.messages import Response
+from cycles.local.wire.messages import Response
 
 if TYPE_CHECKING:
-    from cycles.local.messages import Request
+    from cycles.local.wire.messages import Request
 
 _INLINE: Final = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.errors import ConfigError
-from cycles.local import page
-from cycles.local.clock import ManualClock
-from cycles.local.messages import MAX_BODY, Request
+from cycles.local.wire import page
+from cycles.local.wire.clock import ManualClock
+from cycles.local.wire.messages import MAX_BODY, Request
 
 try:
     import uvicorn
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cycles.local.authority import LocalAuthority
-    from cycles.local.faults import Fault
-    from cycles.local.messages import Response
+    from cycles.local.wire.faults import Fault
+    from cycles.local.wire.messages import Response
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 7878

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from cycles.local.clock import ManualClock
-from cycles.local.faults import FaultKind
-from cycles.local.messages import Request
+from cycles.local.wire.clock import ManualClock
+from cycles.local.wire.faults import FaultKind
+from cycles.local.wire.messages import Request
 
 if TYPE_CHECKING:
-    from cycles.local.app import App
-    from cycles.local.faults import Fault, Spoilt
-    from cycles.local.messages import Response
+    from cycles.local.wire.app import App
+    from cycles.local.wire.faults import Fault, Spoilt
+    from cycles.local.wire.messages import Response
 
 ORIGIN: Final = "http://cycles.local"
 """What requests inside the process are addressed to; nothing resolves it."""

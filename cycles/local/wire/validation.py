@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from cycles.local.messages import MAX_BODY
-from cycles.local.values import INT64_MAX, LEVELS, PERMISSIONS, UNITS, Refusal
+from cycles.local.ledger.values import INT64_MAX, LEVELS, PERMISSIONS, UNITS, Refusal
+from cycles.local.wire.messages import MAX_BODY
 
 if TYPE_CHECKING:
-    from cycles.local.messages import Request
+    from cycles.local.wire.messages import Request
 
 Check: TypeAlias = Callable[[Any, str], Any]
 

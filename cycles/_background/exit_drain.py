@@ -12,17 +12,17 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles import telemetry
 from cycles._drivers import blocking
-from cycles.recovery import drain
+from cycles._journal.recovery import drain
+from cycles._telemetry import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from cycles._drivers.world import World
+    from cycles._journal.journal import Journal
     from cycles.config import Config
-    from cycles.journal import Journal
 
     Opener = Callable[[], AbstractContextManager[World | None]]
 
@@ -60,7 +60,7 @@ def at_exit() -> None:
             if journal.names() and journal.waiting():
                 _drain(journal, config, opener, max(0.0, left))
         except Exception as error:  # noqa: BLE001 - the exit goes on, and the records stay
-            telemetry.notify("drain at exit failed", {"reason": repr(error)})
+            log.notify("drain at exit failed", {"reason": repr(error)})
         journal.leave()
 
 
@@ -73,4 +73,4 @@ def _drain(journal: Journal, config: Config, opener: Opener, left: float) -> Non
             patience = config.connect_timeout + config.read_timeout
             facts["pending"] = blocking.run(drain(journal, config.retry, left, patience), world).pending
     if facts["pending"]:
-        telemetry.notify("pending at exit", facts)
+        log.notify("pending at exit", facts)
