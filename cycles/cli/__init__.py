@@ -15,6 +15,6 @@ def main() -> None:
         if missing.name != "click":
             raise
         sys.exit("the cycles command needs an extra: pip install 'cycles-guard[cli]'")
-    from cycles.cli.commands import cycles  # noqa: PLC0415 - needs click
+    from cycles.cli.root import cycles  # noqa: PLC0415 - needs click
 
     cycles(prog_name="cycles")

@@ -1,15 +1,16 @@
-"""What the commands of `cycles local` share: the ledger file, opened for one command."""
+"""What the commands of `cycles local` share: the ledger file, opened for one command, and the tenant in it."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from cycles.cli._errors import explained
+from cycles.cli._parameters import TenantType
 from cycles.local import LocalAuthority
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from cycles.local import Tenant
 
 C = TypeVar("C", bound="Callable[..., Any]")
+
+tenant_argument: Final = click.argument("tenant_id", metavar="TENANT", type=TenantType())
 
 
 def ledger_option(*, must_exist: bool = True, default: str | None = None) -> Callable[[C], C]:

@@ -1,31 +1,27 @@
-"""How a command reaches its authority: the environment's settings, and the options that win over them."""
+"""The options that commands share: the authority, amounts, the levels of a subject, and what is said about a spend."""
 
 from __future__ import annotations
 
 import functools
-import logging
-import os
-import sys
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from cycles.cli._errors import explained
-from cycles.client import Client
-from cycles.config import Config
-from cycles.errors import ConfigError
+from cycles._core.requests import LEVELS
+from cycles.cli._parameters import AmountType, ObjectType, PairType
+from cycles.local.admin.names import UNIT_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Mapping
 
-P = ParamSpec("P")
+    from cycles_api.models.amount import Amount
+
+C = TypeVar("C", bound=Callable[..., Any])
 R = TypeVar("R")
 
-ATTEMPTS = 2
-"""Attempts of a command that only asks, unless CYCLES_RETRY_MAX_ATTEMPTS says otherwise: a person can ask again."""
 
-
+# -- the authority -----------------------------------------------------------------------------------------------------
 class Where(NamedTuple):
     """What the command line says about the authority.
 
@@ -61,66 +57,80 @@ def authority_options(command: Callable[..., R]) -> Callable[..., R]:
     return decorated
 
 
-def configured(where: Where) -> Config:
-    """Return the settings of the environment and the command line.
+# -- amounts and levels ------------------------------------------------------------------------------------------------
+def amount_options(meaning: str) -> Callable[[C], C]:
+    """Add --usd, --tokens, --credits and --risk-points to a command."""
+    helps = {
+        "usd": f"{meaning}, in US dollars, such as 0.05 or 2k; exact to 8 decimals.",
+        "tokens": "In tokens, such as 1500, 10k or 2.5M.",
+        "credits": "In credits.",
+        "risk_points": "In risk points.",
+    }
 
-    Raises:
-        ConfigError: naming what is missing or wrong.
-    """
-    key = None if where.api_key_file is None else key_in(where.api_key_file)
-    base_url = where.base_url or os.environ.get("CYCLES_BASE_URL", "")
-    if key is None and base_url.startswith("http") and not os.environ.get("CYCLES_API_KEY") and sys.stdin.isatty():
-        key = click.prompt("API key", hide_input=True, err=True)
-    return Config.from_env(base_url=where.base_url or None, tenant=where.tenant or None, api_key=key)
+    def added(command: C) -> C:
+        for unit in reversed(UNIT_NAMES):
+            name = f"--{unit.replace('_', '-')}"
+            command = click.option(name, unit, type=AmountType(unit), help=helps[unit])(command)
+        return command
 
-
-def key_in(path: str) -> str:
-    """Return the first line of a file, or of standard input.
-
-    Raises:
-        ConfigError: when it can't be read, or is empty.
-    """
-    try:
-        with click.open_file(path, encoding="utf-8") as file:
-            key: str = file.readline(4096).strip()
-    except OSError as error:
-        raise ConfigError(f"--api-key-file {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"--api-key-file {path}: no text; its first line must be the key") from None
-    if not key:
-        raise ConfigError(f"--api-key-file {path}: its first line is empty; it must be the key")
-    return key
+    return added
 
 
-@contextmanager
-def client_of(where: Where, *, as_json: bool, settles: bool = False) -> Iterator[Client]:
-    """Give a client for one command, and show its errors.
-
-    Args:
-        where: The command line's part of the settings.
-        as_json: Whether errors are written as JSON.
-        settles: Whether the command charges: then it has a journal and all attempts. Without, what the journal holds
-            is left alone.
-    """
-    with explained(as_json=as_json):
-        config = configured(where)
-        if not settles:
-            config = config.replace(journal_enabled=False, unavailable="deny")
-            if config.sources["retry_max_attempts"] == "default":
-                config = config.replace(retry_max_attempts=ATTEMPTS)
-        if config.is_in_memory:
-            click.echo("note: local: is a new ledger in this command's own memory; local:PATH is shared", err=True)
-        with nullcontext() if settles else _quietly(), Client(config) as client:
-            yield client
+def taken_amounts(values: dict[str, Any]) -> list[Amount]:
+    """Take the amounts of `amount_options` out of a command's *values*."""
+    found = [values.pop(unit) for unit in UNIT_NAMES]
+    return [amount for amount in found if amount is not None]
 
 
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the log off the terminal: what goes wrong for good is the command's error."""
-    handler = logging.NullHandler()
-    log = logging.getLogger("cycles")
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
+def taken_amount(values: dict[str, Any]) -> Amount:
+    """Take the one amount of `amount_options` out of a command's *values*."""
+    found = taken_amounts(values)
+    if len(found) != 1:
+        raise click.UsageError("give one amount: --usd, --tokens, --credits or --risk-points")
+    return found[0]
+
+
+def level_options(meaning: str, *, but: tuple[str, ...] = ("tenant",)) -> Callable[[C], C]:
+    """Add an option for each level of a subject, *but* for these."""
+
+    def added(command: C) -> C:
+        for level in reversed([level for level in LEVELS if level not in but]):
+            command = click.option(f"--{level}", help=f"{meaning} {level}.")(command)
+        return command
+
+    return added
+
+
+def given_levels(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the levels that were named on the command line."""
+    return {level: values[level] for level in LEVELS if values.get(level) is not None}
+
+
+# -- a spend -----------------------------------------------------------------------------------------------------------
+def spend_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what decide and record say about a spend beside its amount."""
+    options = (
+        click.option(
+            "--action",
+            nargs=2,
+            metavar="KIND NAME",
+            default=("manual", "cycles"),
+            show_default="manual cycles",
+            help="What is done, such as llm.completion gpt-4o.",
+        ),
+        level_options("The subject's"),
+        click.option("--dimension", "dimensions", multiple=True, type=PairType(), help="A further label; repeatable."),
+        click.option("--tag", "tags", multiple=True, help="A label of the action; repeatable."),
+        click.option("--metadata", type=ObjectType(), help="An object to keep with it."),
+        click.option("--idempotency-key", metavar="KEY", help="The same key is the same request; default: a new one."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def taken_spend(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the client's arguments for a spend from a command's *values*, without its amount."""
+    rest = {name: values[name] for name in ("action", "metadata", "idempotency_key")}
+    rest |= {"tags": list(values["tags"]) or None, "dimensions": dict(values["dimensions"]) or None}
+    return rest | given_levels(values)

@@ -1,23 +1,19 @@
-"""What stands on the command line: amounts, scopes, windows, JSON, and the options that commands share."""
+"""Parameter types: amounts, scopes, tenants, times, JSON and pairs, as they stand on the command line."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cycles._core.requests import LEVELS
 from cycles.errors import CyclesError
-from cycles.local.admin.names import UNIT_NAMES, checked_scope, parse_budget
+from cycles.local.admin.names import checked_scope, parse_budget
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     AmountParameter = click.ParamType[Amount]
     BudgetParameter = click.ParamType[tuple[str, Amount]]
     TextParameter = click.ParamType[str]
@@ -28,8 +24,6 @@ else:  # generic since click 8.4 or so
     AmountParameter = BudgetParameter = TextParameter = MomentParameter = ObjectParameter = PairParameter = (
         click.ParamType
     )
-
-C = TypeVar("C", bound=Callable[..., Any])
 
 _DURATION: Final = re.compile(
     r"(?:([0-9]{1,6})w)?(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?"
@@ -139,52 +133,3 @@ class PairType(PairParameter):
         if not (separator and name):
             self.fail(f"{value!r}: write it like team=research", param, ctx)
         return name, text
-
-
-# -- options that commands share ---------------------------------------------------------------------------------------
-def amount_options(meaning: str) -> Callable[[C], C]:
-    """Add --usd, --tokens, --credits and --risk-points to a command."""
-    helps = {
-        "usd": f"{meaning}, in US dollars, such as 0.05 or 2k; exact to 8 decimals.",
-        "tokens": "In tokens, such as 1500, 10k or 2.5M.",
-        "credits": "In credits.",
-        "risk_points": "In risk points.",
-    }
-
-    def added(command: C) -> C:
-        for unit in reversed(UNIT_NAMES):
-            name = f"--{unit.replace('_', '-')}"
-            command = click.option(name, unit, type=AmountType(unit), help=helps[unit])(command)
-        return command
-
-    return added
-
-
-def taken_amounts(values: dict[str, Any]) -> list[Amount]:
-    """Take the amounts of `amount_options` out of a command's *values*."""
-    found = [values.pop(unit) for unit in UNIT_NAMES]
-    return [amount for amount in found if amount is not None]
-
-
-def taken_amount(values: dict[str, Any]) -> Amount:
-    """Take the one amount of `amount_options` out of a command's *values*."""
-    found = taken_amounts(values)
-    if len(found) != 1:
-        raise click.UsageError("give one amount: --usd, --tokens, --credits or --risk-points")
-    return found[0]
-
-
-def level_options(meaning: str, *, but: tuple[str, ...] = ("tenant",)) -> Callable[[C], C]:
-    """Add an option for each level of a subject, *but* for these."""
-
-    def added(command: C) -> C:
-        for level in reversed([level for level in LEVELS if level not in but]):
-            command = click.option(f"--{level}", help=f"{meaning} {level}.")(command)
-        return command
-
-    return added
-
-
-def given_levels(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the levels that were named on the command line."""
-    return {level: values[level] for level in LEVELS if values.get(level) is not None}

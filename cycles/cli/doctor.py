@@ -9,10 +9,10 @@ import click
 
 from cycles.cli import _checks, _connection
 from cycles.cli._checks import OK, WRONG, Check
+from cycles.cli._client import configured
 from cycles.cli._errors import NO
-from cycles.cli._options import authority_options, configured
+from cycles.cli._options import authority_options, given_levels, level_options
 from cycles.cli._output import json_output, printable, write_json, write_table
-from cycles.cli._parameters import given_levels, level_options
 from cycles.client import Client
 from cycles.errors import ConfigError
 

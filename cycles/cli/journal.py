@@ -13,8 +13,9 @@ from cycles._journal.journal import Journal, default_directory, journal_of
 from cycles._journal.recovery import drain as draining
 from cycles._telemetry import log
 from cycles.amounts import describe
+from cycles.cli._client import configured
 from cycles.cli._errors import NO, USAGE, Failure, explained
-from cycles.cli._options import authority_options, configured
+from cycles.cli._options import authority_options
 from cycles.cli._output import json_output, write_json, write_table
 from cycles.client import Client
 from cycles.errors import ConfigError

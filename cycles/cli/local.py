@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cycles.cli._keys import chosen_key, key_options
 from cycles.cli._ledger import known_tenant, ledger, ledger_option
+from cycles.cli._options import amount_options, taken_amounts
 from cycles.cli._output import figures_in, json_output, show_budgets, write_json
-from cycles.cli._parameters import BudgetType, TenantType, amount_options, taken_amounts
+from cycles.cli._parameters import BudgetType, TenantType
 from cycles.cli.local_budget import budget
-from cycles.cli.local_tenant import chosen_key, key, key_options, tenant
+from cycles.cli.local_key import key
+from cycles.cli.local_tenant import tenant
 from cycles.errors import InvalidRequest
 from cycles.local.authority import DEFAULT_TENANT
 from cycles_api.models.amount import Amount

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cycles.cli._ledger import ledger, ledger_option
+from cycles.cli._options import amount_options, taken_amount, taken_amounts
 from cycles.cli._output import figures_in, json_output, show_budgets
-from cycles.cli._parameters import ObjectType, ScopeType, TenantType, amount_options, taken_amount, taken_amounts
+from cycles.cli._parameters import ObjectType, ScopeType, TenantType
 from cycles.errors import CyclesError, InvalidRequest
 from cycles.local.admin.names import UNIT_NAMES, parse_budget, unit_named
 

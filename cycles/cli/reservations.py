@@ -16,9 +16,10 @@ from cycles._core.requests import text
 from cycles._drivers import blocking
 from cycles._drivers.world import World
 from cycles._telemetry import log
-from cycles.cli._options import authority_options, client_of
+from cycles.cli._client import client_of
+from cycles.cli._options import authority_options, given_levels, level_options
 from cycles.cli._output import json_output, moment, money, printable, write_facts, write_json, write_table
-from cycles.cli._parameters import MomentType, given_levels, level_options
+from cycles.cli._parameters import MomentType
 from cycles_api.models.release_request import ReleaseRequest
 from cycles_api.models.reservation_sort_field import ReservationSortField
 from cycles_api.models.reservation_status import ReservationStatus

@@ -1,14 +1,16 @@
-"""The `cycles` command: what it consists of. Each command stands in a module of its own."""
+"""The root of the command tree: the group `cycles`. Each command stands in a module named after it."""
 
 from __future__ import annotations
 
 import click
 
-from cycles.cli.authority import balances, decide, record
+from cycles.cli.balances import balances
 from cycles.cli.completion import completion
+from cycles.cli.decide import decide
 from cycles.cli.doctor import doctor
 from cycles.cli.journal import journal
 from cycles.cli.local import local
+from cycles.cli.record import record
 from cycles.cli.reservations import reservations
 from cycles.cli.serve import serve
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cycles.cli._errors import explained
+from cycles.cli._keys import chosen_key, key_options
 from cycles.cli._parameters import BudgetType
-from cycles.cli.local_tenant import chosen_key, key_options
 from cycles.local import LocalAuthority
 from cycles.local.authority import DEFAULT_TENANT
 

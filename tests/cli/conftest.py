@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cycles import tokens, usd
-from cycles.cli.commands import cycles as command
+from cycles.cli.root import cycles as command
 from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
 from cycles.local.wire.server import serve

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from cycles import tokens
-from cycles.cli.commands import cycles as command
+from cycles.cli.root import cycles as command
 from cycles.local import LocalAuthority
 
 if TYPE_CHECKING:

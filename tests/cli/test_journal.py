@@ -7,7 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from cycles.cli.commands import cycles as command
+from cycles.cli.root import cycles as command
 from tests.settlement.conftest import clock, environ, journal_dir, kept, server, start  # noqa: F401 - fixtures
 from tests.settlement.net import HANG, Answer, error
 

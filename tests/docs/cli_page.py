@@ -23,7 +23,7 @@ import click
 from click.testing import CliRunner
 
 from cycles.cli._errors import CODES
-from cycles.cli.commands import cycles as command
+from cycles.cli.root import cycles as command
 from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
 
