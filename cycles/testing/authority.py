@@ -5,21 +5,19 @@ No sockets and no SQLite. The ledger is called through its module, so that a tes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from cycles.local.ledger import funding
 from cycles.local.ledger import reservations as ledger
 from cycles.local.ledger.bodies import hold_body
 from cycles.local.ledger.values import Budget, MemoryBooks, Refusal
 from cycles.local.wire import validation
-from cycles.testing.invariants import Broken, must
+from cycles.testing.violation import Broken, must
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from cycles.testing.cases import Case
-
-Body = dict[str, Any]
+    from cycles.testing.messages import Body, Request
 
 TENANT: Final = "acme"
 SCOPE: Final = f"tenant:{TENANT}"
@@ -35,15 +33,6 @@ _CHECKS: Final[dict[str, Callable[[Any, str], Body]]] = {
     "decide": validation.decision_request,
 }
 _CHARGES: Final = frozenset({"commit_reservation", "create_event"})
-
-
-class Request(NamedTuple):
-    """A request on the wire; `case` is the section that sent it."""
-
-    operation: str
-    arguments: Mapping[str, Any]
-    body: Body
-    case: Case
 
 
 class SimulatedAuthority:

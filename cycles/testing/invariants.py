@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from cycles.testing.violation import Broken, must
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from cycles.testing.cases import Case
     from cycles.testing.disk import Disk
     from cycles.testing.faults import Fault
-    from cycles.testing.wire import Raw
+    from cycles.testing.messages import Raw
 
 _SETTLES: Final = {"commit_reservation": False, "create_event": True}
 """Operations that charge, and whether that is by event."""
@@ -35,25 +37,6 @@ LONGEST_FLOOR: Final = 40.0
 """Seconds of the longest Retry-After that the fault plan sends."""
 
 _ALLOWS: Final = ("ALLOW", "ALLOW_WITH_CAPS")
-
-
-class Broken(AssertionError):
-    """An invariant does not hold.
-
-    Attributes:
-        invariant: In words.
-        detail: What was seen instead.
-    """
-
-    def __init__(self, invariant: str, detail: object) -> None:
-        super().__init__(f"{invariant}: {detail}")
-        self.invariant: Final = invariant
-        self.detail: Final = detail
-
-
-def must(holds: bool, invariant: str, detail: object) -> None:  # noqa: FBT001 - reads as a sentence
-    if not holds:
-        raise Broken(invariant, detail)
 
 
 class Invariants:

@@ -11,8 +11,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cycles.testing.faults import Fault
-from cycles.testing.invariants import Broken
 from cycles.testing.simulation import Simulation
+from cycles.testing.violation import Broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -16,9 +16,10 @@ from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import Case, draw
 from cycles.testing.disk import Disk, Single
 from cycles.testing.faults import INTERRUPTS, Fault, FaultPlan
-from cycles.testing.invariants import Broken, Invariants
+from cycles.testing.invariants import Invariants
 from cycles.testing.programs import Exited, Program, guarded, recorded, renewing, replayed
 from cycles.testing.trace import Trace
+from cycles.testing.violation import Broken
 from cycles.testing.wire import Wire
 
 if TYPE_CHECKING:

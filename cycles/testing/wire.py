@@ -10,8 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles._core.outcomes import Answer, Trouble
-from cycles.testing.authority import Request
 from cycles.testing.faults import Fault
+from cycles.testing.messages import Raw, Request
 from cycles_api import models
 from cycles_api.errors import DecodeError
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from random import Random
 
     from cycles._core.effects import Call
-    from cycles.testing.authority import Body, SimulatedAuthority
+    from cycles.testing.authority import SimulatedAuthority
     from cycles.testing.cases import Case
+    from cycles.testing.messages import Body
 
 _SUCCESS: Final[dict[str, Callable[[Any], Any]]] = {
     "create_reservation": models.ReservationCreateResponse.from_dict,
@@ -49,14 +50,6 @@ _NOT_DELIVERED: Final = frozenset(
         Fault.UNAUTHORIZED,
     }
 )
-
-
-class Raw(NamedTuple):
-    """An answer as it is on the wire; `body` is None where there is none that is JSON."""
-
-    status: int
-    body: Body | None
-    retry_after: str | None = None
 
 
 class Delivery(NamedTuple):
