@@ -1,4 +1,4 @@
-"""The `cycles` command. Nothing imports this room; it needs the extra `cli` (and `serve` the extra `server`)."""
+"""The `cycles` command. No other room imports this one; it needs the extra `cli` (and `serve` the extra `server`)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What `cycles doctor` looks at: the settings, the key, the tenant, the clock, the budgets, the journal.
+"""The checks of `cycles doctor`: settings, key, tenant, clock, budgets, ledger file, journal.
 
-Nothing here changes anything: budgets are read, never asked for by a reserve, and a ledger file is not even made.
+They change nothing: they read budgets and never reserve, and they make no ledger file.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 OK: Final = "ok"
 NOTE: Final = "note"
 WRONG: Final = "wrong"
-"""What a check can come to; only WRONG makes the command end with status 1."""
+"""The states of a check; only WRONG makes the command end with status 1."""
 
 SKEW: Final = 5.0
-"""Seconds that two clocks may differ without being mentioned; the Date header is exact to one."""
+"""Seconds between two clocks that `doctor` does not mention; the Date header is exact to one."""
 
 _MOST_ROWS: Final = 10_000
-"""Budgets of one tenant that are looked through."""
+"""Budgets of one tenant that `doctor` reads at most."""
 
 
 class Check(NamedTuple):
-    """What was looked at, what came of it, and what to do about it."""
+    """What was checked, its state, what was found, and what to do about it."""
 
     name: str
     state: str
@@ -59,9 +59,9 @@ def settings_of(
     """Return every setting with its value, secrets masked, and where it came from.
 
     Args:
-        config: None when the settings are wrong: then what is in the environment and on the command line.
-        options: The command line's options by setting, for those that came from there.
-        given: What the command line says.
+        config: The settings; None when they are wrong: then the rows show the environment and the command line.
+        options: The command line's option for each setting that has one.
+        given: The command line's values.
     """
     rows = []
     for setting in SETTINGS:
@@ -82,7 +82,7 @@ def settings_of(
 
 
 def unknown_variables() -> Iterator[Check]:
-    """Look for variables that look like settings and are none."""
+    """Note variables that look like settings and are none."""
     known = [f"CYCLES_{setting.name.upper()}" for setting in SETTINGS] + ["CYCLES_ADMIN_KEY"]  # of `cycles serve`
     for name in sorted(os.environ):
         if name.startswith("CYCLES_") and name not in known:
@@ -93,7 +93,7 @@ def unknown_variables() -> Iterator[Check]:
 
 # -- key and tenant ----------------------------------------------------------------------------------------------------
 def key_and_tenant(config: Config, status: int, told: str, key_tenant: str | None) -> Iterator[Check]:
-    """Say whether the key was accepted, and whether the tenant is its own."""
+    """Check whether the authority accepts the key, and whether the tenant is the key's."""
     if status == 401:
         remedy = "set CYCLES_API_KEY (or --api-key-file) to a live key of this authority"
         yield Check("key", WRONG, f"the key is refused: {told}", remedy)
@@ -125,7 +125,7 @@ def clock(date: str | None, now: float) -> Check:
 
 # -- budgets -----------------------------------------------------------------------------------------------------------
 def budgets_at(client: Client, config: Config, tenant: str) -> Iterator[Check]:
-    """Look for the budgets of the configured subject at an authority."""
+    """Check the budgets of the configured subject at an authority."""
     try:
         rows = [figures_of(row) for row in islice(client.balances(tenant=tenant, page_size=200), _MOST_ROWS)]
     except CyclesError as error:
@@ -135,7 +135,7 @@ def budgets_at(client: Client, config: Config, tenant: str) -> Iterator[Check]:
 
 
 def found_budgets(config: Config, tenant: str, rows: list[dict[str, Any]], remedy: str) -> Iterator[Check]:
-    """Say which of a tenant's budgets the configured subject spends from, and whether they give anything."""
+    """Check those of a tenant's budgets that the configured subject spends from."""
     subject = {level: getattr(config, level) for level in LEVELS} | {"tenant": tenant}
     scopes = scopes_of(subject)
     mine = [row for row in rows if row["scope"] in scopes]
@@ -148,7 +148,7 @@ def found_budgets(config: Config, tenant: str, rows: list[dict[str, Any]], remed
 
 
 def budget(row: Mapping[str, Any]) -> Check:
-    """Say whether one budget gives anything."""
+    """Check whether one budget can grant anything."""
     unit = to_unit_enum(row["unit"])
     left, all_of_it, debt = (
         describe(Amount(unit=unit, amount=row[name])) for name in ("remaining", "allocated", "debt")
@@ -169,7 +169,7 @@ def budget(row: Mapping[str, Any]) -> Check:
 
 # -- an authority inside the process -----------------------------------------------------------------------------------
 def local_ledger(config: Config) -> Iterator[Check]:
-    """Look at what a `local:` URL names, without making it."""
+    """Check what a `local:` URL names, without making it."""
     tenant = config.tenant or DEFAULT_TENANT
     try:
         path, wanted = read_url(config.base_url)
@@ -218,10 +218,10 @@ def _about_file(path: str) -> Iterator[Check]:
 
 # -- the journal -------------------------------------------------------------------------------------------------------
 def journal(config: Config) -> Iterator[Check]:
-    """Look at the journal of this authority, tenant and key."""
+    """Check the journal of this authority, tenant and key."""
     if config.is_in_memory:
         return
-    found = journal_of(config, lambda event, facts: None)  # noqa: ARG005 - what is unreadable is told below
+    found = journal_of(config, lambda event, facts: None)  # noqa: ARG005 - the quarantine is reported below
     if found is None:
         remedy = "set CYCLES_JOURNAL_ENABLED=true"
         yield Check("journal", NOTE, "turned off: spend that is not settled dies with its program", remedy)

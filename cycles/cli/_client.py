@@ -39,13 +39,13 @@ def configured(where: Where) -> Config:
 
 @contextmanager
 def client_of(where: Where, *, as_json: bool, settles: bool = False) -> Iterator[Client]:
-    """Give a client for one command, and show its errors.
+    """Open a client for one command, and show its errors.
 
     Args:
         where: The command line's part of the settings.
-        as_json: Whether errors are written as JSON.
-        settles: Whether the command charges: then it has a journal and all attempts. Without, what the journal holds
-            is left alone.
+        as_json: Whether to write errors as JSON.
+        settles: Whether the command charges. Then it has a journal and all attempts; otherwise it leaves the journal
+            alone.
     """
     with explained(as_json=as_json):
         config = configured(where)

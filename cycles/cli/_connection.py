@@ -1,4 +1,4 @@
-"""How far a request gets: the name, the connection, TLS, and who answers. For `cycles doctor`."""
+"""The way to an authority, checked step by step for `cycles doctor`: name, connection, TLS, and who answers."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Answered(NamedTuple):
-    """What came back to a harmless question.
+    """The answer to a harmless request.
 
     Attributes:
-        check: Whether it was an authority's answer.
-        status: The HTTP status; None when the answer was none of the protocol.
-        told: What an error said.
-        key_tenant: Whose the key is, as the authority told, or None.
+        check: Whether an authority answered.
+        status: The HTTP status; None when the answer does not fit the protocol.
+        told: The message of an error.
+        key_tenant: The tenant of the key, where the authority names it, or None.
         date: The Date header, or None.
-        at: Our clock half-way, in seconds since the epoch.
+        at: Our clock half-way between request and answer, in seconds since the epoch.
     """
 
     check: Check
@@ -102,7 +102,7 @@ def _reason(error: Exception) -> str:
 
 
 def ask(client: Client, tenant: str | None) -> Answered:
-    """Ask for a tenant's balances; without a tenant the answer is an error that names the key's."""
+    """Ask for a tenant's balances; without a tenant the authority answers with an error that names the key's tenant."""
     began, clock = time.perf_counter(), time.time()
     try:
         answer = get_balances.sync_detailed(client=client.api, tenant=UNSET if tenant is None else tenant, limit=1)

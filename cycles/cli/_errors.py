@@ -1,4 +1,4 @@
-"""How a command ends: its exit codes, and errors as people and programs read them. Never a traceback, never a key."""
+"""Exit codes, and errors as people and programs read them. They show no traceback and no key."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ class Failure(click.ClickException):
         message: What went wrong.
         code: The exit code.
         remedy: What to do, or None when the message says so.
-        as_json: Whether it is written as JSON.
-        facts: What else programs may want to know.
+        as_json: Whether to write it as JSON.
+        facts: More fields of the JSON, for programs.
     """
 
     def __init__(
@@ -116,8 +116,8 @@ def explained(*, as_json: bool = False, refused: bool = False) -> Iterator[None]
     """Show our errors as the command's, without a traceback.
 
     Args:
-        as_json: Whether they are written as JSON.
-        refused: Whether an InvalidRequest is the ledger's own refusal, as in the provisioning of one.
+        as_json: Whether to write them as JSON.
+        refused: Whether an InvalidRequest is the ledger's refusal, as in provisioning, and no usage error.
     """
     try:
         yield

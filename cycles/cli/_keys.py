@@ -31,7 +31,7 @@ def key_in(path: str) -> str:
 
 
 def key_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --api-key and --api-key-file, for a key that is chosen."""
+    """Add --api-key and --api-key-file, with which a person chooses the key."""
     command = click.option("--api-key-file", metavar="FILE", help="Let the first line of FILE be the key; - is stdin.")(
         command
     )
@@ -41,7 +41,7 @@ def key_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def chosen_key(api_key: str | None, api_key_file: str | None) -> str | None:
-    """Return the key that was chosen, or None."""
+    """Return the key that the command line chooses, or None."""
     if api_key is not None and api_key_file is not None:
         raise click.UsageError("give --api-key or --api-key-file, not both")
     try:

@@ -27,8 +27,8 @@ def ledger_option(*, must_exist: bool = True, default: str | None = None) -> Cal
     """Add --db to a command.
 
     Args:
-        must_exist: Whether the command makes no file.
-        default: What it is when neither the option nor CYCLES_BASE_URL names a file.
+        must_exist: Whether the file must be there: the command makes none.
+        default: The file when neither the option nor CYCLES_BASE_URL names one.
     """
 
     def chosen(ctx: click.Context, param: click.Parameter, value: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The options that commands share: the authority, amounts, the levels of a subject, and what is said about a spend."""
+"""The options that commands share: the authority, amounts, the levels of a subject, and the details of a spend."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ def level_options(meaning: str, *, but: tuple[str, ...] = ("tenant",)) -> Callab
 
 
 def given_levels(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the levels that were named on the command line."""
+    """Return the levels that the command line names."""
     return {level: values[level] for level in LEVELS if values.get(level) is not None}
 
 
 # -- a spend -----------------------------------------------------------------------------------------------------------
 def spend_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what decide and record say about a spend beside its amount."""
+    """Add the details of a spend beside its amount, as decide and record take them."""
     options = (
         click.option(
             "--action",

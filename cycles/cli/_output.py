@@ -1,4 +1,4 @@
-"""What people see (tables, on a terminal or piped) and what programs read (JSON, one shape for each thing)."""
+"""Output for people (tables, on a terminal or piped) and for programs (JSON, one shape for each thing)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 json_output: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
 _WIDE: Final = 100_000
-"""Columns of a table that is no terminal's: nothing is cut or wrapped for a program."""
+"""Columns of a table that goes to no terminal: a program gets every value whole, on one line."""
 
 
 def write_json(value: Any) -> None:
@@ -32,7 +32,7 @@ def write_json(value: Any) -> None:
 
 
 def printable(text: object) -> str:
-    """Return a text that can't do anything to a terminal: control characters are written out."""
+    """Return *text* safe for a terminal, with control characters escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
 
 
@@ -42,7 +42,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     Args:
         columns: The headings.
         rows: As many values each; None is an empty cell.
-        right: The headings of the columns that are aligned to the right.
+        right: The headings of right-aligned columns.
     """
     from rich.console import Console  # noqa: PLC0415 - costs import time, and JSON needs none of it
     from rich.table import Table  # noqa: PLC0415
@@ -60,7 +60,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
 
 
 def write_facts(facts: Iterable[tuple[str, object]]) -> None:
-    """Write names and values below each other; None is left out."""
+    """Write names and values below each other, without those that are None."""
     known = [(name, value) for name, value in facts if value is not None]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
@@ -84,7 +84,7 @@ def moment(milliseconds: int | Unset | None) -> str | None:
 
 # -- balances ----------------------------------------------------------------------------------------------------------
 def figures_of(balance: Balance) -> dict[str, Any]:
-    """Return a budget as `--json` writes it, wherever it comes from; what is zero may have been left out."""
+    """Return an authority's balance as `--json` writes it; amounts that the authority leaves out are zero."""
     counts = {
         name: getattr(getattr(balance, name), "amount", 0) for name in ("reserved", "spent", "debt", "overdraft_limit")
     }
@@ -103,7 +103,7 @@ def figures_of(balance: Balance) -> dict[str, Any]:
 
 
 def figures_in(row: Budget) -> dict[str, Any]:
-    """Return a budget of a local ledger as `--json` writes it: its status and caps are known too."""
+    """Return a budget of a local ledger as `--json` writes it, with its status and caps."""
     names = (
         "allocated",
         "remaining",
@@ -119,7 +119,7 @@ def figures_in(row: Budget) -> dict[str, Any]:
 
 
 def show_budgets(budgets: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
-    """Write budgets, as `figures_of` or `figures_in` gives them; *empty* is said when there are none."""
+    """Write budgets, as `figures_of` or `figures_in` returns them, or *empty* when there are none."""
     budgets = list(budgets)
     if as_json:
         write_json(budgets)
@@ -142,7 +142,7 @@ def _figure(budget: Mapping[str, Any], name: str) -> str:
 
 
 def notes_on(budget: Mapping[str, Any]) -> list[str]:
-    """Return what is special about a budget."""
+    """Return the remarks on a budget: its status, overdraft and caps."""
     notes = [str(budget["status"])] if budget.get("status", "ACTIVE") != "ACTIVE" else []
     notes += ["over limit"] * bool(budget["is_over_limit"])
     notes += [f"may owe {_figure(budget, 'overdraft_limit')}"] * (budget["overdraft_limit"] > 0)

@@ -60,7 +60,7 @@ class BudgetType(BudgetParameter):
         scope, separator, amount = str(value).rpartition("=")
         if not separator:
             self.fail(f"{value!r}: write it like tenant:acme=usd:1.00", param, ctx)
-        ScopeType().convert(scope, param, ctx)  # checked, and kept as it is written: keys name their tenant like this
+        ScopeType().convert(scope, param, ctx)  # checked, but kept as written: keys name their tenant so
         return scope, AmountType().convert(amount, param, ctx)
 
 
@@ -99,7 +99,7 @@ class MomentType(MomentParameter):
             return value
         match = _DURATION.fullmatch(value)
         if match is None or not value:
-            return str(value)  # the client reads it, and says what it doesn't like
+            return str(value)  # the client parses it, and its error says what is wrong
         weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
 

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 VARIABLE = "_CYCLES_COMPLETE"
-"""What the script sets when it asks the command for completions; click makes the name of the program's."""
+"""The variable that the script sets to ask the command for completions; click derives it from the program's name."""
 
 
 @click.command()

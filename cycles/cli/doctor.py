@@ -1,4 +1,4 @@
-"""`cycles doctor`: why doesn't it work? Looks at everything from the settings to the budget, and changes nothing."""
+"""`cycles doctor`: why doesn't it work? It checks all from the settings to the journal, and changes nothing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _remote(config: Config) -> Iterator[Check]:
         yield check
         if check.state == WRONG:
             return
-    # Without a journal, so that nothing is settled by looking.
+    # Without a journal: a check must settle nothing.
     with Client(config.replace(journal_enabled=False, unavailable="deny")) as client:
         answer = _connection.ask(client, config.tenant)
         yield answer.check

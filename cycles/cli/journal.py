@@ -1,4 +1,4 @@
-"""`cycles journal`: what happened and is not settled yet, and what to do about it (protocol.md §9)."""
+"""`cycles journal`: spend that is not settled, and what to do about it (docs/protocol.md, Settlement and recovery)."""
 
 from __future__ import annotations
 

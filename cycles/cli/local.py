@@ -1,4 +1,4 @@
-"""`cycles local`: a ledger file of this machine and who may spend from it, without a server."""
+"""`cycles local`: make a ledger file of this machine, begin its next period, and the groups of its other commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cycles.local import Budget, LocalAuthority
 
 NEW_LEDGER = "cycles.db"
-"""The file that `init` makes in the current directory unless told otherwise."""
+"""The file that `init` makes in the current directory by default."""
 
 
 @click.group("local")

@@ -1,4 +1,4 @@
-"""`cycles local key`: the API keys of a ledger file that is served."""
+"""`cycles local key`: the API keys with which programs reach a ledger file over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cycles reservations`: what is held and was held at any authority, and giving a hold back."""
+"""`cycles reservations`: list, show and release the reservations of any authority."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def release(*, where: Where, reservation_ids: tuple[str, ...], reason: str | Non
                 if not as_json:
                     click.echo(f"{printable(reservation_id)}: {money(answer.released)} given back")
         finally:
-            if as_json:  # also what was released before one that could not be
+            if as_json:  # also those released before one that fails
                 write_json(released)
 
 

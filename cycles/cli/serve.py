@@ -1,4 +1,4 @@
-"""`cycles serve`: an authority over HTTP, until a signal."""
+"""`cycles serve`: serve an authority over HTTP until a signal."""
 
 from __future__ import annotations
 

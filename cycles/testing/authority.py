@@ -1,6 +1,6 @@
-"""The authority of the simulator: the pure ledger on dictionaries, at the times that the virtual clock says.
+"""The authority of the simulator: the pure ledger on dictionaries, at the times of the virtual clock.
 
-No sockets and no SQLite. The ledger is called through its module, so that a test can plant a mistake in it.
+No sockets and no SQLite. It calls the ledger through its module, so that a test can plant a mistake there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SimulatedAuthority:
 
     Attributes:
         books: The ledger's rows.
-        charged: What commits and events took, in all; must be what the ledger says.
+        charged: The sum that commits and events charged; the ledger must say the same.
         repaid: Debt that the operator paid.
     """
 
@@ -109,7 +109,7 @@ class SimulatedAuthority:
         found = [hold for hold in self.books.holds.values() if hold.idempotency_key == key]
         return {"reservations": [hold_body(hold, include=frozenset()) for hold in found], "has_more": False}
 
-    # -- what nobody asks for ------------------------------------------------------------------------------------------
+    # -- without a request ---------------------------------------------------------------------------------------------
     def sweep(self, now: float) -> int:
         """Expire what is overdue and return how many."""
         return ledger.sweep(self.books, _EPOCH_MS + int(now * 1000))

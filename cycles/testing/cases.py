@@ -1,4 +1,4 @@
-"""One guarded section of a schedule: what it is going to do, and what it was seen to do."""
+"""A guarded section of a schedule: its plan, and what the simulator has seen of it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Plan(NamedTuple):
 
     Attributes:
         name: For the trace.
-        terms, key, wait: As given to `begin`; `key` None has one made.
+        terms, key, wait: As given to `begin`; it makes a key when `key` is None.
         policy, unreported: As in the client and the guard.
         unguarded: Whether it may run without a hold when the authority can't be reached.
         steps: What happens in it.
@@ -96,7 +96,7 @@ class Plan(NamedTuple):
 
 
 class Case:
-    """What a section was seen to do; only the simulator writes here.
+    """What the simulator has seen of a section; nothing else writes here.
 
     Attributes:
         section: The section, once it runs.
@@ -109,8 +109,8 @@ class Case:
         sent: Requests by intent.
         moments: Virtual times of its last requests.
         restless: Requests since it last paused.
-        has_ended: Whether its end went through without being interrupted.
-        was_interrupted: Whether anything was thrown into it.
+        has_ended: Whether its end finished without an interrupt.
+        was_interrupted: Whether an exception was thrown into it, or its process killed.
         was_refused: Whether the authority refused a commit or an event of it, for another reason than expiry.
         without_hold: Whether it is a charge without a reservation: by `record`, or of a section that has no hold.
         died: Whether its process was killed before it was over.
@@ -169,7 +169,7 @@ _UNREPORTED: Final[tuple[Unreported, ...]] = ("estimate", "estimate", "release",
 
 
 def draw(random: Random, name: str, *, depth: int = 0) -> Plan:
-    """Return a section as *random* has it."""
+    """Return a section that *random* draws."""
     choice = random.choice
     levels = {"tenant": "acme"} if random.random() < 0.6 else {"tenant": "acme", "agent": "a"}
     wanted = terms(

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Disk:
-    """Files by name, as a journal keeps them; what a crash leaves half-written is there too.
+    """Files by name, as a journal keeps them, with those that a crash leaves half-written.
 
     Attributes:
         files: What is pending, by file name.
         rejected: Records that were refused, by file name.
         quarantine: Files that were no records.
-        torn: Names of the files that were damaged, for whoever checks the quarantine.
+        torn: Names of the damaged files; the quarantine must hold these and no others.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Disk:
         return name
 
     def read(self, name: str) -> Pending | None:
-        """Return a record; None when it is gone, or is none: then it is set aside."""
+        """Return a record, or None when it is gone. A file that is no record goes to quarantine."""
         content = self.files.get(name)
         if content is None:
             return None
@@ -65,7 +65,7 @@ class Disk:
 
 
 class Single:
-    """A queue of one record, read when it is taken."""
+    """A queue of one record, which `take` reads."""
 
     def __init__(self, disk: Disk, name: str) -> None:
         self._disk: Final = disk

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Fault(StrEnum):
-    """What the simulator does to a request, to a section, or to the world between two effects."""
+    """A fault of a request, of a section, or of the world between two effects."""
 
     # of requests
     CONNECT_REFUSED = FaultKind.CONNECT_REFUSED
@@ -51,11 +51,11 @@ INTERRUPTS: Final[dict[Fault, type[BaseException]]] = {
 }
 
 _WEATHERS: Final = (0.0, 0.05, 0.2, 0.2, 0.4, 0.7, 0.95)
-"""Shares of requests that go wrong, one of which each schedule draws."""
+"""Shares of requests that go wrong; each schedule draws one."""
 
 
 class Interrupt:
-    """An exception that is thrown into a section at its *at*-th effect, before or *after* that was performed."""
+    """An exception thrown into a section at its *at*-th effect, before or *after* the driver performs it."""
 
     __slots__ = ("after", "at", "fault")
 
@@ -77,7 +77,7 @@ class FaultPlan:
     def __init__(self, random: Random) -> None:
         self._random: Final = random
         self._share: Final = random.choice(_WEATHERS)
-        # One kind of trouble that goes on is another thing than all kinds by turns: attempts run out in it.
+        # One kind of trouble that lasts makes attempts run out; all kinds by turns rarely do.
         self._favourite: Final = random.choice(REQUEST_FAULTS) if random.random() < 0.3 else None
         self._clears_after = random.choice((3, 8, 20, 1000))
         self.calm = False
@@ -107,7 +107,7 @@ class FaultPlan:
         return Fault.TORN_FILE if draw < 0.073 else None
 
     def crash(self) -> int | None:
-        """Return after how many effects of the schedule the process is killed, or None."""
+        """Return the number of effects after which the process is killed, or None."""
         return self._random.randrange(60) if self._random.random() < 0.4 else None
 
     def interrupts(self) -> list[Interrupt]:

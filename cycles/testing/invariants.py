@@ -43,7 +43,7 @@ class Invariants:
     """Watches one schedule; every method raises `Broken`.
 
     Attributes:
-        owners: Whose each file of the journal is.
+        owners: The section of each journal file.
     """
 
     def __init__(self, authority: SimulatedAuthority) -> None:
@@ -74,7 +74,7 @@ class Invariants:
             raise Broken("nothing is charged without a commit or an event", f"{authority.charged}, {authority.row}")
 
     def handled(self, case: Case) -> None:
-        """Check what a request of *case*, or a late one, has charged."""
+        """Check what *case* was charged after one of its requests, on time or late."""
         most = case.known or 0
         must(case.charges <= most, "one intent is charged once", f"{case.name}: {case.charges} of {most}")
 
@@ -83,7 +83,7 @@ class Invariants:
         """Check a request that is about to leave."""
         name = call.operation.name
         family = "settle" if name in _SETTLES else intent if name in _MANY else name
-        # Renewals count windows of time, not attempts (protocol.md §8); a wait for budget has its own bound.
+        # Renewals count windows of time, not attempts (docs/protocol.md, Heartbeat); a wait for budget has a bound too.
         counted = name not in ("create_reservation", "list_reservations") and intent != "renew"
         self._in_time(case, f"{who} {intent} {name}", now, counted=counted)
         if "body" in call.arguments:
@@ -189,14 +189,14 @@ class Invariants:
         must(not case.allowed, "a section that was allowed runs", f"{case.name}: {error!r}")
 
     def records(self, case: Case, name: str, pending: Pending) -> None:
-        """Note what is put on record as the file *name*."""
+        """Note the record that is written to the file *name*."""
         self._recorded.add((pending.key, pending.by_event))
         must(self.owners.setdefault(name, case) is case, "no two sections share a file", case.name)
 
     def sets_floor(self, who: str, at: int, pending: Pending, clock_ms: int) -> None:
         """Note a floor that the program *who* puts on record as the *at*-th effect."""
         self._floors.pop(pending.key, None)
-        # One of a later time than now was reckoned just before the time of day was set back.
+        # A floor set later than now comes from just before the time of day was set back.
         if pending.floor is not None and pending.floor.set_at_ms <= clock_ms:
             self._floors[pending.key] = (who, at, pending.floor)
 
@@ -213,16 +213,16 @@ class Invariants:
         must(seconds <= LONGEST_FLOOR, "a floor is no longer than the authority asked for", f"{seconds} s")
 
     def clock_set(self) -> None:
-        """Note that the time of day was set: floors that were on record can't be checked by it any more."""
+        """Note that the time of day was set: it no longer tells whether earlier floors are waited out."""
         self._floors.clear()
 
     def replays(self, case: Case, pending: Pending) -> None:
-        """Note that a recovery is about to settle *pending*: of a section that never ended, what it reported last."""
+        """Note that a recovery is about to settle *pending*; a section that never ended owes what it reported last."""
         if pending.provisional:
             case.known = pending.actual.amount
 
     def died(self, case: Case, on_disk: Pending | None) -> None:
-        """Note that a section's process was killed: what is on disk is what is known of its spend."""
+        """Note that a section's process was killed: only the disk still knows its spend."""
         case.died = case.was_interrupted = True
         if on_disk is not None:
             case.known = on_disk.actual.amount
@@ -230,7 +230,7 @@ class Invariants:
             case.known = None
 
     def forgets(self, case: Case, who: str, pending: Pending) -> None:
-        """Check that what is dropped from the record is settled or refused for good."""
+        """Check that a record that is dropped is settled or refused for good."""
         status, body, _ = case.answered.get(f"settle {who}", _NO_ANSWER)
         refused = 400 <= status < 500 and body is not None and status not in (401, 403, 429)
         given_up = pending.provisional and case.section is not None and case.section.state == "RELEASED"
@@ -241,7 +241,7 @@ class Invariants:
         )
 
     def ended(self, case: Case) -> None:
-        """Check a section whose end was not interrupted: it did what its own code made of it."""
+        """Check that a section did what its own code asked for."""
         section, settled = case.section, "settle" in case.keys
         if section is None or not case.has_ended or case.plan.terms.dry_run:
             must(

@@ -1,4 +1,4 @@
-"""What the pytest fixtures do (docs/testing.md); pytest comes here through `_cycles_pytest`, and late."""
+"""The pytest fixtures' work (docs/testing.md). `_cycles_pytest` imports this module when a test first needs it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cycles.client import AsyncClient, Client
 
 _ARRANGED: Final = ("budget", "tenant", "overdraft_limit", "caps")
-"""What the marker takes beside settings."""
+"""Names that the marker takes beside settings."""
 
 _NOT_SET: Final = ("base_url", "api_key", "tenant")
 """Settings that are the fixture's own."""
@@ -61,7 +61,7 @@ class AuthorityOfTest(LocalAuthority):
 
 @contextmanager
 def authority(node: pytest.Item, config: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuthorityOfTest]:
-    """Give the test *node* its authority, as its marks and pytest's configuration have it.
+    """Open the authority of the test *node*, arranged as its marks and pytest's configuration say.
 
     Meanwhile the environment, the default client and the `local:` of this process are this test's alone.
     """
@@ -82,7 +82,7 @@ def authority(node: pytest.Item, config: pytest.Config, monkeypatch: pytest.Monk
 
 def client_of(made: AuthorityOfTest) -> Client:
     """Return the client that guards in blocking code use while *made* stands in."""
-    del made  # asked for so that it is there
+    del made  # a parameter, so that it stands in before the client opens
     return DEFAULTS.client()
 
 
@@ -107,9 +107,9 @@ def _marked(node: pytest.Item) -> dict[str, Any]:
 
 
 def _set_environment(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
-    """Let `Config.from_env()` give *settings*, and nothing of the shell that the tests were started from.
+    """Make `Config.from_env()` return *settings*, and nothing from the shell that runs the tests.
 
-    By the test's own monkeypatch: one stack of changes is undone in order, whatever the test changes meanwhile.
+    The test's own monkeypatch does it: one stack undoes all changes in order, the test's own among them.
     """
     settings = {"base_url": "local:", "retry_initial_delay": 0.0, **settings}
     for setting in SETTINGS:
@@ -122,7 +122,7 @@ def _set_environment(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) 
 
 
 def _amounts(name: str, given: Any) -> list[Amount]:
-    """Return none, one or several amounts, however they are written."""
+    """Return no, one or several amounts, in any notation."""
     if given is None:
         return []
     return [_amount(name, one) for one in (given if isinstance(given, list | tuple) else [given])]

@@ -30,11 +30,11 @@ class UserError(Exception):
 
 
 class Exited(BaseException):
-    """Becomes a GeneratorExit where a flow is: thrown as one, it would close every program on the way as well."""
+    """Becomes a GeneratorExit inside the flow: thrown as one, it would also close every program on its way there."""
 
 
 class Stage(Protocol):
-    """Who watches programs."""
+    """The simulator, as programs know it."""
 
     def enters(self, plan: Plan) -> Case:
         """A section is about to reserve; return where to write down what it does."""
@@ -63,13 +63,13 @@ class Program:
     Attributes:
         name: For the trace.
         flow: What it runs.
-        case, intent: Whose effect comes next, and what that section is about; None between sections.
+        case, intent: The section whose next effect comes, and its intent; None between sections.
         interrupts: What is thrown into it, by the number of the effect.
         ready_at: Virtual time from which it can go on.
-        answer, error: What its last effect came to.
+        answer, error: The outcome of its last effect.
         effects: How many it has asked for.
         began: How many effects the schedule had performed when it began.
-        accompanies: The section whose end is its own, for what runs beside a section; else None.
+        accompanies: The section that it runs beside and ends with, or None.
     """
 
     __slots__ = (
@@ -130,7 +130,7 @@ def _closing(flow: Flow[Any]) -> Effect[Any]:
 
 
 def guarded(program: Program, plan: Plan, stage: Stage) -> Flow[None]:
-    """Run a section as `Guard._opened` does."""
+    """Run a section as a `Guard` does."""
     case = stage.enters(plan)
     try:
         section = yield from program.within(case, "reserve", _reserved(plan))
@@ -169,7 +169,7 @@ def _reserved(plan: Plan) -> Flow[Section]:
     except AuthorityUnavailable:
         if plan.key is None:
             raise
-        return (yield from _begun(plan))  # whoever brings a key of their own brings it again
+        return (yield from _begun(plan))  # a caller with a key of its own sends it again
 
 
 def _begun(plan: Plan) -> Flow[Section]:
@@ -233,7 +233,7 @@ def _report(program: Program, case: Case, section: Section, amount: Amount) -> F
 
 
 def recorded(program: Program, case: Case, stage: Stage) -> Flow[None]:
-    """Charge without a reservation, as who must know does: with a key of their own, and again while it is not known."""
+    """Charge without a reservation under a key of its own; the stage makes it again while its outcome is unknown."""
     plan = case.plan
     case.without_hold, case.known = True, plan.terms.estimate.amount
     flow = queries.record(plan.terms, None, plan.policy, key=f"record-{plan.name}")
@@ -250,12 +250,12 @@ def recorded(program: Program, case: Case, stage: Stage) -> Flow[None]:
 
 
 def replayed(program: Program, case: Case, queue: Queue, recovery: Recovery) -> Flow[None]:
-    """Settle what is on record, as a fresh process does."""
+    """Settle what the journal holds, as a fresh process does."""
     yield from program.within(case, "replay", settlements.recover(queue, recovery, 2))
 
 
 def renewing(case: Case, section: Section) -> list[Flow[None]]:
-    """Return the heartbeat of *section*: what `background` does, as a program beside it."""
+    """Return the heartbeat of *section*, as a program beside it; a client's schedule does the same."""
     del case
     return [] if section.reservation_id is None or section.terms.dry_run else [_renewed(Heart(section, ordinary=5.0))]
 

@@ -1,10 +1,10 @@
-"""Runs the tests that are bound to one recovery scenario, for a runner outside (protocol.md §9).
+"""Runs the tests of one recovery scenario, for an outside runner (docs/protocol.md, Settlement and recovery).
 
     python -m cycles.testing.recovery_adapter CR-DURABLE-001 < scenario.json
     python -m cycles.testing.recovery_adapter --all report.json
 
-The scenario (id, level, name, precondition, faults) is read from stdin, where it may be left out; exactly one JSON
-object goes to stdout, everything else to stderr. A test is bound to a scenario by its name: `test_cr_durable_001_…` in
+It reads the scenario (id, level, name, precondition, faults) from stdin, which may be empty; exactly one JSON object
+goes to stdout, everything else to stderr. A test is bound to a scenario by its name: `test_cr_durable_001_…` in
 tests/settlement/test_scenarios.py, so this needs a checkout.
 """
 
@@ -30,7 +30,7 @@ _FILE: Final = "tests/settlement/test_scenarios.py"
 
 
 class UnknownScenario(ValueError):
-    """No such scenario, or what came on stdin is about another one."""
+    """There is no such scenario, or stdin describes another one."""
 
 
 class _Seen:
@@ -63,7 +63,7 @@ def run(scenario_id: str) -> dict[str, Any]:
 
 
 def checked(scenario_id: str, described: str) -> str:
-    """Return *scenario_id* when it is one, and what is *described* on stdin is about it.
+    """Return *scenario_id* when it is one, and stdin *described* no other.
 
     Raises:
         UnknownScenario: naming what is wrong.

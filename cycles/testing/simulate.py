@@ -30,11 +30,11 @@ class Found(NamedTuple):
 
 
 class Summary:
-    """What a run of many schedules came to.
+    """The results of many schedules.
 
     Attributes:
         schedules, effects: How many there were.
-        faults: How often each fault was met.
+        faults: How often each fault occurred.
         found: The first seed that broke an invariant, or None.
     """
 
@@ -46,7 +46,7 @@ class Summary:
 
     @property
     def missed(self) -> list[Fault]:
-        """The faults that were never met."""
+        """The faults that never occurred."""
         return [fault for fault in Fault if not self.faults[fault]]
 
 

@@ -56,13 +56,12 @@ class Simulation:
 
     Args:
         seed: Decides everything.
-        companions: Gives flows that run beside a section as long as it runs, and share it (by default its heartbeat);
-            they are cancelled when it ends.
+        companions: Returns flows that run beside a section and share it, until it ends (by default its heartbeat).
 
     Attributes:
         trace: What happened.
-        faults: How often each fault was met.
-        effects: How many effects were performed.
+        faults: How often each fault occurred.
+        effects: How many effects it has performed.
     """
 
     def __init__(self, seed: int, *, companions: Callable[[Case, Section], Iterable[Flow[None]]] = renewing) -> None:
@@ -130,7 +129,7 @@ class Simulation:
         self._programs.append(program)
 
     def _replay(self, mark: str, *, calm: bool) -> float:
-        """Settle what is on record, as fresh processes do; two may replay the same record at once.
+        """Settle what the journal holds, as fresh processes do; two may replay the same record at once.
 
         Returns:
             Seconds after which it is worth while to come again.
@@ -162,7 +161,7 @@ class Simulation:
         """Kill the process: no code of it runs any more, and what it knew is gone but for the disk."""
         self.faults[Fault.CRASH] += 1
         self.trace.add(self.now, "world", "", "kill", fault=Fault.CRASH, outcome="")
-        # Kept, for a generator that is collected is closed, and that would run code of the dead.
+        # Kept: the collector would close a dropped generator, and that would run code of the dead.
         self._dead.extend(self._programs)
         self._programs.clear()
         self._unsure.clear()
@@ -223,7 +222,7 @@ class Simulation:
         self.trace.add(self.now, program.name, program.intent, effect, fault=interrupt.fault, outcome="thrown")
 
     def _performed(self, program: Program, effect: Effect[Any], *, delivered: bool) -> None:
-        """Perform *effect*; when its answer is not *delivered*, an interrupt takes its place."""
+        """Perform *effect*; when *delivered* is false, an interrupt takes the place of its answer."""
         case, wait = program.case, 0.0
         assert case is not None  # noqa: S101 - types: every effect comes from within a section
         fault: Fault | None = None
@@ -266,7 +265,7 @@ class Simulation:
     def _called(
         self, program: Program, case: Case, call: Call[Any], took: float, *, delivered: bool
     ) -> tuple[Answer[Any], Fault | None]:
-        """Send a request, for better or worse; return its answer and what went wrong."""
+        """Send a request; return its answer and the fault, if any."""
         self.invariants.leaves(case, program.name, program.intent, call, self.now)
         self.invariants.waits_out(program.name, program.began, call, self._clock_ms)
         answer, raw, fault = self._wire.send(call, case, self._plan.of_request(), self.now, took)
@@ -308,7 +307,7 @@ class Simulation:
                 program.error, program.ready_at = CancelledError(), self.now
 
     def _check(self, check: Callable[[], None]) -> None:
-        """Keep what is broken until the program has yielded: inside it, its own handlers would catch it."""
+        """Keep a violation until the program has yielded: inside it, its own handlers would catch it."""
         try:
             check()
         except Broken as broken:

@@ -1,4 +1,4 @@
-"""The error of a broken invariant, and the check that raises it. It knows nothing of what it is raised about."""
+"""The error of a broken invariant, and the check that raises it. They know nothing of what they check."""
 
 from __future__ import annotations
 
@@ -20,5 +20,6 @@ class Broken(AssertionError):
 
 
 def must(holds: bool, invariant: str, detail: object) -> None:  # noqa: FBT001 - reads as a sentence
+    """Raise `Broken` unless *invariant* holds."""
     if not holds:
         raise Broken(invariant, detail)

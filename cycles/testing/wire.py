@@ -1,7 +1,6 @@
 """Between flows and the simulated authority: encoding, faults, decoding.
 
-An answer is decoded by the generated models, from JSON, as the real drivers have it decoded; so decoding is part of
-what is simulated.
+The generated models decode each answer from JSON, as in the real drivers; so the simulation covers decoding.
 """
 
 from __future__ import annotations
@@ -53,12 +52,12 @@ _NOT_DELIVERED: Final = frozenset(
 
 
 class Delivery(NamedTuple):
-    """What came of a request.
+    """The outcome of a request.
 
     Attributes:
         answer: For the flow.
-        raw: What was on the wire; None when nothing arrived.
-        fault: What really went wrong: an honest refusal has no success that could be spoilt.
+        raw: The answer on the wire; None when nothing arrived.
+        fault: The fault that took effect: one that spoils a success leaves a refusal as it is.
     """
 
     answer: Answer[Any]
@@ -96,7 +95,7 @@ class Wire:
         return Delivery(decoded(call.operation.name, call.operation.success, raw, now, now + took), raw, fault)
 
     def deliver_late(self, now: float) -> list[Request]:
-        """Let requests arrive whose time has come; nobody waits for their answers."""
+        """Deliver the requests whose time has come; nothing waits for their answers."""
         if not self.late:
             return []
         due = [request for when, request in self.late if when <= now]
@@ -130,7 +129,7 @@ class Wire:
 
 
 def decoded(operation: str, success: int, raw: Raw, sent_at: float, received_at: float) -> Answer[Any]:
-    """Return the answer that *raw* is, as a driver would make it."""
+    """Return the answer that a driver makes of *raw*."""
     headers = {} if raw.retry_after is None else {"retry-after": raw.retry_after}
     parsed = error = trouble = None
     body = None if raw.body is None else json.loads(json.dumps(raw.body))
