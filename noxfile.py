@@ -37,7 +37,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(tags=["quick"])
 def imports(session: nox.Session) -> None:
-    """Check that the arrows between the rooms point one way (design.md §1)."""
+    """Check that the arrows between the rooms point one way, as pyproject.toml draws them."""
     session.install("-e", ".[server,fast]", *groups("imports"))
     session.run("lint-imports", "--no-cache")
 
