@@ -22,16 +22,18 @@ import threading
 import time
 import uuid
 import weakref
-from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core.record_format import UnusableRecord, dump, load, name_of
 from cycles._core.records import Claim
-from cycles._journal.files import Lock, Owner, created, discarded, flush_directory, flush_file, is_locked, write_all
+from cycles._journal.entries import Entry, _entry, _is_file_of, _is_record
+from cycles._journal.files import created, discarded, flush_directory, flush_file, write_all
+from cycles._journal.locks import Owner, is_locked
+from cycles._journal.queue import JournalQueue
+from cycles._journal.writer import _writer
 from cycles.errors import JournalError
 
 if TYPE_CHECKING:
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from cycles._core.records import Pending
-    from cycles.config import Config
 
 README: Final = """Settlement journal of cycles (cycles-guard on PyPI).
 
@@ -65,49 +66,6 @@ _MANY_OWNERS: Final = 64
 
 _OLD_DRAFT: Final = 60.0
 """Seconds after which an unfinished write of a dead process is removed."""
-
-
-def default_directory() -> Path:
-    """Return where the journal is unless configured: the platform's directory for the user's state."""
-    import platformdirs  # noqa: PLC0415 - only who journals needs it
-
-    return platformdirs.user_state_path("cycles", appauthor=False) / "journal"
-
-
-def partition_of(base_url: str, tenant: str | None, api_key: str | None) -> str:
-    """Return the partition of an authority and a principal: the tenant, or, without one, the key.
-
-    With a tenant it stays the same when the key is rotated. The key itself can't be had from it.
-    """
-    principal = f"tenant {tenant}" if tenant is not None else f"key {api_key or ''}"
-    return hashlib.sha256(f"{server_of(base_url)}\n{principal}".encode()).hexdigest()[:32]
-
-
-def server_of(base_url: str) -> str:
-    """Return *base_url* so that two ways to write one server are the same text."""
-    if base_url.startswith("local:"):
-        return "local:" + os.path.abspath(Path(base_url[len("local:") :].partition("?")[0]).expanduser())  # noqa: PTH100 - not resolved
-    parts = urlsplit(base_url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}{parts.path.rstrip('/')}"
-
-
-class Entry(NamedTuple):
-    """A file of the journal, for people.
-
-    Attributes:
-        name: Its file name.
-        where: "pending", "rejected" or "quarantine".
-        record: What it holds, as JSON; None if it is none.
-        reason: Why it is in quarantine, or what is wrong with it; else "".
-        written_at: When it was last written (UTC).
-    """
-
-    name: str
-    where: str
-    record: Mapping[str, Any] | None
-    reason: str
-    written_at: datetime
 
 
 class Journal:
@@ -499,184 +457,6 @@ class Journal:
         discarded(f"{source}.reason")
 
 
-class JournalQueue:
-    """Records to settle, one after the other, each claimed in this process; see `Journal.queue`.
-
-    The records of processes that died are only given out to the one process that holds the recovery lock.
-
-    Attributes:
-        is_contended: Others are settling some of it: another process holds that lock, or a claim was in the way.
-    """
-
-    def __init__(self, journal: Journal, *, everyone: bool) -> None:
-        self._journal: Final = journal
-        self._everyone: Final = everyone
-        self._names: Final = deque(sorted(journal.names(), key=lambda name: (name in journal.failures, name)))
-        self._lock: Lock | None = None
-        self._has_asked = self._leads_without = False
-        self.is_contended = False
-
-    def take(self) -> tuple[Pending, Claim] | None:
-        """Return the next record, claimed; None when there is none."""
-        while self._names:
-            name = self._names.popleft()
-            claim = self._journal.claim(name)
-            if claim is None:
-                self.is_contended = True
-                continue
-            found = self._journal.read(name)
-            if found is not None and self._is_ours(*found):
-                self._journal.failures.add(name)  # until it is gone: what fails again comes last
-                return found[0], claim
-            claim.active = False
-        return None
-
-    def _is_ours(self, pending: Pending, owner: str | None) -> bool:
-        if self._journal.is_own(owner) or (self._everyone and not pending.provisional):
-            return not pending.provisional
-        return not self._journal.is_alive(owner) and self._leads()
-
-    def _leads(self) -> bool:
-        if self._lock is None and not self._has_asked:
-            self._has_asked = True
-            try:
-                self._lock = Lock.taken(self._journal.directory / "recovery.lock")
-            except OSError:
-                self._leads_without = True  # two may do the work then; the keys keep it right
-            else:
-                self.is_contended = self.is_contended or self._lock is None
-        return self._lock is not None or self._leads_without
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def close(self) -> None:
-        """Let others settle the records of dead processes."""
-        self._journal.failures &= set(self._journal.names())
-        if self._lock is not None:
-            self._journal.sweep()
-            self._lock.leave()
-            self._lock = None
-
-
-# -- locks: the kernel's, so that a crash leaves none behind -----------------------------------------------------------
-class _Writer:
-    """A thread that writes for everybody who can't wait in place: what comes together is flushed together."""
-
-    def __init__(self) -> None:
-        self._wake: Final = threading.Condition()
-        self._writes: list[tuple[Journal, Pending, Future[None]]] = []
-        self._later: dict[tuple[Journal, str], float] = {}
-        threading.Thread(target=self._run, name="cycles-journal", daemon=True).start()
-
-    def write(self, journal: Journal, pending: Pending) -> Future[None]:
-        """Write *pending* as soon as may be."""
-        from concurrent.futures import Future  # noqa: PLC0415 - only asynchronous clients come here
-
-        done: Future[None] = Future()
-        with self._wake:
-            self._writes.append((journal, pending, done))
-            self._wake.notify()
-        return done
-
-    def later(self, due: float, journal: Journal, name: str) -> None:
-        """Have *journal* catch up on *name* at monotonic *due*."""
-        with self._wake:
-            self._later[journal, name] = due
-            self._wake.notify()
-
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._writes and not self._due():
-                    earliest = min(self._later.values(), default=None)
-                    self._wake.wait(None if earliest is None else max(0.0, earliest - time.monotonic()))
-                writes, self._writes = self._writes, []
-                due = self._due()
-                for key in due:
-                    del self._later[key]
-            _write_together(writes)
-            for journal, name in due:
-                try:
-                    journal.catch_up(name)
-                except Exception as error:  # noqa: BLE001 - this thread must live: others wait for what it writes
-                    journal.failed(error)
-
-    def _due(self) -> list[tuple[Journal, str]]:
-        now = time.monotonic()
-        return [key for key, due in self._later.items() if due <= now]
-
-
-def _write_together(writes: list[tuple[Journal, Pending, Future[None]]]) -> None:
-    """Draft all, flush all, name all, then flush each directory once: the disk's own grouping does the rest."""
-    drafts: list[tuple[Journal, Pending, Future[None], str]] = []
-    open_files: list[int] = []
-    for journal, pending, done in writes:
-        try:
-            temporary, descriptor = journal.draft(pending)
-        except Exception as error:  # noqa: BLE001 - whose record it is has to know
-            done.set_exception(error)
-            continue
-        open_files.append(descriptor)
-        drafts.append((journal, pending, done, temporary))
-    named: list[tuple[Journal, Future[None]]] = []
-    for descriptor, (journal, pending, done, temporary) in zip(open_files, drafts, strict=True):
-        try:
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            journal.publish(pending, temporary)
-        except Exception as error:  # noqa: BLE001 - as above
-            discarded(temporary)
-            done.set_exception(error)
-            continue
-        named.append((journal, done))
-    flushed: dict[Journal, Exception | None] = {}
-    for journal, done in named:
-        if journal not in flushed:
-            try:
-                flush_directory(str(journal.directory))
-                flushed[journal] = None
-            except OSError as error:
-                flushed[journal] = error
-        failure = flushed[journal]
-        if failure is None:
-            done.set_result(None)
-        else:
-            done.set_exception(failure)
-
-
-# -- small parts -------------------------------------------------------------------------------------------------------
-def _is_record(name: str) -> bool:
-    return name.startswith(_RECORDS) and name.endswith(".json")
-
-
-def _is_file_of(where: str, name: str) -> bool:
-    return name.endswith(".json") and (where != "pending" or _is_record(name))
-
-
-def _entry(path: Path, where: str) -> Entry | None:
-    try:
-        content, written = path.read_bytes(), path.stat().st_mtime
-    except OSError:
-        return None
-    record, reason = None, ""
-    try:
-        parsed = json.loads(content)
-        record = parsed if isinstance(parsed, dict) else None
-        if where == "pending":
-            load(content, path.name)
-    except UnusableRecord as error:
-        reason = str(error)
-    except (ValueError, RecursionError) as error:
-        reason = f"not JSON: {error}"
-    beside = Path(f"{path}.reason")
-    if beside.exists():
-        reason = beside.read_text("utf-8", errors="replace").strip()
-    return Entry(path.name, where, record, reason, datetime.fromtimestamp(written, UTC))
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -686,47 +466,9 @@ def _now() -> str:
 
 
 _journals: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()
-_opened: Final[dict[str, Journal]] = {}
-_guard = threading.RLock()
-_the_writer: _Writer | None = None
-
-
-def opened(
-    directory: Path,
-    *,
-    fsync: bool,
-    about: Mapping[str, Any],
-    tell: Callable[[str, dict[str, Any]], None],
-) -> Journal:
-    """Return this process's journal of *directory*; two clients of one partition share their claims."""
-    key = f"{directory}\n{fsync}"
-    with _guard:
-        if key not in _opened:
-            _opened[key] = Journal(directory, fsync=fsync, about=about, tell=tell)
-        return _opened[key]
-
-
-def journal_of(config: Config, tell: Callable[[str, dict[str, Any]], None]) -> Journal | None:
-    """Return the journal of whom *config* spends for; None when it is turned off, or the authority ends with us."""
-    if not config.journal_enabled or config.is_in_memory:
-        return None
-    root = default_directory() if config.journal_dir is None else Path(config.journal_dir).expanduser().absolute()
-    partition = partition_of(config.base_url, config.tenant, config.api_key)
-    about = {"authority": server_of(config.base_url), "tenant": config.tenant}
-    return opened(root / partition, fsync=config.journal_fsync, about=about, tell=tell)
-
-
-def _writer() -> _Writer:
-    global _the_writer  # noqa: PLW0603 - one a process
-    with _guard:
-        if _the_writer is None:
-            _the_writer = _Writer()
-        return _the_writer
 
 
 def _in_child() -> None:
-    global _guard, _the_writer
-    _guard, _the_writer = threading.RLock(), None
     for journal in list(_journals):
         journal.forked()
 

@@ -16,7 +16,8 @@ from cycles._core.settlements import Recovery, recover
 if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._core.retry import RetryPolicy
-    from cycles._journal.journal import Journal, JournalQueue
+    from cycles._journal.journal import Journal
+    from cycles._journal.queue import JournalQueue
 
 _LONGEST: Final = 300.0
 """Seconds that two rounds are apart at most, unless the authority asks for more."""

@@ -22,8 +22,9 @@ from cycles._core.record_format import UnusableRecord, dump, load, name_of
 from cycles._core.records import Claim, Floor, Pending
 from cycles._core.requests import terms
 from cycles._drivers import aio
-from cycles._journal import files as file_system
-from cycles._journal.journal import Journal, partition_of
+from cycles._journal import locks
+from cycles._journal.journal import Journal
+from cycles._journal.partitions import partition_of
 from cycles.local import LocalAuthority
 from tests.settlement.net import DROP, Answer, error, serving
 
@@ -214,7 +215,7 @@ def test_without_file_locks_what_is_committed_is_kept_and_reports_are_not(journa
     def unsupported(descriptor):
         raise OSError(errno.ENOTSUP, "no locks here")
 
-    monkeypatch.setattr("cycles._journal.files._lock", unsupported)
+    monkeypatch.setattr("cycles._journal.locks._lock", unsupported)
     journal.report(pending(provisional=True))
     assert files(journal) == []
     journal.write(pending())
@@ -672,15 +673,15 @@ def test_two_that_look_whether_a_process_lives_do_not_take_each_other_for_it(tmp
     path = tmp_path / "dead.lock"
     path.touch()
     with path.open("rb") as other:
-        assert file_system._lock(other.fileno(), shared=True)
-        assert not file_system.is_locked(path)
-        held = file_system.Lock.taken(tmp_path / "alive.lock")
-        assert file_system.is_locked(tmp_path / "alive.lock")
+        assert locks._lock(other.fileno(), shared=True)
+        assert not locks.is_locked(path)
+        held = locks.Lock.taken(tmp_path / "alive.lock")
+        assert locks.is_locked(tmp_path / "alive.lock")
         held.leave()
 
 
 def test_a_lock_that_somebody_looked_at_just_then_is_made_anew(tmp_path, monkeypatch):
-    taken, refused = file_system.Lock.taken, []
+    taken, refused = locks.Lock.taken, []
 
     def looked_at(path):
         if not refused:
@@ -689,11 +690,11 @@ def test_a_lock_that_somebody_looked_at_just_then_is_made_anew(tmp_path, monkeyp
             return None
         return taken(path)
 
-    monkeypatch.setattr(file_system.Lock, "taken", looked_at)
-    owner = file_system.Owner(tmp_path)
+    monkeypatch.setattr(locks.Lock, "taken", looked_at)
+    owner = locks.Owner(tmp_path)
     assert owner.name is not None
     assert owner.name != refused[0].stem
-    assert file_system.is_locked(tmp_path / f"{owner.name}.lock")
+    assert locks.is_locked(tmp_path / f"{owner.name}.lock")
     owner.end()
 
 
