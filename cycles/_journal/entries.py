@@ -1,4 +1,4 @@
-"""The files of a journal, for people."""
+"""The files of a partition as people see them: pending, rejected, in quarantine. Nothing is settled or moved here."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cycles._core.record_format import UnusableRecord, load
+from cycles._journal.files import discarded
+from cycles._journal.partitions import QUARANTINE, REJECTED, is_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-_RECORDS = "v"
+    from cycles._journal.partitions import Partition
 
 
 class Entry(NamedTuple):
-    """A file of the journal, for people.
+    """One file of the journal.
 
     Attributes:
         name: Its file name.
@@ -33,12 +35,33 @@ class Entry(NamedTuple):
     written_at: datetime
 
 
-def _is_record(name: str) -> bool:
-    return name.startswith(_RECORDS) and name.endswith(".json")
+def entries(partition: Partition) -> Iterator[Entry]:
+    """Return every file of *partition*, pending ones first; nothing is moved."""
+    for where, directory in (
+        ("pending", partition.directory),
+        (REJECTED, partition.directory / REJECTED),
+        (QUARANTINE, partition.directory / QUARANTINE),
+    ):
+        names = sorted(path.name for path in directory.glob("*") if _is_file_of(where, path.name))
+        for name in names:
+            entry = _entry(directory / name, where)
+            if entry is not None:
+                yield entry
+
+
+def remove(partition: Partition, name: str, where: str) -> None:
+    """Delete a file from "quarantine" or "rejected" for good.
+
+    Raises:
+        OSError: when it is not there, or can't be deleted.
+    """
+    source = partition.directory / where / name
+    source.unlink()
+    discarded(f"{source}.reason")
 
 
 def _is_file_of(where: str, name: str) -> bool:
-    return name.endswith(".json") and (where != "pending" or _is_record(name))
+    return name.endswith(".json") and (where != "pending" or is_record(name))
 
 
 def _entry(path: Path, where: str) -> Entry | None:

@@ -1,4 +1,4 @@
-"""What the journal asks of the file system: writes that are on disk."""
+"""Writes that are on disk: files created once, written whole, flushed. What they hold is not known here."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from contextlib import suppress
 
 
 def created(path: str) -> int:
+    """Create a file that only the user can read, and return it open."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of *content*, in as many parts as the system takes."""
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def flush_file(path: str) -> None:
+    """Return when what a file holds is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -25,6 +28,7 @@ def flush_file(path: str) -> None:
 
 
 def discarded(path: str) -> None:
+    """Remove a file if that can be done."""
     with suppress(OSError):  # gone already, or swept later
         os.unlink(path)
 
@@ -37,6 +41,7 @@ if os.name == "nt":  # pragma: no cover - run by the workflow on Windows
 else:
 
     def flush_directory(path: str) -> None:
+        """Return when the names in a directory are on disk."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What the journal asks of the file system: locks that a crash can't leave behind, and writes that are on disk."""
+"""Locked files: the kernel's locks, so that a crash leaves none behind. Nothing here reads what a file holds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Lock:
 
     @classmethod
     def taken(cls, path: Path) -> Lock | None:
-        """Lock the file at *path*; None when another one has.
+        """Lock the file at *path*; None when another process holds the lock.
 
         Raises:
             OSError: when files can't be locked here.
@@ -44,17 +44,17 @@ class Lock:
 
 
 class Owner:
-    """What says that this process lives: a locked file, named in its records; one for all partitions of a journal.
+    """The sign that this process lives: a locked file, named in its records; one for all partitions of a journal.
 
     Attributes:
-        name: Of the file; None when files can't be locked here.
+        name: The name of that file without its suffix; None when files can't be locked here.
     """
 
     _shared: ClassVar[dict[Path, Owner]] = {}
 
     @classmethod
     def of(cls, directory: Path) -> Owner:
-        """Return the owner whose file is in *directory*, for one more partition."""
+        """Return the owner with its file in *directory*, for one more partition."""
         with _guard:
             owner = cls._shared.get(directory)
             if owner is None:
@@ -82,14 +82,14 @@ class Owner:
                 self._lock = Lock.taken(self._path)
             except OSError:
                 return
-            # Else somebody looked whether it is locked, or swept it, before it was.
+            # Otherwise somebody tested the lock, or swept the file, before it was locked: try another name.
             if self._lock is not None and self._path.exists():
                 self.name = name
             elif self._lock is not None:
                 self._lock.leave()
 
     def end(self) -> None:
-        """Let go of the lock, and of its file, when no other partition needs it."""
+        """Remove the file and its lock when no other partition needs them."""
         with _guard:
             self._partitions -= 1
             if self._partitions > 0:
@@ -101,6 +101,7 @@ class Owner:
 
 
 def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock on the file at *path*; False when there is none."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:

@@ -1,4 +1,4 @@
-"""The records that a process may settle, one after the other."""
+"""The records that this process may settle: its own, and those of processes that died. Nothing is settled here."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ from cycles._journal.locks import Lock
 
 if TYPE_CHECKING:
     from cycles._core.records import Claim, Pending
-    from cycles._journal.journal import Journal
+    from cycles._journal.claims import Claims
+    from cycles._journal.owners import Owners
+    from cycles._journal.records import Records
 
 
 class JournalQueue:
-    """Records to settle, one after the other, each claimed in this process; see `Journal.queue`.
+    """Records to settle, one after the other, each claimed in this process.
 
-    The records of processes that died are only given out to the one process that holds the recovery lock.
+    Only the one process that holds the recovery lock gets the records of dead processes.
+
+    Args:
+        records: Of the partition.
+        owners: Which processes live.
+        claims: What is settled in this process already.
+        everyone: Also the records of processes that live.
 
     Attributes:
-        is_contended: Others are settling some of it: another process holds that lock, or a claim was in the way.
+        is_contended: Others are settling some of it: another process holds that lock, or a record was claimed.
     """
 
-    def __init__(self, journal: Journal, *, everyone: bool) -> None:
-        self._journal: Final = journal
+    def __init__(self, records: Records, owners: Owners, claims: Claims, *, everyone: bool) -> None:
+        self._records: Final = records
+        self._owners: Final = owners
+        self._claims: Final = claims
         self._everyone: Final = everyone
-        self._names: Final = deque(sorted(journal.names(), key=lambda name: (name in journal.failures, name)))
+        self._names: Final = deque(sorted(records.partition.names(), key=lambda name: (name in claims.failures, name)))
         self._lock: Lock | None = None
         self._has_asked = self._leads_without = False
         self.is_contended = False
@@ -33,27 +43,27 @@ class JournalQueue:
         """Return the next record, claimed; None when there is none."""
         while self._names:
             name = self._names.popleft()
-            claim = self._journal.claim(name)
+            claim = self._claims.take(name)
             if claim is None:
                 self.is_contended = True
                 continue
-            found = self._journal.read(name)
+            found = self._records.read(name)
             if found is not None and self._is_ours(*found):
-                self._journal.failures.add(name)  # until it is gone: what fails again comes last
+                self._claims.failures.add(name)  # until it is gone: what fails again comes last
                 return found[0], claim
             claim.active = False
         return None
 
     def _is_ours(self, pending: Pending, owner: str | None) -> bool:
-        if self._journal.is_own(owner) or (self._everyone and not pending.provisional):
+        if self._owners.is_own(owner) or (self._everyone and not pending.provisional):
             return not pending.provisional
-        return not self._journal.is_alive(owner) and self._leads()
+        return not self._owners.is_alive(owner) and self._leads()
 
     def _leads(self) -> bool:
         if self._lock is None and not self._has_asked:
             self._has_asked = True
             try:
-                self._lock = Lock.taken(self._journal.directory / "recovery.lock")
+                self._lock = Lock.taken(self._records.partition.directory / "recovery.lock")
             except OSError:
                 self._leads_without = True  # two may do the work then; the keys keep it right
             else:
@@ -65,8 +75,8 @@ class JournalQueue:
 
     def close(self) -> None:
         """Let others settle the records of dead processes."""
-        self._journal.failures &= set(self._journal.names())
+        self._claims.failures &= set(self._records.partition.names())
         if self._lock is not None:
-            self._journal.sweep()
+            self._owners.sweep()
             self._lock.leave()
             self._lock = None

@@ -1,11 +1,14 @@
-"""The thread that writes for everybody who can't wait in place."""
+"""The writer thread: it writes records for callers that can't wait for the disk.
+
+What comes at the same time is flushed together. Nothing here knows what a record holds, or who settles it.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cycles._journal.files import discarded, flush_directory
 
@@ -13,32 +16,40 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from cycles._core.records import Pending
-    from cycles._journal.journal import Journal
+    from cycles._journal.records import Records
 
 
-class _Writer:
-    """A thread that writes for everybody who can't wait in place: what comes together is flushed together."""
+class _Write(NamedTuple):
+    """One record to write, and the future of its caller."""
+
+    records: Records
+    pending: Pending
+    done: Future[None]
+
+
+class Writer:
+    """One daemon thread, and what waits for it."""
 
     def __init__(self) -> None:
         self._wake: Final = threading.Condition()
-        self._writes: list[tuple[Journal, Pending, Future[None]]] = []
-        self._later: dict[tuple[Journal, str], float] = {}
+        self._writes: list[_Write] = []
+        self._later: dict[tuple[Records, str], float] = {}
         threading.Thread(target=self._run, name="cycles-journal", daemon=True).start()
 
-    def write(self, journal: Journal, pending: Pending) -> Future[None]:
-        """Write *pending* as soon as may be."""
+    def write(self, records: Records, pending: Pending) -> Future[None]:
+        """Write *pending* to *records* soon; the future is done when it is on disk, or can't be written."""
         from concurrent.futures import Future  # noqa: PLC0415 - only asynchronous clients come here
 
         done: Future[None] = Future()
         with self._wake:
-            self._writes.append((journal, pending, done))
+            self._writes.append(_Write(records, pending, done))
             self._wake.notify()
         return done
 
-    def later(self, due: float, journal: Journal, name: str) -> None:
-        """Have *journal* catch up on *name* at monotonic *due*."""
+    def later(self, due: float, records: Records, name: str) -> None:
+        """Let *records* catch up on *name* at monotonic *due*."""
         with self._wake:
-            self._later[journal, name] = due
+            self._later[records, name] = due
             self._wake.notify()
 
     def _run(self) -> None:
@@ -52,66 +63,76 @@ class _Writer:
                 for key in due:
                     del self._later[key]
             _write_together(writes)
-            for journal, name in due:
+            for records, name in due:
                 try:
-                    journal.catch_up(name)
+                    records.catch_up(name)
                 except Exception as error:  # noqa: BLE001 - this thread must live: others wait for what it writes
-                    journal.failed(error)
+                    records.partition.failed(error)
 
-    def _due(self) -> list[tuple[Journal, str]]:
+    def _due(self) -> list[tuple[Records, str]]:
         now = time.monotonic()
         return [key for key, due in self._later.items() if due <= now]
 
 
-def _write_together(writes: list[tuple[Journal, Pending, Future[None]]]) -> None:
+def _write_together(writes: list[_Write]) -> None:
     """Draft all, flush all, name all, then flush each directory once: the disk's own grouping does the rest."""
-    drafts: list[tuple[Journal, Pending, Future[None], str]] = []
-    open_files: list[int] = []
-    for journal, pending, done in writes:
-        try:
-            temporary, descriptor = journal.draft(pending)
-        except Exception as error:  # noqa: BLE001 - whose record it is has to know
-            done.set_exception(error)
-            continue
-        open_files.append(descriptor)
-        drafts.append((journal, pending, done, temporary))
-    named: list[tuple[Journal, Future[None]]] = []
-    for descriptor, (journal, pending, done, temporary) in zip(open_files, drafts, strict=True):
-        try:
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            journal.publish(pending, temporary)
-        except Exception as error:  # noqa: BLE001 - as above
-            discarded(temporary)
-            done.set_exception(error)
-            continue
-        named.append((journal, done))
-    flushed: dict[Journal, Exception | None] = {}
-    for journal, done in named:
-        if journal not in flushed:
-            try:
-                flush_directory(str(journal.directory))
-                flushed[journal] = None
-            except OSError as error:
-                flushed[journal] = error
-        failure = flushed[journal]
+    published = [write for write, temporary, descriptor in _drafted(writes) if _published(write, temporary, descriptor)]
+    flushed: dict[Records, Exception | None] = {}
+    for records, _, done in published:
+        if records not in flushed:
+            flushed[records] = _flushed(records)
+        failure = flushed[records]
         if failure is None:
             done.set_result(None)
         else:
             done.set_exception(failure)
 
 
+def _drafted(writes: list[_Write]) -> list[tuple[_Write, str, int]]:
+    """Return each write that got a draft, with that and its open file."""
+    drafts = []
+    for write in writes:
+        try:
+            drafts.append((write, *write.records.draft(write.pending)))
+        except Exception as error:  # noqa: BLE001 - its caller has to know
+            write.done.set_exception(error)
+    return drafts
+
+
+def _published(write: _Write, temporary: str, descriptor: int) -> bool:
+    """Flush a draft and give it its name; return whether that worked."""
+    try:
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        write.records.publish(write.pending, temporary)
+    except Exception as error:  # noqa: BLE001 - its caller has to know
+        discarded(temporary)
+        write.done.set_exception(error)
+        return False
+    return True
+
+
+def _flushed(records: Records) -> OSError | None:
+    """Flush the directory of *records*; return what went wrong."""
+    try:
+        flush_directory(records.partition.path)
+    except OSError as error:
+        return error
+    return None
+
+
 _guard = threading.RLock()
-_the_writer: _Writer | None = None
+_the_writer: Writer | None = None
 
 
-def _writer() -> _Writer:
+def the_writer() -> Writer:
+    """Return this process's writer; its thread starts when it is first asked for."""
     global _the_writer  # noqa: PLW0603 - one a process
     with _guard:
         if _the_writer is None:
-            _the_writer = _Writer()
+            _the_writer = Writer()
         return _the_writer
 
 

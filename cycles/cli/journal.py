@@ -10,8 +10,9 @@ import click
 
 from cycles._drivers import blocking
 from cycles._journal.journal import Journal
-from cycles._journal.partitions import default_directory, journal_of
+from cycles._journal.partitions import default_directory
 from cycles._journal.recovery import drain as draining
+from cycles._journal.registry import journal_of
 from cycles._telemetry import log
 from cycles.amounts import describe
 from cycles.cli._client import configured

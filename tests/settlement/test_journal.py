@@ -199,7 +199,7 @@ def test_a_write_that_fails_leaves_the_record_before_it_and_no_litter(journal, m
 
 def test_what_a_dead_process_left_over_is_swept_and_a_living_ones_kept(journal):
     journal.write(pending())
-    dead, living = journal.directory / ".tmp-feed-1", journal.directory / f".tmp-{journal._owner.name}-9"
+    dead, living = journal.directory / ".tmp-feed-1", journal.directory / f".tmp-{journal.owners.own()}-9"
     lock = journal.directory.parent / "owners" / "feed.lock"
     for path in (dead, living, lock):
         path.write_text("")
@@ -208,7 +208,7 @@ def test_what_a_dead_process_left_over_is_swept_and_a_living_ones_kept(journal):
     assert not dead.exists()
     assert not lock.exists()
     assert living.exists()
-    assert (journal.directory.parent / "owners" / f"{journal._owner.name}.lock").exists()
+    assert (journal.directory.parent / "owners" / f"{journal.owners.own()}.lock").exists()
 
 
 def test_without_file_locks_what_is_committed_is_kept_and_reports_are_not(journal, monkeypatch):
@@ -331,7 +331,7 @@ def test_a_full_disk_is_reported_and_settlement_goes_on(server, config, kept, mo
     def full(*args):
         raise OSError(errno.ENOSPC, "no space left on device")
 
-    monkeypatch.setattr("cycles._journal.journal.write_all", full)
+    monkeypatch.setattr("cycles._journal.records.write_all", full)
 
     async def main():
         async with cycles.AsyncClient(config) as client:
@@ -606,7 +606,7 @@ def test_locks_of_dead_processes_do_not_pile_up(journal):
     for number in range(100):
         (owners / f"{number:032x}.lock").write_text("")
     journal.write(pending())
-    assert [path.stem for path in owners.iterdir()] == [journal._owner.name]
+    assert [path.stem for path in owners.iterdir()] == [journal.owners.own()]
 
 
 def test_a_denial_is_no_unreachable_authority(server, config):
