@@ -151,7 +151,7 @@ class Records:
         """Keep what a running section reports, at most once in `REPORT_PERIOD`; the last report wins.
 
         Returns:
-            Monotonic seconds at which to `catch_up`, or None when there is no need, or somebody was told before.
+            Monotonic seconds at which to `catch_up`, or None when there is no need, or an earlier caller has it.
 
         Raises:
             OSError: when it can't be kept.
