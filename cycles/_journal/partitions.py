@@ -96,13 +96,14 @@ class Partition:
     ) -> None:
         self.directory: Final = directory
         self.path: Final = str(directory)
+        self._prefix: Final = self.path + os.sep
         self.owners: Final = directory.parent / "owners"
         self._about: Final = dict(about or {})
         self._tell: Final = tell
 
     def file(self, name: str) -> str:
         """Return the path of the file *name*."""
-        return f"{self.path}{os.sep}{name}"
+        return self._prefix + name
 
     def make(self, *below: str) -> None:
         """Make the directory, and what is *below* it; only the user can look into it."""
