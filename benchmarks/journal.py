@@ -25,7 +25,7 @@ from cycles import AsyncClient, Client, Config, usd
 from cycles._core.record_format import dump, name_of
 from cycles._core.records import Pending
 from cycles._core.requests import terms
-from cycles._journal.journal import partition_of
+from cycles._journal.partitions import partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

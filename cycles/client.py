@@ -26,8 +26,8 @@ from cycles._core.renewal import Heart
 from cycles._drivers import aio, blocking
 from cycles._drivers.connections import AsyncDirectClient, DirectClient
 from cycles._drivers.world import World
-from cycles._journal.journal import journal_of
 from cycles._journal.recovery import Recoverer, drain
+from cycles._journal.registry import journal_of
 from cycles._telemetry import log
 from cycles._telemetry.trace import Trace
 from cycles.config import Config

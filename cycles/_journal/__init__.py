@@ -1,1 +1,1 @@
-"""The directory of records on disk: files, locks, claims, the writer, quarantine, recovery. It asks no authority."""
+"""The settlement journal: spend that happened and is not settled yet, kept as files. It asks no authority."""

@@ -1,162 +1,25 @@
-"""What the journal asks of the file system: locks that a crash can't leave behind, and writes that are on disk."""
+"""Writes that are on disk: files created once, written whole, flushed. What they hold is not known here."""
 
 from __future__ import annotations
 
 import os
-import threading
-import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-_guard = threading.RLock()
 
 
-class Lock:
-    """A locked file."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor: Final = descriptor
-
-    @classmethod
-    def taken(cls, path: Path) -> Lock | None:
-        """Lock the file at *path*; None when another one has.
-
-        Raises:
-            OSError: when files can't be locked here.
-        """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            if _lock(descriptor):
-                return cls(descriptor)
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
-
-    def leave(self) -> None:
-        """Close the file, and with it the lock if no other process shares it."""
-        os.close(self._descriptor)
-
-
-class Owner:
-    """What says that this process lives: a locked file, named in its records; one for all partitions of a journal.
-
-    Attributes:
-        name: Of the file; None when files can't be locked here.
-    """
-
-    _shared: ClassVar[dict[Path, Owner]] = {}
-
-    @classmethod
-    def of(cls, directory: Path) -> Owner:
-        """Return the owner whose file is in *directory*, for one more partition."""
-        with _guard:
-            owner = cls._shared.get(directory)
-            if owner is None:
-                owner = cls._shared[directory] = cls(directory)
-            owner._partitions += 1
-            return owner
-
-    @classmethod
-    def forked(cls) -> None:
-        """Let go of the locks in a forked child; the parent still has them."""
-        for owner in cls._shared.values():
-            if owner._lock is not None:  # noqa: SLF001 - same class
-                owner._lock.leave()  # noqa: SLF001
-        cls._shared.clear()
-
-    def __init__(self, directory: Path) -> None:
-        self.name: str | None = None
-        self._lock: Lock | None = None
-        self._directory: Final = directory
-        self._partitions = 0
-        while self.name is None:
-            name = uuid.uuid4().hex
-            self._path = directory / f"{name}.lock"
-            try:
-                self._lock = Lock.taken(self._path)
-            except OSError:
-                return
-            # Else somebody looked whether it is locked, or swept it, before it was.
-            if self._lock is not None and self._path.exists():
-                self.name = name
-            elif self._lock is not None:
-                self._lock.leave()
-
-    def end(self) -> None:
-        """Let go of the lock, and of its file, when no other partition needs it."""
-        with _guard:
-            self._partitions -= 1
-            if self._partitions > 0:
-                return
-            self._shared.pop(self._directory, None)
-            if self._lock is not None:
-                discarded(str(self._path))
-                self._lock.leave()
-
-
-def is_locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return not _lock(descriptor, shared=True)  # two that look at once don't take each other for its owner
-    except OSError:
-        return False  # nobody can lock it
-    finally:
-        os.close(descriptor)
-
-
-if os.name == "nt":  # pragma: no cover - run by the workflow on Windows
-
-    def _lock(descriptor: int, *, shared: bool = False) -> bool:  # noqa: ARG001 - there are only exclusive ones
-        import msvcrt  # noqa: PLC0415 - only there
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        except PermissionError:
-            return False
-        return True
-
-    def flush_directory(path: str) -> None:
-        """Directories can't be flushed there; the file system's own log keeps names."""
-
-else:
-
-    def _lock(descriptor: int, *, shared: bool = False) -> bool:
-        import fcntl  # noqa: PLC0415 - only there
-
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def flush_directory(path: str) -> None:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-# -- the writer: writes of asynchronous clients, off their loops and grouped -------------------------------------------
 def created(path: str) -> int:
+    """Create a file that only the user can read, and return it open."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of *content*, in as many parts as the system takes."""
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def flush_file(path: str) -> None:
+    """Return when what a file holds is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -165,15 +28,22 @@ def flush_file(path: str) -> None:
 
 
 def discarded(path: str) -> None:
+    """Remove a file if that can be done."""
     with suppress(OSError):  # gone already, or swept later
         os.unlink(path)
 
 
-def _in_child() -> None:
-    global _guard  # noqa: PLW0603 - a lock that another thread of the parent held would never be let go
-    _guard = threading.RLock()
-    Owner.forked()
+if os.name == "nt":  # pragma: no cover - run by the workflow on Windows
 
+    def flush_directory(path: str) -> None:
+        """Directories can't be flushed there; the file system's own log keeps names."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+else:
+
+    def flush_directory(path: str) -> None:
+        """Return when the names in a directory are on disk."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

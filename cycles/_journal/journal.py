@@ -1,119 +1,39 @@
-"""The durable settlement journal: spend that happened and is not settled yet, one JSON file a record (protocol.md §9).
+"""The settlement journal of one authority and principal, as drivers, recovery and the CLI use it.
 
-    <journal_dir>/                   0700, with a README
-      owners/<owner>.lock            locked by each process that has records here, as long as it lives
-      <partition>/                   one per authority and principal; partition.json says which
-        v2-<sha256 of the reservation id>.json
-        rejected/                    the authority understood and refused: for a person to look at
-        quarantine/                  files that are no records of this version
-        recovery.lock                locked by the one process that settles the records of dead ones
-
-A file is written under another name in the same directory, flushed, renamed, and the directory flushed. Locks are the
-kernel's, so a crash leaves none behind. Nothing here talks to an authority: see `recovery`.
+Spend that happened and is not settled yet survives here (docs/protocol.md, Settlement and recovery). The parts are in
+the other modules: `partitions`, `records`, `writer`, `owners`, `claims`, `queue`, `quarantine`, `rejected`, `entries`.
+Nothing here asks an authority: see `recovery`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
 import os
-import threading
-import time
-import uuid
 import weakref
-from collections import deque
-from contextlib import suppress
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final
 
-from cycles._core.record_format import UnusableRecord, dump, load, name_of
-from cycles._core.records import Claim
-from cycles._journal.files import Lock, Owner, created, discarded, flush_directory, flush_file, is_locked, write_all
-from cycles.errors import JournalError
+from cycles._core.record_format import name_of
+from cycles._journal import quarantine
+from cycles._journal.claims import Claims
+from cycles._journal.entries import entries, remove
+from cycles._journal.owners import Owners
+from cycles._journal.partitions import QUARANTINE, Partition
+from cycles._journal.queue import JournalQueue
+from cycles._journal.records import Records
+from cycles._journal.writer import the_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Future
+    from pathlib import Path
 
-    from cycles._core.records import Pending
-    from cycles.config import Config
-
-README: Final = """Settlement journal of cycles (cycles-guard on PyPI).
-
-Each v2-*.json file is spend that happened and that the authority has not acknowledged yet. It is settled, and the file
-removed, in the background, at exit, or at the next start of a program with the same authority and tenant.
-To look at it:   cycles journal list
-To settle it:    cycles journal drain
-No API key is in these files. Deleting a file means that its spend is never charged.
-"""
-
-REPORT_PERIOD: Final = 0.1
-"""Seconds between two writes of what one running section reports."""
-
-_RECORDS: Final = "v"
-_REJECTED: Final = "rejected"
-_QUARANTINE: Final = "quarantine"
-_OWNERS: Final = "owners"
-_TEMPORARY: Final = ".tmp-"
-_CHECKED: Final = 4096
-"""Bytes that there must be room for: a record is smaller."""
-_MANY_OWNERS: Final = 64
-"""Lock files of processes from which on those of dead ones are looked for."""
-
-_OLD_DRAFT: Final = 60.0
-"""Seconds after which an unfinished write of a dead process is removed."""
-
-
-def default_directory() -> Path:
-    """Return where the journal is unless configured: the platform's directory for the user's state."""
-    import platformdirs  # noqa: PLC0415 - only who journals needs it
-
-    return platformdirs.user_state_path("cycles", appauthor=False) / "journal"
-
-
-def partition_of(base_url: str, tenant: str | None, api_key: str | None) -> str:
-    """Return the partition of an authority and a principal: the tenant, or, without one, the key.
-
-    With a tenant it stays the same when the key is rotated. The key itself can't be had from it.
-    """
-    principal = f"tenant {tenant}" if tenant is not None else f"key {api_key or ''}"
-    return hashlib.sha256(f"{server_of(base_url)}\n{principal}".encode()).hexdigest()[:32]
-
-
-def server_of(base_url: str) -> str:
-    """Return *base_url* so that two ways to write one server are the same text."""
-    if base_url.startswith("local:"):
-        return "local:" + os.path.abspath(Path(base_url[len("local:") :].partition("?")[0]).expanduser())  # noqa: PTH100 - not resolved
-    parts = urlsplit(base_url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}{parts.path.rstrip('/')}"
-
-
-class Entry(NamedTuple):
-    """A file of the journal, for people.
-
-    Attributes:
-        name: Its file name.
-        where: "pending", "rejected" or "quarantine".
-        record: What it holds, as JSON; None if it is none.
-        reason: Why it is in quarantine, or what is wrong with it; else "".
-        written_at: When it was last written (UTC).
-    """
-
-    name: str
-    where: str
-    record: Mapping[str, Any] | None
-    reason: str
-    written_at: datetime
+    from cycles._core.records import Claim, Pending
+    from cycles._journal.entries import Entry
 
 
 class Journal:
     """The records of one authority and principal; safe to share between threads and processes.
 
-    Get it with `opened`: in one process there is one for each directory.
+    Get it with `registry.opened`: in one process there is one for each directory.
 
     Args:
         directory: Of the partition; made when first written to.
@@ -122,6 +42,11 @@ class Journal:
         tell: Takes what happens: an event and its facts.
 
     Attributes:
+        directory, fsync: As given.
+        partition: The directory and what is in it.
+        owners: The processes that have records in it.
+        claims: What is being settled in this process.
+        records: The files.
         was_visited: Whether a client of this process has begun to settle what it found here.
     """
 
@@ -135,67 +60,47 @@ class Journal:
     ) -> None:
         self.directory: Final = directory
         self.fsync: Final = fsync
-        self._about: Final = dict(about or {})
-        self._notify: Final = tell
-        self._path: Final = str(directory)
-        self._owners: Final = directory.parent / _OWNERS
-        self._counter: Final = itertools.count()
+        self.partition: Final = Partition(directory, about, tell)
+        self.owners: Final = Owners(self.partition)
+        self.claims: Final = Claims()
+        self.records: Final = Records(self.partition, self.owners, fsync=fsync)
         self.was_visited = False
-        self._reset()
         _journals.add(self)
-
-    def _reset(self) -> None:
-        self._lock = threading.RLock()
-        self._claims: dict[str, Claim] = {}
-        self._late: dict[str, tuple[float, Pending]] = {}
-        self._reported_at: dict[str, float] = {}
-        self._owner: Owner | None = None
-        self.failures: set[str] = set()
 
     def forked(self) -> None:
         """Begin anew in a forked child: records and their lock stay the parent's."""
-        self._reset()
+        self.owners.forked()
+        self.claims.forked()
+        self.records.forked()
 
     def check(self) -> None:
-        """Make the directory, for who can't do without.
+        """Make the directory, for a client that must not run without a journal.
 
         Raises:
-            JournalError: when that can't be done, or it can't be written to.
+            JournalError: when it can't be made or written to.
         """
-        try:
-            self._made()
-            temporary = self._of(f"{_TEMPORARY}{os.getpid()}-check")
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600)
-            try:
-                os.write(descriptor, bytes(_CHECKED))  # a full disk still takes an empty file
-            finally:
-                os.close(descriptor)
-                os.unlink(temporary)
-        except OSError as error:
-            raise JournalError(
-                f"the journal can't be written: {error}; make room, or set CYCLES_JOURNAL_DIR to a directory of this "
-                "user's"
-            ) from None
+        self.partition.check()
 
     def leave(self) -> None:
-        """Take back the sign that this process lives, at its end; its records are then any process's to settle."""
-        with self._lock:
-            owner, self._owner = self._owner, None
-            if owner is not None:
-                owner.end()
+        """Give up the sign that this process lives, at its end: any process may settle its records then."""
+        self.owners.leave()
 
     # -- writing -------------------------------------------------------------------------------------------------------
     def write(self, pending: Pending, claim: Claim | None = None) -> None:
-        """Keep *pending*; what was kept of it before is replaced.
+        """Keep *pending*, in place of what was kept of it before; *claim* settles it.
 
         Raises:
             OSError: when it can't be kept.
         """
         if claim is not None:
-            self.claimed(name_of(pending), claim)
-        self.publish(pending, self._drafted(pending, fsync=self.fsync))
-        if self.fsync:
-            flush_directory(self._path)
+            self.claims.put(name_of(pending), claim)
+        self.records.write(pending)
+
+    def write_soon(self, pending: Pending, claim: Claim | None) -> Future[None]:
+        """Keep *pending* on the writer's thread, together with others that come at the same time."""
+        if claim is not None:
+            self.claims.put(name_of(pending), claim)
+        return the_writer().write(self.records, pending)
 
     def report(self, pending: Pending) -> None:
         """Keep what a running section reports, at most once in `REPORT_PERIOD`; the last report wins.
@@ -205,225 +110,30 @@ class Journal:
         Raises:
             OSError: when it can't be kept.
         """
-        if self._owning() is None:
-            return  # nobody could tell that this process lives, and its running section would be settled by others
-        name, now = name_of(pending), time.monotonic()
-        with self._lock:
-            due = self._reported_at.get(name, -REPORT_PERIOD) + REPORT_PERIOD
-            if due > now:
-                is_waiting = name in self._late
-                self._late[name] = (due, pending)
-                if not is_waiting:
-                    _writer().later(due, self, name)
-                return
-            self._late.pop(name, None)  # the writer is late itself: what waits for it is older
-            os.replace(self._drafted(pending, fsync=False), self._of(name))
-            self._reported_at[name] = now
-        if self.fsync:
-            _writer().later(now, self, name)
-
-    def catch_up(self, name: str) -> None:
-        """Write what was reported last of *name*, if it waits, and flush it; on the writer's thread."""
-        with self._lock:
-            late = self._late.pop(name, None)
-            if late is not None:
-                self._reported_at[name] = time.monotonic()
-                os.replace(self._drafted(late[1], fsync=False), self._of(name))
-        if self.fsync:
-            try:
-                flush_file(self._of(name))
-            except FileNotFoundError:
-                return  # settled meanwhile
-            flush_directory(self._path)
-
-    def write_soon(self, pending: Pending, claim: Claim | None) -> Future[None]:
-        """Keep *pending* on the writer's thread, together with others that come at the same time."""
-        if claim is not None:
-            self.claimed(name_of(pending), claim)
-        return _writer().write(self, pending)
-
-    def publish(self, pending: Pending, temporary: str) -> None:
-        """Give a draft its name; what was reported before and waits to be written is overtaken."""
-        name = name_of(pending)
-        with self._lock:
-            self._late.pop(name, None)
-            self._reported_at.pop(name, None)
-            os.replace(temporary, self._of(name))
+        due = self.records.report(pending)
+        if due is not None:
+            the_writer().later(due, self.records, name_of(pending))
 
     def forget(self, pending: Pending, refusal: Mapping[str, Any] | None = None) -> None:
-        """Drop what was kept of *pending*; with a *refusal* it is kept aside under rejected/, with the answer.
+        """Drop what was kept of *pending*; with a *refusal*, keep it under rejected/ with that answer.
 
         Raises:
-            OSError: when that can't be done.
+            OSError: when it can't be dropped or kept.
         """
-        name = name_of(pending)
-        with self._lock:
-            self._late.pop(name, None)
-            self._reported_at.pop(name, None)
-            if refusal is not None:
-                self._reject(name, pending, refusal)
-            with suppress(FileNotFoundError):  # another process settled it too, or it could not be kept
-                os.unlink(self._of(name))
-
-    def _reject(self, name: str, pending: Pending, refusal: Mapping[str, Any]) -> None:
-        record = json.loads(dump(pending, None, _now()))
-        record |= {"rejected_at": _now(), "answer": dict(refusal)}
-        self._made(_REJECTED)
-        # The same reservation may be refused twice, of two intents: none is overwritten.
-        target = self.directory / _REJECTED / f"{name.removesuffix('.json')}-{_digest(pending.key)}.json"
-        temporary = self._of(f"{_TEMPORARY}{uuid.uuid4().hex}")
-        with os.fdopen(created(temporary), "wb") as file:
-            file.write(json.dumps(record, ensure_ascii=False, indent=1).encode() + b"\n")
-            file.flush()
-            if self.fsync:
-                os.fsync(file.fileno())
-        os.replace(temporary, target)
-
-    def _drafted(self, pending: Pending, *, fsync: bool) -> str:
-        temporary, descriptor = self.draft(pending)
-        try:
-            if fsync:
-                os.fsync(descriptor)
-        except BaseException:
-            discarded(temporary)
-            raise
-        finally:
-            os.close(descriptor)
-        return temporary
-
-    def draft(self, pending: Pending) -> tuple[str, int]:
-        """Write *pending* under a temporary name, and return that and its open file."""
-        owner = self._owning()
-        content = dump(pending, owner, _now())
-        temporary = self._of(f"{_TEMPORARY}{owner or os.getpid()}-{next(self._counter)}")
-        try:
-            descriptor = created(temporary)
-        except FileNotFoundError:  # the first record, or somebody removed the directory
-            self._made()
-            descriptor = created(temporary)
-        try:
-            write_all(descriptor, content)
-        except BaseException:
-            os.close(descriptor)
-            discarded(temporary)
-            raise
-        return temporary, descriptor
-
-    def _owning(self) -> str | None:
-        with self._lock:
-            if self._owner is None:
-                self._made()
-                self._owners.mkdir(mode=0o700, exist_ok=True)
-                self._owner = Owner.of(self._owners)
-                if len(os.listdir(self._owners)) > _MANY_OWNERS:
-                    self.sweep()
-            return self._owner.name
-
-    def _made(self, *below: str) -> None:
-        """Make the directory, and what is *below* it; only the user can look into it."""
-        target = self.directory.joinpath(*below)
-        missing = [path for path in (target, *target.parents) if not path.exists()]
-        for path in reversed(missing):
-            path.mkdir(mode=0o700, exist_ok=True)
-        readme = self.directory.parent / "README.txt"
-        if not readme.exists():
-            readme.write_text(README, encoding="utf-8")
-        about = self.directory / "partition.json"
-        if not about.exists():
-            about.write_text(json.dumps(self._about, ensure_ascii=False) + "\n", encoding="utf-8")
-            about.chmod(0o600)
-
-    def _of(self, name: str) -> str:
-        return f"{self._path}{os.sep}{name}"
-
-    def _tell(self, event: str, facts: dict[str, Any]) -> None:
-        if self._notify is not None:
-            self._notify(event, facts)
+        self.records.forget(pending, refusal)
 
     def failed(self, error: Exception) -> None:
-        """Tell that something can't be kept."""
-        self._tell("journal failed", {"directory": self._path, "reason": f"{type(error).__name__}: {error}"})
+        """Tell the program that a record can't be kept."""
+        self.partition.failed(error)
 
-    # -- claims: who in this process settles what ----------------------------------------------------------------------
-    def claimed(self, name: str, claim: Claim) -> None:
-        """Note that *claim* settles the record *name* from now on."""
-        with self._lock:
-            self._claims[name] = claim
-            if len(self._claims) > 1024:
-                self._claims = {name: claim for name, claim in self._claims.items() if claim.active}
-
-    def is_claimed(self, name: str) -> bool:
-        """Whether somebody in this process is settling *name* now."""
-        with self._lock:
-            claim = self._claims.get(name)
-            return claim is not None and claim.active
-
-    def busy(self) -> int:
-        """Return how many records somebody in this process is settling now."""
-        with self._lock:
-            return sum(claim.active for claim in self._claims.values())
-
-    def claim(self, name: str) -> Claim | None:
-        """Claim *name*; None when somebody has."""
-        with self._lock:
-            if self.is_claimed(name):
-                return None
-            claim = self._claims[name] = Claim()
-            return claim
-
-    # -- reading -------------------------------------------------------------------------------------------------------
+    # -- settling ------------------------------------------------------------------------------------------------------
     def names(self) -> list[str]:
         """Return the names of all records, whatever they hold."""
-        try:
-            with os.scandir(self._path) as found:
-                return [entry.name for entry in found if _is_record(entry.name)]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except OSError as error:
-            self._tell("journal unreadable", {"directory": self._path, "reason": str(error)})
-            return []
+        return self.partition.names()
 
     def read(self, name: str) -> tuple[Pending, str | None] | None:
-        """Return a record and its owner; None when it is gone. What is no record goes to quarantine."""
-        try:
-            content = Path(self._of(name)).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self._tell("journal unreadable", {"file": self._of(name), "reason": str(error)})
-            return None
-        try:
-            return load(content, name)
-        except UnusableRecord as error:
-            self.quarantine(name, str(error))
-            return None
-
-    def quarantine(self, name: str, reason: str) -> None:
-        """Set a file aside, with the *reason* beside it, and tell."""
-        try:
-            self._made(_QUARANTINE)
-            target = self.directory / _QUARANTINE / name
-            if target.exists():
-                target = target.with_name(f"{uuid.uuid4().hex[:8]}-{name}")
-            Path(f"{target}.reason").write_text(reason + "\n", encoding="utf-8")
-            os.replace(self._of(name), target)
-        except FileNotFoundError:
-            return  # another process was quicker
-        except OSError as error:
-            reason = f"{reason}; and it can't be moved: {error}"
-        self._tell("record quarantined", {"file": self._of(name), "reason": reason})
-
-    def is_alive(self, owner: str | None) -> bool:
-        """Whether the process that wrote a record still runs; not known of one without locks, so no."""
-        if owner is None:
-            return False
-        if self._owner is not None and owner == self._owner.name:
-            return True
-        return is_locked(self._owners / f"{Path(owner).name}.lock")
-
-    def is_own(self, owner: str | None) -> bool:
-        """Whether this process wrote a record."""
-        return self._owner is not None and owner == self._owner.name and owner is not None
+        """Return a record and its owner; None when it is gone. A file that is no record goes to quarantine."""
+        return self.records.read(name)
 
     def queue(self, *, everyone: bool = False) -> JournalQueue:
         """Return the records that this process may settle: its own, and those of processes that died.
@@ -431,302 +141,53 @@ class Journal:
         Args:
             everyone: Also those of processes that live; the keys make that safe, and needless.
         """
-        return JournalQueue(self, everyone=everyone)
+        return JournalQueue(self.records, self.owners, self.claims, everyone=everyone)
+
+    def busy(self) -> int:
+        """Return how many records are being settled in this process now."""
+        return self.claims.active()
 
     def waiting(self) -> int:
-        """Return how many records this process has to see to: its own, and those of processes that died."""
+        """Return how many records are left to this process: its own, and those of processes that died."""
         count = 0
         for name in self.names():
             found = self.read(name)
             if found is not None:
                 pending, owner = found
-                count += not pending.provisional if self.is_own(owner) else not self.is_alive(owner)
+                is_own = self.owners.is_own(owner)
+                count += not pending.provisional if is_own else not self.owners.is_alive(owner)
         return count
 
     def sweep(self) -> None:
-        """Remove what processes that died left over: unfinished writes, and the files of their locks."""
-        try:
-            entries = list(os.scandir(self._path))
-            owners = list(os.scandir(self._owners))
-        except OSError:
-            return
-        for entry in entries:
-            if entry.name.startswith(_TEMPORARY):
-                owner = entry.name[len(_TEMPORARY) :].rpartition("-")[0]
-                with suppress(OSError):
-                    # On a file system without locks nobody seems to live: a draft is only minutes old while it matters.
-                    if not self.is_alive(owner) and time.time() - entry.stat().st_mtime > _OLD_DRAFT:
-                        discarded(entry.path)
-        for entry in owners:
-            if not self.is_alive(entry.name.removesuffix(".lock")):
-                discarded(entry.path)
+        """Remove what dead processes left over: unfinished writes, and lock files."""
+        self.owners.sweep()
 
     # -- for people ----------------------------------------------------------------------------------------------------
     def entries(self) -> Iterator[Entry]:
         """Return every file of the partition, pending ones first; nothing is moved."""
-        for where, directory in (
-            ("pending", self.directory),
-            (_REJECTED, self.directory / _REJECTED),
-            (_QUARANTINE, self.directory / _QUARANTINE),
-        ):
-            names = sorted(path.name for path in directory.glob("*") if _is_file_of(where, path.name))
-            for name in names:
-                entry = _entry(directory / name, where)
-                if entry is not None:
-                    yield entry
+        return entries(self.partition)
 
     def restore(self, name: str) -> None:
-        """Move a file out of quarantine, to be read again at the next recovery.
+        """Move a file out of quarantine: the next recovery reads it again.
 
         Raises:
             OSError: when it is not there, or can't be moved.
         """
-        source = self.directory / _QUARANTINE / name
-        target = self.directory / (name if name.startswith(_RECORDS) else name.partition("-")[2])
-        if target.exists():
-            raise FileExistsError(f"{target.name} is pending already")
-        source.rename(target)
-        discarded(f"{source}.reason")
+        quarantine.restore(self.partition, name)
 
-    def remove(self, name: str, where: str = _QUARANTINE) -> None:
+    def remove(self, name: str, where: str = QUARANTINE) -> None:
         """Delete a file from "quarantine" or "rejected" for good.
 
         Raises:
             OSError: when it is not there, or can't be deleted.
         """
-        source = self.directory / where / name
-        source.unlink()
-        discarded(f"{source}.reason")
-
-
-class JournalQueue:
-    """Records to settle, one after the other, each claimed in this process; see `Journal.queue`.
-
-    The records of processes that died are only given out to the one process that holds the recovery lock.
-
-    Attributes:
-        is_contended: Others are settling some of it: another process holds that lock, or a claim was in the way.
-    """
-
-    def __init__(self, journal: Journal, *, everyone: bool) -> None:
-        self._journal: Final = journal
-        self._everyone: Final = everyone
-        self._names: Final = deque(sorted(journal.names(), key=lambda name: (name in journal.failures, name)))
-        self._lock: Lock | None = None
-        self._has_asked = self._leads_without = False
-        self.is_contended = False
-
-    def take(self) -> tuple[Pending, Claim] | None:
-        """Return the next record, claimed; None when there is none."""
-        while self._names:
-            name = self._names.popleft()
-            claim = self._journal.claim(name)
-            if claim is None:
-                self.is_contended = True
-                continue
-            found = self._journal.read(name)
-            if found is not None and self._is_ours(*found):
-                self._journal.failures.add(name)  # until it is gone: what fails again comes last
-                return found[0], claim
-            claim.active = False
-        return None
-
-    def _is_ours(self, pending: Pending, owner: str | None) -> bool:
-        if self._journal.is_own(owner) or (self._everyone and not pending.provisional):
-            return not pending.provisional
-        return not self._journal.is_alive(owner) and self._leads()
-
-    def _leads(self) -> bool:
-        if self._lock is None and not self._has_asked:
-            self._has_asked = True
-            try:
-                self._lock = Lock.taken(self._journal.directory / "recovery.lock")
-            except OSError:
-                self._leads_without = True  # two may do the work then; the keys keep it right
-            else:
-                self.is_contended = self.is_contended or self._lock is None
-        return self._lock is not None or self._leads_without
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def close(self) -> None:
-        """Let others settle the records of dead processes."""
-        self._journal.failures &= set(self._journal.names())
-        if self._lock is not None:
-            self._journal.sweep()
-            self._lock.leave()
-            self._lock = None
-
-
-# -- locks: the kernel's, so that a crash leaves none behind -----------------------------------------------------------
-class _Writer:
-    """A thread that writes for everybody who can't wait in place: what comes together is flushed together."""
-
-    def __init__(self) -> None:
-        self._wake: Final = threading.Condition()
-        self._writes: list[tuple[Journal, Pending, Future[None]]] = []
-        self._later: dict[tuple[Journal, str], float] = {}
-        threading.Thread(target=self._run, name="cycles-journal", daemon=True).start()
-
-    def write(self, journal: Journal, pending: Pending) -> Future[None]:
-        """Write *pending* as soon as may be."""
-        from concurrent.futures import Future  # noqa: PLC0415 - only asynchronous clients come here
-
-        done: Future[None] = Future()
-        with self._wake:
-            self._writes.append((journal, pending, done))
-            self._wake.notify()
-        return done
-
-    def later(self, due: float, journal: Journal, name: str) -> None:
-        """Have *journal* catch up on *name* at monotonic *due*."""
-        with self._wake:
-            self._later[journal, name] = due
-            self._wake.notify()
-
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._writes and not self._due():
-                    earliest = min(self._later.values(), default=None)
-                    self._wake.wait(None if earliest is None else max(0.0, earliest - time.monotonic()))
-                writes, self._writes = self._writes, []
-                due = self._due()
-                for key in due:
-                    del self._later[key]
-            _write_together(writes)
-            for journal, name in due:
-                try:
-                    journal.catch_up(name)
-                except Exception as error:  # noqa: BLE001 - this thread must live: others wait for what it writes
-                    journal.failed(error)
-
-    def _due(self) -> list[tuple[Journal, str]]:
-        now = time.monotonic()
-        return [key for key, due in self._later.items() if due <= now]
-
-
-def _write_together(writes: list[tuple[Journal, Pending, Future[None]]]) -> None:
-    """Draft all, flush all, name all, then flush each directory once: the disk's own grouping does the rest."""
-    drafts: list[tuple[Journal, Pending, Future[None], str]] = []
-    open_files: list[int] = []
-    for journal, pending, done in writes:
-        try:
-            temporary, descriptor = journal.draft(pending)
-        except Exception as error:  # noqa: BLE001 - whose record it is has to know
-            done.set_exception(error)
-            continue
-        open_files.append(descriptor)
-        drafts.append((journal, pending, done, temporary))
-    named: list[tuple[Journal, Future[None]]] = []
-    for descriptor, (journal, pending, done, temporary) in zip(open_files, drafts, strict=True):
-        try:
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            journal.publish(pending, temporary)
-        except Exception as error:  # noqa: BLE001 - as above
-            discarded(temporary)
-            done.set_exception(error)
-            continue
-        named.append((journal, done))
-    flushed: dict[Journal, Exception | None] = {}
-    for journal, done in named:
-        if journal not in flushed:
-            try:
-                flush_directory(str(journal.directory))
-                flushed[journal] = None
-            except OSError as error:
-                flushed[journal] = error
-        failure = flushed[journal]
-        if failure is None:
-            done.set_result(None)
-        else:
-            done.set_exception(failure)
-
-
-# -- small parts -------------------------------------------------------------------------------------------------------
-def _is_record(name: str) -> bool:
-    return name.startswith(_RECORDS) and name.endswith(".json")
-
-
-def _is_file_of(where: str, name: str) -> bool:
-    return name.endswith(".json") and (where != "pending" or _is_record(name))
-
-
-def _entry(path: Path, where: str) -> Entry | None:
-    try:
-        content, written = path.read_bytes(), path.stat().st_mtime
-    except OSError:
-        return None
-    record, reason = None, ""
-    try:
-        parsed = json.loads(content)
-        record = parsed if isinstance(parsed, dict) else None
-        if where == "pending":
-            load(content, path.name)
-    except UnusableRecord as error:
-        reason = str(error)
-    except (ValueError, RecursionError) as error:
-        reason = f"not JSON: {error}"
-    beside = Path(f"{path}.reason")
-    if beside.exists():
-        reason = beside.read_text("utf-8", errors="replace").strip()
-    return Entry(path.name, where, record, reason, datetime.fromtimestamp(written, UTC))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+        remove(self.partition, name, where)
 
 
 _journals: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()
-_opened: Final[dict[str, Journal]] = {}
-_guard = threading.RLock()
-_the_writer: _Writer | None = None
-
-
-def opened(
-    directory: Path,
-    *,
-    fsync: bool,
-    about: Mapping[str, Any],
-    tell: Callable[[str, dict[str, Any]], None],
-) -> Journal:
-    """Return this process's journal of *directory*; two clients of one partition share their claims."""
-    key = f"{directory}\n{fsync}"
-    with _guard:
-        if key not in _opened:
-            _opened[key] = Journal(directory, fsync=fsync, about=about, tell=tell)
-        return _opened[key]
-
-
-def journal_of(config: Config, tell: Callable[[str, dict[str, Any]], None]) -> Journal | None:
-    """Return the journal of whom *config* spends for; None when it is turned off, or the authority ends with us."""
-    if not config.journal_enabled or config.is_in_memory:
-        return None
-    root = default_directory() if config.journal_dir is None else Path(config.journal_dir).expanduser().absolute()
-    partition = partition_of(config.base_url, config.tenant, config.api_key)
-    about = {"authority": server_of(config.base_url), "tenant": config.tenant}
-    return opened(root / partition, fsync=config.journal_fsync, about=about, tell=tell)
-
-
-def _writer() -> _Writer:
-    global _the_writer  # noqa: PLW0603 - one a process
-    with _guard:
-        if _the_writer is None:
-            _the_writer = _Writer()
-        return _the_writer
 
 
 def _in_child() -> None:
-    global _guard, _the_writer
-    _guard, _the_writer = threading.RLock(), None
     for journal in list(_journals):
         journal.forked()
 

@@ -1,7 +1,8 @@
 """When the journal's records are settled: in the background, by `drain`, and at the program's exit.
 
-How one record is settled is in `_core.settlements`; which ones may be is in `journal`. A record is asked for once a
-round, and rounds come further apart while the authority can't be used, so that 10,000 records cost one task.
+How one record is settled is in `_core.settlements`; which records may be settled is in `queue`. Nothing here touches a
+file or sends a request: these are flows. Each round tries a record once, and rounds come further apart while the
+authority can't be used, so that 10,000 records cost one task.
 """
 
 from __future__ import annotations
@@ -16,22 +17,23 @@ from cycles._core.settlements import Recovery, recover
 if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._core.retry import RetryPolicy
-    from cycles._journal.journal import Journal, JournalQueue
+    from cycles._journal.journal import Journal
+    from cycles._journal.queue import JournalQueue
 
 _LONGEST: Final = 300.0
-"""Seconds that two rounds are apart at most, unless the authority asks for more."""
+"""Longest pause between two rounds, in seconds, unless the authority asks for more."""
 
 _POLL: Final = 0.02
-"""Seconds between two looks at settlements that somebody else in this process is carrying out."""
+"""Seconds between two looks at records that are being settled elsewhere in this process."""
 
 
 class Drained:
-    """What a drain came to. Frozen.
+    """What a drain achieved. Frozen.
 
     Attributes:
         settled: Records that were charged.
-        rejected: Records that the authority understood and refused; they are kept under rejected/.
-        pending: Records that are still there for this process to settle.
+        rejected: Records that the authority understood and refused; the journal keeps them under rejected/.
+        pending: Records that are left for this process to settle.
     """
 
     __slots__ = ("pending", "rejected", "settled")
@@ -60,18 +62,19 @@ class Drained:
 
 
 class Recoverer:
-    """The background recovery of one client: a job for its heartbeats' schedule.
+    """The background recovery of one client: a job for the schedule that its heartbeats use.
 
     Args:
-        journal: Whose records.
+        journal: Holds the records.
         policy: How rounds come further apart.
-        repeats: Whether there are further rounds when one leaves something; else there is only the first.
+        repeats: Whether another round follows when one leaves records; else there is only the first.
         delay: Seconds until the first round.
-        batch: Records that one attempt settles at most.
+        batch: How many records one attempt settles at most.
 
     Attributes:
         due: Monotonic seconds at which the first round begins.
-        pid: The process that it runs in; a fork has none.
+        pid: The process that made it; a forked child does not run it.
+        is_needed: False when there is nothing left to do.
     """
 
     def __init__(
@@ -117,14 +120,14 @@ class Recoverer:
 def drain(
     journal: Journal | None, policy: RetryPolicy, timeout: float, patience: float, *, everyone: bool = False
 ) -> Flow[Drained]:
-    """Settle what this process may settle, for *timeout* seconds at most; what is left stays in the journal.
+    """Settle what this process may settle, for *timeout* seconds at most; the rest stays in the journal.
 
     Args:
-        journal: Whose records; None for no journal, and then nothing is pending.
+        journal: Holds the records; with None, nothing is pending.
         policy: How rounds come further apart.
-        timeout: Seconds for all of it.
-        patience: Seconds that bound one request.
-        everyone: Also what processes that still run have left pending.
+        timeout: Seconds for all rounds together.
+        patience: Seconds that one request may take.
+        everyone: Also settle what processes that still run have left pending.
     """
     if journal is None:
         return Drained()
@@ -147,11 +150,11 @@ def drain(
         if this.pending or queue.is_contended or not ended:
             pause = max(_POLL, _pause(policy, rounds, (yield from Jitter())), this.again_in or 0.0)
         if pause >= left and not busy:
-            break  # nothing more can come of it in time
+            break  # another round would come too late
         yield from Sleep(min(pause, left))
     return Drained(settled=settled, rejected=rejected, pending=journal.waiting())
 
 
 def _pause(policy: RetryPolicy, rounds: int, jitter: float) -> float:
-    """Return the seconds between two rounds of a drain: as between two attempts, but not long, for somebody waits."""
+    """Return the seconds between two rounds of a drain: as between two attempts, but short, for a caller waits."""
     return min(policy.backoff(rounds, jitter), 2.0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles._core.requests import LEVELS
-from cycles._journal.journal import journal_of
+from cycles._journal.registry import journal_of
 from cycles.amounts import describe
 from cycles.cli._output import figures_in, figures_of
 from cycles.config import SETTINGS, Config

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cycles._drivers import blocking
-from cycles._journal.journal import Journal, default_directory, journal_of
+from cycles._journal.journal import Journal
+from cycles._journal.partitions import default_directory
 from cycles._journal.recovery import drain as draining
+from cycles._journal.registry import journal_of
 from cycles._telemetry import log
 from cycles.amounts import describe
 from cycles.cli._client import configured
@@ -25,7 +27,7 @@ from cycles_api.models.amount import Amount
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cycles._journal.journal import Entry
+    from cycles._journal.entries import Entry
     from cycles.cli._options import Where
 
 directory: Final = click.option(

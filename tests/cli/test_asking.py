@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from cycles import usd
-from cycles._journal.journal import partition_of
+from cycles._journal.partitions import partition_of
 from cycles.local import LocalAuthority
 from tests.cli.conftest import KEY
 

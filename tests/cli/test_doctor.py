@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cycles import usd
-from cycles._journal.journal import partition_of
+from cycles._journal.partitions import partition_of
 from cycles.cli import _checks, _connection
 from cycles.config import Config
 from tests.cli.conftest import KEY

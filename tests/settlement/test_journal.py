@@ -22,8 +22,9 @@ from cycles._core.record_format import UnusableRecord, dump, load, name_of
 from cycles._core.records import Claim, Floor, Pending
 from cycles._core.requests import terms
 from cycles._drivers import aio
-from cycles._journal import files as file_system
-from cycles._journal.journal import Journal, partition_of
+from cycles._journal import locks
+from cycles._journal.journal import Journal
+from cycles._journal.partitions import partition_of
 from cycles.local import LocalAuthority
 from tests.settlement.net import DROP, Answer, error, serving
 
@@ -198,7 +199,7 @@ def test_a_write_that_fails_leaves_the_record_before_it_and_no_litter(journal, m
 
 def test_what_a_dead_process_left_over_is_swept_and_a_living_ones_kept(journal):
     journal.write(pending())
-    dead, living = journal.directory / ".tmp-feed-1", journal.directory / f".tmp-{journal._owner.name}-9"
+    dead, living = journal.directory / ".tmp-feed-1", journal.directory / f".tmp-{journal.owners.own()}-9"
     lock = journal.directory.parent / "owners" / "feed.lock"
     for path in (dead, living, lock):
         path.write_text("")
@@ -207,14 +208,14 @@ def test_what_a_dead_process_left_over_is_swept_and_a_living_ones_kept(journal):
     assert not dead.exists()
     assert not lock.exists()
     assert living.exists()
-    assert (journal.directory.parent / "owners" / f"{journal._owner.name}.lock").exists()
+    assert (journal.directory.parent / "owners" / f"{journal.owners.own()}.lock").exists()
 
 
 def test_without_file_locks_what_is_committed_is_kept_and_reports_are_not(journal, monkeypatch):
     def unsupported(descriptor):
         raise OSError(errno.ENOTSUP, "no locks here")
 
-    monkeypatch.setattr("cycles._journal.files._lock", unsupported)
+    monkeypatch.setattr("cycles._journal.locks._lock", unsupported)
     journal.report(pending(provisional=True))
     assert files(journal) == []
     journal.write(pending())
@@ -330,7 +331,7 @@ def test_a_full_disk_is_reported_and_settlement_goes_on(server, config, kept, mo
     def full(*args):
         raise OSError(errno.ENOSPC, "no space left on device")
 
-    monkeypatch.setattr("cycles._journal.journal.write_all", full)
+    monkeypatch.setattr("cycles._journal.records.write_all", full)
 
     async def main():
         async with cycles.AsyncClient(config) as client:
@@ -605,7 +606,7 @@ def test_locks_of_dead_processes_do_not_pile_up(journal):
     for number in range(100):
         (owners / f"{number:032x}.lock").write_text("")
     journal.write(pending())
-    assert [path.stem for path in owners.iterdir()] == [journal._owner.name]
+    assert [path.stem for path in owners.iterdir()] == [journal.owners.own()]
 
 
 def test_a_denial_is_no_unreachable_authority(server, config):
@@ -672,15 +673,15 @@ def test_two_that_look_whether_a_process_lives_do_not_take_each_other_for_it(tmp
     path = tmp_path / "dead.lock"
     path.touch()
     with path.open("rb") as other:
-        assert file_system._lock(other.fileno(), shared=True)
-        assert not file_system.is_locked(path)
-        held = file_system.Lock.taken(tmp_path / "alive.lock")
-        assert file_system.is_locked(tmp_path / "alive.lock")
+        assert locks._lock(other.fileno(), shared=True)
+        assert not locks.is_locked(path)
+        held = locks.Lock.taken(tmp_path / "alive.lock")
+        assert locks.is_locked(tmp_path / "alive.lock")
         held.leave()
 
 
 def test_a_lock_that_somebody_looked_at_just_then_is_made_anew(tmp_path, monkeypatch):
-    taken, refused = file_system.Lock.taken, []
+    taken, refused = locks.Lock.taken, []
 
     def looked_at(path):
         if not refused:
@@ -689,11 +690,11 @@ def test_a_lock_that_somebody_looked_at_just_then_is_made_anew(tmp_path, monkeyp
             return None
         return taken(path)
 
-    monkeypatch.setattr(file_system.Lock, "taken", looked_at)
-    owner = file_system.Owner(tmp_path)
+    monkeypatch.setattr(locks.Lock, "taken", looked_at)
+    owner = locks.Owner(tmp_path)
     assert owner.name is not None
     assert owner.name != refused[0].stem
-    assert file_system.is_locked(tmp_path / f"{owner.name}.lock")
+    assert locks.is_locked(tmp_path / f"{owner.name}.lock")
     owner.end()
 
 

@@ -1,0 +1,85 @@
+"""The files of a partition as people see them: pending, rejected, in quarantine. Nothing is settled or moved here."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cycles._core.record_format import UnusableRecord, load
+from cycles._journal.files import discarded
+from cycles._journal.partitions import QUARANTINE, REJECTED, is_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cycles._journal.partitions import Partition
+
+
+class Entry(NamedTuple):
+    """One file of the journal.
+
+    Attributes:
+        name: Its file name.
+        where: "pending", "rejected" or "quarantine".
+        record: What it holds, as JSON; None if it is none.
+        reason: Why it is in quarantine, or what is wrong with it; else "".
+        written_at: When it was last written (UTC).
+    """
+
+    name: str
+    where: str
+    record: Mapping[str, Any] | None
+    reason: str
+    written_at: datetime
+
+
+def entries(partition: Partition) -> Iterator[Entry]:
+    """Return every file of *partition*, pending ones first; nothing is moved."""
+    for where, directory in (
+        ("pending", partition.directory),
+        (REJECTED, partition.directory / REJECTED),
+        (QUARANTINE, partition.directory / QUARANTINE),
+    ):
+        names = sorted(path.name for path in directory.glob("*") if _is_file_of(where, path.name))
+        for name in names:
+            entry = _entry(directory / name, where)
+            if entry is not None:
+                yield entry
+
+
+def remove(partition: Partition, name: str, where: str) -> None:
+    """Delete a file from "quarantine" or "rejected" for good.
+
+    Raises:
+        OSError: when it is not there, or can't be deleted.
+    """
+    source = partition.directory / where / name
+    source.unlink()
+    discarded(f"{source}.reason")
+
+
+def _is_file_of(where: str, name: str) -> bool:
+    return name.endswith(".json") and (where != "pending" or is_record(name))
+
+
+def _entry(path: Path, where: str) -> Entry | None:
+    try:
+        content, written = path.read_bytes(), path.stat().st_mtime
+    except OSError:
+        return None
+    record, reason = None, ""
+    try:
+        parsed = json.loads(content)
+        record = parsed if isinstance(parsed, dict) else None
+        if where == "pending":
+            load(content, path.name)
+    except UnusableRecord as error:
+        reason = str(error)
+    except (ValueError, RecursionError) as error:
+        reason = f"not JSON: {error}"
+    beside = Path(f"{path}.reason")
+    if beside.exists():
+        reason = beside.read_text("utf-8", errors="replace").strip()
+    return Entry(path.name, where, record, reason, datetime.fromtimestamp(written, UTC))

@@ -1,0 +1,147 @@
+"""Locked files: the kernel's locks, so that a crash leaves none behind. Nothing here reads what a file holds."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from cycles._journal.files import discarded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_guard = threading.RLock()
+
+
+class Lock:
+    """A locked file."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: Final = descriptor
+
+    @classmethod
+    def taken(cls, path: Path) -> Lock | None:
+        """Lock the file at *path*; None when another process holds the lock.
+
+        Raises:
+            OSError: when files can't be locked here.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if _lock(descriptor):
+                return cls(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
+    def leave(self) -> None:
+        """Close the file, and with it the lock if no other process shares it."""
+        os.close(self._descriptor)
+
+
+class Owner:
+    """The sign that this process lives: a locked file, named in its records; one for all partitions of a journal.
+
+    Attributes:
+        name: The name of that file without its suffix; None when files can't be locked here.
+    """
+
+    _shared: ClassVar[dict[Path, Owner]] = {}
+
+    @classmethod
+    def of(cls, directory: Path) -> Owner:
+        """Return the owner with its file in *directory*, for one more partition."""
+        with _guard:
+            owner = cls._shared.get(directory)
+            if owner is None:
+                owner = cls._shared[directory] = cls(directory)
+            owner._partitions += 1
+            return owner
+
+    @classmethod
+    def forked(cls) -> None:
+        """Let go of the locks in a forked child; the parent still has them."""
+        for owner in cls._shared.values():
+            if owner._lock is not None:  # noqa: SLF001 - same class
+                owner._lock.leave()  # noqa: SLF001
+        cls._shared.clear()
+
+    def __init__(self, directory: Path) -> None:
+        self.name: str | None = None
+        self._lock: Lock | None = None
+        self._directory: Final = directory
+        self._partitions = 0
+        while self.name is None:
+            name = uuid.uuid4().hex
+            self._path = directory / f"{name}.lock"
+            try:
+                self._lock = Lock.taken(self._path)
+            except OSError:
+                return
+            # Otherwise somebody tested the lock, or swept the file, before it was locked: try another name.
+            if self._lock is not None and self._path.exists():
+                self.name = name
+            elif self._lock is not None:
+                self._lock.leave()
+
+    def end(self) -> None:
+        """Remove the file and its lock when no other partition needs them."""
+        with _guard:
+            self._partitions -= 1
+            if self._partitions > 0:
+                return
+            self._shared.pop(self._directory, None)
+            if self._lock is not None:
+                discarded(str(self._path))
+                self._lock.leave()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock on the file at *path*; False when there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _lock(descriptor, shared=True)  # two that look at once don't take each other for its owner
+    except OSError:
+        return False  # nobody can lock it
+    finally:
+        os.close(descriptor)
+
+
+if os.name == "nt":  # pragma: no cover - run by the workflow on Windows
+
+    def _lock(descriptor: int, *, shared: bool = False) -> bool:  # noqa: ARG001 - there are only exclusive ones
+        import msvcrt  # noqa: PLC0415 - only there
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        except PermissionError:
+            return False
+        return True
+
+else:
+
+    def _lock(descriptor: int, *, shared: bool = False) -> bool:
+        import fcntl  # noqa: PLC0415 - only there
+
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def _in_child() -> None:
+    global _guard  # noqa: PLW0603 - a lock that another thread of the parent held would never be let go
+    _guard = threading.RLock()
+    Owner.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

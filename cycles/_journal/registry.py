@@ -1,0 +1,62 @@
+"""The journals that this process has open: one for each directory, shared by its clients. No file is touched here."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles._journal.journal import Journal
+from cycles._journal.partitions import default_directory, partition_of, server_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cycles.config import Config
+
+
+_opened: Final[dict[str, Journal]] = {}
+_guard = threading.RLock()
+
+
+def opened(
+    directory: Path,
+    *,
+    fsync: bool,
+    about: Mapping[str, Any],
+    tell: Callable[[str, dict[str, Any]], None],
+) -> Journal:
+    """Return this process's journal of the partition in *directory*; the arguments are as of `Journal`."""
+    key = f"{directory}\n{fsync}"
+    with _guard:
+        if key not in _opened:
+            _opened[key] = Journal(directory, fsync=fsync, about=about, tell=tell)
+        return _opened[key]
+
+
+def journal_of(config: Config, tell: Callable[[str, dict[str, Any]], None]) -> Journal | None:
+    """Return the journal for the authority and principal of *config*.
+
+    Args:
+        config: The settings.
+        tell: Takes what happens: an event and its facts.
+
+    Returns:
+        None when the journal is turned off, or the authority lives in this process's memory.
+    """
+    if not config.journal_enabled or config.is_in_memory:
+        return None
+    root = default_directory() if config.journal_dir is None else Path(config.journal_dir).expanduser().absolute()
+    partition = partition_of(config.base_url, config.tenant, config.api_key)
+    about = {"authority": server_of(config.base_url), "tenant": config.tenant}
+    return opened(root / partition, fsync=config.journal_fsync, about=about, tell=tell)
+
+
+def _in_child() -> None:
+    global _guard  # noqa: PLW0603 - a lock that another thread of the parent held would never be let go
+    _guard = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
