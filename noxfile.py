@@ -71,7 +71,7 @@ def coverage(session: nox.Session) -> None:
 def page(session: nox.Session) -> None:
     """Look at the page of `cycles serve` in Debian's chromium, headless, which apt-get must have installed."""
     session.install("-e", ".[server]", *groups("page"))
-    session.run("pytest", "tests/page", *session.posargs, env={"CYCLES_PAGE": "1"})
+    session.run("pytest", "tests/local/wire/test_browser.py", *session.posargs, env={"CYCLES_PAGE": "1"})
 
 
 @nox.session
@@ -94,14 +94,14 @@ def sim(session: nox.Session) -> None:
 def torture(session: nox.Session) -> None:
     """Kill a program 500 times at random (`-- --kills 60`); the ledger must be what its work has cost, to the unit."""
     session.install("-e", ".", *groups("test"))
-    session.run("python", "-m", "tests.settlement.torture", *session.posargs)
+    session.run("python", "-m", "tests.journal.torture", *session.posargs)
 
 
 @nox.session
 def crowd(session: nox.Session) -> None:
     """Eight processes on one ledger file, 2000 operations each, and 100 kills (`-- --operations 200 --kills 10`)."""
     session.install("-e", ".", *groups("test"))
-    session.run("python", "-m", "tests.local.crowd", *session.posargs)
+    session.run("python", "-m", "tests.local.store.crowd", *session.posargs)
 
 
 @nox.session

@@ -12,7 +12,7 @@ from cycles.config import SETTINGS, Config
 
 SECRET = "cyc_live_sekret"
 URL = "https://cycles.example"
-DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
+DOCS = Path(__file__).parents[1] / "docs" / "configuration.md"
 
 
 def test_defaults():

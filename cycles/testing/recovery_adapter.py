@@ -5,7 +5,7 @@
 
 It reads the scenario (id, level, name, precondition, faults) from stdin, which may be empty; exactly one JSON object
 goes to stdout, everything else to stderr. A test is bound to a scenario by its name: `test_cr_durable_001_…` in
-tests/settlement/test_scenarios.py, so this needs a checkout.
+tests/journal/test_scenarios.py, so this needs a checkout.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCENARIOS: Final = (
 """Every scenario of the recovery profile, 0.3, levels core and durable."""
 
 _ROOT: Final = Path(__file__).parents[2]
-_FILE: Final = "tests/settlement/test_scenarios.py"
+_FILE: Final = "tests/journal/test_scenarios.py"
 
 
 class UnknownScenario(ValueError):

@@ -20,8 +20,8 @@ from cycles.local.wire.server import serve
 from cycles.reservation import State
 from cycles_api.api.reservations import release_reservation
 from cycles_api.models import ReleaseRequest
+from tests.support.authorities import ACTION
 
-ACTION = ("llm.completion", "gpt-4o")
 SHORT = 4.0
 
 
@@ -218,22 +218,22 @@ def test_a_forked_child_has_a_heartbeat_of_its_own(real, tmp_path):
 
 # -- over sockets ------------------------------------------------------------------------------------------------------
 @pytest.fixture
-def config(real):
+def over_http(real):
     with serve(real) as url:
         yield cycles.Config(base_url=url, api_key=real.key(tenant="acme"), tenant="acme")
 
 
-def test_a_short_lease_is_held_over_http_for_60_sync_sections(config):
+def test_a_short_lease_is_held_over_http_for_60_sync_sections(over_http):
     before = heartbeats()
-    with cycles.Client(config) as client:
+    with cycles.Client(over_http) as client:
         held = [client.reserve(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0) for _ in range(60)]
         assert len(heartbeats() - before) == 1
         time.sleep(SHORT + 1.0)
         assert {reservation.commit(usd("0.001")).via for reservation in held} == {"commit"}
 
 
-def test_an_async_client_reconnects_in_the_next_loop(config):
-    client = cycles.AsyncClient(config)
+def test_an_async_client_reconnects_in_the_next_loop(over_http):
+    client = cycles.AsyncClient(over_http)
 
     async def one(*, last: bool) -> str:
         async with cycles.Guard(usd("0.01"), action=ACTION, client=client) as reservation:
@@ -250,9 +250,9 @@ def test_an_async_client_reconnects_in_the_next_loop(config):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_used_client_guards_in_the_parent_and_eight_forked_children_at_once(config):
+def test_a_used_client_guards_in_the_parent_and_eight_forked_children_at_once(over_http):
     """A child that wrote to its parent's socket would get, or take, another process's answer."""
-    with cycles.Client(config) as client:
+    with cycles.Client(over_http) as client:
         variant = client.with_options(agent="other")
         inherited = client.api.get_httpx_client()
         client.reserve(usd("0.01"), action=ACTION).commit(usd("0.001"))
@@ -297,9 +297,9 @@ def test_a_loop_that_ends_during_renewals_ends_cleanly(caplog):
         return httpx.Response(200, json=held)
 
     async def main() -> None:
-        config = cycles.Config("http://authority.invalid", api_key="key", tenant="acme")
+        over_http = cycles.Config("http://authority.invalid", api_key="key", tenant="acme")
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-            client = cycles.AsyncClient(config, http_client=http)
+            client = cycles.AsyncClient(over_http, http_client=http)
             held = [await client.reserve(usd("0.01"), action=ACTION, ttl=1) for _ in range(40)]
             await asyncio.sleep(0.1)
             assert all(reservation.state == "ACTIVE" for reservation in held)

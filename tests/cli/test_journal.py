@@ -8,12 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from cycles.cli.root import cycles as command
-from tests.settlement.conftest import clock, environ, journal_dir, kept, server, start  # noqa: F401 - fixtures
-from tests.settlement.net import HANG, Answer, error
+from tests.support.net import HANG, Answer, error
 
 
 @pytest.fixture
-def run(environ):  # noqa: F811
+def run(environ):
     def ran(*arguments, **changed):
         env = {**environ, **{f"CYCLES_{name.upper()}": value for name, value in changed.items()}}
         return CliRunner().invoke(command, ["journal", *arguments], env=env)
@@ -22,7 +21,7 @@ def run(environ):  # noqa: F811
 
 
 @pytest.fixture
-def left(server, start):  # noqa: F811
+def left(server, start):
     """What a program that was killed in its commit has left."""
     server.always["commit"] = HANG
     worker = start("spend")
@@ -37,7 +36,7 @@ def test_an_empty_journal_says_so(run):
     assert run("drain").output == "0 settled, 0 rejected, 0 pending\n"
 
 
-def test_what_is_pending_is_listed_shown_and_drained(run, left, server, environ):  # noqa: F811
+def test_what_is_pending_is_listed_shown_and_drained(run, left, server, environ):
     listed = run("list").output
     assert "pending" in listed
     assert "$0.03" in listed
@@ -53,13 +52,13 @@ def test_what_is_pending_is_listed_shown_and_drained(run, left, server, environ)
     assert run("list").output == "nothing there\n"
 
 
-def test_a_drain_that_leaves_something_ends_with_status_1(run, left, server):  # noqa: F811
+def test_a_drain_that_leaves_something_ends_with_status_1(run, left, server):
     server.always["commit"] = Answer(503, error("INTERNAL_ERROR"))
     ran = run("drain", "--timeout", "0.5")
     assert (ran.exit_code, ran.output.splitlines()[-1]) == (1, "0 settled, 0 rejected, 1 pending")
 
 
-def test_what_was_refused_stays_listed(run, left, server):  # noqa: F811
+def test_what_was_refused_stays_listed(run, left, server):
     server.always["commit"] = Answer(409, error("RESERVATION_FINALIZED"))
     assert run("drain").output.splitlines()[-1] == "0 settled, 1 rejected, 0 pending"
     (facts,) = json.loads(run("list", "--json").output)
@@ -74,7 +73,7 @@ def test_what_was_refused_stays_listed(run, left, server):  # noqa: F811
     assert run("list").output == "nothing there\n"
 
 
-def test_quarantine_is_listed_restored_and_removed(run, left, server, journal_dir):  # noqa: F811
+def test_quarantine_is_listed_restored_and_removed(run, left, server, journal_dir):
     (good,) = journal_dir.glob("*/v2-*.json")
     content = good.read_bytes()
     good.write_bytes(content[:50])

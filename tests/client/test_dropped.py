@@ -11,67 +11,44 @@ import pytest
 
 import cycles
 from cycles import usd
-from tests.client.conftest import ACTION
-from tests.settlement.conftest import clock, environ, journal_dir, server  # noqa: F401 - fixtures
-from tests.settlement.net import DROP, HANG_AFTER, LOSE, SCOPE, UNIT
+from tests.support.authorities import ACTION
+from tests.support.net import DROP, HANG_AFTER, LOSE
+from tests.support.waiting import until, until_async
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
 
-@pytest.fixture
-def config(environ):  # noqa: F811
-    return cycles.Config.from_env(environ)
-
-
-def held_by(server):  # noqa: F811
-    return server.authority.balance(SCOPE, UNIT).reserved
-
-
-def until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert condition()
-
-
-async def until_async(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        await asyncio.sleep(0.02)
-    assert condition()
-
-
-def test_a_dropped_reservation_warns_and_is_given_back(server, config):  # noqa: F811
+def test_a_dropped_reservation_warns_and_is_given_back(server, config):
     with cycles.Client(config) as client:
         reservation = client.reserve(usd("0.10"), action=ACTION)
         with pytest.warns(ResourceWarning, match="without commit or release"):
             del reservation
             gc.collect()
-        until(lambda: held_by(server) == 0)
+        until(lambda: server.held() == 0)
     assert [seen.body["reason"] for seen in server.of("release")] == ["dropped"]
     assert server.spent() == 0
 
 
-def test_a_dropped_reservation_of_a_loop_is_given_back(server, config):  # noqa: F811
+def test_a_dropped_reservation_of_a_loop_is_given_back(server, config):
     async def main():
         async with cycles.AsyncClient(config) as client:
             reservation = await client.reserve(usd("0.10"), action=ACTION)
             with pytest.warns(ResourceWarning, match="without commit or release"):
                 del reservation
                 gc.collect()
-            await until_async(lambda: held_by(server) == 0)
+            await until_async(lambda: server.held() == 0)
 
             reservation = await client.reserve(usd("0.10"), action=ACTION)
             with pytest.warns(ResourceWarning, match="without commit or release"):
                 dropped = [reservation]
                 del reservation
                 await asyncio.to_thread(lambda: (dropped.clear(), gc.collect()))
-            await until_async(lambda: held_by(server) == 0)
+            await until_async(lambda: server.held() == 0)
 
     asyncio.run(main())
 
 
-def test_a_settled_reservation_is_dropped_in_silence(server, config):  # noqa: F811
+def test_a_settled_reservation_is_dropped_in_silence(server, config):
     with cycles.Client(config) as client, warnings.catch_warnings():
         warnings.simplefilter("error")
         client.reserve(usd("0.10"), action=ACTION).commit(usd("0.03"))
@@ -81,7 +58,7 @@ def test_a_settled_reservation_is_dropped_in_silence(server, config):  # noqa: F
     assert len(server.of("release")) == 1
 
 
-def test_what_ended_unreported_sends_nothing_and_is_renewed_no_more(server, config):  # noqa: F811
+def test_what_ended_unreported_sends_nothing_and_is_renewed_no_more(server, config):
     with cycles.Client(config) as client, warnings.catch_warnings():
         warnings.simplefilter("error")
         with (
@@ -97,46 +74,46 @@ def test_what_ended_unreported_sends_nothing_and_is_renewed_no_more(server, conf
     assert server.of("release", "commit", "events") == []
 
 
-def test_a_reserve_that_is_cancelled_leaves_no_hold(server, config):  # noqa: F811
+def test_a_reserve_that_is_cancelled_leaves_no_hold(server, config):
     server.always["reservations"] = HANG_AFTER
 
     async def main():
         async with cycles.AsyncClient(config.replace(read_timeout=30.0)) as client:
             asked = asyncio.create_task(client.reserve(usd("0.10"), action=ACTION))
-            await until_async(lambda: held_by(server) > 0)
+            await until_async(lambda: server.held() > 0)
             server.always.clear()
             asked.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asked
-            await until_async(lambda: held_by(server) == 0)
+            await until_async(lambda: server.held() == 0)
 
     asyncio.run(main())
 
 
-def test_a_reserve_whose_answers_are_all_lost_leaves_no_hold(server, config):  # noqa: F811
+def test_a_reserve_whose_answers_are_all_lost_leaves_no_hold(server, config):
     server.always = {"reservations": LOSE, "read": DROP}
     with cycles.Client(config) as client:
         with pytest.raises(cycles.AuthorityUnavailable):
             client.reserve(usd("0.10"), action=ACTION)
-        assert held_by(server) > 0
+        assert server.held() > 0
         server.always.clear()
-        until(lambda: held_by(server) == 0)
+        until(lambda: server.held() == 0)
 
 
-def test_a_hold_under_a_key_of_the_callers_own_is_left_to_the_caller(server, config):  # noqa: F811
+def test_a_hold_under_a_key_of_the_callers_own_is_left_to_the_caller(server, config):
     server.always = {"reservations": LOSE, "read": DROP}
     with cycles.Client(config) as client:
         with pytest.raises(cycles.AuthorityUnavailable):
             client.reserve(usd("0.10"), action=ACTION, idempotency_key="my-own")
         server.always.clear()
         time.sleep(1.5)
-        assert held_by(server) > 0
+        assert server.held() > 0
         client.reserve(usd("0.10"), action=ACTION, idempotency_key="my-own").commit(usd("0.03"))
-    assert (held_by(server), server.spent()) == (0, 3)
+    assert (server.held(), server.spent()) == (0, 3)
     assert server.of("release") == []
 
 
-def test_a_refused_reserve_is_not_looked_for(server, config):  # noqa: F811
+def test_a_refused_reserve_is_not_looked_for(server, config):
     with cycles.Client(config) as client:
         with pytest.raises(cycles.BudgetExceeded):
             client.reserve(usd("5.00"), action=ACTION)

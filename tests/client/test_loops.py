@@ -11,20 +11,12 @@ import pytest
 import cycles
 from cycles import usd
 from cycles._client.defaults import set_aside
-from tests.client.conftest import ACTION
-from tests.settlement.net import serving
+from tests.support.authorities import ACTION
 
 
 @pytest.fixture
-def server():
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def config(server):
-    key = server.authority.key(tenant="acme")
-    return cycles.Config(server.url, api_key=key, tenant="acme", journal_enabled=False)
+def config(config):
+    return config.replace(journal_enabled=False, read_timeout=60.0)
 
 
 async def guarded(client: cycles.AsyncClient | None) -> cycles.AsyncReservation:

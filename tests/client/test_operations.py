@@ -15,8 +15,7 @@ from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
 from cycles.local.wire.messages import Response
 from cycles_api.models import Balance, ReservationDetail, ReservationSummary
-
-from .conftest import ACTION, SCOPE
+from tests.support.authorities import ACTION, SCOPE
 
 
 @pytest.fixture

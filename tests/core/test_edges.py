@@ -23,7 +23,7 @@ from cycles._telemetry import trace
 from cycles_api import models
 from cycles_api.client import AuthenticatedClient
 
-from .conftest import LOST
+from .world import LOST
 
 WANTED = terms(tokens(10), action=("tool.pay", "web"), levels={"tenant": "acme"})
 

@@ -12,7 +12,7 @@ from cycles._core.retry import NO_RETRY, RetryPolicy
 from cycles.amounts import tokens
 from cycles_api.models import ReservationListResponse
 
-from .conftest import GARBLED, LOST, NOT_SENT, applied, committed, granted, refusal, released, reply
+from .world import GARBLED, LOST, NOT_SENT, applied, committed, granted, refusal, released, reply
 
 POLICY = RetryPolicy(max_attempts=3, initial_delay=1.0, multiplier=2.0, max_delay=30.0)
 

@@ -33,7 +33,8 @@ from cycles_api.models import (
     ReservationDetail,
     StandardMetrics,
 )
-from tests.core.conftest import GARBLED, LOST, NOT_SENT, applied, refusal, reply
+
+from .world import GARBLED, LOST, NOT_SENT, applied, refusal, reply
 
 POLICY = RetryPolicy(max_attempts=4)
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -14,7 +14,7 @@ from cycles._core.section_flows import Section
 from cycles.amounts import tokens
 from cycles_api.models import ReservationExtendResponse
 
-from .conftest import GARBLED, LOST, NOT_SENT, granted, refusal, reply
+from .world import GARBLED, LOST, NOT_SENT, granted, refusal, reply
 
 
 def section(ttl: float | None = 60.0, **changes):

@@ -14,7 +14,7 @@ from cycles._core.retry import NO_RETRY
 from cycles._core.section_flows import trouble_to_raise
 from cycles.amounts import tokens, usd
 
-from .conftest import LOST, committed, granted, refusal, released
+from .world import LOST, committed, granted, refusal, released
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from cycles._core.effects import (
     Call,
     Clock,
@@ -22,10 +20,7 @@ from cycles._core.effects import (
     Tell,
 )
 from cycles._core.outcomes import Answer, Trouble
-from cycles._core.requests import Terms, terms
-from cycles.amounts import tokens
 from cycles_api.models import (
-    Amount,
     CommitResponse,
     ErrorResponse,
     EventCreateResponse,
@@ -145,18 +140,3 @@ class World:
     @property
     def keys_sent(self) -> list[str]:
         return [call.arguments["body"].idempotency_key for call in self.calls if "body" in call.arguments]
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def seven() -> Amount:
-    return tokens(7)
-
-
-@pytest.fixture
-def wanted() -> Terms:
-    return terms(tokens(10), action=("llm.completion", "gpt-4o"), levels={"tenant": "acme"})

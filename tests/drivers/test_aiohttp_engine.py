@@ -7,8 +7,6 @@ import os
 import socket
 import sys
 from collections import deque
-from contextlib import contextmanager
-from threading import Thread
 
 import httpx
 import pytest
@@ -17,28 +15,17 @@ import cycles
 from cycles import usd
 from cycles._drivers.aiohttp_engine import AiohttpClient, quick_client
 from cycles._drivers.connections import AsyncDirectClient
-from tests.client.conftest import ACTION
-from tests.settlement.net import LOSE, serving
+from tests.support.authorities import ACTION
+from tests.support.net import LOSE
+
+from .sockets import answering
 
 KEY = "cyc_live_secret-of-this-test"
 
 
 @pytest.fixture
-def server():
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def config(server):
-    return cycles.Config(
-        server.url,
-        api_key=server.authority.key(tenant="acme"),
-        tenant="acme",
-        journal_enabled=False,
-        retry_initial_delay=0.01,
-        http_engine="aiohttp",
-    )
+def config(config):
+    return config.replace(journal_enabled=False, read_timeout=60.0, http_engine="aiohttp")
 
 
 async def guarded(client: cycles.AsyncClient) -> cycles.Settlement:
@@ -104,24 +91,6 @@ def test_a_fork_leaves_its_parents_connections_alone(server, config):
 
     assert asyncio.run(main()) == 0
     assert server.spent() == 12
-
-
-@contextmanager
-def answering(*chunks: bytes):
-    """A server of one connection that answers with *chunks* and then breaks off."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                for chunk in chunks:
-                    connection.sendall(chunk)
-
-        thread = Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join()
 
 
 async def raised_by(url: str, read: float = 5.0) -> Exception:

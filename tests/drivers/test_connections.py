@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from cycles._drivers.connections import AsyncDirectClient, DirectClient
-from tests.client.test_fast import answering
+
+from .sockets import answering
 
 FOUND = b"HTTP/1.1 200 OK\r\nset-cookie: node=7; Path=/\r\ncontent-length: 2\r\n\r\n{}"
 MOVED = b"HTTP/1.1 302 Found\r\nlocation: /there\r\ncontent-length: 0\r\n\r\n"

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 
 import anyio
 import httpx
@@ -19,18 +16,19 @@ import pytest
 import cycles
 from cycles import usd
 from cycles._core.retry import RetryPolicy
-from tests.client.conftest import ACTION
-from tests.settlement.conftest import clock, environ, journal_dir, server  # noqa: F401 - fixtures
-from tests.settlement.net import HANG
+from tests.support.authorities import ACTION
+from tests.support.net import HANG
+
+from .sockets import dripping
 
 SHORT = RetryPolicy(max_attempts=1, deadline=1.0)
 
 
 @pytest.fixture
-def config(environ, monkeypatch):  # noqa: F811
+def config(config, monkeypatch):
     """Reserves of one second; each phase of a request may take longer than that."""
     monkeypatch.setattr(cycles.Config, "retry", SHORT)
-    return cycles.Config.from_env({**environ, "CYCLES_READ_TIMEOUT": "20", "CYCLES_JOURNAL_ENABLED": "false"})
+    return config.replace(read_timeout=20.0, journal_enabled=False)
 
 
 def reserved(client):
@@ -38,7 +36,7 @@ def reserved(client):
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_reserve_that_is_never_answered_ends_at_its_deadline(server, config, kind):  # noqa: F811
+def test_a_reserve_that_is_never_answered_ends_at_its_deadline(server, config, kind):
     server.always["reservations"] = HANG
 
     async def main():
@@ -75,34 +73,6 @@ def test_a_drip_of_bytes_does_not_outlast_the_deadline_of_an_async_reserve(confi
     assert time.monotonic() - started < 4.0
 
 
-@contextmanager
-def dripping(*before: bytes):
-    """A server that sends *before*, and then a byte of a header that never ends, again and again."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        done = threading.Event()
-
-        def drip(connection):
-            with connection, suppress(OSError):
-                connection.recv(65536)
-                for part in before:
-                    connection.sendall(part)
-                while not done.wait(0.05):
-                    connection.sendall(b"x")
-
-        def serve():
-            with suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    threading.Thread(target=drip, args=(connection,), daemon=True).start()
-
-        threading.Thread(target=serve, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            done.set()
-            listener.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.mark.parametrize(
     "before",
     [b"HTTP/1.1 200 OK\r\nx-slow: ", b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"],
@@ -136,7 +106,7 @@ def test_no_attempt_outlasts_its_bound(config, monkeypatch, kind):
     assert 0.25 <= time.monotonic() - started < 4.0
 
 
-def test_a_pool_that_stays_busy_is_no_lost_request(server, config):  # noqa: F811
+def test_a_pool_that_stays_busy_is_no_lost_request(server, config):
     async def main():
         async with cycles.AsyncClient(config) as client:
             await client.decide(usd("0.0001"), action=ACTION)

@@ -11,8 +11,7 @@ import pytest
 
 import cycles
 from cycles import usd
-
-from .conftest import ACTION
+from tests.support.authorities import ACTION
 
 
 @pytest.fixture

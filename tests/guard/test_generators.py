@@ -8,8 +8,7 @@ import pytest
 
 import cycles
 from cycles import usd_microcents as cost
-
-from .conftest import ACTION
+from tests.support.authorities import ACTION
 
 
 @pytest.fixture

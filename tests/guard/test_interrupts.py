@@ -17,15 +17,9 @@ from cycles._background import schedule
 from cycles._background.schedule import ThreadHeartbeats
 from cycles._core import renewal, section_flows
 from cycles._journal import journal
-from tests.client.conftest import ACTION
-from tests.client.test_dropped import held_by, until
-from tests.settlement.conftest import clock, environ, journal_dir, kept, server  # noqa: F401 - fixtures
-from tests.settlement.net import DROP, HANG, LOSE, Answer, error
-
-
-@pytest.fixture
-def config(environ):  # noqa: F811
-    return cycles.Config.from_env(environ)
+from tests.support.authorities import ACTION
+from tests.support.net import DROP, HANG, LOSE, Answer, error
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -43,14 +37,14 @@ def interrupting(*_):
 
 
 # -- Ctrl-C ------------------------------------------------------------------------------------------------------------
-def test_an_interrupt_in_actual_charges_the_estimate_and_goes_on(server, client):  # noqa: F811
+def test_an_interrupt_in_actual_charges_the_estimate_and_goes_on(server, client):
     with pytest.raises(KeyboardInterrupt):
         guard(client, actual=interrupting)(lambda: "done")()
-    assert (server.spent(), held_by(server)) == (10, 0)
+    assert (server.spent(), server.held()) == (10, 0)
     assert server.of("commit")[0].body["metadata"] == {"actual_source": "estimate"}
 
 
-def test_an_interrupt_in_actual_of_a_coroutine_charges_the_estimate(server, config):  # noqa: F811
+def test_an_interrupt_in_actual_of_a_coroutine_charges_the_estimate(server, config):
     seen = []
 
     async def main():
@@ -68,7 +62,7 @@ def test_an_interrupt_in_actual_of_a_coroutine_charges_the_estimate(server, conf
     assert seen == [10]
 
 
-def test_an_interrupted_record_is_written_before_the_interrupt_goes_on(server, client, kept, monkeypatch):  # noqa: F811
+def test_an_interrupted_record_is_written_before_the_interrupt_goes_on(server, client, kept, monkeypatch):
     reservation = client.reserve(usd("0.10"), action=ACTION)
     replace, interrupts = os.replace, [KeyboardInterrupt()]
 
@@ -86,7 +80,7 @@ def test_an_interrupted_record_is_written_before_the_interrupt_goes_on(server, c
 
 
 @pytest.mark.parametrize("answer", [HANG, Answer(429, error("LIMIT_EXCEEDED"), {"Retry-After": "20"})])
-def test_an_interrupted_section_does_not_wait_for_a_dead_authority(server, client, answer, monkeypatch):  # noqa: F811
+def test_an_interrupted_section_does_not_wait_for_a_dead_authority(server, client, answer, monkeypatch):
     monkeypatch.setattr("cycles.reservation.PATIENCE", 0.7)
     server.always["release"] = answer
     with pytest.raises(KeyboardInterrupt), guard(client):
@@ -96,7 +90,7 @@ def test_an_interrupted_section_does_not_wait_for_a_dead_authority(server, clien
     assert server.of("release")
 
 
-def test_what_an_interrupted_section_reported_is_charged_later(server, client, monkeypatch):  # noqa: F811
+def test_what_an_interrupted_section_reported_is_charged_later(server, client, monkeypatch):
     monkeypatch.setattr("cycles.reservation.PATIENCE", 0.0)
     monkeypatch.setattr("cycles.client._LATER", 0.05)
     with pytest.raises(KeyboardInterrupt), guard(client) as reservation:
@@ -108,7 +102,7 @@ def test_what_an_interrupted_section_reported_is_charged_later(server, client, m
 
 # -- cancellation ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("journal_enabled", [True, False])
-def test_a_commit_that_is_cancelled_is_finished_first(server, config, journal_enabled):  # noqa: F811
+def test_a_commit_that_is_cancelled_is_finished_first(server, config, journal_enabled):
     async def main():
         async with cycles.AsyncClient(config.replace(journal_enabled=journal_enabled)) as client:
             entered = asyncio.Event()
@@ -146,14 +140,14 @@ def in_child(function):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_leaves_the_section_to_its_parent(server, client):  # noqa: F811
+def test_a_forked_child_leaves_the_section_to_its_parent(server, client):
     def section(*, ends):
         with guard(client) as reservation:
             pid = os.fork()
             if pid == 0:
                 raise SystemExit
             os.waitpid(pid, 0)
-            assert held_by(server) > 0
+            assert server.held() > 0
             reservation.report(actual=usd("0.07"))
         return reservation
 
@@ -172,7 +166,7 @@ def test_a_forked_child_leaves_the_section_to_its_parent(server, client):  # noq
             pid = os.fork()
             if pid:
                 os.waitpid(pid, 0)
-                assert held_by(server) > 0
+                assert server.held() > 0
 
     leaving_well()
     if os.getpid() != parent:
@@ -182,7 +176,7 @@ def test_a_forked_child_leaves_the_section_to_its_parent(server, client):  # noq
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_copy_that_a_forked_child_drops_is_not_given_back(server, client):  # noqa: F811
+def test_a_copy_that_a_forked_child_drops_is_not_given_back(server, client):
     kept_here = [client.reserve(usd("0.10"), action=ACTION)]
 
     def drop():
@@ -196,7 +190,7 @@ def test_a_copy_that_a_forked_child_drops_is_not_given_back(server, client):  # 
 
 
 # -- threads -----------------------------------------------------------------------------------------------------------
-def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, client, monkeypatch):  # noqa: F811
+def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, client, monkeypatch):
     """The heartbeat's thread finds the lease lost, the section commits, and only then the heartbeat goes on."""
     found, goes_on = threading.Event(), threading.Event()
     lost, settle, step = renewal._lost, section_flows.settle, section_flows.step
@@ -226,7 +220,7 @@ def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, clie
     assert server.spent() == 3
 
 
-def test_of_two_threads_that_commit_at_once_one_is_refused(server, client, monkeypatch):  # noqa: F811
+def test_of_two_threads_that_commit_at_once_one_is_refused(server, client, monkeypatch):
     reservation = client.reserve(usd("0.10"), action=ACTION)
     inside, step, results = threading.Barrier(2, timeout=2), section_flows.step, []
 
@@ -253,14 +247,14 @@ def test_of_two_threads_that_commit_at_once_one_is_refused(server, client, monke
 
 
 # -- who keeps what ----------------------------------------------------------------------------------------------------
-def test_a_reservation_keeps_the_client_that_renews_it(server, client):  # noqa: F811
+def test_a_reservation_keeps_the_client_that_renews_it(server, client):
     reservation = client.with_options(agent="x").reserve(usd("0.10"), action=ACTION, ttl=4)
     gc.collect()
     server.wait_for("extend")
     reservation.release()
 
 
-def test_what_a_dropped_reservation_reported_is_charged(server, client, kept):  # noqa: F811
+def test_what_a_dropped_reservation_reported_is_charged(server, client, kept):
     reservation = client.reserve(usd("0.10"), action=ACTION)
     reservation.report(actual=usd("0.07"))
     with pytest.warns(ResourceWarning, match="what it reported is charged"):
@@ -272,7 +266,7 @@ def test_what_a_dropped_reservation_reported_is_charged(server, client, kept):  
     assert server.of("commit")[0].body["metadata"] == {"actual_source": "reported"}
 
 
-def test_a_dropped_reservation_is_given_back_when_its_warning_is_an_error(server, client):  # noqa: F811
+def test_a_dropped_reservation_is_given_back_when_its_warning_is_an_error(server, client):
     reservation = client.reserve(usd("0.10"), action=ACTION)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -281,7 +275,7 @@ def test_a_dropped_reservation_is_given_back_when_its_warning_is_an_error(server
         patch.setattr("sys.unraisablehook", lambda unraisable: None)
         del reservation
         gc.collect()
-    until(lambda: held_by(server) == 0)
+    until(lambda: server.held() == 0)
 
 
 @pytest.mark.parametrize("lock", ["_lock", "agenda"])
@@ -327,7 +321,7 @@ def test_a_closed_client_says_so_and_runs_nothing_unguarded(config):
         client.reserve(usd("0.10"), action=ACTION)
 
 
-def test_a_list_is_made_before_there_is_a_loop(server, config):  # noqa: F811
+def test_a_list_is_made_before_there_is_a_loop(server, config):
     server.always["commit"] = DROP
     with cycles.Client(config) as client, pytest.raises(cycles.SettlementPending):
         client.reserve(usd("0.10"), action=ACTION).commit(usd("0.03"))

@@ -19,22 +19,15 @@ import cycles
 from cycles import tokens, usd
 from cycles._core import section_flows
 from cycles._core.record_format import UnusableRecord, dump, load, name_of
-from cycles._core.records import Claim, Floor, Pending
-from cycles._core.requests import terms
+from cycles._core.records import Claim, Floor
 from cycles._drivers import aio
 from cycles._journal import locks
 from cycles._journal.journal import Journal
 from cycles._journal.partitions import partition_of
 from cycles.local import LocalAuthority
-from tests.settlement.net import DROP, Answer, error, serving
-
-ACTION = ("llm.completion", "gpt-4o")
-WANTED = terms(usd("0.10"), action=ACTION, levels={"tenant": "acme", "agent": "a"}, tags=["t"], overage_policy="REJECT")
-
-
-def pending(held="res_1", **changes):
-    given = {"reservation_id": held, "terms": WANTED, "actual": usd("0.03"), "key": "key-1", **changes}
-    return Pending(**given)
+from tests.support.authorities import ACTION
+from tests.support.net import DROP, Answer, error, serving
+from tests.support.records import pending
 
 
 @pytest.fixture
@@ -275,11 +268,6 @@ def test_what_can_not_be_read_is_told_and_nothing_fails(journal, told):
 
 
 # -- clients that use it -----------------------------------------------------------------------------------------------
-@pytest.fixture
-def config(environ):
-    return cycles.Config.from_env(environ)
-
-
 def spend(client, amount="0.03"):
     with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
         held.report(actual=usd(amount))

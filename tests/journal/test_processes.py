@@ -10,7 +10,7 @@ from collections import deque
 
 import pytest
 
-from tests.settlement.net import DROP, HANG, Answer, error
+from tests.support.net import DROP, HANG, Answer, error
 
 
 def test_reported_spend_survives_sigkill_and_says_that_it_was_reported(server, start, kept):

@@ -18,14 +18,13 @@ from cycles import usd
 from cycles._core.record_format import name_of
 from cycles._core.records import Pending
 from cycles._core.requests import terms
-from tests.settlement.net import DROP, HANG, HANG_AFTER, LOSE, Answer, error
-
-ACTION = ("llm.completion", "gpt-4o")
+from tests.support.authorities import ACTION
+from tests.support.net import DROP, HANG, HANG_AFTER, LOSE, Answer, error
 
 
 @pytest.fixture
-def client(environ):
-    with cycles.Client(cycles.Config.from_env(environ)) as client:
+def client(config):
+    with cycles.Client(config) as client:
         yield client
 
 

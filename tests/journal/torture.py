@@ -1,6 +1,6 @@
 """Kills, outages and full disks at random; afterwards the ledger must be what the work that ran has cost, to the unit.
 
-    python -m tests.settlement.torture --kills 500
+    python -m tests.journal.torture --kills 500
 
 A child guards work in a loop against an authority on loopback. This process kills it (SIGKILL) at random instants,
 drops and loses requests, restarts the authority on its file, and lets writes to the journal fail as on a full disk.
@@ -23,9 +23,9 @@ from typing import Any
 
 from cycles import usd
 from cycles.local import LocalAuthority
-from tests.settlement.net import DROP, LOSE, SCOPE, UNIT, Answer, Server, error
-
-ROOT = Path(__file__).parents[2]
+from tests.support.authorities import SCOPE, UNIT
+from tests.support.net import DROP, LOSE, Answer, Server, error
+from tests.support.processes import ROOT
 
 
 class Torture:
@@ -74,7 +74,7 @@ class Torture:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CYCLES_")}
         environ |= {f"CYCLES_{name.upper()}": value for name, value in settings.items()}
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.settlement.worker", *arguments],
+            [sys.executable, "-m", "tests.support.worker", *arguments],
             env=environ,
             cwd=ROOT,
             stdout=subprocess.PIPE,

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cycles import usd
 from cycles.local import LocalAuthority
 from cycles.local.wire.messages import Request
+from tests.support.authorities import SCOPE, UNIT
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
-
-SCOPE = "tenant:acme"
-UNIT = "USD_MICROCENTS"
 
 
 class Seen(NamedTuple):
@@ -158,6 +156,10 @@ class Server:
     def spent(self) -> float:
         """Cents that were charged."""
         return self.authority.balance(SCOPE, UNIT).spent / 1e6
+
+    def held(self) -> int:
+        """Microcents that are reserved."""
+        return self.authority.balance(SCOPE, UNIT).reserved
 
     def close(self) -> None:
         self.closing.set()

@@ -1,44 +1,15 @@
-"""An authority of the test's own, and one way to drive both kinds of client."""
+"""One way to drive both kinds of client."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.from_thread
-import pytest
 
-import cycles
-from cycles.amounts import usd
-from cycles.local import LocalAuthority
-
-SCOPE = "tenant:acme"
-ACTION = ("llm.completion", "gpt-4o")
-
-
-class Clock:
-    """Milliseconds that pass only when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000_000
-
-    def __call__(self) -> int:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += round(seconds * 1000)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def authority(clock):
-    with LocalAuthority(clock=clock) as authority:
-        authority.budget(SCOPE, usd("1.00"))
-        yield authority
+if TYPE_CHECKING:
+    import cycles
+    from cycles.local import LocalAuthority
 
 
 class Sync:
@@ -98,33 +69,3 @@ def driving(kind: str, authority: LocalAuthority):
         return
     with anyio.from_thread.start_blocking_portal() as portal:
         yield Async(authority, portal)
-
-
-@pytest.fixture(params=["sync", "async"])
-def side(request, authority):
-    """Both kinds of client, one test each."""
-    with driving(request.param, authority) as driver:
-        yield driver
-        driver.close()
-
-
-@pytest.fixture
-def guard(side):
-    """A Guard of this side's client; keyword arguments over the usual ones."""
-
-    def made(estimate: Any = None, **fields: Any) -> cycles.Guard:
-        fields = {"action": ACTION, "client": side.client, **fields}
-        return cycles.Guard(usd("0.10") if estimate is None else estimate, **fields)
-
-    return made
-
-
-@pytest.fixture
-def figures(authority):
-    """The budget's row as (spent, reserved, remaining) in dollar cents."""
-
-    def shown() -> tuple[float, float, float]:
-        row = authority.balance(SCOPE, "USD_MICROCENTS")
-        return row.spent / 1e6, row.reserved / 1e6, row.remaining / 1e6
-
-    return shown

@@ -1,30 +1,16 @@
-"""An authority and a client of its wire."""
+"""A client of an authority's wire, whose every response is held to the document."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import pytest
 
-from cycles.local import LocalAuthority
-
-from . import document
+from tests.support import document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ADMIN_KEY = "admin-of-the-tests"
-
-
-class Clock:
-    """Milliseconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000_000
-
-    def __call__(self) -> int:
-        return self.now
+    from cycles.local import LocalAuthority
+    from tests.support.authorities import Clock
 
 
 class Wire:
@@ -89,24 +75,6 @@ class Wire:
 def _checked(response: httpx.Response) -> None:
     response.read()
     document.check(response)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def authority(clock: Clock) -> Iterator[LocalAuthority]:
-    with LocalAuthority(clock=clock, admin_key=ADMIN_KEY) as made:
-        yield made
-
-
-@pytest.fixture
-def wire(authority: LocalAuthority, clock: Clock) -> Iterator[Wire]:
-    made = Wire(authority, clock)
-    with made.http:
-        yield made
 
 
 def failed(response: httpx.Response, status: int, code: str) -> bool:

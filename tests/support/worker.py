@@ -1,4 +1,4 @@
-"""A program that guards work, run by tests in a process of its own: `python -m tests.settlement.worker TASK [ARG …]`.
+"""A program that guards work, run by tests in a process of its own: `python -m tests.support.worker TASK [ARG …]`.
 
 Configured by the environment as any program is; prints one JSON line at its end.
 """
@@ -16,8 +16,8 @@ from typing import Any
 
 import cycles
 from cycles import usd, usd_microcents
+from tests.support.authorities import ACTION
 
-ACTION = ("llm.completion", "gpt-4o")
 told: list[tuple[str | None, str, str]] = []
 
 

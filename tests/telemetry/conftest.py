@@ -1,4 +1,4 @@
-"""What OpenTelemetry saw, in memory: shared by the tests of spans and of metrics."""
+"""What OpenTelemetry saw, in memory, and what the authority was sent."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ class Spans:
         self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.tracer = self.provider.get_tracer("program")
 
+    def ended(self):
+        return self._exporter.get_finished_spans()
+
     def named(self, name="cycles.guard"):
-        return [span for span in self._exporter.get_finished_spans() if span.name == name]
+        return [span for span in self.ended() if span.name == name]
 
     def only(self, name="cycles.guard"):
         (span,) = self.named(name)
@@ -63,4 +66,18 @@ def measured(monkeypatch):
     """OpenTelemetry with an SDK for metrics, as a program would have set it up."""
     seen = Metrics()
     monkeypatch.setattr(otel_metrics, "get_meter_provider", lambda: seen.provider)
+    return seen
+
+
+@pytest.fixture
+def sent(authority, monkeypatch):
+    """The headers of every request that arrives."""
+    seen = []
+    handle = authority.app.handle
+
+    def spied(request):
+        seen.append(request.headers)
+        return handle(request)
+
+    monkeypatch.setattr(authority.app, "handle", spied)
     return seen

@@ -13,9 +13,9 @@ from cycles import usd
 from cycles.local import LocalAuthority
 from cycles_api.api.reservations import release_reservation
 from cycles_api.models import ReleaseRequest
+from tests.support.authorities import ACTION, SCOPE
 
-from .conftest import ACTION, SCOPE
-from .telemetry import measured as measured  # noqa: PLC0414 - a fixture
+from .readings import of
 
 ALLOWED = {
     "cycles.outcome": {
@@ -40,10 +40,6 @@ def bounded(measured):
         for attributes in measured.points(name):
             for key, value in attributes:
                 assert value in ALLOWED[key], (name, key, value)
-
-
-def of(**attributes):
-    return frozenset((f"cycles.{name}", value) for name, value in attributes.items())
 
 
 def operations(measured):

@@ -10,61 +10,19 @@ from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace as otel
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import cycles
 from cycles import usd
 from cycles._core.outcomes import Answer, Trouble
 from cycles._core.records import SettlementDetails
 from cycles._telemetry import metrics
-from tests.settlement.test_journal import pending
+from tests.support.authorities import ACTION
+from tests.support.records import pending
 
-from .conftest import ACTION
-from .test_tracing import parts, sent  # noqa: F401 - a fixture
-
-
-@pytest.fixture
-def spans(monkeypatch):
-    """The spans that ended."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(otel, "get_tracer", provider.get_tracer)
-    yield exporter
-    provider.shutdown()
+from .readings import of, parts
 
 
-@pytest.fixture
-def measured(monkeypatch):
-    """What was measured: {metric: {attributes: value or count}}."""
-    reader = InMemoryMetricReader()
-    provider = MeterProvider([reader])
-    monkeypatch.setattr(otel_metrics, "get_meter_provider", lambda: provider)
-    monkeypatch.setattr(metrics, "_made", [])
-
-    def read():
-        found = {}
-        for resource in reader.get_metrics_data().resource_metrics:
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    points = metric.data.data_points
-                    found[metric.name] = {
-                        tuple(sorted(point.attributes.items())): getattr(point, "value", None) or point.count
-                        for point in points
-                    }
-        return found
-
-    yield read
-    provider.shutdown()
-
-
-def only(spans):
-    (span,) = spans.get_finished_spans()
-    return span
-
-
-def test_a_section_is_a_span_around_its_requests_and_its_code(side, guard, sent, spans):  # noqa: F811
+def test_a_section_is_a_span_around_its_requests_and_its_code(side, guard, sent, spans):
     inside = []
 
     def body():
@@ -72,7 +30,7 @@ def test_a_section_is_a_span_around_its_requests_and_its_code(side, guard, sent,
         return "done"
 
     assert side.call(guard(actual=lambda _: usd("0.03"))(side.function(body))) == "done"
-    span = only(spans)
+    span = spans.only()
     assert (span.name, span.kind, span.status.status_code) == (
         "cycles.guard",
         otel.SpanKind.INTERNAL,
@@ -101,7 +59,7 @@ def test_a_callers_span_is_the_parent(guard, spans, authority):
         guarded = cycles.Guard(usd("0.10"), action=ACTION, client=client)(lambda: tracer.start_span("own").end())
         with tracer.start_as_current_span("outer"):
             guarded()
-    own, section, outer = spans.get_finished_spans()
+    own, section, outer = spans.ended()
     assert (own.parent.span_id, section.parent.span_id) == (section.context.span_id, outer.context.span_id)
 
 
@@ -111,7 +69,7 @@ def test_what_a_section_raises_is_on_its_span(side, guard, spans):
 
     with pytest.raises(KeyError):
         side.call(guard()(side.function(body)))
-    span = only(spans)
+    span = spans.only()
     assert span.status.status_code is otel.StatusCode.ERROR
     assert (span.attributes["error.type"], span.attributes["cycles.settlement"]) == ("KeyError", "RELEASED")
     assert [event.name for event in span.events] == ["exception"]
@@ -120,7 +78,7 @@ def test_what_a_section_raises_is_on_its_span(side, guard, spans):
 def test_a_denial_is_on_its_span(side, guard, spans):
     with pytest.raises(cycles.BudgetExceeded):
         side.call(guard(usd("9"))(side.function(lambda: None)))
-    span = only(spans)
+    span = spans.only()
     assert span.attributes["cycles.decision"] == "DENY"
     assert span.attributes["cycles.reason_code"] == "BUDGET_EXCEEDED"
     assert span.status.status_code is otel.StatusCode.ERROR
@@ -141,7 +99,7 @@ def test_between_two_steps_of_a_stream_the_callers_span_is_current(authority, sp
             between.append(otel.get_current_span().get_span_context().is_valid)
             if len(steps) == 2:
                 break
-    span = only(spans)
+    span = spans.only()
     assert steps == [span.context.span_id] * 2
     assert between == [False, False]
     assert span.status.status_code is otel.StatusCode.UNSET, "leaving a stream early is no error"
@@ -163,19 +121,20 @@ def test_reserves_settlements_and_charges_are_counted(side, guard, measured):
     side.call(guard(unreported="release")(side.function(lambda: None)))
     with pytest.raises(cycles.BudgetExceeded):
         side.call(guard(usd("9"))(side.function(lambda: None)))
-    found = measured()
-    assert found["cycles.reservations"][("cycles.decision", "ALLOW"), ("cycles.outcome", "granted")] == 2
-    assert sum(found["cycles.reservations"].values()) == 3
-    assert found["cycles.settlements"] == {
-        (("cycles.outcome", "settled"), ("cycles.via", "commit")): 1,
-        (("cycles.outcome", "released"), ("cycles.via", "release")): 1,
+    reservations = measured.points("cycles.reservations")
+    assert reservations[of(decision="ALLOW", outcome="granted")] == 2
+    assert sum(reservations.values()) == 3
+    assert measured.points("cycles.settlements") == {
+        of(outcome="settled", via="commit"): 1,
+        of(outcome="released", via="release"): 1,
     }
-    assert found["cycles.charged"] == {(("cycles.unit", "USD_MICROCENTS"),): 3_000_000}
+    assert measured.points("cycles.charged") == {of(unit="USD_MICROCENTS"): 3_000_000}
     requests = {
-        dict(attributes)["cycles.operation"]: count for attributes, count in found["cycles.request.duration"].items()
+        dict(attributes)["cycles.operation"]: count
+        for attributes, count in measured.points("cycles.request.duration").items()
     }
     assert requests["commit_reservation"] == requests["release_reservation"] == 1
-    assert "cycles.leases.lost" not in found
+    assert "cycles.leases.lost" not in measured.instruments()
 
 
 def test_without_opentelemetry_nothing_of_it_is_loaded():
@@ -201,7 +160,7 @@ def test_each_provider_has_instruments_of_its_own(side, guard, measured, monkeyp
     other = MeterProvider([reader])
     monkeypatch.setattr(otel_metrics, "get_meter_provider", lambda: other)
     side.call(guard(actual=lambda _: usd("0.02"))(side.function(lambda: None)))
-    assert measured()["cycles.charged"] == {(("cycles.unit", "USD_MICROCENTS"),): 3_000_000}
+    assert measured.points("cycles.charged") == {of(unit="USD_MICROCENTS"): 3_000_000}
     assert reader.get_metrics_data() is not None
     other.shutdown()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import types
@@ -14,28 +13,9 @@ import cycles
 from cycles import usd
 from cycles._telemetry import trace
 from cycles._telemetry.trace import Trace
+from tests.support.authorities import ACTION
 
-from .conftest import ACTION
-
-TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})")
-
-
-@pytest.fixture
-def sent(authority, monkeypatch):
-    """The headers of every request that arrives."""
-    seen = []
-    handle = authority.app.handle
-
-    def spied(request):
-        seen.append(request.headers)
-        return handle(request)
-
-    monkeypatch.setattr(authority.app, "handle", spied)
-    return seen
-
-
-def parts(headers):
-    return TRACEPARENT.fullmatch(headers["traceparent"]).groupdict()
+from .readings import TRACEPARENT, parts
 
 
 def active(trace_id=0xABC, span_id=0xDEF, *, sampled=True, state=()):

@@ -10,9 +10,9 @@ import pytest
 
 from cycles.testing import recovery_adapter
 from cycles.testing.recovery_adapter import SCENARIOS
-from tests.settlement.conftest import ROOT
+from tests.support.processes import ROOT
 
-FILE = (ROOT / "tests/settlement/test_scenarios.py").read_text("utf-8")
+FILE = (ROOT / "tests/journal/test_scenarios.py").read_text("utf-8")
 
 
 def adapter(*arguments, stdin=""):
@@ -33,7 +33,7 @@ def test_it_prints_one_object_and_diagnostics_elsewhere():
     assert json.loads(ran.stdout) == {
         "scenario_id": "CR-DURABLE-007",
         "passed": True,
-        "native_tests": ["tests/settlement/test_scenarios.py::test_cr_durable_007_file_names_never_collide"],
+        "native_tests": ["tests/journal/test_scenarios.py::test_cr_durable_007_file_names_never_collide"],
     }
     assert "passed" in ran.stderr
 

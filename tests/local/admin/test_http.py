@@ -13,11 +13,10 @@ import cycles
 from cycles import tokens
 from cycles.local import LocalAuthority
 from cycles.local.wire.server import serve
-
-from .conftest import ADMIN_KEY, Wire, failed
+from tests.support.authorities import ADMIN_KEY, SCOPE
+from tests.support.wire import Wire, failed
 
 TENANTS, KEYS, BUDGETS = "/v1/admin/tenants", "/v1/admin/api-keys", "/v1/admin/budgets"
-SCOPE = "tenant:acme"
 AT = {"scope": SCOPE, "unit": "TOKENS"}
 FUND = {**AT, "tenant_id": "acme"}
 ISO = re.compile(r"2027-01-15T08:00:0[0-9]\.[0-9]{3}Z")

@@ -13,10 +13,8 @@ from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import Budget, LocalAuthority
 from cycles.local.registry import forget_shared
 from cycles.local.store.rows import key_hash
-
-from .conftest import failed
-
-SCOPE = "tenant:acme"
+from tests.support.authorities import SCOPE
+from tests.support.wire import failed
 
 
 def figures(row: Budget) -> dict:

@@ -9,11 +9,10 @@ import pytest
 from cycles import tokens
 from cycles.local import LocalAuthority, ManualClock
 from cycles.local.ledger.values import Refusal
+from tests.support.authorities import ADMIN_KEY, SCOPE
+from tests.support.wire import Wire
 
-from .conftest import ADMIN_KEY, Wire
 from .world import AGENT, TENANT, Ledger
-
-SCOPE = "tenant:acme"
 
 
 class Noted(Ledger):

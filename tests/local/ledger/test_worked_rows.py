@@ -10,8 +10,8 @@ from attrs import evolve
 
 from cycles.local import LocalAuthority
 from cycles.local.ledger.values import INT64_MAX, Refusal, Tenant
+from tests.support.authorities import Clock
 
-from .conftest import Clock
 from .world import AGENT, TENANT, Ledger, Wired, shows
 
 OVERDRAFT = {"overage_policy": "ALLOW_WITH_OVERDRAFT"}

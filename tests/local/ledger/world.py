@@ -10,8 +10,7 @@ from attrs import evolve
 from cycles.local.ledger import funding
 from cycles.local.ledger import reservations as ledger
 from cycles.local.ledger.values import Budget, Hold, MemoryBooks, Refusal
-
-from . import document
+from tests.support import document
 
 if TYPE_CHECKING:
     from cycles.local import LocalAuthority

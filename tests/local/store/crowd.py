@@ -1,6 +1,6 @@
 """Many processes on one ledger file, at peace and being killed; afterwards the file is what was acknowledged.
 
-    python -m tests.local.crowd --operations 2000 --kills 100
+    python -m tests.local.store.crowd --operations 2000 --kills 100
 
 A child (`toil`) does mixed operations at random and writes a line for each answer, after it has it. What it was killed
 in the middle of may or may not have happened; what it has written must be in the file.
@@ -26,6 +26,7 @@ from cycles import tokens
 from cycles.local import LocalAuthority
 from cycles.local.store import sqlite as store
 from cycles.local.wire.messages import Request
+from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from cycles.local.ledger.values import Budget, Hold
 
 SCOPE, CHILD = "tenant:acme", "tenant:acme/agent:a"
-ROOT = Path(__file__).parents[2]
 OPERATIONS = ["reserve"] * 6 + ["commit"] * 4 + ["release", "extend", "event", "decide"]
 
 Line = list[Any]
@@ -117,7 +117,7 @@ def toil(path: str, secret: str, name: str, operations: str) -> None:
 def toiling(path: Path, secret: str, names: list[str], operations: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Have children toil who begin at once."""
     with ExitStack() as stack:
-        command = [sys.executable, "-W", "error", "-m", "tests.local.crowd", "--toil", str(path), secret]
+        command = [sys.executable, "-W", "error", "-m", "tests.local.store.crowd", "--toil", str(path), secret]
         children = [
             stack.enter_context(
                 subprocess.Popen(

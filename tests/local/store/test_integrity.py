@@ -13,10 +13,9 @@ from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from cycles.local.store import integrity
+from tests.support.authorities import SCOPE, Clock
+from tests.support.wire import Wire
 
-from .conftest import Clock, Wire
-
-SCOPE = "tenant:acme"
 PAGE = 4096
 
 

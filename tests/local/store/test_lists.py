@@ -10,10 +10,9 @@ import pytest
 
 import cycles
 from cycles import tokens, usd
+from tests.support.authorities import SCOPE
+from tests.support.wire import failed
 
-from .conftest import failed
-
-SCOPE = "tenant:acme"
 LIST = "/v1/reservations"
 
 

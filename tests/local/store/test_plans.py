@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cycles import tokens
+from tests.support.authorities import SCOPE
 
-SCOPE = "tenant:acme"
 DAY = 86_400_000
 
 

@@ -18,10 +18,8 @@ from cycles.local import LocalAuthority
 from cycles.local.ledger.values import DEFAULT_PERMISSIONS
 from cycles.local.store import schema
 from cycles.local.store.sqlite import APPLICATION_ID
+from tests.support.authorities import SCOPE, Clock
 
-from .conftest import Clock
-
-SCOPE = "tenant:acme"
 SECRET = "cyc_live_0123456789abcdef0123456789abcdef"
 START = 1_800_000_000_000
 

@@ -19,10 +19,8 @@ from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from cycles.local.store.schema import VERSION
-
-from .conftest import Clock, Wire
-
-SCOPE = "tenant:acme"
+from tests.support.authorities import SCOPE, Clock
+from tests.support.wire import Wire
 
 WORKER = """
 import sys, httpx

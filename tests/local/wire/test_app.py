@@ -12,10 +12,9 @@ from cycles import tokens, usd
 from cycles.local import LocalAuthority
 from cycles.local.wire.messages import MAX_BODY
 from cycles.local.wire.validation import MAX_DEPTH
+from tests.support.authorities import ADMIN_KEY, SCOPE
+from tests.support.wire import Wire, failed
 
-from .conftest import ADMIN_KEY, Wire, failed
-
-SCOPE = "tenant:acme"
 UNKNOWN = "/v1/reservations/no-such-id"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -16,10 +16,9 @@ from cycles.local import LocalAuthority, ManualClock
 from cycles.local.wire.faults import FaultKind, Faults
 from cycles.local.wire.server import serve
 from cycles.testing.faults import REQUEST_FAULTS
+from tests.support.authorities import SCOPE
+from tests.support.wire import Wire
 
-from .conftest import Wire
-
-SCOPE = "tenant:acme"
 PATH = "/v1/reservations"
 
 
@@ -65,14 +64,19 @@ class Trio(Async):
 
 
 @pytest.fixture
-def authority():
-    with LocalAuthority(clock=ManualClock()) as made:
-        made.budget(SCOPE, tokens(100))
-        yield made
+def clock():
+    """One that delays move on."""
+    return ManualClock()
+
+
+@pytest.fixture
+def authority(authority):
+    authority.budget(SCOPE, tokens(100))
+    return authority
 
 
 @pytest.fixture(params=[Sync, Async, Trio])
-def side(request, authority):
+def caller(request, authority):
     made = request.param(authority)
     with made.wire.http:
         yield made
@@ -86,72 +90,72 @@ def plain(authority):
 
 
 # -- what each does ----------------------------------------------------------------------------------------------------
-def test_a_refused_connection(side):
-    side.authority.faults.refuse_connection()
+def test_a_refused_connection(caller):
+    caller.authority.faults.refuse_connection()
     with pytest.raises(httpx.ConnectError, match="injected fault"):
-        side.reserve()
-    assert side.spent_or_held() == 0
-    (seen,) = side.authority.requests
+        caller.reserve()
+    assert caller.spent_or_held() == 0
+    (seen,) = caller.authority.requests
     assert (seen.operation, seen.status, seen.fault) == ("reserve", None, "connect refused")
-    assert side.reserve().is_success
+    assert caller.reserve().is_success
 
 
-def test_a_lost_request(side):
-    side.authority.faults.lose_request()
+def test_a_lost_request(caller):
+    caller.authority.faults.lose_request()
     with pytest.raises(httpx.ReadTimeout, match="lost request"):
-        side.reserve()
-    assert side.spent_or_held() == 0
-    assert [(seen.status, seen.fault) for seen in side.authority.requests] == [(None, "lost request")]
+        caller.reserve()
+    assert caller.spent_or_held() == 0
+    assert [(seen.status, seen.fault) for seen in caller.authority.requests] == [(None, "lost request")]
 
 
-def test_a_lost_response(side):
-    side.authority.faults.lose_response()
+def test_a_lost_response(caller):
+    caller.authority.faults.lose_response()
     with pytest.raises(httpx.ReadTimeout, match="lost response"):
-        side.reserve()
-    assert side.spent_or_held() == 1, "it was done all the same"
-    (seen,) = side.authority.requests
+        caller.reserve()
+    assert caller.spent_or_held() == 1, "it was done all the same"
+    (seen,) = caller.authority.requests
     assert (seen.status, seen.fault, seen.answer["decision"]) == (200, "lost response", "ALLOW")
 
 
 @pytest.mark.parametrize(("after_effect", "held"), [(False, 0), (True, 1)])
-def test_a_servers_error(side, after_effect, held):
-    side.authority.faults.fail(599, after_effect=after_effect)
-    answer = side.reserve()
+def test_a_servers_error(caller, after_effect, held):
+    caller.authority.faults.fail(599, after_effect=after_effect)
+    answer = caller.reserve()
     assert (answer.status_code, answer.json()["error"]) == (599, "INTERNAL_ERROR")
     assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
-    assert side.spent_or_held() == held
-    assert side.authority.requests[0].status == 599
+    assert caller.spent_or_held() == held
+    assert caller.authority.requests[0].status == 599
 
 
 @pytest.mark.parametrize("retry_after", [0, 7, None])
-def test_throttling(side, retry_after):
-    side.authority.faults.throttle(retry_after=retry_after)
-    answer = side.reserve()
+def test_throttling(caller, retry_after):
+    caller.authority.faults.throttle(retry_after=retry_after)
+    answer = caller.reserve()
     assert (answer.status_code, answer.json()["error"]) == (429, "LIMIT_EXCEEDED")
     assert answer.headers.get("Retry-After") == (None if retry_after is None else str(retry_after))
-    assert side.spent_or_held() == 0
+    assert caller.spent_or_held() == 0
 
 
-def test_a_malformed_answer(side):
-    side.authority.faults.malform(times=2)
-    answer = side.reserve()
+def test_a_malformed_answer(caller):
+    caller.authority.faults.malform(times=2)
+    answer = caller.reserve()
     with pytest.raises(json.JSONDecodeError):
         answer.json()
     assert answer.status_code == 200
-    assert side.spent_or_held() == 1
-    assert side.reserve(1000).json()["error"] == "BUDGET_EXCEEDED", "an honest refusal stays readable"
+    assert caller.spent_or_held() == 1
+    assert caller.reserve(1000).json()["error"] == "BUDGET_EXCEEDED", "an honest refusal stays readable"
 
 
-def test_a_delay_moves_the_clock_and_nobody_waits(side):
-    before = side.authority.clock()
-    side.authority.faults.delay(3)
-    granted = side.reserve()
-    assert side.authority.clock() == before + 3_000
+def test_a_delay_moves_the_clock_and_nobody_waits(caller):
+    before = caller.authority.clock()
+    caller.authority.faults.delay(3)
+    granted = caller.reserve()
+    assert caller.authority.clock() == before + 3_000
     assert granted.json()["expires_at_ms"] == before + 3_000 + 60_000, "it arrived late"
-    side.authority.faults.delay(300)
+    caller.authority.faults.delay(300)
     with pytest.raises(httpx.ReadTimeout, match="delay"):
-        side.reserve()
-    assert side.spent_or_held() == 1, "the client gave up; the second was done; the first has expired by then"
+        caller.reserve()
+    assert caller.spent_or_held() == 1, "the client gave up; the second was done; the first has expired by then"
 
 
 def test_a_delay_by_the_machines_clock_is_waited_out(monkeypatch):
@@ -172,8 +176,8 @@ def test_a_delay_by_the_machines_clock_is_waited_out(monkeypatch):
 
 
 # -- on whom -----------------------------------------------------------------------------------------------------------
-def outcomes(side, count):
-    return [side.reserve().status_code for _ in range(count)]
+def outcomes(caller, count):
+    return [caller.reserve().status_code for _ in range(count)]
 
 
 def test_the_nth_and_how_many(plain):

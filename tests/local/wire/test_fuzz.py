@@ -1,6 +1,6 @@
 """Ten thousand bad requests, seeded: each is a clean 4xx with the protocol's error body; the ledger stays as it was.
 
-Each is made bad on purpose in one way that is known to be bad; what else a client may send is in test_wire_bodies.py.
+Each is made bad on purpose in one way that is known to be bad; what else a client may send is in test_validation.py.
 `CYCLES_FUZZ=1000000` asks longer, `CYCLES_FUZZ_SEED` begins elsewhere.
 """
 
@@ -20,9 +20,9 @@ from cycles import tokens
 from cycles.local import LocalAuthority
 from cycles.local.wire.messages import MAX_BODY, Request
 from cycles.local.wire.server import serve
+from tests.support import document
 
-from . import document
-from .test_wire_bodies import NOW, REQUESTS, _ledger
+from .test_validation import NOW, REQUESTS, _ledger
 
 MANY = int(os.environ.get("CYCLES_FUZZ", "10000"))
 SEED = int(os.environ.get("CYCLES_FUZZ_SEED", "1"))

@@ -12,10 +12,8 @@ from cycles import tokens, usd
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import LocalAuthority, ManualClock
 from cycles.local.registry import forget_shared, standing_in
-
-from .conftest import ADMIN_KEY, Wire
-
-SCOPE = "tenant:acme"
+from tests.support.authorities import ADMIN_KEY, SCOPE
+from tests.support.wire import Wire
 
 
 def test_a_request_is_remembered_as_it_was_asked_and_answered(wire, authority, clock):

@@ -1,4 +1,4 @@
-"""The page of `cycles serve` and what it asks, without a browser; tests/page looks at it with one."""
+"""The page of `cycles serve` and what it asks, without a browser; test_browser.py looks at it with one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from cycles.local import LocalAuthority
 from cycles.local.wire.denials import KEPT
 from cycles.local.wire.overview import MOST_BUDGETS, MOST_DENIALS, MOST_RESERVATIONS
 from cycles.local.wire.server import serve
-
-from .conftest import ADMIN_KEY, Wire, failed
-
-SCOPE = "tenant:acme"
+from tests.support.authorities import ADMIN_KEY, SCOPE
+from tests.support.wire import Wire, failed
 
 
 @pytest.fixture(scope="module")

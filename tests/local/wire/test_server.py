@@ -22,11 +22,9 @@ from cycles.local import LocalAuthority
 from cycles.local.wire.app import _FIXED, _routes
 from cycles.local.wire.messages import MAX_BODY, Request, Response
 from cycles.local.wire.server import Asgi, Server, listening, serve, url_of
-
-from . import document
-from .conftest import Clock, Wire, failed
-
-SCOPE = "tenant:acme"
+from tests.support import document
+from tests.support.authorities import SCOPE, Clock
+from tests.support.wire import Wire, failed
 
 
 @pytest.fixture(params=["memory", "file"])

@@ -10,10 +10,8 @@ import pytest
 
 from cycles import tokens
 from cycles.local import LocalAuthority
-
-from .conftest import Clock, Wire, failed
-
-SCOPE = "tenant:acme"
+from tests.support.authorities import SCOPE, Clock
+from tests.support.wire import Wire, failed
 
 
 @pytest.fixture(params=["memory", "file"])

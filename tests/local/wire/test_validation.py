@@ -16,8 +16,7 @@ from cycles.local import LocalAuthority
 from cycles.local.ledger.values import Refusal
 from cycles.local.wire import validation
 from cycles.local.wire.messages import Request
-
-from . import document
+from tests.support import document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
