@@ -287,3 +287,11 @@ def test_extend_raises_what_the_authority_says(world):
     world.answers = [refusal(409, "MAX_EXTENSIONS_EXCEEDED")]
     with pytest.raises(cycles.MaxExtensionsExceeded):
         world.run(flows.extend("res-1", 1000, POLICY))
+
+
+def test_a_hold_that_can_not_be_looked_for_is_looked_for_again(world):
+    job = flows.GiveBack(RetryPolicy(max_attempts=2), key="k-1")
+    world.answers = [LOST, LOST]
+    assert world.run(job.attempt()) is not None
+    assert world.run(job.attempt()) is None
+    assert not job.is_needed

@@ -40,3 +40,7 @@ def test_no_delay_overflows_or_exceeds_its_cap(attempt, jitter, multiplier, max_
     assert delay is not None
     assert math.isfinite(delay)
     assert 0 <= delay <= max_delay
+
+
+def test_a_policy_shows_its_figures():
+    assert repr(RetryPolicy(max_attempts=2)).startswith("RetryPolicy(max_attempts=2, initial_delay=0.5")

@@ -8,12 +8,13 @@ import socket
 import sys
 from collections import deque
 
+import aiohttp
 import httpx
 import pytest
 
 import cycles
 from cycles import usd
-from cycles._drivers.aiohttp_engine import AiohttpClient, quick_client
+from cycles._drivers.aiohttp_engine import AiohttpClient, _meant, quick_client
 from cycles._drivers.connections import AsyncDirectClient
 from tests.support.authorities import ACTION
 from tests.support.net import LOSE
@@ -177,3 +178,26 @@ def test_without_the_extra_the_setting_says_what_to_install(config, monkeypatch)
 def test_another_engine_is_refused():
     with pytest.raises(cycles.ConfigError, match=r"CYCLES_HTTP_ENGINE.*httpx or aiohttp"):
         cycles.Config.from_env({"CYCLES_BASE_URL": "local:", "CYCLES_HTTP_ENGINE": "curl"})
+
+
+CONNECTION = aiohttp.client_reqrep.ConnectionKey("h", 80, False, True, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("cause", "meant"),
+    [
+        (aiohttp.ClientProxyConnectionError(CONNECTION, OSError("refused")), httpx.ProxyError),
+        (aiohttp.ClientConnectorError(CONNECTION, OSError("refused")), httpx.ConnectError),
+        (aiohttp.ConnectionTimeoutError("connect"), httpx.ConnectTimeout),
+        (aiohttp.ServerDisconnectedError(), httpx.RemoteProtocolError),
+        (aiohttp.ClientPayloadError("cut off"), httpx.RemoteProtocolError),
+        (aiohttp.ClientOSError("reset"), httpx.ReadError),
+        (aiohttp.SocketTimeoutError("read"), httpx.ReadTimeout),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
+)
+def test_only_what_never_connected_is_called_so(cause, meant):
+    """Everything else may have reached the authority."""
+    said = httpx.ReadTimeout("said") if meant is httpx.ReadTimeout else httpx.ConnectTimeout("said")
+    said.__cause__ = cause
+    assert type(_meant(said, httpx.Request("GET", "http://h"))) is meant

@@ -1,28 +1,35 @@
-"""What both drivers stand on: effects without waiting, deadlines of blocking I/O, and names of aiohttp's trouble."""
+"""What both drivers stand on: effects without waiting, the queue for a connection, and a full disk."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 import threading
 import time
 
-import aiohttp
 import anyio
-import httpcore
 import httpx
 import pytest
 
 from cycles import usd
 from cycles._core import requests
-from cycles._core.effects import CREATE_RESERVATION, Call, Clock, Ready
+from cycles._core.effects import (
+    COMMIT_RESERVATION,
+    CREATE_RESERVATION,
+    Call,
+    Clock,
+    Effect,
+    Forget,
+    Notify,
+    Ready,
+    Sleep,
+    Tell,
+)
 from cycles._core.outcomes import Trouble
+from cycles._core.records import SettlementDetails
 from cycles._drivers import aio, blocking
-from cycles._drivers.aiohttp_engine import _meant
-from cycles._drivers.deadline import deadline
-from cycles._drivers.network import DeadlineBackend
 from cycles._drivers.world import World
 from cycles_api.client import AuthenticatedClient
+from tests.support.records import pending
 
 
 def world() -> World:
@@ -35,82 +42,6 @@ def test_the_time_of_day_is_in_milliseconds():
 
 def test_nothing_can_be_kept_without_a_journal():
     assert world().perform(Ready()) is False
-
-
-class Recorder(httpcore.NetworkBackend, httpcore.NetworkStream):
-    """Notes the timeout of each step that reaches the network."""
-
-    def __init__(self):
-        self.steps = []
-
-    def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
-        self.steps.append(("connect", timeout))
-        return self
-
-    def connect_unix_socket(self, path, timeout=None, socket_options=None):
-        self.steps.append((path, timeout))
-        return self
-
-    def start_tls(self, ssl_context, server_hostname=None, timeout=None):
-        self.steps.append((server_hostname, timeout))
-        return self
-
-    def read(self, max_bytes, timeout=None):
-        self.steps.append((max_bytes, timeout))
-        return b""
-
-    def write(self, buffer, timeout=None):
-        self.steps.append((buffer, timeout))
-
-    def sleep(self, seconds):
-        self.steps.append(("sleep", seconds))
-
-
-def each_step(backend: DeadlineBackend) -> None:
-    stream = backend.connect_tcp("localhost", 80, 5.0).start_tls(ssl.create_default_context(), "name", 5.0)
-    backend.connect_unix_socket("/socket", 5.0)
-    stream.write(b"x", 5.0)
-    stream.read(7, None)
-
-
-NAMES = ["connect", "name", "/socket", b"x", 7]
-
-
-def test_each_step_is_cut_to_what_is_left():
-    network = Recorder()
-    with deadline(1.0, waiting_counts=True):
-        each_step(DeadlineBackend(network))
-    assert [name for name, _ in network.steps] == NAMES
-    assert all(timeout is not None and 0 < timeout <= 1.0 for _, timeout in network.steps)
-
-
-def test_without_a_deadline_steps_keep_their_own_timeouts():
-    network = Recorder()
-    each_step(DeadlineBackend(network))
-    DeadlineBackend(network).sleep(0.5)
-    assert network.steps == [*zip(NAMES, [5.0, 5.0, 5.0, 5.0, None], strict=True), ("sleep", 0.5)]
-
-
-def test_what_comes_too_late_never_reaches_the_network():
-    network = Recorder()
-    stream = DeadlineBackend(network).connect_tcp("localhost", 80)
-    network.steps.clear()
-    with deadline(0.0, waiting_counts=True):
-        with pytest.raises(httpcore.ReadTimeout):
-            stream.read(1)
-        with pytest.raises(httpcore.WriteTimeout):
-            stream.write(b"")
-        with pytest.raises(httpcore.ConnectTimeout):
-            DeadlineBackend(network).connect_tcp("localhost", 80)
-    assert network.steps == []
-
-
-def test_waiting_for_a_connection_may_not_count():
-    network = Recorder()
-    with deadline(0.05, waiting_counts=False):
-        time.sleep(0.06)  # as a busy pool would
-        DeadlineBackend(network).connect_tcp("localhost", 80)
-    assert len(network.steps) == 1
 
 
 def answer(request: httpx.Request) -> httpx.Response:
@@ -161,24 +92,69 @@ def test_the_same_queue_in_an_event_loop():
     asyncio.run(main())
 
 
-KEY = aiohttp.client_reqrep.ConnectionKey("h", 80, False, True, None, None, None)
+# -- what happens seldom -----------------------------------------------------------------------------------------------
+class Odd(Effect[None]):
+    """An effect of nobody's."""
 
 
-@pytest.mark.parametrize(
-    ("cause", "meant"),
-    [
-        (aiohttp.ClientProxyConnectionError(KEY, OSError("refused")), httpx.ProxyError),
-        (aiohttp.ClientConnectorError(KEY, OSError("refused")), httpx.ConnectError),
-        (aiohttp.ConnectionTimeoutError("connect"), httpx.ConnectTimeout),
-        (aiohttp.ServerDisconnectedError(), httpx.RemoteProtocolError),
-        (aiohttp.ClientPayloadError("cut off"), httpx.RemoteProtocolError),
-        (aiohttp.ClientOSError("reset"), httpx.ReadError),
-        (aiohttp.SocketTimeoutError("read"), httpx.ReadTimeout),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
-)
-def test_only_what_never_connected_is_called_so(cause, meant):
-    """Everything else may have reached the authority."""
-    said = httpx.ReadTimeout("said") if meant is httpx.ReadTimeout else httpx.ConnectTimeout("said")
-    said.__cause__ = cause
-    assert type(_meant(said, httpx.Request("GET", "http://h"))) is meant
+class Full:
+    """A journal on a disk that is full."""
+
+    fsync = False
+
+    def __init__(self):
+        self.failures = []
+
+    def forget(self, pending, refusal=None):
+        raise OSError(28, "No space left on device")
+
+    def failed(self, error):
+        self.failures.append(error)
+
+
+@pytest.fixture
+def outside():
+    return World(
+        AuthenticatedClient(base_url="http://localhost:1", token=""), lambda event, facts: None, journal=Full()
+    )
+
+
+def of(effect):
+    return (yield from effect)
+
+
+def test_a_record_that_can_not_be_forgotten_is_told(outside):
+    blocking.run(of(Forget(pending())), outside)
+    assert [error.errno for error in outside.journal.failures] == [28]
+
+
+def test_who_tells_nobody_goes_on(outside):
+    details = SettlementDetails(pending(), "settled", charged=None, attempts=1, recovered=False, error=None)
+    assert blocking.run(of(Tell(details)), outside) is None
+    assert blocking.run(of(Notify("anything")), outside) is None
+
+
+def test_an_effect_that_no_driver_knows_is_an_error(outside):
+    with pytest.raises(TypeError, match="not an effect"):
+        blocking.run(of(Odd()), outside)
+
+
+def test_without_a_key_the_reason_is_left_as_it_is(outside):
+    assert outside.failed(Call(COMMIT_RESERVATION), ValueError("cut off"), 0.0).reason == "ValueError: cut off"
+
+
+def test_a_flow_is_given_up_when_its_time_is_over(outside):
+    assert blocking.run_within(of(Sleep(5.0)), outside, 0.1) is None
+    assert blocking.run_within(of(Sleep(0.0)), outside, 1.0) is None
+    assert blocking.run_within(of(Notify("anything")), outside, 0.0) is None
+    assert blocking.run_within(of(Call(COMMIT_RESERVATION)), outside, 0.0) is None
+
+
+def test_in_trio_a_hurried_flow_is_given_up_in_time(outside):
+    trio = pytest.importorskip("trio")
+
+    async def main():
+        with anyio.fail_after(5):
+            return await aio.run_through(of(Sleep(60.0)), outside, patience=0.05, hurried=True)
+
+    assert trio.run(main) is None

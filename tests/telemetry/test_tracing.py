@@ -120,3 +120,26 @@ def test_opentelemetry_and_dateutil_are_not_imported_for_nothing():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_span_that_is_none_starts_a_trace_of_ours(monkeypatch):
+    context = types.SimpleNamespace(is_valid=False)
+    api = types.SimpleNamespace(get_current_span=lambda: types.SimpleNamespace(get_span_context=lambda: context))
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", api)
+    assert trace.Trace().headers()["traceparent"].startswith("00-")
+
+
+def test_without_opentelemetry_a_trace_is_ours(monkeypatch):
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    assert trace.Trace().headers()["traceparent"].startswith("00-")
+
+
+def test_a_tracing_that_fails_fails_no_request(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", object())
+    assert trace.Trace().headers()["traceparent"].endswith("-01")
+
+
+def test_an_id_is_never_all_zero(monkeypatch):
+    drawn = [bytes(8), bytes(7) + b"\x01"]
+    monkeypatch.setattr(trace.os, "urandom", lambda size: drawn.pop(0))
+    assert trace._random(8) == "00" * 7 + "01"

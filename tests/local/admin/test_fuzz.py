@@ -15,7 +15,7 @@ from cycles.local import LocalAuthority
 from cycles.local.wire.messages import Request
 from tests.support.authorities import ADMIN_KEY, Clock
 
-from .test_http import BUDGETS, FUND, KEYS, TENANTS, budget, funding
+from .calls import BUDGETS, FUND, KEYS, TENANTS, budget, funding
 
 VALID: list[tuple[str, str, dict[str, str], Any]] = [
     ("GET", TENANTS, {"limit": "5", "status": "ACTIVE", "cursor": ""}, None),

@@ -16,22 +16,9 @@ from cycles.local.wire.server import serve
 from tests.support.authorities import ADMIN_KEY, SCOPE
 from tests.support.wire import Wire, failed
 
-TENANTS, KEYS, BUDGETS = "/v1/admin/tenants", "/v1/admin/api-keys", "/v1/admin/budgets"
-AT = {"scope": SCOPE, "unit": "TOKENS"}
-FUND = {**AT, "tenant_id": "acme"}
+from .calls import AT, BUDGETS, FUND, KEYS, TENANTS, amount, budget, funding
+
 ISO = re.compile(r"2027-01-15T08:00:0[0-9]\.[0-9]{3}Z")
-
-
-def amount(number: int, unit: str = "TOKENS") -> dict[str, Any]:
-    return {"unit": unit, "amount": number}
-
-
-def budget(**fields: Any) -> dict[str, Any]:
-    return {"tenant_id": "acme", "scope": SCOPE, "unit": "TOKENS", "allocated": amount(1000), **fields}
-
-
-def funding(operation: str = "CREDIT", number: int = 100, **fields: Any) -> dict[str, Any]:
-    return {"operation": operation, "amount": amount(number), **fields}
 
 
 def headers_hold(response: httpx.Response) -> None:

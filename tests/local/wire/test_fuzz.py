@@ -22,7 +22,7 @@ from cycles.local.wire.messages import MAX_BODY, Request
 from cycles.local.wire.server import serve
 from tests.support import document
 
-from .test_validation import NOW, REQUESTS, _ledger
+from .operations import NOW, REQUESTS, rows
 
 MANY = int(os.environ.get("CYCLES_FUZZ", "10000"))
 SEED = int(os.environ.get("CYCLES_FUZZ_SEED", "1"))
@@ -250,7 +250,7 @@ def is_clean(status: int, body: bytes) -> bool:
 @pytest.mark.parametrize("target", ["memory"], indirect=True)
 def test_bad_requests(target):
     authority, bad = target
-    before = _ledger(authority)
+    before = rows(authority)
     seen: dict[int, int] = {}
     for number in range(MANY):
         request = bad.one()
@@ -258,8 +258,8 @@ def test_bad_requests(target):
         assert is_clean(response.status, response.body), (number, request)
         seen[response.status] = seen.get(response.status, 0) + 1
         if number % 1000 == 999:
-            assert _ledger(authority) == before, number
-    assert _ledger(authority) == before
+            assert rows(authority) == before, number
+    assert rows(authority) == before
     assert not authority.app.denials.last(None, 1), "none came as far as a budget"
     assert {400, 401, 403, 404, 405, 413, 415} <= seen.keys(), seen
 
@@ -267,7 +267,7 @@ def test_bad_requests(target):
 def test_bad_requests_over_a_socket(target):
     """The same through uvicorn: what is HTTP at all is answered as in process, on connections that stay usable."""
     authority, bad = target
-    before = _ledger(authority)
+    before = rows(authority)
     with serve(authority) as url:
         address = (urlsplit(url).hostname, urlsplit(url).port)
         for number in range(200):
@@ -276,7 +276,7 @@ def test_bad_requests_over_a_socket(target):
             assert status == authority.app.handle(request).status, (number, request)
             if request.method != "HEAD":
                 assert is_clean(status, body), (number, request)
-    assert _ledger(authority) == before
+    assert rows(authority) == before
 
 
 def _sent(address, request: Request) -> tuple[int, bytes]:

@@ -18,54 +18,12 @@ from cycles.local.wire import validation
 from cycles.local.wire.messages import Request
 from tests.support import document
 
+from .operations import NOW, REQUESTS, rows
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NOW = 1_800_000_000_000
 NO_DEADLINE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
-
-_AMOUNT = {"unit": "TOKENS", "amount": 5}
-_ASK = {
-    "idempotency_key": "key",
-    "subject": {"tenant": "acme", "agent": "a", "dimensions": {"team": "x"}},
-    "action": {"kind": "llm.completion", "name": "gpt", "tags": ["t"]},
-    "metadata": {"any": [1, {"thing": None}]},
-}
-_METRICS = {"tokens_input": 1, "tokens_output": 2, "latency_ms": 3, "model_version": "v", "custom": {"x": 1}}
-
-REQUESTS: dict[str, tuple[str, str, validation.Check, dict[str, Any]]] = {
-    "reserve": (
-        "/v1/reservations",
-        "ReservationCreateRequest",
-        validation.reservation_request,
-        _ASK | {"estimate": _AMOUNT, "ttl_ms": 1000, "grace_period_ms": 0, "overage_policy": "REJECT", "dry_run": True},
-    ),
-    "decide": ("/v1/decide", "DecisionRequest", validation.decision_request, _ASK | {"estimate": _AMOUNT}),
-    "event": (
-        "/v1/events",
-        "EventCreateRequest",
-        validation.event_request,
-        _ASK | {"actual": _AMOUNT, "overage_policy": "REJECT", "metrics": _METRICS, "client_time_ms": 0},
-    ),
-    "commit": (
-        "/v1/reservations/{id}/commit",
-        "CommitRequest",
-        validation.commit_request,
-        {"idempotency_key": "key", "actual": _AMOUNT, "metrics": _METRICS, "metadata": {"m": []}},
-    ),
-    "release": (
-        "/v1/reservations/{id}/release",
-        "ReleaseRequest",
-        validation.release_request,
-        {"idempotency_key": "key", "reason": "over"},
-    ),
-    "extend": (
-        "/v1/reservations/{id}/extend",
-        "ReservationExtendRequest",
-        validation.extend_request,
-        {"idempotency_key": "key", "extend_by_ms": 1, "metadata": {}},
-    ),
-}
 
 INTEGERS = st.sampled_from([-1, 0, 1, 999, 1000, 60_000, 60_001, 86_400_000, 86_400_001, 2**53 + 1, 2**63 - 1, 2**63])
 LENGTHS = st.sampled_from([0, 1, 64, 65, 128, 129, 256, 257]).map(lambda length: "x" * length)
@@ -211,18 +169,13 @@ def test_no_request_does_more_than_it_says(asked, query, headers):
         secret = authority.key(tenant="acme")
         good = Request("POST", "/v1/reservations", "", {"x-cycles-api-key": secret}, _as_json(HOLD))
         held = json.loads(authority.app.handle(good).body)["reservation_id"]
-        before = _ledger(authority)
+        before = rows(authority)
         path = path.replace("{id}", held)
         response = authority.app.handle(Request(method, path, query, headers | {"x-cycles-api-key": secret}, content))
         body = json.loads(response.body)
         assert response.status < 500, body
         if response.status >= 400:
             assert document.validator("#/components/schemas/ErrorResponse").is_valid(body), body
-            assert _ledger(authority) == before
+            assert rows(authority) == before
         for row in authority.balances():
             assert row.remaining == row.allocated - row.spent - row.reserved - row.debt
-
-
-def _ledger(authority: LocalAuthority) -> list[str]:
-    with authority.store.reading() as books:
-        return list(books.connection.iterdump())

@@ -1,0 +1,123 @@
+"""`cycles serve`, in a process of its own where signals matter, else through click's runner."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from cycles import tokens
+from cycles.cli.root import cycles as command
+from cycles.local import LocalAuthority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ASK = {"subject": {"tenant": "acme"}, "action": {"kind": "k", "name": "n"}}
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    line = [sys.executable, "-W", "error", "-m", "cycles.cli", "serve", "--port", "0", *arguments]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ready(process: subprocess.Popen[str]) -> dict[str, str]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.communicate()
+    found: dict[str, str] = json.loads(line)
+    return found
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminate is not a signal there")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_until_a_signal(tmp_path, number):
+    path = str(tmp_path / "ledger.db")
+    with serving("--json", "--db", path, "--budget", "tenant:acme=tokens:100", "--budget", "tenant:b=usd:1") as process:
+        said = ready(process)
+        assert sorted(said) == ["api_key", "base_url", "tenant"]
+        assert said["tenant"] == "acme"
+        with httpx.Client(base_url=said["base_url"], headers={"X-Cycles-API-Key": said["api_key"]}) as http:
+            amount = {"unit": "TOKENS", "amount": 30}
+            held = http.post("/v1/reservations", json={**ASK, "idempotency_key": "1", "estimate": amount}).json()
+            commit = f"/v1/reservations/{held['reservation_id']}/commit"
+            assert http.post(commit, json={"idempotency_key": "1", "actual": amount}).is_success
+            process.send_signal(number)
+            assert process.wait(timeout=10) == 0
+        assert process.communicate() == ("", "")
+    with LocalAuthority(path) as authority:
+        assert authority.balance("tenant:acme", "TOKENS").spent == 30
+
+
+def test_serve_takes_keys_from_elsewhere_and_can_be_lenient(tmp_path, monkeypatch):
+    monkeypatch.setenv("CYCLES_ADMIN_KEY", "the-administrator")
+    (tmp_path / "key").write_text("my-own-key\n")
+    arguments = ["--json", "--budget", "tenant:acme=tokens:100", "--api-key-file", str(tmp_path / "key")]
+    with serving(*arguments, "--lenient-permissions") as process:
+        said = ready(process)
+        assert said["api_key"] == "my-own-key"
+        fund = f"{said['base_url']}/v1/admin/budgets/fund?scope=tenant:acme&unit=TOKENS"
+        body = {"operation": "CREDIT", "amount": {"unit": "TOKENS", "amount": 1}, "idempotency_key": "k"}
+        lenient = httpx.post(fund, headers={"X-Cycles-API-Key": "my-own-key"}, json=body, timeout=10)
+        assert lenient.json()["new_allocated"]["amount"] == 101
+        tenants = f"{said['base_url']}/v1/admin/tenants"
+        assert httpx.get(tenants, headers={"X-Admin-API-Key": "the-administrator"}, timeout=10).status_code == 200
+
+
+def test_serve_again_keeps_what_was_funded(tmp_path):
+    arguments = ["--db", str(tmp_path / "l.db"), "--budget", "tenant:acme=tokens:100", "--api-key", "my-own-key"]
+    for _ in range(2):
+        with serving(*arguments) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            match = re.fullmatch(
+                r"CYCLES_BASE_URL=(http://127\.0\.0\.1:\d+) CYCLES_API_KEY=my-own-key CYCLES_TENANT=acme\n", line
+            )
+            assert match, (line, process.communicate())
+            with LocalAuthority(tmp_path / "l.db") as authority:
+                authority.fund("tenant:acme", "CREDIT", tokens(50))
+            answer = httpx.get(
+                f"{match[1]}/v1/balances?tenant=acme", headers={"X-Cycles-API-Key": "my-own-key"}, timeout=10
+            )
+    assert answer.json()["balances"][0]["allocated"]["amount"] == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--host", "0.0.0.0"], "beyond-loopback"),
+        (["--budget", "tenant:acme"], "write it like tenant:acme=usd:1.00"),
+        (["--budget", "tenant:acme=1"], "write it like usd:1.00"),
+        (["--budget", "tenant:acme=euro:1"], "usd, tokens, credits, risk_points"),
+        (["--budget", "agent:acme=usd:1"], "write a path such as"),
+        (["--db", "/no/such/folder/l.db"], "no folder"),
+    ],
+)
+def test_serve_explains_what_is_wrong(arguments, says):
+    result = CliRunner().invoke(command, ["serve", "--port", "0", *arguments])
+    assert result.exit_code == 2
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(command, ["serve", "--db", str(tmp_path / "l.db"), "--port", port])
+    assert result.exit_code == 2
+    assert f"port {port}" in result.output
+    assert list(tmp_path.iterdir()) == []

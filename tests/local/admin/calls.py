@@ -1,0 +1,23 @@
+"""Paths and bodies of the administration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.authorities import SCOPE
+
+TENANTS, KEYS, BUDGETS = "/v1/admin/tenants", "/v1/admin/api-keys", "/v1/admin/budgets"
+AT = {"scope": SCOPE, "unit": "TOKENS"}
+FUND = {**AT, "tenant_id": "acme"}
+
+
+def amount(number: int, unit: str = "TOKENS") -> dict[str, Any]:
+    return {"unit": unit, "amount": number}
+
+
+def budget(**fields: Any) -> dict[str, Any]:
+    return {"tenant_id": "acme", "scope": SCOPE, "unit": "TOKENS", "allocated": amount(1000), **fields}
+
+
+def funding(operation: str = "CREDIT", number: int = 100, **fields: Any) -> dict[str, Any]:
+    return {"operation": operation, "amount": amount(number), **fields}
