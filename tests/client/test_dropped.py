@@ -1,4 +1,4 @@
-"""Holds that nobody on this side has any more: dropped reservations, and reserves that were cut off."""
+"""Holds that nobody on this side has any more: of dropped reservations, and of reserves that were cut off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What schemathesis is told beside the document: reservations that exist, and two rules that a schema can't say.
+"""What schemathesis needs beside the document: reservations that exist, and two rules that a schema can not express.
 
 It runs inside schemathesis (SCHEMATHESIS_HOOKS), which `tests.contract.run` starts.
 """

@@ -1,4 +1,4 @@
-"""The engine of the extra `fast`: the same behaviour beneath the same API, and exact about what may have left."""
+"""The aiohttp engine: the same behaviour beneath the same API, and exact about what may have left."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_the_same_queue_in_an_event_loop():
 
 # -- what happens seldom -----------------------------------------------------------------------------------------------
 class Odd(Effect[None]):
-    """An effect of nobody's."""
+    """An effect that no driver performs."""
 
 
 class Full:

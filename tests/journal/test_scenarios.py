@@ -1,4 +1,4 @@
-"""The recovery scenarios of protocol.md §9, each by its own test; `cycles.testing.recovery_adapter` runs them by id.
+"""The recovery scenarios, each by its own test; `cycles.testing.recovery_adapter` runs them by id.
 
 A restart is a fresh client in a new process that shares only the disk; a kill is SIGKILL with the request in flight.
 """

@@ -104,7 +104,7 @@ def test_g2_a_lowered_overdraft_limit(wire, indebted):
 
 
 def test_a_commit_is_refused_while_debt_is_past_a_lowered_limit(wire, authority):
-    """Pass 2 looks at every scope below zero, even when a parent lets nothing more be taken (§1.3)."""
+    """Pass 2 looks at every scope below zero, even when a parent lets nothing more be taken."""
     child = f"{SCOPE}/agent:a"
     authority.budget(SCOPE, tokens(1000))
     authority.budget(child, tokens(10), overdraft_limit=tokens(100))

@@ -1,6 +1,7 @@
-"""The worked rows of authority.md §1.13, on the pure ledger and over HTTP. The numbers in the names are the rows'.
+"""The worked rows of the ledger, on the pure ledger and over HTTP: a step, and each figure after it.
 
-Row 39 needs threads: test_sharing.py. G2 and G4 go through more calls of the administration: test_admin.py.
+The names number the rows. Row 39 needs threads: store/test_sharing.py. G2 and G4 need the administration:
+admin/test_http.py.
 """
 
 from __future__ import annotations
@@ -306,7 +307,7 @@ def test_30_deadlines(ledger):
     assert ledger.commit(held, 100)["charged"]["amount"] == 100
 
 
-# Over HTTP overdue holds are given back first: test_wire.py, test_30_expiry.
+# Over HTTP overdue holds are given back first: wire/test_app.py, test_30_expiry.
 @only_pure
 def test_30_after_the_deadline(ledger):
     ledger.budget(1000)
@@ -440,7 +441,7 @@ def test_40_runaway(ledger):
     assert caught.value.details["scope"] == TENANT
 
 
-# Over HTTP a closed tenant's keys are refused before: test_admin.py, row 41.
+# Over HTTP a closed tenant's keys are refused before: admin/test_http.py, row 41.
 @only_pure
 def test_41_tenant_closed(ledger):
     ledger.budget(1000)

@@ -1,4 +1,4 @@
-"""A ledger in dictionaries with a clock of its own, as the worked rows of authority.md §1.13 are written."""
+"""A ledger in dictionaries with a clock of its own, as the worked rows are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One ledger, many threads and processes; forks; files that are not ours (authority.md §7)."""
+"""One ledger, many threads and processes; forks; files that are not ours (docs/authority.md, The ledger file)."""
 
 from __future__ import annotations
 
