@@ -106,6 +106,13 @@ def config(environ):
 
 
 @pytest.fixture
+def client(config):
+    """A blocking client of `server`."""
+    with cycles.Client(config) as client:
+        yield client
+
+
+@pytest.fixture
 def start(environ):
     """Start a program of tests/support/worker.py; keyword arguments are variables without their prefix."""
     workers = []

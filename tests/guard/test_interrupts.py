@@ -22,12 +22,6 @@ from tests.support.net import DROP, HANG, LOSE, Answer, error
 from tests.support.waiting import until
 
 
-@pytest.fixture
-def client(config):
-    with cycles.Client(config) as client:
-        yield client
-
-
 def guard(client, **fields):
     return cycles.Guard(usd("0.10"), action=ACTION, client=client, **fields)
 

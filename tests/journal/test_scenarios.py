@@ -22,12 +22,6 @@ from tests.support.authorities import ACTION
 from tests.support.net import DROP, HANG, HANG_AFTER, LOSE, Answer, error
 
 
-@pytest.fixture
-def client(config):
-    with cycles.Client(config) as client:
-        yield client
-
-
 def spend(client, amount="0.03", **fields):
     with cycles.Guard(usd("0.10"), action=ACTION, client=client, **fields) as held:
         held.commit(usd(amount))
