@@ -1,44 +1,21 @@
-"""The command through click's runner, in an environment of the test's own, and authorities to ask."""
+"""The command in an environment of the test's own, and authorities to ask."""
 
 from __future__ import annotations
 
-import json
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner, Result
 
 from cycles import tokens, usd
-from cycles.cli.root import cycles as command
 from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
 from cycles.local.wire.server import serve
 
+from .runner import KEY, Cli
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-KEY = "cyc_live_a-key-of-the-tests-for-acme-only"
-
-
-class Cli:
-    """Runs the command; `environ` is all of CYCLES_* that it sees."""
-
-    def __init__(self, environ: dict[str, str]) -> None:
-        self.environ = environ
-
-    def __call__(self, *arguments: str, code: int = 0, stdin: str | None = None, **changed: str | None) -> Result:
-        environ = self.environ | {f"CYCLES_{name.upper()}": value for name, value in changed.items()}
-        hidden = {name: None for name in os.environ if name.startswith("CYCLES_")}
-        result = CliRunner().invoke(command, arguments, env={**hidden, **environ}, input=stdin)
-        assert result.exit_code == code, (result.exit_code, result.output, result.exception)
-        assert "Traceback" not in result.output
-        assert KEY not in result.output, "a key in the output"
-        return result
-
-    def json(self, *arguments: str, code: int = 0, **changed: str | None) -> Any:
-        return json.loads(self(*arguments, "--json", code=code, **changed).stdout)
 
 
 @pytest.fixture(autouse=True)

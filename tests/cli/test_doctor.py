@@ -17,7 +17,8 @@ from cycles import usd
 from cycles._journal.partitions import partition_of
 from cycles.cli import _checks, _connection
 from cycles.config import Config
-from tests.cli.conftest import KEY
+
+from .runner import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
