@@ -5,24 +5,15 @@ Each is written once and run by either driver.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from cycles._core.effects import (
-    CREATE_RESERVATION,
-    EXTEND_RESERVATION,
-    LIST_RESERVATIONS,
-    RELEASE_RESERVATION,
-    Call,
-    Jitter,
-    NewKey,
-    Notify,
-    Now,
-    Sleep,
-)
+from cycles._core.attempts import until_known
+from cycles._core.effects import Call, Jitter, NewKey, Notify, Now, Sleep
+from cycles._core.grant import Grant
 from cycles._core.lifecycle import State
+from cycles._core.operations import CREATE_RESERVATION, EXTEND_RESERVATION, LIST_RESERVATIONS, RELEASE_RESERVATION
 from cycles._core.outcomes import Trouble, Verdict, error_of, judge
-from cycles._core.records import Grant, Settlement
-from cycles._core.retry import NO_RETRY
+from cycles._core.results import Settlement
 from cycles.errors import (
     DENIALS,
     BudgetClosed,
@@ -36,14 +27,10 @@ from cycles_api import models
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cycles._core.effects import Flow, Operation
+    from cycles._core.effects import Flow
     from cycles._core.outcomes import Answer
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
-
-S = TypeVar("S")
 
 _FINAL_DENIALS = (BudgetClosed, BudgetNotFound, TenantClosed)
 """Denials that waiting can't turn into a grant."""
@@ -180,77 +167,6 @@ def _find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | Non
             )
             return True, Grant(response, answer.headers, sent_at=answer.sent_at, received_at=answer.received_at)
     return True, None
-
-
-# -- attempts ----------------------------------------------------------------------------------------------------------
-def until_known(
-    operation: Operation[S],
-    arguments: dict[str, Any],
-    policy: RetryPolicy,
-    throttled: Callable[[float], Flow[None]] | None = None,
-) -> Flow[tuple[Answer[S], int]]:
-    """Send the same request until its answer is neither ambiguous nor throttled, or the policy says stop.
-
-    *throttled* is run with the seconds of a Retry-After before they are waited out.
-    """
-    attempt = 1
-    while True:
-        answer = yield from Call(operation, **arguments)
-        if judge(operation, answer) not in (Verdict.AMBIGUOUS, Verdict.THROTTLED):
-            return answer, attempt
-        if throttled is not None and answer.retry_after:
-            yield from throttled(answer.retry_after)
-        delay = policy.delay(attempt, (yield from Jitter()), answer.retry_after)
-        yield from Notify(
-            "attempt failed",
-            operation=operation.name,
-            attempt=attempt,
-            delay=delay,
-            reason=repr(answer),
-        )
-        if delay is None:
-            return answer, attempt
-        yield from Sleep(delay)
-        attempt += 1
-
-
-# -- giving back what nobody holds any more ----------------------------------------------------------------------------
-class GiveBack:
-    """A hold that nobody on this side has: a job for the background.
-
-    Args:
-        key: What a create was sent under whose answer never came.
-        reservation_id: The hold, where it is known.
-        policy: How often, and how long apart.
-        due: Monotonic seconds at which to begin.
-    """
-
-    __slots__ = ("_attempts", "_key", "_policy", "_reservation_id", "due", "is_needed")
-
-    def __init__(
-        self, policy: RetryPolicy, *, key: str | None = None, reservation_id: str | None = None, due: float = 0.0
-    ) -> None:
-        self._policy: Final = policy
-        self._key: Final = key
-        self._reservation_id = reservation_id
-        self._attempts = 0
-        self.due: Final = due
-        self.is_needed = True
-
-    def attempt(self) -> Flow[float | None]:
-        """Look for the hold, if need be, and release it; return the seconds until the next attempt, or None."""
-        self._attempts += 1
-        is_known = self._reservation_id is not None
-        if not is_known and self._key is not None:
-            is_known, grant = yield from _find(self._key)
-            held = None if grant is None else grant.response.reservation_id
-            self._reservation_id = held if isinstance(held, str) else None
-        if self._reservation_id is not None:
-            ended = yield from release(self._reservation_id, "dropped", NO_RETRY)
-            is_known = ended.error is None or not ended.error.is_retryable
-        delay = None if is_known else self._policy.delay(self._attempts, (yield from Jitter()))
-        self.is_needed = delay is not None
-        return delay
 
 
 # -- release and extend ------------------------------------------------------------------------------------------------

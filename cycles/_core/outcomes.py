@@ -27,7 +27,7 @@ from cycles_api.types import Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cycles._core.effects import Operation
+    from cycles._core.operations import Operation
     from cycles_api.models.error_response import ErrorResponse
 
 S = TypeVar("S")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from cycles._core.effects import EXTEND_RESERVATION, Call, NewKey, Notify, Now
+from cycles._core.effects import Call, NewKey, Notify, Now
 from cycles._core.heartbeat import (
     Failure,
     Lease,
@@ -22,6 +22,7 @@ from cycles._core.heartbeat import (
     retry_reserve_ms,
 )
 from cycles._core.lifecycle import State
+from cycles._core.operations import EXTEND_RESERVATION
 from cycles._core.outcomes import Verdict, error_of, judge
 from cycles_api import models
 from cycles_api.types import Unset
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from cycles._core.effects import Flow
     from cycles._core.outcomes import Answer
-    from cycles._core.section_flows import Section
+    from cycles._core.section import Section
 
 DEFAULT_TTL_MS: Final = 60_000
 """The lease that an authority gives when none is asked for (protocol.md, ReservationCreateRequest.ttl_ms)."""

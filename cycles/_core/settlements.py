@@ -8,28 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._core.effects import (
-    COMMIT_RESERVATION,
-    CREATE_EVENT,
-    Clock,
-    Forget,
-    Notify,
-    Now,
-    Record,
-    Take,
-    Tell,
-)
-from cycles._core.flows import until_known
+from cycles._core.attempts import until_known
+from cycles._core.effects import Clock, Forget, Notify, Now, Record, Take, Tell
 from cycles._core.lifecycle import State
+from cycles._core.operations import COMMIT_RESERVATION, CREATE_EVENT
 from cycles._core.outcomes import Verdict, error_of, judge
-from cycles._core.records import Claim, Floor, Settlement, SettlementDetails
+from cycles._core.records import Claim, Floor
+from cycles._core.results import Settlement, SettlementDetails
 from cycles._core.retry import NO_RETRY
 from cycles.errors import SettlementPending
 from cycles_api import models
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from cycles._core.effects import Flow, Operation, Queue
+    from cycles._core.effects import Flow, Queue
+    from cycles._core.operations import Operation
     from cycles._core.outcomes import Answer
     from cycles._core.records import Pending
     from cycles._core.retry import RetryPolicy
@@ -57,27 +50,6 @@ def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
         return settlement
     finally:
         claim.active = False
-
-
-class Charge:
-    """A spend that was reported by a section which nobody has any more: a job for the background.
-
-    Args:
-        pending: What it reported last.
-        due: Monotonic seconds at which to begin.
-    """
-
-    __slots__ = ("_pending", "due", "is_needed")
-
-    def __init__(self, pending: Pending, *, due: float) -> None:
-        self._pending: Final = pending.final()
-        self.due: Final = due
-        self.is_needed = True
-
-    def attempt(self) -> Flow[None]:
-        """Charge it; what that leaves pending is recovered as anything else is."""
-        self.is_needed = False
-        yield from settle(self._pending, NO_RETRY)
 
 
 def _charge(

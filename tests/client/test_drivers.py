@@ -15,7 +15,8 @@ import pytest
 
 from cycles import usd
 from cycles._core import requests
-from cycles._core.effects import CREATE_RESERVATION, Call, Clock, Ready
+from cycles._core.effects import Call, Clock, Ready
+from cycles._core.operations import CREATE_RESERVATION
 from cycles._core.outcomes import Trouble
 from cycles._drivers import aio, blocking
 from cycles._drivers.aiohttp_engine import _meant

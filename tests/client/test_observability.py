@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import cycles
 from cycles import usd
 from cycles._core.outcomes import Answer, Trouble
-from cycles._core.records import SettlementDetails
+from cycles._core.results import SettlementDetails
 from cycles._telemetry import metrics
 from tests.settlement.test_journal import pending
 

@@ -10,11 +10,13 @@ import pytest
 
 import cycles
 from cycles import tokens
-from cycles._core import flows, requests
-from cycles._core.effects import COMMIT_RESERVATION, Call, Effect, Forget, Notify, Sleep, Tell
+from cycles._core import jobs, requests
+from cycles._core.effects import Call, Effect, Forget, Notify, Sleep, Tell
 from cycles._core.heartbeat import Lease, retry_delay_ms
-from cycles._core.records import Claim, Pending, SettlementDetails
+from cycles._core.operations import COMMIT_RESERVATION
+from cycles._core.records import Claim, Pending
 from cycles._core.requests import checked_metrics, metadata_of, terms
+from cycles._core.results import SettlementDetails
 from cycles._core.retry import RetryPolicy
 from cycles._core.settlements import Recovery, recover
 from cycles._drivers import aio, blocking
@@ -116,7 +118,7 @@ def test_a_record_that_was_set_aside_is_not_tried_again_in_this_run(world):
 
 
 def test_a_hold_that_can_not_be_looked_for_is_looked_for_again(world):
-    job = flows.GiveBack(RetryPolicy(max_attempts=2), key="k-1")
+    job = jobs.GiveBack(RetryPolicy(max_attempts=2), key="k-1")
     world.answers = [LOST, LOST]
     assert world.run(job.attempt()) is not None
     assert world.run(job.attempt()) is None

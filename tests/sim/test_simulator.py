@@ -10,7 +10,8 @@ from functools import partial
 import pytest
 
 from cycles._core import section_flows
-from cycles._core.effects import EXTEND_RESERVATION, Call, NewKey, Sleep
+from cycles._core.effects import Call, NewKey, Sleep
+from cycles._core.operations import EXTEND_RESERVATION
 from cycles._core.outcomes import Verdict, judge
 from cycles._core.retry import RetryPolicy
 from cycles.testing import simulate
