@@ -1,25 +1,23 @@
-"""Settings: read once, checked, frozen, and each able to say where it came from.
+"""The configuration: read once, checked, frozen; each value knows where it came from.
 
-`SETTINGS` is the one table; `Config`, `Config.from_env` and docs/configuration.md are made from it or tested against
-it. A bad value is a ConfigError that names the variable, the value (unless secret) and what is allowed; nothing falls
-back silently.
+`SETTINGS` is the one table (`_core.settings` has it, with its parsers); `Config`, `Config.from_env` and
+docs/configuration.md are made from it or tested against it. A bad value is a ConfigError that names the variable, the
+value (unless secret) and what is allowed; nothing falls back silently.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from cycles._core.retry import NO_RETRY, RetryPolicy
-from cycles._core.settings import LOCAL_SCHEME, SETTINGS, parsed
+from cycles._core.settings import BY_NAME, LOCAL_SCHEME, SETTINGS, label_of, values_of
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["SETTINGS", "Config", "table"]
-
-_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
 
 class Config:
@@ -62,48 +60,13 @@ class Config:
 
     def __init__(self, base_url: str, **settings: Any) -> None:
         given = {"base_url": base_url, **settings}
-        self._fill(given, dict.fromkeys(given, "argument"))
+        _fill(self, given, dict.fromkeys(given, "argument"))
 
     @classmethod
     def _made(cls, given: Mapping[str, Any], sources: Mapping[str, str]) -> Config:
         config = cls.__new__(cls)
-        config._fill(given, sources)  # noqa: SLF001 - our own
+        _fill(config, given, sources)
         return config
-
-    def _fill(self, given: Mapping[str, Any], sources: Mapping[str, str]) -> None:
-        unknown = sorted(set(given) - set(_BY_NAME))
-        if unknown:
-            raise ConfigError(f"{unknown[0]}: no such setting; there are {', '.join(_BY_NAME)}")
-        for setting in SETTINGS:
-            value = given.get(setting.name)
-            shown = sources.get(setting.name, "default")
-            label = setting.name if shown == "argument" else shown
-            object.__setattr__(
-                self,
-                setting.name,
-                setting.default if value is None else parsed(setting, label, value),
-            )
-        came_from = {setting.name: sources.get(setting.name, "default") for setting in SETTINGS}
-        object.__setattr__(self, "sources", came_from)
-        if self.api_key is None and not self.is_local:
-            prefix = (
-                came_from["base_url"].removesuffix("BASE_URL")
-                if came_from["base_url"].endswith("BASE_URL")
-                else "CYCLES_"
-            )
-            raise ConfigError(
-                f'no API key for {self.base_url}: set {prefix}API_KEY, or use base_url "local:", which needs none'
-            )
-
-        if self.unavailable == "allow" and not self.journal_enabled:
-            raise ConfigError(
-                f"{self._label('unavailable')}='allow': spend without a hold lives in the journal until it is charged; "
-                "set journal_enabled to true, or unavailable to deny"
-            )
-
-    def _label(self, name: str) -> str:
-        source = self.sources[name]
-        return name if source in ("argument", "default") else source
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = "CYCLES_", **settings: Any) -> Config:
@@ -136,7 +99,7 @@ class Config:
 
     def replace(self, **settings: Any) -> Config:
         """Return a copy with other *settings*."""
-        kept = {name: getattr(self, name) for name in _BY_NAME}
+        kept = {name: getattr(self, name) for name in BY_NAME}
         sources = {name: source for name, source in self.sources.items() if source != "default"}
         return self._made({**kept, **settings}, {**sources, **dict.fromkeys(settings, "argument")})
 
@@ -188,6 +151,31 @@ class Config:
             if value is not None and (value != setting.default or setting.default is None):
                 shown.append(f"{setting.name}={'***' if setting.secret else repr(value)}")
         return f"Config({', '.join(shown)})"
+
+
+def _fill(config: Config, given: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+    """Set what a new *config* holds, the only time before it is frozen."""
+    for name, value in values_of(given, sources).items():
+        object.__setattr__(config, name, value)
+    came_from = {setting.name: sources.get(setting.name, "default") for setting in SETTINGS}
+    object.__setattr__(config, "sources", came_from)
+    _check(config)
+
+
+def _check(config: Config) -> None:
+    """Refuse settings that do not fit each other."""
+    if config.api_key is None and not config.is_local:
+        variable = config.sources["base_url"]
+        prefix = variable.removesuffix("BASE_URL") if variable.endswith("BASE_URL") else "CYCLES_"
+        raise ConfigError(
+            f'no API key for {config.base_url}: set {prefix}API_KEY, or use base_url "local:", which needs none'
+        )
+    if config.unavailable == "allow" and not config.journal_enabled:
+        label = label_of("unavailable", config.sources["unavailable"])
+        raise ConfigError(
+            f"{label}='allow': spend without a hold lives in the journal until it is charged; "
+            "set journal_enabled to true, or unavailable to deny"
+        )
 
 
 def table(prefix: str = "CYCLES_") -> str:

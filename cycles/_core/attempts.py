@@ -1,4 +1,4 @@
-"""The same request again, under its key, until its answer is known."""
+"""Attempts: the same request again, under its key, until its answer is known (docs/protocol.md, Idempotency)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def until_known(
 ) -> Flow[tuple[Answer[S], int]]:
     """Send the same request until its answer is neither ambiguous nor throttled, or the policy says stop.
 
-    *throttled* is run with the seconds of a Retry-After before they are waited out.
+    *throttled* runs with the seconds of a Retry-After, before the wait.
     """
     attempt = 1
     while True:

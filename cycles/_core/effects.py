@@ -82,7 +82,7 @@ class NewKey(Effect[str]):
 
 
 class Clock(Effect[int]):
-    """Return the time of day in milliseconds since the epoch: what records that outlive the process count from."""
+    """Return the time of day in milliseconds since the epoch; records that outlive the process count from it."""
 
     __slots__ = ()
 
@@ -101,13 +101,13 @@ class Record(Effect[bool]):
 
 
 class Ready(Effect[bool]):
-    """Return whether something could be kept now; what would be lost otherwise must not begin."""
+    """Return whether a record could be kept now; what would be lost otherwise must not begin."""
 
     __slots__ = ()
 
 
 class Forget(Effect[None]):
-    """Drop what was kept of *pending*: it is settled, or given up; keep it aside with the *refusal*, if there is one.
+    """Drop the record of *pending*: it is settled, or given up. Keep it aside with the *refusal*, if there is one.
 
     A refusal is what the authority said: status, code and message.
     """
@@ -146,7 +146,7 @@ class Tell(Effect[None]):
 
 
 class Notify(Effect[None]):
-    """Tell whoever watches (the log): *event* happened, with these *facts* (never a secret)."""
+    """Report to the log and to telemetry that *event* happened, with these *facts* (never a secret)."""
 
     __slots__ = ("event", "facts")
 

@@ -1,6 +1,6 @@
-"""The choreographies around a hold: reserve, release, extend; how it is charged is in `settlements`.
+"""The flows around a hold: reserve, find, release and extend it. `settlements` charges it.
 
-Each is written once and run by either driver.
+Each is written once, and either driver runs it.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _LEAST_PAUSE = 0.05
 
 # -- reserve -----------------------------------------------------------------------------------------------------------
 class Asking:
-    """What is known of a reserve from outside its flow, which may be cut off at any point.
+    """What a reserve leaves unknown when its flow is cut off, at whatever point.
 
     Attributes:
-        unanswered: The key of a create that may have left and whose fate is not known; None when there is none. One
-            that the caller chose is not told: whoever knows it may ask again.
+        unanswered: The key of a create that may have left and has no answer yet; None when there is none. A key that
+            the caller chose is not noted: the caller may send it again.
     """
 
     __slots__ = ("unanswered",)
@@ -61,7 +61,7 @@ def reserve(
 
     Raises:
         Denied: when the authority says no.
-        AuthorityError, AuthorityUnavailable: when it can't be asked, or its answer stays unknown.
+        AuthorityError, AuthorityUnavailable: when the authority can't be asked, or its answer stays unknown.
     """
     chosen = key
     key = chosen if chosen is not None else (yield from NewKey())
@@ -77,14 +77,14 @@ def reserve(
             if isinstance(refusal, _FINAL_DENIALS) or left <= 0.0 or floor > left:
                 raise
             if refusal.status == 200 and chosen is None:
-                key = yield from NewKey()  # a DENY is a stored answer: its key would replay it (authority.md §3)
+                key = yield from NewKey()  # a DENY is a stored answer: its key would replay it
         backoff = policy.backoff(attempt, (yield from Jitter()))
         yield from Sleep(min(left, max(floor, backoff, _LEAST_PAUSE)))
         attempt += 1
 
 
 def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[Grant]:
-    """Ask once; when the answer is ambiguous, once more at once under the same key (protocol.md §8)."""
+    """Ask once; when the answer is ambiguous, once more at once, under the same key."""
     body = terms.create_body(key)
     left = ends - (yield from Now())
     asking.unanswered = key
@@ -103,7 +103,7 @@ def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[G
     is_known, grant = not maybe_held, None
     if maybe_held and not terms.dry_run:
         left = ends - (yield from Now())
-        is_known, grant = (yield from _find(key, within=left)) if left > 0.0 else (False, None)
+        is_known, grant = (yield from find(key, within=left)) if left > 0.0 else (False, None)
     if is_known:
         asking.unanswered = None
     if grant is not None:
@@ -133,7 +133,7 @@ def _granted(terms: Terms, answer: Answer[models.ReservationCreateResponse]) -> 
 
 
 def denial_of(response: Any, answer: Answer[Any]) -> Denied:
-    """Return the error of a 200 whose decision is no ALLOW; an unknown decision is none (protocol.md §3)."""
+    """Return the error of a 200 whose decision is no ALLOW; an unknown decision is none."""
     reason = None if isinstance(response.reason_code, Unset) else response.reason_code
     said = reason or f"decision {response.decision}"
     scopes = () if isinstance(response.affected_scopes, Unset) else tuple(response.affected_scopes)
@@ -149,8 +149,8 @@ def denial_of(response: Any, answer: Answer[Any]) -> Denied:
     )
 
 
-def _find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None]]:
-    """Return whether it is known what *key* made, and the live reservation if there is one (protocol.md §4)."""
+def find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None]]:
+    """Return whether it is known what *key* made, and the live reservation if there is one."""
     answer = yield from Call(LIST_RESERVATIONS, within=within, idempotency_key=key)
     if judge(LIST_RESERVATIONS, answer) is not Verdict.DONE or answer.parsed is None:
         return False, None
@@ -171,7 +171,7 @@ def _find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | Non
 
 # -- release and extend ------------------------------------------------------------------------------------------------
 def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flow[Settlement]:
-    """Give the whole hold back, as best it can: what can't be given back ends at its expiry."""
+    """Give the whole hold back, if that can be done: else it ends at its expiry."""
     body = models.ReleaseRequest(
         idempotency_key=(yield from NewKey()), reason=UNSET if reason is None else reason[:256]
     )

@@ -1,4 +1,4 @@
-"""What the authority granted."""
+"""A reserve that was granted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Grant:
-    """What the authority granted, and when: the lease counts from these times (protocol.md §8).
+    """What the authority granted, and when: the lease counts from these times (docs/protocol.md, Heartbeat).
 
     Attributes:
         response: The create response.
-        headers: What came with it, by lower-case name.
+        headers: Its headers, by lower-case name.
         sent_at, received_at: Monotonic seconds around the attempt that was answered.
     """
 

@@ -1,11 +1,11 @@
-"""Jobs for the background."""
+"""Jobs that a cut-off reserve or a dropped section leaves to the background: release its hold, charge its spend."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from cycles._core.effects import Jitter
-from cycles._core.flows import _find, release
+from cycles._core.flows import find, release
 from cycles._core.retry import NO_RETRY
 from cycles._core.settlements import settle
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class GiveBack:
-    """A hold that nobody on this side has: a job for the background.
+    """Release a hold that no section of this process has.
 
     Args:
-        key: What a create was sent under whose answer never came.
-        reservation_id: The hold, where it is known.
         policy: How often, and how long apart.
+        key: The idempotency key of a create whose answer never came.
+        reservation_id: The hold, where it is known.
         due: Monotonic seconds at which to begin.
     """
 
@@ -42,7 +42,7 @@ class GiveBack:
         self._attempts += 1
         is_known = self._reservation_id is not None
         if not is_known and self._key is not None:
-            is_known, grant = yield from _find(self._key)
+            is_known, grant = yield from find(self._key)
             held = None if grant is None else grant.response.reservation_id
             self._reservation_id = held if isinstance(held, str) else None
         if self._reservation_id is not None:
@@ -54,10 +54,10 @@ class GiveBack:
 
 
 class Charge:
-    """A spend that was reported by a section which nobody has any more: a job for the background.
+    """Charge the spend that a dropped section had reported.
 
     Args:
-        pending: What it reported last.
+        pending: Its last report.
         due: Monotonic seconds at which to begin.
     """
 
@@ -69,6 +69,6 @@ class Charge:
         self.is_needed = True
 
     def attempt(self) -> Flow[None]:
-        """Charge it; what that leaves pending is recovered as anything else is."""
+        """Charge it, in one attempt; if that leaves it pending, the journal's recovery goes on with it."""
         self.is_needed = False
         yield from settle(self._pending, NO_RETRY)

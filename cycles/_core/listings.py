@@ -1,4 +1,4 @@
-"""Lists of any length, asked for page by page."""
+"""Lists of any length, asked for page by page, and the filters that they take."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _MOST_EMPTY: Final = 1000
 
 
 class Listing(Generic[R]):
-    """One list, asked for page by page, and where it stands.
+    """One list, asked for page by page, and how far it has come.
 
-    A page that fails can be asked for again. It ends for certain: an authority that says there is more, but not where
-    or where we have been, is an UnexpectedResponse.
+    A page that failed can be asked for again. The list ends for certain: when the authority says that there is more, but
+    not where, or names a page that was read already, an UnexpectedResponse ends it.
 
     Attributes:
         ended: Whether there are no more pages.
@@ -52,7 +52,7 @@ class Listing(Generic[R]):
         """Return the rows of the next page, which may be none.
 
         Raises:
-            AuthorityError, AuthorityUnavailable: when it can't be had; asking again asks for the same page.
+            AuthorityError, AuthorityUnavailable: when there is no answer to use; the next call asks for this page again.
         """
         if self._fault is not None:
             raise UnexpectedResponse(f"{self._operation.name}: {self._fault}; the list is cut off here")
@@ -70,7 +70,7 @@ class Listing(Generic[R]):
         if not (following is not None if isinstance(page.has_more, Unset) else page.has_more):
             self.ended = True
             return
-        # The rows of this page are good; only going on is not.
+        # The rows of this page are good; only the next page can't be found.
         if following is None:
             self._fault = "the authority says that there is more, but gives no next_cursor"
         elif following in self._seen:

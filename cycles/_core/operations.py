@@ -1,4 +1,7 @@
-"""The operations of the protocol that the core sends, and what the success of each looks like."""
+"""The operations of the protocol that flows call, and what the success of each looks like.
+
+The whole list, with paths, is in docs/protocol.md, Operations. Effects, answers and outcomes stand on this.
+"""
 
 from __future__ import annotations
 

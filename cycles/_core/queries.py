@@ -1,7 +1,7 @@
-"""What a client asks beside reservations: decide, record, one reservation, and lists of any length.
+"""Single requests outside a section: decide, record, and one reservation by its id; lists are in `listings`.
 
-Nothing here holds anything; `record` charges. Each request is sent again under its key, or is a GET, until its answer
-is known or the policy says stop; then what went wrong is raised.
+Nothing here holds anything; `record` charges. Each request is a GET, or is sent again under its key, until its answer
+is known or the policy says stop. Then the trouble is raised.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def decide(terms: Terms, policy: RetryPolicy, *, key: str | None = None) -> Flow
     """Ask whether *terms* would be granted; a denial is a decision, not an exception.
 
     Raises:
-        AuthorityError, AuthorityUnavailable: when it can't be asked.
+        AuthorityError, AuthorityUnavailable: when the authority can't be asked.
     """
     body = models.DecisionRequest(
         idempotency_key=key if key is not None else (yield from NewKey()),
@@ -78,7 +78,7 @@ def _known(value: R | Unset) -> R | None:
 def record(
     terms: Terms, metrics: models.StandardMetrics | None, policy: RetryPolicy, *, key: str | None = None
 ) -> Flow[Settlement]:
-    """Charge what *terms* hold without a reservation (protocol.md §2, createEvent).
+    """Charge the estimate of *terms* by an event, without a reservation.
 
     Raises:
         SettlementPending: when it is not known to be charged; the journal holds it.
@@ -120,7 +120,7 @@ def reservation(reservation_id: str, policy: RetryPolicy) -> Flow[models.Reserva
     Raises:
         ReservationExpired: when it has expired (410).
         NotFound: when there is none (404).
-        AuthorityError, AuthorityUnavailable: when it can't be asked.
+        AuthorityError, AuthorityUnavailable: when the authority can't be asked.
     """
     answer, _ = yield from until_known(GET_RESERVATION, {"reservation_id": reservation_id}, policy)
     if answer.parsed is None:

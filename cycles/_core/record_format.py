@@ -1,4 +1,4 @@
-"""A pending settlement as JSON: what the journal's files hold (protocol.md §9.5).
+"""A pending settlement as JSON: what the journal's files hold (docs/protocol.md, Settlement and recovery).
 
 Readable by people, without secrets, and checked field by field when it is read again: a file may be of another version,
 cut off, or somebody else's.

@@ -1,4 +1,7 @@
-"""What a settlement needs to be carried out by anybody: this process now, or another one later (protocol.md §9)."""
+"""What the journal keeps of a spend: all that this process, or a later one, needs to settle it.
+
+How settlement and recovery go is in docs/protocol.md, Settlement and recovery.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Floor:
-    """A time before which the authority does not want to be asked again (Retry-After of a 429).
+    """A time before which the authority must not be asked again (Retry-After of a 429).
 
     Attributes:
         set_at_ms: When the authority said so, by this machine's clock, in milliseconds since the epoch.
@@ -28,7 +31,7 @@ class Floor:
         self.until_ms: Final = until_ms
 
     def again(self, now_ms: int) -> Floor:
-        """Return the floor as it stands at *now_ms*: one of a clock that went back since begins anew."""
+        """Return the floor as it stands at *now_ms*; when the clock went back since, the whole wait begins anew."""
         if now_ms >= self.set_at_ms:
             return self
         return Floor(now_ms, now_ms + self.until_ms - self.set_at_ms)
@@ -40,11 +43,11 @@ class Pending:
     Attributes:
         reservation_id: The hold to commit; None for a spend that never had one.
         terms: What was reserved; an event needs its subject, action and overage policy.
-        actual: What it really cost.
+        actual: What the work really cost.
         key: Idempotency key of this intent, for the commit and for the event that may replace it.
-        metrics, metadata: What goes along.
+        metrics, metadata: Sent with it, or None.
         by_event: There is no hold, or none any more: charge by event.
-        provisional: What a running section has reported so far: settled as it stands if its process dies.
+        provisional: A running section's report so far; it is settled as it stands if the process dies.
         floor: Until when the authority must not be asked, or None.
     """
 
@@ -93,11 +96,11 @@ class Pending:
         return self._changed(by_event=True, floor=None)
 
     def final(self) -> Pending:
-        """Return the same intent, no longer open to be changed by a running section."""
+        """Return the same intent, which a running section can no longer change."""
         return self._changed(provisional=False) if self.provisional else self
 
     def not_before(self, floor: Floor) -> Pending:
-        """Return the same intent, to be asked for again when *floor* is over."""
+        """Return the same intent, not to be sent again before *floor* is over."""
         return self._changed(floor=floor)
 
     def __repr__(self) -> str:
@@ -133,7 +136,7 @@ class Pending:
 
 
 class Claim:
-    """Held by whoever settles a record, so that nobody else in this process does at the same time.
+    """The right to settle one record; while it is active, nothing else in this process settles that record.
 
     Attributes:
         active: False once it is given up.

@@ -235,7 +235,7 @@ def checked_metrics(metrics: models.StandardMetrics | None) -> models.StandardMe
 
 
 def checked_actual(actual: object, estimate: models.Amount) -> models.Amount:
-    """Return *actual* when it can be committed against *estimate*: one unit per lifecycle (protocol.md §2)."""
+    """Return *actual* when it can be committed against *estimate*: a reservation keeps one unit."""
     amount = check("actual", actual)
     if amount.unit != estimate.unit:
         raise InvalidRequest(

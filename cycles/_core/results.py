@@ -1,4 +1,4 @@
-"""What programs are given: a decision, a settlement, and the details of one for `on_settlement`."""
+"""What programs receive: a decision, a settlement, and its details for `on_settlement`. Values, and no flow."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ class Decision:
     """What the authority would say to a reservation; nothing is held. It is true when, and only when, it allows.
 
     Attributes:
-        allowed: Whether the decision is ALLOW or ALLOW_WITH_CAPS; one of a newer authority is not (protocol.md §3).
+        allowed: Whether the decision is ALLOW or ALLOW_WITH_CAPS; an unknown one is not
+            (docs/protocol.md, Forward compatibility).
         decision: ALLOW, ALLOW_WITH_CAPS, DENY, or what a newer authority says.
-        reason_code: Why not, such as "BUDGET_EXCEEDED", or None; reasons unknown to this client are kept.
-        caps: What a grant would be limited to, or None (protocol.md §6).
+        reason_code: Why not, such as "BUDGET_EXCEEDED", or None; a reason that this client does not know is kept.
+        caps: What a grant would be limited to, or None (docs/protocol.md, Caps).
         retry_after: Seconds after which asking again may help, or None.
         affected_scopes: The scope paths of the subject, widest first.
-        info: What the headers of the answer said.
+        info: The headers of the answer.
     """
 
     __slots__ = ("affected_scopes", "allowed", "caps", "decision", "info", "reason_code", "retry_after")
@@ -65,11 +66,12 @@ class Settlement:
     Attributes:
         state: COMMITTED, RELEASED, EXPIRED, or UNSETTLED when the spend is not acknowledged.
         via: "commit", "event" (the hold had expired, or there was none) or "release".
-        charged: What was really charged, which may be less than the actual (protocol.md §7); None when not known.
+        charged: What was really charged, which may be less than the actual (docs/protocol.md, Overage policies);
+            None when not known.
         released: What went back to the budgets, or None.
-        balances: The budgets after it, as the authority told.
+        balances: The budgets after it, as the authority said.
         attempts: Requests sent for it.
-        is_kept: Whether the journal holds it, so that it is settled later; only of an unsettled spend.
+        is_kept: Whether the journal holds it, so that it is settled later; only for an unsettled spend.
         error: Why it is not settled, or what went wrong on the way; None when all went well.
     """
 
@@ -100,7 +102,7 @@ class Settlement:
 
     @property
     def info(self) -> ResponseInfo:
-        """What the headers of the last answer said; all None when none came."""
+        """The headers of the last answer; all None when none came."""
         return ResponseInfo(self._headers)
 
     def __repr__(self) -> str:
@@ -110,13 +112,13 @@ class Settlement:
 
 
 class SettlementDetails:
-    """What became of one spend: what `on_settlement` is given. Frozen.
+    """What became of one spend; `on_settlement` receives it. Frozen.
 
     Attributes:
         reservation_id: The reservation that it was committed against; None for a spend without one.
-        actual: What it really cost.
+        actual: What the work really cost.
         outcome: "settled"; "rejected" (the authority understood and refused: a person has to look at it); "pending"
-            (the journal holds it, and it is tried again); "stopped" (the journal holds it, and it is not tried again in
+            (the journal holds it, and it is sent again); "stopped" (the journal holds it, and it is not tried again in
             this run: the key is refused, or the answer is not of the protocol); "unsettled" (no journal holds it).
         via: "commit" or "event".
         charged: What was charged; None unless settled.

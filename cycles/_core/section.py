@@ -1,4 +1,7 @@
-"""One guarded section on this side: its state, and what was reported in it."""
+"""One guarded section on this side: where it stands, what was reported in it, and what it will charge.
+
+Nothing here asks for anything outside; what begins and ends a section are the flows in `section_flows`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,8 @@ class Section:
         reported: The amount that the end of the section will commit, or None.
         metrics, metadata: What goes along with it.
         settlement: How it ended, or None while it is open.
-        is_unreported: It ended without an amount, which was an error: nothing is sent any more unless it is asked for.
+        is_unreported: It ended without an amount, and the guard makes that an error. Nothing more is sent, unless the
+            program still commits or releases.
         provisional: What its journal record says while it is open; None before anything was reported.
         lease_lost: Whether the lease was lost while the section was running.
         expires_at_ms: The lease's end by the authority's clock, as of the last answer; None for a dry run.
@@ -86,11 +90,14 @@ class Section:
         return self.state in OPEN
 
     def leave(self, happened: Happened) -> bool:
-        """Leave the open states for good; False when that happened before: of two threads at once, one gets through."""
+        """Leave the open states for good; return False when that happened before.
+
+        Of two threads at once, one gets through.
+        """
         if not self.is_open:
             return False
         try:
-            self._tickets.pop()  # one operation of the interpreter's: there is no moment between looking and taking
+            self._tickets.pop()  # atomic in the interpreter: no thread comes between looking and taking
         except IndexError:
             return False
         self._state = step(self.state, happened)
@@ -138,9 +145,10 @@ class Section:
 
     def _must_be_open(self, wanted: str) -> None:
         if not self.is_open:
-            raise self._settled_already(wanted)
+            raise self.already_settled(wanted)
 
-    def _settled_already(self, wanted: str) -> AlreadySettled:
+    def already_settled(self, wanted: str) -> AlreadySettled:
+        """Return the error of a commit, a release or a report that is *wanted* too late."""
         return AlreadySettled(
             f"can't {wanted}: reservation {self.reservation_id} is {self.state} already; nothing was sent"
         )

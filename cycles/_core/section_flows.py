@@ -1,4 +1,4 @@
-"""One guarded section: how it begins, what happens in it, and what its end does.
+"""The flows of one guarded section: how it begins, what happens in it, and what its end does.
 
 Every decision of `Guard`, `Reservation` and `AsyncReservation` is here, once; those classes only run these flows.
 
@@ -55,7 +55,7 @@ def begin(
         key: Idempotency key of the create, or None for a fresh one.
         wait: Seconds to keep asking while denied or throttled.
         unguarded: Whether the section may run without a hold when the authority can't be reached.
-        asking: Where to note what is not known, should this be cut off.
+        asking: Notes what is still unknown when this flow is cut off.
 
     Raises:
         CyclesError: when the section must not run.
@@ -136,7 +136,7 @@ def commit(
         return Settlement(State.DRY_RUN, via="commit", attempts=0)
     key = yield from NewKey()
     if not section.leave(Happened.COMMIT_WANTED):
-        raise section._settled_already("commit")  # noqa: SLF001 - same module
+        raise section.already_settled("commit")
     assert section.reported is not None  # noqa: S101 - types
     if section.provisional is not None and section.reservation_id is None:
         key = section.provisional.key  # its record is named after it
@@ -162,7 +162,7 @@ def release(section: Section, reason: str | None) -> Flow[Settlement]:
     if section.state is State.DRY_RUN:
         return Settlement(State.DRY_RUN, via="release", attempts=0)
     if not section.leave(Happened.RELEASE_ENDED):
-        raise section._settled_already("release")  # noqa: SLF001 - same module
+        raise section.already_settled("release")
     if section.provisional is not None:
         yield from Forget(section.provisional)
     if section.reservation_id is None:  # nothing is held
@@ -220,10 +220,10 @@ def _marked(section: Section) -> dict[str, str] | None:
 
 
 def dropped(section: Section) -> bool:
-    """Note that nobody has *section* any more, so that its lease is not kept.
+    """Close *section*, which the program has dropped: its lease is not kept any longer.
 
     Returns:
-        Whether something is to be done about it: its hold given back, or what it reported charged.
+        Whether a job is left: to give its hold back, or to charge what it reported.
     """
     return section.leave(Happened.RELEASE_ENDED) and not section.is_unreported and has_something(section)
 

@@ -1,4 +1,4 @@
-"""The table of settings, and what each accepts."""
+"""The table of settings: name, default and meaning of each, and the parser that says what it accepts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cycles._core.requests import LEVELS
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 LOCAL_SCHEME: Final = "local:"
 
@@ -22,7 +22,7 @@ def _base_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets, or a port that is none
+    except ValueError:  # unbalanced brackets, or an impossible port
         if "@" in value:
             raise SecretInUrl from None
         raise ValueError(allowed) from None
@@ -36,7 +36,7 @@ def _base_url(value: str) -> str:
 
 
 class SecretInUrl(ValueError):
-    """A URL holds a password: its text must not be repeated in the error."""
+    """A URL holds a password: no error may repeat its text."""
 
 
 def _key(value: str) -> str:
@@ -136,7 +136,15 @@ def _directory(value: str) -> str:
 
 
 class Setting(NamedTuple):
-    """One setting: its name (the attribute; in upper case, after the prefix, the variable) and what it means."""
+    """One setting.
+
+    Attributes:
+        name: The attribute of a Config; in upper case, after the prefix, the variable.
+        parse: Returns the checked value, or raises a ValueError that says what is allowed.
+        default: The value when nothing sets it.
+        meaning: What docs/configuration.md says about it.
+        secret: Whether no error and no repr may show its value.
+    """
 
     name: str
     parse: Callable[[Any], Any]
@@ -160,8 +168,8 @@ SETTINGS: Final = (
     Setting(
         "retry_enabled",
         _flag,
-        True,  # noqa: FBT003 - a table
-        "Whether settlements are sent again after trouble (a reserve is, once).",
+        default=True,
+        meaning="Whether settlements are sent again after trouble (a reserve is, once).",
     ),
     Setting("retry_max_attempts", _attempts, 5, "Attempts per request kind, the first included."),
     Setting("retry_initial_delay", _delay, 0.5, "Seconds of backoff before the second attempt."),
@@ -181,8 +189,8 @@ SETTINGS: Final = (
     Setting(
         "journal_enabled",
         _flag,
-        True,  # noqa: FBT003 - a table
-        "Whether spend that is not settled yet is kept on disk. `local:` (in memory) has no journal.",
+        default=True,
+        meaning="Whether spend that is not settled yet is kept on disk. `local:` (in memory) has no journal.",
     ),
     Setting(
         "journal_dir",
@@ -193,8 +201,8 @@ SETTINGS: Final = (
     Setting(
         "journal_fsync",
         _flag,
-        True,  # noqa: FBT003 - a table
-        "Whether the journal survives a crash of the machine, and not only one of the program.",
+        default=True,
+        meaning="Whether the journal survives a crash of the machine, and not only one of the program.",
     ),
     Setting(
         "unavailable",
@@ -220,8 +228,36 @@ SETTINGS: Final = (
     ),
 )
 
+BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
-def parsed(setting: Setting, label: str, value: Any) -> Any:
+
+def values_of(given: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
+    """Return the checked value of every setting; None in *given* counts as not given.
+
+    Args:
+        given: Values by the settings' names.
+        sources: Where they came from: "argument", or a variable's name, which messages then use.
+
+    Raises:
+        ConfigError: naming the setting, its value (unless secret) and what is allowed.
+    """
+    unknown = sorted(set(given) - set(BY_NAME))
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: no such setting; there are {', '.join(BY_NAME)}")
+    values = {}
+    for setting in SETTINGS:
+        value = given.get(setting.name)
+        label = label_of(setting.name, sources.get(setting.name, "default"))
+        values[setting.name] = setting.default if value is None else _parsed(setting, label, value)
+    return values
+
+
+def label_of(name: str, source: str) -> str:
+    """Return what a message calls a setting: the variable that set it, else its *name*."""
+    return name if source in ("argument", "default") else source
+
+
+def _parsed(setting: Setting, label: str, value: Any) -> Any:
     if isinstance(setting.default, str | None) and not isinstance(value, str):
         raise ConfigError(f"{label}: give a text, not {type(value).__name__}")
     try:

@@ -1,7 +1,7 @@
-"""How a spend is charged, now or by a later process: the outcome table of protocol.md §9.
+"""How a spend is charged, now or by a later process: docs/protocol.md, Settlement and recovery, as code.
 
-Any of these flows can be killed after any effect. What must survive is in the `Pending` record, which is written before
-the first request leaves, and from which `recover` goes on: in the next run, by another process, or by both at once.
+Any of these flows can be killed after any effect. What must survive is in the `Pending` record, written before the
+first request leaves. `recover` goes on from there: in the next run, in another process, or in both at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REFUSED: Final = (Verdict.REJECTED, Verdict.EXPIRED)
 """Understood and refused: asking again can't help."""
 
 _STOPPED: Final = (Verdict.UNAUTHORIZED, Verdict.UNINTELLIGIBLE)
-"""Nothing to be gained by asking again in this run."""
+"""Asking again in this run can't help; in a later one it may."""
 
 _PATIENCE: Final = 3
 """Answers in a row that a recovery can't use before it pauses: the authority is not well."""
@@ -150,7 +150,7 @@ def pending_error(settlement: Settlement) -> SettlementPending:
 def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int) -> Settlement:
     """Return the settlement that a successful *answer* to a commit or an event is."""
     response: Any = answer.parsed
-    # An event says what it charged only when that is less than the actual (authority.md §1.8).
+    # An event says what it charged only when that is less than the actual.
     taken = actual if isinstance(response.charged, Unset) else response.charged
     released = response.released if isinstance(response, models.CommitResponse) else UNSET
     return Settlement(
@@ -166,18 +166,18 @@ def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int)
 
 # -- any process, from the record --------------------------------------------------------------------------------------
 class Recovery:
-    """What a recovery has come to.
+    """How far a recovery has come.
 
     Args:
         deadline: Monotonic seconds at which it ends, or None.
         patience: Seconds that bound one request when there is a deadline.
-        aside: Keys of records that are not tried any more in this run; kept up to date.
+        aside: Keys of records that this run does not try again; the recovery adds to them.
 
     Attributes:
         settled, rejected, pending: Records by what became of them.
         is_paused: The authority can't be used now; what is left is for later.
         is_stopped: The key is refused: nothing can be settled with it.
-        again_in: Seconds until the earliest floor that was met is over, or None.
+        again_in: Seconds until the earliest floor is over, of those that were found; or None.
         failures: Answers in a row that could not be used.
     """
 
@@ -215,7 +215,7 @@ class Recovery:
 def recover(queue: Queue, recovery: Recovery, most: int) -> Flow[bool]:
     """Try to settle each record of *queue* once, *most* of them; return whether the queue ended.
 
-    One attempt a record, and no waiting: who calls it comes again (`Recovery.again_in`).
+    One attempt for each record, and no waiting: the caller comes again (`Recovery.again_in`).
     """
     for _ in range(most):
         timeout = None

@@ -235,7 +235,7 @@ def test_an_event_that_expires_ends_there(world, pending):
     ],
 )
 def test_every_refusal_stops_and_only_understood_ones_drop_the_record(world, pending, answer, kept, error):
-    """The outcome table of protocol.md §9; nothing is ever released."""
+    """What each kind of answer to a commit does; nothing is ever released."""
     world.answers = [answer]
     settlement = world.run(settlements.settle(pending, POLICY))
     assert ("Forget" not in world.log) is kept

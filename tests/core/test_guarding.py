@@ -1,4 +1,4 @@
-"""Every row of "what the end of a guarded section does" (design.md §3), as effects."""
+"""Every row of "what the end of a guarded section does", as effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arithmetic of protocol.md §8, with its worked numbers, and what must hold of it for all numbers."""
+"""The arithmetic of docs/protocol.md, Heartbeat, with its worked numbers, and what must hold of it for all numbers."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_what_ended_stays_ended():
 
 
 def test_known_spend_is_never_released():
-    """Once a commit was wanted, no path leads to RELEASED (protocol.md §9: never release what is ambiguous)."""
+    """Once a commit was wanted, no path leads to RELEASED (what is ambiguous is never released)."""
     reached, frontier = set(), {State.UNSETTLED}
     while frontier:
         state = frontier.pop()

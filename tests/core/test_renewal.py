@@ -1,4 +1,4 @@
-"""Keeping a lease, attempt by attempt (protocol.md §8)."""
+"""Keeping a lease, attempt by attempt (docs/protocol.md, Heartbeat)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The safety rules of flows, checked over the syntax tree of the core (design.md §4)."""
+"""The safety rules of flows, checked over the syntax tree of the core."""
 
 from __future__ import annotations
 
