@@ -31,8 +31,8 @@ _MOST_EMPTY: Final = 1000
 class Listing(Generic[R]):
     """One list, asked for page by page, and how far it has come.
 
-    A page that failed can be asked for again. The list ends for certain: when the authority says that there is more, but
-    not where, or names a page that was read already, an UnexpectedResponse ends it.
+    A page that failed can be asked for again. The list ends for certain: when the authority says that there is more,
+    but not where, or names a page that was read already, an UnexpectedResponse ends it.
 
     Attributes:
         ended: Whether there are no more pages.
@@ -52,7 +52,7 @@ class Listing(Generic[R]):
         """Return the rows of the next page, which may be none.
 
         Raises:
-            AuthorityError, AuthorityUnavailable: when there is no answer to use; the next call asks for this page again.
+            AuthorityError, AuthorityUnavailable: when there is no page to read; the next call asks for it again.
         """
         if self._fault is not None:
             raise UnexpectedResponse(f"{self._operation.name}: {self._fault}; the list is cut off here")
