@@ -250,7 +250,7 @@ class SettlementPending(CyclesError):
 
 
 class UnreportedSpend(CyclesError):
-    """The section ended without an actual amount and `unreported="error"` was asked for; nothing was sent."""
+    """The section ended without an actual amount and the guard has `unreported="error"`; nothing was sent."""
 
 
 class AlreadySettled(CyclesError):

@@ -4,7 +4,7 @@ A flow is a generator of effects. `answer = yield from Call(COMMIT_RESERVATION, 
 because iterating an effect yields the effect itself and returns what the driver sent back.
 
 Rules, held by tests/core/test_rules.py over the syntax tree: always `yield from`, never a bare `yield`; no yield in
-`finally`; nobody but a driver calls next() or send(); after a BaseException that is no Exception only local effects.
+`finally`; only a driver calls next() or send(); after a BaseException that is no Exception only local effects.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Clock(Effect[int]):
 class Record(Effect[bool]):
     """Keep *pending* durably, before the first request that settles it leaves; return whether that worked.
 
-    While its *claim* is active nobody else in this process settles it.
+    While its *claim* is active, nothing else in this process settles it.
     """
 
     __slots__ = ("claim", "pending")
