@@ -12,9 +12,8 @@ and the rest goes back. A reservation is a hold in a ledger, never a payment.
 
 from cycles._client.defaults import configure
 from cycles._core.lifecycle import State
-from cycles._core.queries import Decision
-from cycles._core.records import Settlement, SettlementDetails
 from cycles._core.response_info import ResponseInfo
+from cycles._core.results import Decision, Settlement, SettlementDetails
 from cycles._core.retry import RetryPolicy
 from cycles._journal.recovery import Drained
 from cycles.amounts import credits, risk_points, tokens, usd, usd_microcents

@@ -1,6 +1,6 @@
 """Exact amounts: numbers as people write them, turned into the protocol's integers.
 
-The protocol counts in int64 (protocol.md §2): never floats. One US dollar is 10**8 microcents.
+The protocol counts in int64, never in floats (docs/protocol.md, Units and amounts). One US dollar is 10**8 microcents.
 """
 
 from __future__ import annotations

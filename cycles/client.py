@@ -21,7 +21,7 @@ from cycles._background.schedule import LoopHeartbeats, ThreadHeartbeats, in_tri
 from cycles._client import arguments
 from cycles._client.options import ReserveOptions
 from cycles._client.paging import AsyncRows, Rows
-from cycles._core import flows, requests, section_flows, settlements
+from cycles._core import flows, jobs, requests, section_flows
 from cycles._core.renewal import Heart
 from cycles._drivers import aio, blocking
 from cycles._drivers.connections import AsyncDirectClient, DirectClient
@@ -46,9 +46,8 @@ if TYPE_CHECKING:
     from cycles._background.schedule import Job
     from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
     from cycles._core.effects import Flow
-    from cycles._core.queries import Decision
-    from cycles._core.records import Settlement, SettlementDetails
-    from cycles._core.section_flows import Section
+    from cycles._core.results import Decision, Settlement, SettlementDetails
+    from cycles._core.section import Section
     from cycles._journal.journal import Journal
     from cycles._journal.recovery import Drained
     from cycles.local import LocalAuthority
@@ -207,15 +206,15 @@ class _Base:
         """Have a hold looked for and given back that a reserve may have made which failed or was interrupted."""
         if asking_for.unanswered is not None:
             due = time.monotonic() + _SETTLING_IN
-            self._plan(flows.GiveBack(self.config.retry, key=asking_for.unanswered, due=due))
+            self._plan(jobs.GiveBack(self.config.retry, key=asking_for.unanswered, due=due))
 
     def give_back(self, section: Section) -> None:
         """Charge what a dropped *section* reported, else give its hold back; for this package's own use."""
         if section.provisional is not None:
-            self._plan(settlements.Charge(section.provisional, due=time.monotonic()))
+            self._plan(jobs.Charge(section.provisional, due=time.monotonic()))
         else:
             held = section.reservation_id
-            self._plan(flows.GiveBack(self.config.retry, reservation_id=held, due=time.monotonic()))
+            self._plan(jobs.GiveBack(self.config.retry, reservation_id=held, due=time.monotonic()))
 
     def _plan(self, job: Job) -> None:
         """Have *job* done in the background, wherever this is called from."""

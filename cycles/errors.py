@@ -24,8 +24,8 @@
     └── JournalError              the settlement journal can't be used
 
 Unknown error codes and reasons are ordinary: an unknown denial is a plain `Denied`, an unknown error a plain
-`AuthorityError` (protocol.md §3). No API key is ever part of an error: transport exceptions hold the request and
-its headers, so they are described here and not chained.
+`AuthorityError` (docs/protocol.md, Forward compatibility). No API key is ever part of an error: transport exceptions
+hold the request and its headers, so errors describe them and do not chain them.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class InvalidRequest(CyclesError, ValueError):
 
 
 class Denied(CyclesError):
-    """The authority said no; nothing is held and the guarded section did not run (protocol.md §5).
+    """The authority said no; nothing is held and the guarded section did not run (docs/protocol.md, Errors).
 
     Attributes:
         scope: The scope path that refused, or None when the authority did not say.
@@ -250,7 +250,7 @@ class SettlementPending(CyclesError):
 
 
 class UnreportedSpend(CyclesError):
-    """The section ended without an actual amount and `unreported="error"` was asked for; nothing was sent."""
+    """The section ended without an actual amount and the guard has `unreported="error"`; nothing was sent."""
 
 
 class AlreadySettled(CyclesError):
@@ -270,7 +270,7 @@ DENIALS: Final[dict[str, type[Denied]]] = {
     "OVERDRAFT_LIMIT_EXCEEDED": OverdraftLimitExceeded,
     "TENANT_CLOSED": TenantClosed,
 }
-"""Error codes and reason codes that are denials (protocol.md §5), and what each is raised as."""
+"""Error codes and reason codes that are denials, and what each is raised as."""
 
 ERRORS: Final[dict[str, type[AuthorityError]]] = {
     "UNAUTHORIZED": Unauthorized,

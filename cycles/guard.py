@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from cycles._client.options import Level, ReserveOptions
     from cycles._core.effects import Flow
-    from cycles._core.records import Settlement
-    from cycles._core.section_flows import Section, Unreported
+    from cycles._core.results import Settlement
+    from cycles._core.section import Section
+    from cycles._core.section_flows import Unreported
     from cycles_api.models.action import Action
     from cycles_api.models.amount import Amount
     from cycles_api.models.commit_overage_policy import CommitOveragePolicy

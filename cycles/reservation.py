@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from cycles._core.effects import Flow
-    from cycles._core.records import Settlement
-    from cycles._core.section_flows import Section
+    from cycles._core.results import Settlement
+    from cycles._core.section import Section
     from cycles._drivers.world import World
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance

@@ -11,7 +11,7 @@ import pytest
 
 import cycles
 from cycles import errors, tokens, usd
-from cycles._core.effects import COMMIT_RESERVATION, CREATE_RESERVATION
+from cycles._core.operations import COMMIT_RESERVATION, CREATE_RESERVATION
 from cycles._core.outcomes import Answer, error_of
 from cycles.config import Config
 from cycles_api.models import ErrorCode, ErrorResponse

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
-from cycles._core import queries, requests
+from cycles._core import listings, queries, requests
 from cycles._core.requests import LEVELS
 from cycles_api.types import UNSET, Unset
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cycles._core.effects import Flow
-    from cycles._core.queries import Decision, Listing
-    from cycles._core.records import Settlement
+    from cycles._core.listings import Listing
+    from cycles._core.results import Decision, Settlement
     from cycles.config import Config
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
@@ -55,13 +55,13 @@ def recording(config: Config, actual: Amount, options: RecordOptions) -> Flow[Se
 def balances(config: Config, filters: BalanceFilters) -> Listing[Balance]:
     """Return the list of `Client.balances`."""
     levels, rest = _narrowed(config, _known("balances", BalanceFilters, filters))
-    return queries.balances(levels, **rest)
+    return listings.balances(levels, **rest)
 
 
 def reservations(config: Config, filters: ReservationFilters) -> Listing[ReservationSummary]:
     """Return the list of `Client.reservations`."""
     levels, rest = _narrowed(config, _known("reservations", ReservationFilters, filters))
-    return queries.reservations(levels, datetime.now(UTC), **rest)
+    return listings.reservations(levels, datetime.now(UTC), **rest)
 
 
 def reading(config: Config, reservation_id: str) -> Flow[ReservationDetail]:

@@ -13,7 +13,7 @@ from cycles._drivers import aio, blocking
 if TYPE_CHECKING:
     from typing import Self
 
-    from cycles._core.queries import Listing
+    from cycles._core.listings import Listing
     from cycles._core.retry import RetryPolicy
     from cycles._drivers.world import World
 

@@ -4,7 +4,7 @@ A flow is a generator of effects. `answer = yield from Call(COMMIT_RESERVATION, 
 because iterating an effect yields the effect itself and returns what the driver sent back.
 
 Rules, held by tests/core/test_rules.py over the syntax tree: always `yield from`, never a bare `yield`; no yield in
-`finally`; nobody but a driver calls next() or send(); after a BaseException that is no Exception only local effects.
+`finally`; only a driver calls next() or send(); after a BaseException that is no Exception only local effects.
 """
 
 from __future__ import annotations
@@ -12,18 +12,12 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
+from cycles._core.outcomes import Answer
+
 if TYPE_CHECKING:
-    from cycles._core.outcomes import Answer  # noqa: F401 - in the base of Call, as text
-    from cycles._core.records import Claim, Pending, SettlementDetails
-    from cycles_api.models.balance_response import BalanceResponse
-    from cycles_api.models.commit_response import CommitResponse
-    from cycles_api.models.decision_response import DecisionResponse
-    from cycles_api.models.event_create_response import EventCreateResponse
-    from cycles_api.models.release_response import ReleaseResponse
-    from cycles_api.models.reservation_create_response import ReservationCreateResponse
-    from cycles_api.models.reservation_detail import ReservationDetail
-    from cycles_api.models.reservation_extend_response import ReservationExtendResponse
-    from cycles_api.models.reservation_list_response import ReservationListResponse
+    from cycles._core.operations import Operation
+    from cycles._core.records import Claim, Pending
+    from cycles._core.results import SettlementDetails
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -43,48 +37,7 @@ Flow: TypeAlias = Generator[Effect[Any], Any, T]
 """A choreography that ends in a *T*."""
 
 
-class Operation(Generic[S]):
-    """An operation of the protocol, and what its success looks like.
-
-    *S* is the model of a successful answer.
-
-    Attributes:
-        name: The generated endpoint module's name, `create_reservation`.
-        module: Where that module is.
-        success: The one HTTP status that is success.
-        state: What the body's `status` must say for it to be success; None where there is no such field.
-    """
-
-    __slots__ = ("module", "name", "state", "success")
-
-    def __init__(self, tag: str, name: str, *, success: int = 200, state: str | None = None) -> None:
-        self.name: Final = name
-        self.module: Final = f"cycles_api.api.{tag}.{name}"
-        self.success: Final = success
-        self.state: Final = state
-
-    def __repr__(self) -> str:
-        return f"<Operation {self.name}>"
-
-
-CREATE_RESERVATION: Final[Operation[ReservationCreateResponse]] = Operation("reservations", "create_reservation")
-COMMIT_RESERVATION: Final[Operation[CommitResponse]] = Operation(
-    "reservations", "commit_reservation", state="COMMITTED"
-)
-RELEASE_RESERVATION: Final[Operation[ReleaseResponse]] = Operation(
-    "reservations", "release_reservation", state="RELEASED"
-)
-EXTEND_RESERVATION: Final[Operation[ReservationExtendResponse]] = Operation(
-    "reservations", "extend_reservation", state="ACTIVE"
-)
-LIST_RESERVATIONS: Final[Operation[ReservationListResponse]] = Operation("reservations", "list_reservations")
-CREATE_EVENT: Final[Operation[EventCreateResponse]] = Operation("events", "create_event", success=201, state="APPLIED")
-DECIDE: Final[Operation[DecisionResponse]] = Operation("decisions", "decide")
-GET_BALANCES: Final[Operation[BalanceResponse]] = Operation("balances", "get_balances")
-GET_RESERVATION: Final[Operation[ReservationDetail]] = Operation("reservations", "get_reservation")
-
-
-class Call(Effect["Answer[S]"]):
+class Call(Effect[Answer[S]]):
     """Send one request and return its answer; transport trouble is an answer too, never an exception.
 
     *within* bounds all of it in seconds, waiting for a connection included (blocking code: that wait, and each phase).
@@ -129,7 +82,7 @@ class NewKey(Effect[str]):
 
 
 class Clock(Effect[int]):
-    """Return the time of day in milliseconds since the epoch: what records that outlive the process count from."""
+    """Return the time of day in milliseconds since the epoch; records that outlive the process count from it."""
 
     __slots__ = ()
 
@@ -137,7 +90,7 @@ class Clock(Effect[int]):
 class Record(Effect[bool]):
     """Keep *pending* durably, before the first request that settles it leaves; return whether that worked.
 
-    While its *claim* is active nobody else in this process settles it.
+    While its *claim* is active, nothing else in this process settles it.
     """
 
     __slots__ = ("claim", "pending")
@@ -148,13 +101,13 @@ class Record(Effect[bool]):
 
 
 class Ready(Effect[bool]):
-    """Return whether something could be kept now; what would be lost otherwise must not begin."""
+    """Return whether a record could be kept now; what would be lost otherwise must not begin."""
 
     __slots__ = ()
 
 
 class Forget(Effect[None]):
-    """Drop what was kept of *pending*: it is settled, or given up; keep it aside with the *refusal*, if there is one.
+    """Drop the record of *pending*: it is settled, or given up. Keep it aside with the *refusal*, if there is one.
 
     A refusal is what the authority said: status, code and message.
     """
@@ -193,7 +146,7 @@ class Tell(Effect[None]):
 
 
 class Notify(Effect[None]):
-    """Tell whoever watches (the log): *event* happened, with these *facts* (never a secret)."""
+    """Report to the log and to telemetry that *event* happened, with these *facts* (never a secret)."""
 
     __slots__ = ("event", "facts")
 

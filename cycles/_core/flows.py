@@ -1,28 +1,19 @@
-"""The choreographies around a hold: reserve, release, extend; how it is charged is in `settlements`.
+"""The flows around a hold: reserve, find, release and extend it. `settlements` charges it.
 
-Each is written once and run by either driver.
+Each is written once, and either driver runs it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from cycles._core.effects import (
-    CREATE_RESERVATION,
-    EXTEND_RESERVATION,
-    LIST_RESERVATIONS,
-    RELEASE_RESERVATION,
-    Call,
-    Jitter,
-    NewKey,
-    Notify,
-    Now,
-    Sleep,
-)
+from cycles._core.attempts import until_known
+from cycles._core.effects import Call, Jitter, NewKey, Notify, Now, Sleep
+from cycles._core.grant import Grant
 from cycles._core.lifecycle import State
+from cycles._core.operations import CREATE_RESERVATION, EXTEND_RESERVATION, LIST_RESERVATIONS, RELEASE_RESERVATION
 from cycles._core.outcomes import Trouble, Verdict, error_of, judge
-from cycles._core.records import Grant, Settlement
-from cycles._core.retry import NO_RETRY
+from cycles._core.results import Settlement
 from cycles.errors import (
     DENIALS,
     BudgetClosed,
@@ -36,14 +27,10 @@ from cycles_api import models
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cycles._core.effects import Flow, Operation
+    from cycles._core.effects import Flow
     from cycles._core.outcomes import Answer
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
-
-S = TypeVar("S")
 
 _FINAL_DENIALS = (BudgetClosed, BudgetNotFound, TenantClosed)
 """Denials that waiting can't turn into a grant."""
@@ -54,11 +41,11 @@ _LEAST_PAUSE = 0.05
 
 # -- reserve -----------------------------------------------------------------------------------------------------------
 class Asking:
-    """What is known of a reserve from outside its flow, which may be cut off at any point.
+    """What a reserve leaves unknown when its flow is cut off, at whatever point.
 
     Attributes:
-        unanswered: The key of a create that may have left and whose fate is not known; None when there is none. One
-            that the caller chose is not told: whoever knows it may ask again.
+        unanswered: The key of a create that may have left and has no answer yet; None when there is none. A key that
+            the caller chose is not noted: the caller may send it again.
     """
 
     __slots__ = ("unanswered",)
@@ -74,7 +61,7 @@ def reserve(
 
     Raises:
         Denied: when the authority says no.
-        AuthorityError, AuthorityUnavailable: when it can't be asked, or its answer stays unknown.
+        AuthorityError, AuthorityUnavailable: when the authority can't be asked, or its answer stays unknown.
     """
     chosen = key
     key = chosen if chosen is not None else (yield from NewKey())
@@ -90,14 +77,14 @@ def reserve(
             if isinstance(refusal, _FINAL_DENIALS) or left <= 0.0 or floor > left:
                 raise
             if refusal.status == 200 and chosen is None:
-                key = yield from NewKey()  # a DENY is a stored answer: its key would replay it (authority.md §3)
+                key = yield from NewKey()  # a DENY is a stored answer: its key would replay it
         backoff = policy.backoff(attempt, (yield from Jitter()))
         yield from Sleep(min(left, max(floor, backoff, _LEAST_PAUSE)))
         attempt += 1
 
 
 def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[Grant]:
-    """Ask once; when the answer is ambiguous, once more at once under the same key (protocol.md §8)."""
+    """Ask once; when the answer is ambiguous, once more at once, under the same key."""
     body = terms.create_body(key)
     left = ends - (yield from Now())
     asking.unanswered = key
@@ -116,7 +103,7 @@ def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[G
     is_known, grant = not maybe_held, None
     if maybe_held and not terms.dry_run:
         left = ends - (yield from Now())
-        is_known, grant = (yield from _find(key, within=left)) if left > 0.0 else (False, None)
+        is_known, grant = (yield from find(key, within=left)) if left > 0.0 else (False, None)
     if is_known:
         asking.unanswered = None
     if grant is not None:
@@ -146,7 +133,7 @@ def _granted(terms: Terms, answer: Answer[models.ReservationCreateResponse]) -> 
 
 
 def denial_of(response: Any, answer: Answer[Any]) -> Denied:
-    """Return the error of a 200 whose decision is no ALLOW; an unknown decision is none (protocol.md §3)."""
+    """Return the error of a 200 whose decision is no ALLOW; an unknown decision is none."""
     reason = None if isinstance(response.reason_code, Unset) else response.reason_code
     said = reason or f"decision {response.decision}"
     scopes = () if isinstance(response.affected_scopes, Unset) else tuple(response.affected_scopes)
@@ -162,8 +149,8 @@ def denial_of(response: Any, answer: Answer[Any]) -> Denied:
     )
 
 
-def _find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None]]:
-    """Return whether it is known what *key* made, and the live reservation if there is one (protocol.md §4)."""
+def find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None]]:
+    """Return whether it is known what *key* made, and the live reservation if there is one."""
     answer = yield from Call(LIST_RESERVATIONS, within=within, idempotency_key=key)
     if judge(LIST_RESERVATIONS, answer) is not Verdict.DONE or answer.parsed is None:
         return False, None
@@ -182,80 +169,9 @@ def _find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | Non
     return True, None
 
 
-# -- attempts ----------------------------------------------------------------------------------------------------------
-def until_known(
-    operation: Operation[S],
-    arguments: dict[str, Any],
-    policy: RetryPolicy,
-    throttled: Callable[[float], Flow[None]] | None = None,
-) -> Flow[tuple[Answer[S], int]]:
-    """Send the same request until its answer is neither ambiguous nor throttled, or the policy says stop.
-
-    *throttled* is run with the seconds of a Retry-After before they are waited out.
-    """
-    attempt = 1
-    while True:
-        answer = yield from Call(operation, **arguments)
-        if judge(operation, answer) not in (Verdict.AMBIGUOUS, Verdict.THROTTLED):
-            return answer, attempt
-        if throttled is not None and answer.retry_after:
-            yield from throttled(answer.retry_after)
-        delay = policy.delay(attempt, (yield from Jitter()), answer.retry_after)
-        yield from Notify(
-            "attempt failed",
-            operation=operation.name,
-            attempt=attempt,
-            delay=delay,
-            reason=repr(answer),
-        )
-        if delay is None:
-            return answer, attempt
-        yield from Sleep(delay)
-        attempt += 1
-
-
-# -- giving back what nobody holds any more ----------------------------------------------------------------------------
-class GiveBack:
-    """A hold that nobody on this side has: a job for the background.
-
-    Args:
-        key: What a create was sent under whose answer never came.
-        reservation_id: The hold, where it is known.
-        policy: How often, and how long apart.
-        due: Monotonic seconds at which to begin.
-    """
-
-    __slots__ = ("_attempts", "_key", "_policy", "_reservation_id", "due", "is_needed")
-
-    def __init__(
-        self, policy: RetryPolicy, *, key: str | None = None, reservation_id: str | None = None, due: float = 0.0
-    ) -> None:
-        self._policy: Final = policy
-        self._key: Final = key
-        self._reservation_id = reservation_id
-        self._attempts = 0
-        self.due: Final = due
-        self.is_needed = True
-
-    def attempt(self) -> Flow[float | None]:
-        """Look for the hold, if need be, and release it; return the seconds until the next attempt, or None."""
-        self._attempts += 1
-        is_known = self._reservation_id is not None
-        if not is_known and self._key is not None:
-            is_known, grant = yield from _find(self._key)
-            held = None if grant is None else grant.response.reservation_id
-            self._reservation_id = held if isinstance(held, str) else None
-        if self._reservation_id is not None:
-            ended = yield from release(self._reservation_id, "dropped", NO_RETRY)
-            is_known = ended.error is None or not ended.error.is_retryable
-        delay = None if is_known else self._policy.delay(self._attempts, (yield from Jitter()))
-        self.is_needed = delay is not None
-        return delay
-
-
 # -- release and extend ------------------------------------------------------------------------------------------------
 def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flow[Settlement]:
-    """Give the whole hold back, as best it can: what can't be given back ends at its expiry."""
+    """Give the whole hold back, if that can be done: else it ends at its expiry."""
     body = models.ReleaseRequest(
         idempotency_key=(yield from NewKey()), reason=UNSET if reason is None else reason[:256]
     )

@@ -1,6 +1,6 @@
-"""When to renew a lease: the arithmetic of protocol.md §8, pure and in whole milliseconds.
+"""When to renew a lease: the arithmetic of docs/protocol.md, Heartbeat, pure and in whole milliseconds.
 
-Budgets and margins are rounded up, leads and delays down, so that rounding never eats into the time that is kept in
+Budgets and margins are rounded up, leads and delays down, so that rounding never eats into the time kept in
 reserve. No wall clock plays a part: only what the authority said was left, and monotonic times around each attempt.
 """
 

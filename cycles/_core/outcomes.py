@@ -1,8 +1,8 @@
 """What an answer means.
 
-An `Answer` is what came back of one request, transport trouble included. `judge` turns it into one of the few
+An `Answer` is what one request brought back, transport trouble included. `judge` turns it into one of the few
 verdicts that flows act on, and `error_of` into the exception that a person sees. Both are total: every status, every
-code and every kind of trouble has a place (protocol.md §3, §5, §9).
+code and every kind of trouble has a place (docs/protocol.md, Errors).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cycles_api.types import Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cycles._core.effects import Operation
+    from cycles._core.operations import Operation
     from cycles_api.models.error_response import ErrorResponse
 
 S = TypeVar("S")
@@ -42,7 +42,7 @@ class Trouble(Enum):
 
 
 class Answer(Generic[S]):
-    """What came back of one request.
+    """What one request brought back.
 
     Attributes:
         status: HTTP status, or None when no answer came.
@@ -98,14 +98,14 @@ class Answer(Generic[S]):
 
     @property
     def retry_after(self) -> float | None:
-        """Retry-After in seconds; only whole seconds count, never a date (protocol.md §5)."""
+        """Retry-After in seconds; only whole seconds count, never a date."""
         text = self.headers.get("retry-after", "").strip()
         # The length bound keeps a hostile header from becoming a huge integer.
         return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
 
 class Verdict(Enum):
-    """What a flow does next about a request (protocol.md §9)."""
+    """What an answer means for the next step of a flow (docs/protocol.md, Settlement and recovery)."""
 
     DONE = "done"
     AMBIGUOUS = "ambiguous"  # may or may not have happened: same key again
@@ -122,7 +122,7 @@ def judge(operation: Operation[Any], answer: Answer[Any]) -> Verdict:
     if status is None or answer.trouble is not None:
         return Verdict.AMBIGUOUS
     if status == operation.success and answer.parsed is not None:
-        # The enum is open: a status of tomorrow decodes, but proves nothing (protocol.md §5).
+        # The enum is open: a status of a newer authority decodes, but proves nothing.
         said = getattr(answer.parsed, "status", None)
         return Verdict.DONE if operation.state in (None, said) else Verdict.AMBIGUOUS
     if 200 <= status < 300 or status >= 500:
@@ -141,8 +141,8 @@ def error_of(operation: Operation[Any], answer: Answer[Any], *, unit: str | None
 
     Args:
         operation: What was asked.
-        answer: What came back.
-        unit: The unit that was sent, named when the authority found no budget.
+        answer: What the request brought back.
+        unit: The unit that was sent; the message names it when the authority found no budget.
     """
     if answer.status is None:
         return AuthorityUnavailable(

@@ -1,7 +1,7 @@
-"""A pending settlement as JSON: what the journal's files hold (protocol.md §9.5).
+"""A pending settlement as JSON: what the journal's files hold (docs/protocol.md, Settlement and recovery).
 
 Readable by people, without secrets, and checked field by field when it is read again: a file may be of another version,
-cut off, or somebody else's.
+cut off, or written by something else.
 """
 
 from __future__ import annotations

@@ -1,27 +1,23 @@
-"""What a settlement needs to be carried out by anybody: this process now, or another one later (protocol.md §9)."""
+"""What the journal keeps of a spend: all that this process, or a later one, needs to settle it.
+
+How settlement and recovery go is in docs/protocol.md, Settlement and recovery.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._core.response_info import ResponseInfo
 from cycles.amounts import describe
 from cycles_api import models
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from cycles._core.lifecycle import State
     from cycles._core.requests import Terms
-    from cycles.errors import CyclesError
     from cycles_api.models.amount import Amount
-    from cycles_api.models.balance import Balance
-    from cycles_api.models.reservation_create_response import ReservationCreateResponse
     from cycles_api.models.standard_metrics import StandardMetrics
 
 
 class Floor:
-    """A time before which the authority does not want to be asked again (Retry-After of a 429).
+    """A time before which the authority must not be asked again (Retry-After of a 429).
 
     Attributes:
         set_at_ms: When the authority said so, by this machine's clock, in milliseconds since the epoch.
@@ -35,7 +31,7 @@ class Floor:
         self.until_ms: Final = until_ms
 
     def again(self, now_ms: int) -> Floor:
-        """Return the floor as it stands at *now_ms*: one of a clock that went back since begins anew."""
+        """Return the floor as it stands at *now_ms*; when the clock went back since, the whole wait begins anew."""
         if now_ms >= self.set_at_ms:
             return self
         return Floor(now_ms, now_ms + self.until_ms - self.set_at_ms)
@@ -47,11 +43,11 @@ class Pending:
     Attributes:
         reservation_id: The hold to commit; None for a spend that never had one.
         terms: What was reserved; an event needs its subject, action and overage policy.
-        actual: What it really cost.
+        actual: What the work really cost.
         key: Idempotency key of this intent, for the commit and for the event that may replace it.
-        metrics, metadata: What goes along.
+        metrics, metadata: Sent with it, or None.
         by_event: There is no hold, or none any more: charge by event.
-        provisional: What a running section has reported so far: settled as it stands if its process dies.
+        provisional: A running section's report so far; it is settled as it stands if the process dies.
         floor: Until when the authority must not be asked, or None.
     """
 
@@ -100,11 +96,11 @@ class Pending:
         return self._changed(by_event=True, floor=None)
 
     def final(self) -> Pending:
-        """Return the same intent, no longer open to be changed by a running section."""
+        """Return the same intent, which a running section can no longer change."""
         return self._changed(provisional=False) if self.provisional else self
 
     def not_before(self, floor: Floor) -> Pending:
-        """Return the same intent, to be asked for again when *floor* is over."""
+        """Return the same intent, not to be sent again before *floor* is over."""
         return self._changed(floor=floor)
 
     def __repr__(self) -> str:
@@ -140,7 +136,7 @@ class Pending:
 
 
 class Claim:
-    """Held by whoever settles a record, so that nobody else in this process does at the same time.
+    """The right to settle one record; while it is active, nothing else in this process settles that record.
 
     Attributes:
         active: False once it is given up.
@@ -153,131 +149,3 @@ class Claim:
 
     def __repr__(self) -> str:
         return f"<Claim {'active' if self.active else 'given up'}>"
-
-
-class SettlementDetails:
-    """What became of one spend: what `on_settlement` is given. Frozen.
-
-    Attributes:
-        reservation_id: The reservation that it was committed against; None for a spend without one.
-        actual: What it really cost.
-        outcome: "settled"; "rejected" (the authority understood and refused: a person has to look at it); "pending"
-            (the journal holds it, and it is tried again); "stopped" (the journal holds it, and it is not tried again in
-            this run: the key is refused, or the answer is not of the protocol); "unsettled" (no journal holds it).
-        via: "commit" or "event".
-        charged: What was charged; None unless settled.
-        attempts: Requests sent for it in this run.
-        recovered: Whether it was settled from the journal, and not by the section itself.
-        error: Why it is not settled, or None.
-    """
-
-    __slots__ = ("actual", "attempts", "charged", "error", "outcome", "recovered", "reservation_id", "via")
-
-    def __init__(
-        self,
-        pending: Pending,
-        outcome: str,
-        *,
-        charged: Amount | None,
-        attempts: int,
-        recovered: bool,
-        error: CyclesError | None,
-    ) -> None:
-        values = {
-            "reservation_id": pending.reservation_id,
-            "actual": pending.actual,
-            "outcome": outcome,
-            "via": pending.via,
-            "charged": charged,
-            "attempts": attempts,
-            "recovered": recovered,
-            "error": error,
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    reservation_id: str | None
-    actual: Amount
-    outcome: str
-    via: str
-    charged: Amount | None
-    attempts: int
-    recovered: bool
-    error: CyclesError | None
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"settlement details are frozen: {name}")
-
-    def __repr__(self) -> str:
-        spend = self.reservation_id or "without reservation"
-        return f"<SettlementDetails {spend} {describe(self.actual)} {self.outcome} via {self.via}>"
-
-
-class Grant:
-    """What the authority granted, and when: the lease counts from these times (protocol.md §8).
-
-    Attributes:
-        response: The create response.
-        headers: What came with it, by lower-case name.
-        sent_at, received_at: Monotonic seconds around the attempt that was answered.
-    """
-
-    __slots__ = ("headers", "received_at", "response", "sent_at")
-
-    def __init__(
-        self, response: ReservationCreateResponse, headers: Mapping[str, str], *, sent_at: float, received_at: float
-    ) -> None:
-        self.response: Final = response
-        self.headers: Final = headers
-        self.sent_at: Final = sent_at
-        self.received_at: Final = received_at
-
-
-class Settlement:
-    """How a reservation ended, or what became of a spend without one (`Client.record`).
-
-    Attributes:
-        state: COMMITTED, RELEASED, EXPIRED, or UNSETTLED when the spend is not acknowledged.
-        via: "commit", "event" (the hold had expired, or there was none) or "release".
-        charged: What was really charged, which may be less than the actual (protocol.md §7); None when not known.
-        released: What went back to the budgets, or None.
-        balances: The budgets after it, as the authority told.
-        attempts: Requests sent for it.
-        is_kept: Whether the journal holds it, so that it is settled later; only of an unsettled spend.
-        error: Why it is not settled, or what went wrong on the way; None when all went well.
-    """
-
-    __slots__ = ("_headers", "attempts", "balances", "charged", "error", "is_kept", "released", "state", "via")
-
-    def __init__(
-        self,
-        state: State,
-        *,
-        via: str,
-        attempts: int,
-        charged: Amount | None = None,
-        released: Amount | None = None,
-        balances: tuple[Balance, ...] = (),
-        error: CyclesError | None = None,
-        is_kept: bool = False,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.state: Final = state
-        self.via: Final = via
-        self.attempts: Final = attempts
-        self.charged: Final = charged
-        self.released: Final = released
-        self.balances: Final = balances
-        self.error: Final = error
-        self.is_kept: Final = is_kept
-        self._headers: Final[Mapping[str, str]] = {} if headers is None else headers
-
-    @property
-    def info(self) -> ResponseInfo:
-        """What the headers of the last answer said; all None when none came."""
-        return ResponseInfo(self._headers)
-
-    def __repr__(self) -> str:
-        charged = f" charged {describe(self.charged)}" if self.charged is not None else ""
-        error = f" error {type(self.error).__name__}" if self.error is not None else ""
-        return f"<Settlement {self.state} via {self.via}{charged}{error}>"

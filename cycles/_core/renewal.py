@@ -1,7 +1,7 @@
-"""Keeping a lease: one attempt at a time, as a scheduler calls for it (protocol.md §8).
+"""Keeping a lease: one attempt at a time, when the scheduler calls for it (docs/protocol.md, Heartbeat).
 
-A `Heart` holds what is known between two attempts, so that nothing is lost when one is cut off, and an open guard costs
-no task while it waits. `beat` makes one attempt and says when to come again.
+A `Heart` holds what is known between two attempts. So nothing is lost when one is cut off, and an open guard costs no
+task while it waits. `beat` makes one attempt and says when to come again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from cycles._core.effects import EXTEND_RESERVATION, Call, NewKey, Notify, Now
+from cycles._core.effects import Call, NewKey, Notify, Now
 from cycles._core.heartbeat import (
     Failure,
     Lease,
@@ -22,6 +22,7 @@ from cycles._core.heartbeat import (
     retry_reserve_ms,
 )
 from cycles._core.lifecycle import State
+from cycles._core.operations import EXTEND_RESERVATION
 from cycles._core.outcomes import Verdict, error_of, judge
 from cycles_api import models
 from cycles_api.types import Unset
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
 
     from cycles._core.effects import Flow
     from cycles._core.outcomes import Answer
-    from cycles._core.section_flows import Section
+    from cycles._core.section import Section
 
 DEFAULT_TTL_MS: Final = 60_000
-"""The lease that an authority gives when none is asked for (protocol.md, ReservationCreateRequest.ttl_ms)."""
+"""The lease that an authority gives when the request names none."""
 
 _TRANSIENT: Final = (Verdict.AMBIGUOUS, Verdict.THROTTLED)
 
 _GONE: Final = frozenset({"RESERVATION_EXPIRED", "RESERVATION_FINALIZED", "TENANT_CLOSED", "NOT_FOUND"})
-"""Refusals that say that the hold is not ours any more, whatever was left of the lease."""
+"""Error codes that say that the hold is gone, whatever was left of the lease."""
 
 
 class Heart:
@@ -51,10 +52,11 @@ class Heart:
         on_lost: Called when the lease is lost while the section is running.
 
     Attributes:
-        ttl_ms: Milliseconds that each renewal asks for: as many as were asked for at first.
+        ttl_ms: Milliseconds that each renewal asks for: as many as the reserve asked for.
         timeout: Seconds that bound one whole extend attempt.
         lease: As of the last success; None when the authority does not say what is left (the fallback).
         key: Of an extension that is still to be answered; None when the next attempt is a new intent.
+        is_stopped: Whether renewing was given up; the section has what is left of its lease.
     """
 
     __slots__ = (
@@ -62,7 +64,7 @@ class Heart:
         "_failure",
         "_granted_ms",
         "_since",
-        "_stopped",
+        "is_stopped",
         "key",
         "lease",
         "on_lost",
@@ -82,8 +84,8 @@ class Heart:
         self.lease: Lease | None = None
         if not isinstance(remaining, Unset):
             self.lease = leased(remaining, sent_at=grant.sent_at, received_at=grant.received_at, timeout=self.timeout)
+        self.is_stopped = False
         self._failure: Failure | None = None
-        self._stopped = False
         # Only for the fallback: measured grants, and when and at which expiry the last success left us.
         self._granted_ms = 0
         self._since = grant.received_at
@@ -110,26 +112,72 @@ class Heart:
         reserve = retry_reserve_ms(self.timeout, 0 if self.lease is None else self.lease.max_rtt_ms)
         return math.inf if reserve is None else reserve / 1000
 
-    def attempt(self) -> Flow[float | None]:
-        """Make one attempt to renew; see `beat`."""
-        return beat(self)
-
     @property
     def due(self) -> float:
         """Monotonic seconds at which the first renewal begins."""
         return self._since + (0 if self.lease is None else self.lease.delay_ms) / 1000
 
+    @property
+    def assumed(self) -> Lease:
+        """The lease; in the fallback it is not known, and one ttl from the last success is what one may hope for."""
+        return self.lease or Lease(self.ttl_ms, self._since, 0, self.timeout)
+
+    def attempt(self) -> Flow[float | None]:
+        """Make one attempt to renew; see `beat`."""
+        return beat(self)
+
+    def extended(
+        self, response: models.ReservationExtendResponse, *, sent_at: float, received_at: float
+    ) -> float | None:
+        """Note an extension that was granted; the times are monotonic seconds around its attempt.
+
+        Returns:
+            The seconds until the next one; None when the lease turned out to be too short to keep.
+        """
+        remaining, expires_at_ms = response.remaining_ttl_ms, response.expires_at_ms
+        self.key, self._failure = None, None
+        self.section.expires_at_ms = expires_at_ms
+        if isinstance(remaining, Unset):
+            delay = self._fallback(received_at, expires_at_ms)
+        else:
+            self.lease = leased(
+                remaining, sent_at=sent_at, received_at=received_at, timeout=self.timeout, before=self.lease
+            )
+            if self.lease.is_too_short:
+                return None
+            delay = self.lease.delay_ms / 1000
+        self._since, self._expires_at_ms = received_at, expires_at_ms
+        return delay
+
+    def _fallback(self, received_at: float, expires_at_ms: int) -> float:
+        """Return the beat when the authority does not say what is left: from what the extension really granted."""
+        self.lease = None
+        grant = 0 if self._expires_at_ms is None else expires_at_ms - self._expires_at_ms
+        self._granted_ms += max(0, grant)
+        delay = fallback_delay_ms(self.ttl_ms, grant, elapsed_ms(self._since, received_at))
+        lead = fallback_lead_ms(self._granted_ms, self.section.grant.received_at, received_at)
+        if grant > 0 and lead * 2 >= grant * 3:
+            delay += (lead * 2 - grant * 3) // 2  # beats are skipped while the lead is 1.5 grants or more
+        return delay / 1000
+
+    def failed(self, now: float, *, throttled: bool, retry_after_s: float | None) -> int | None:
+        """Return the milliseconds to wait before the same extension is sent again, or None to give up."""
+        delay_ms, self._failure = retry_delay_ms(
+            self.assumed, now, throttled=throttled, retry_after_s=retry_after_s, last=self._failure
+        )
+        return delay_ms
+
 
 def beat(heart: Heart) -> Flow[float | None]:
     """Make one attempt to renew, and return the seconds until the next one; None when there is none to make.
 
-    Never raises for the authority's or the network's trouble, and never touches the section's own work: what happened
-    is told by `Notify`, and a lease that is gone by the section's state.
+    Never raises for the authority's or the network's trouble, and never touches the section's own work: `Notify` tells
+    what happened, and the section's state tells of a lease that is gone.
     """
     section = heart.section
     if not heart.is_needed or section.reservation_id is None:
         return None
-    if heart._stopped:  # noqa: SLF001 - same module
+    if heart.is_stopped:
         return (yield from _lost(heart, "it ran out"))
     if heart.key is None:
         heart.key = yield from NewKey()
@@ -142,47 +190,13 @@ def beat(heart: Heart) -> Flow[float | None]:
     if not heart.is_needed:  # it ended meanwhile
         return None
     verdict = judge(EXTEND_RESERVATION, answer)
-    if verdict is Verdict.DONE and answer.parsed is not None:
-        heart.key, heart._failure = None, None  # noqa: SLF001 - same module
-        section.expires_at_ms = answer.parsed.expires_at_ms
-        return (yield from _renewed(heart, answer, answer.parsed))
-    return (yield from _failed(heart, answer, verdict))
-
-
-def _renewed(
-    heart: Heart, answer: Answer[models.ReservationExtendResponse], response: models.ReservationExtendResponse
-) -> Flow[float | None]:
-    remaining = response.remaining_ttl_ms
-    if isinstance(remaining, Unset):
-        delay = _fallback(heart, answer, response.expires_at_ms)
-    else:
-        heart.lease = leased(
-            remaining,
-            sent_at=answer.sent_at,
-            received_at=answer.received_at,
-            timeout=heart.timeout,
-            before=heart.lease,
-        )
-        if heart.lease.is_too_short:
-            return (yield from _stop(heart, "the lease is shorter than its safety budget; ask for a longer ttl"))
-        delay = heart.lease.delay_ms / 1000
-    heart._since, heart._expires_at_ms = answer.received_at, response.expires_at_ms  # noqa: SLF001 - same module
-    yield from Notify("renewed", reservation_id=heart.section.reservation_id, next_in=delay)
+    if verdict is not Verdict.DONE or answer.parsed is None:
+        return (yield from _failed(heart, answer, verdict))
+    delay = heart.extended(answer.parsed, sent_at=answer.sent_at, received_at=answer.received_at)
+    if delay is None:
+        return (yield from _stop(heart, "the lease is shorter than its safety budget; ask for a longer ttl"))
+    yield from Notify("renewed", reservation_id=section.reservation_id, next_in=delay)
     return delay
-
-
-def _fallback(heart: Heart, answer: Answer[models.ReservationExtendResponse], expires_at_ms: int) -> float:
-    """Return the beat when the authority does not say what is left: from what the extension really granted."""
-    heart.lease = None
-    known = heart._expires_at_ms is not None  # noqa: SLF001 - same module, here and below
-    grant = expires_at_ms - heart._expires_at_ms if known else 0  # type: ignore[operator]  # noqa: SLF001
-    heart._granted_ms += max(0, grant)  # noqa: SLF001
-    since_last = elapsed_ms(heart._since, answer.received_at)  # noqa: SLF001
-    delay = fallback_delay_ms(heart.ttl_ms, grant, since_last)
-    lead = fallback_lead_ms(heart._granted_ms, heart.section.grant.received_at, answer.received_at)  # noqa: SLF001
-    if grant > 0 and lead * 2 >= grant * 3:
-        delay += (lead * 2 - grant * 3) // 2  # beats are skipped while the lead is 1.5 grants or more
-    return delay / 1000
 
 
 def _failed(heart: Heart, answer: Answer[models.ReservationExtendResponse], verdict: Verdict) -> Flow[float | None]:
@@ -192,42 +206,30 @@ def _failed(heart: Heart, answer: Answer[models.ReservationExtendResponse], verd
     if verdict not in _TRANSIENT:
         return (yield from _stop(heart, reason))
     now = yield from Now()
-    lease = _assumed(heart)
-    delay_ms, heart._failure = retry_delay_ms(  # noqa: SLF001 - same module
-        lease,
-        now,
-        throttled=verdict is Verdict.THROTTLED,
-        retry_after_s=answer.retry_after,
-        last=heart._failure,  # noqa: SLF001 - same module
-    )
+    delay_ms = heart.failed(now, throttled=verdict is Verdict.THROTTLED, retry_after_s=answer.retry_after)
     if delay_ms is None:
         return (yield from _stop(heart, reason))
     yield from Notify(
         "renewal failed, retrying",
         reservation_id=heart.section.reservation_id,
         retry_in=delay_ms / 1000,
-        left=lease.left_ms(now) / 1000,
+        left=heart.assumed.left_ms(now) / 1000,
         reason=reason,
     )
     return delay_ms / 1000
 
 
-def _assumed(heart: Heart) -> Lease:
-    """Return the lease; in the fallback it is not known, and one ttl from the last success is what may be hoped for."""
-    return heart.lease or Lease(heart.ttl_ms, heart._since, 0, heart.timeout)  # noqa: SLF001 - same module
-
-
 def _stop(heart: Heart, reason: str) -> Flow[float | None]:
     """Renew no more; the section has what is left of its lease. Return the seconds until that is over."""
     now = yield from Now()
-    left = _assumed(heart).left_ms(now) / 1000
-    heart._stopped = True  # noqa: SLF001 - same module
+    left = heart.assumed.left_ms(now) / 1000
+    heart.is_stopped = True
     yield from Notify("heartbeat stopped", reservation_id=heart.section.reservation_id, left=left, reason=reason)
     return left
 
 
 def _lost(heart: Heart, reason: str) -> Flow[float | None]:
-    """The hold is gone: say so, and come no more."""
+    """Mark the lease as lost, tell the program, and make no more attempts."""
     section = heart.section
     section.lease_lost = True
     if heart.on_lost is not None:

@@ -1,4 +1,4 @@
-"""From what people write to what goes over the wire, checked before anything is sent.
+"""From what people write to what goes over the wire, checked before anything leaves.
 
 Every check names the field, the value and the remedy. The bounds are the contract's (openapi/cycles.yaml).
 """
@@ -24,7 +24,7 @@ MAX_TTL: Final = 86_400.0
 
 
 class Terms:
-    """What a reservation is asked for; also all that an event needs to charge the same spend later.
+    """What a reserve asks for, and all that an event needs to charge the same spend later.
 
     Attributes:
         subject, action, estimate: Who, what and how much.
@@ -235,7 +235,7 @@ def checked_metrics(metrics: models.StandardMetrics | None) -> models.StandardMe
 
 
 def checked_actual(actual: object, estimate: models.Amount) -> models.Amount:
-    """Return *actual* when it can be committed against *estimate*: one unit per lifecycle (protocol.md §2)."""
+    """Return *actual* when it can be committed against *estimate*: a reservation keeps one unit."""
     amount = check("actual", actual)
     if amount.unit != estimate.unit:
         raise InvalidRequest(

@@ -14,7 +14,7 @@ _MOST: Final = 256
 
 
 class ResponseInfo:
-    """What the headers of a response say (protocol.md §5). Frozen; whatever is absent or malformed is None.
+    """What the headers of a response say. Frozen; whatever is absent or malformed is None.
 
     Attributes:
         request_id: Names the request in the authority's log.

@@ -1,4 +1,4 @@
-"""One guarded section: how it begins, what happens in it, and what its end does.
+"""The flows of one guarded section: how it begins, what happens in it, and what its end does.
 
 Every decision of `Guard`, `Reservation` and `AsyncReservation` is here, once; those classes only run these flows.
 
@@ -13,17 +13,18 @@ Every decision of `Guard`, `Reservation` and `AsyncReservation` is here, once; t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cycles._core import flows
 from cycles._core.effects import Forget, NewKey, Notify, Now, Ready, Record
-from cycles._core.lifecycle import OPEN, Happened, State, step
-from cycles._core.records import Grant, Pending, Settlement
-from cycles._core.requests import checked_actual, checked_metrics, metadata_of
+from cycles._core.grant import Grant
+from cycles._core.lifecycle import Happened, State
+from cycles._core.requests import checked_actual
+from cycles._core.results import Settlement
+from cycles._core.section import Section
 from cycles._core.settlements import pending_error, settle
-from cycles.errors import AlreadySettled, AuthorityError, AuthorityUnavailable, Denied, UnreportedSpend
+from cycles.errors import AuthorityError, AuthorityUnavailable, Denied, UnreportedSpend
 from cycles_api import models
-from cycles_api.types import Unset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,131 +36,6 @@ if TYPE_CHECKING:
     from cycles_api.models.standard_metrics import StandardMetrics
 
 Unreported: TypeAlias = Literal["estimate", "release", "error"]
-
-
-class Section:
-    """A reservation on this side: what was granted, what was reported, and where it stands.
-
-    Attributes:
-        terms, grant: What was asked, and what the authority answered.
-        state: See `lifecycle`. The lost lease is folded in: the heartbeat's thread and the section's own never write
-            the same field, so that neither can undo what the other one said.
-        reported: The amount that the end of the section will commit, or None.
-        metrics, metadata: What goes along with it.
-        settlement: How it ended, or None while it is open.
-        is_unreported: It ended without an amount, which was an error: nothing is sent any more unless it is asked for.
-        provisional: What its journal record says while it is open; None before anything was reported.
-        lease_lost: Whether the lease was lost while the section was running.
-        expires_at_ms: The lease's end by the authority's clock, as of the last answer; None for a dry run.
-    """
-
-    __slots__ = (
-        "_state",
-        "_tickets",
-        "expires_at_ms",
-        "grant",
-        "is_unreported",
-        "lease_lost",
-        "metadata",
-        "metrics",
-        "policy",
-        "provisional",
-        "reported",
-        "settlement",
-        "terms",
-    )
-
-    def __init__(self, terms: Terms, grant: Grant, policy: RetryPolicy, *, state: State | None = None) -> None:
-        self.terms: Final = terms
-        self.grant: Final = grant
-        self.policy: Final = policy
-        self._state = state or (State.DRY_RUN if terms.dry_run else State.ACTIVE)
-        self._tickets = [None]
-        self.provisional: Pending | None = None
-        self.is_unreported = False
-        self.reported: Amount | None = None
-        self.metrics: StandardMetrics | None = None
-        self.metadata: dict[str, Any] | None = None
-        self.settlement: Settlement | None = None
-        self.lease_lost = False
-        expires_at_ms = grant.response.expires_at_ms
-        self.expires_at_ms = None if isinstance(expires_at_ms, Unset) else expires_at_ms
-
-    @property
-    def reservation_id(self) -> str | None:
-        """The authority's id of the hold; None for a dry run, and without a hold."""
-        held = self.grant.response.reservation_id
-        return None if isinstance(held, Unset) else held
-
-    @property
-    def state(self) -> State:
-        """Where the reservation stands; see `lifecycle`."""
-        return step(self._state, Happened.LEASE_LOST) if self.lease_lost else self._state
-
-    @property
-    def is_open(self) -> bool:
-        """Whether commit and release are still possible."""
-        return self.state in OPEN
-
-    def leave(self, happened: Happened) -> bool:
-        """Leave the open states for good; False when that happened before: of two threads at once, one gets through."""
-        if not self.is_open:
-            return False
-        try:
-            self._tickets.pop()  # one operation of the interpreter's: there is no moment between looking and taking
-        except IndexError:
-            return False
-        self._state = step(self.state, happened)
-        return True
-
-    def settled(self) -> None:
-        """Note that the spend is charged."""
-        self._state = step(self._state, Happened.SETTLED)
-
-    def report(
-        self,
-        actual: Amount | None,
-        metrics: StandardMetrics | None,
-        metadata: Mapping[str, Any] | None,
-    ) -> None:
-        """Set what the end of the section will commit; the last report wins, field by field.
-
-        Raises:
-            AlreadySettled: when the section was settled before.
-            InvalidRequest: naming the field, the value and the remedy; the earlier report stays.
-        """
-        if self.state is not State.DRY_RUN:
-            self._must_be_open("report")
-        amount = None if actual is None else checked_actual(actual, self.terms.estimate)
-        kept = metadata_of("metadata", metadata)
-        metrics = checked_metrics(metrics)
-        self.reported = amount or self.reported
-        self.metrics = metrics or self.metrics
-        if kept is not None:
-            self.metadata = {**(self.metadata or {}), **kept}
-
-    def spend(self, key: str, actual: Amount, *, provisional: bool = False) -> Pending:
-        """Return the intent to charge *actual* under *key*, by event if there is no hold."""
-        source = {"actual_source": "reported"} if provisional else {}
-        return Pending(
-            reservation_id=self.reservation_id,
-            terms=self.terms,
-            actual=actual,
-            key=key,
-            metrics=self.metrics,
-            metadata={**(self.metadata or {}), **source} or None,
-            by_event=self.reservation_id is None,
-            provisional=provisional,
-        )
-
-    def _must_be_open(self, wanted: str) -> None:
-        if not self.is_open:
-            raise self._settled_already(wanted)
-
-    def _settled_already(self, wanted: str) -> AlreadySettled:
-        return AlreadySettled(
-            f"can't {wanted}: reservation {self.reservation_id} is {self.state} already; nothing was sent"
-        )
 
 
 def begin(
@@ -179,7 +55,7 @@ def begin(
         key: Idempotency key of the create, or None for a fresh one.
         wait: Seconds to keep asking while denied or throttled.
         unguarded: Whether the section may run without a hold when the authority can't be reached.
-        asking: Where to note what is not known, should this be cut off.
+        asking: Notes what is still unknown when this flow is cut off.
 
     Raises:
         CyclesError: when the section must not run.
@@ -260,7 +136,7 @@ def commit(
         return Settlement(State.DRY_RUN, via="commit", attempts=0)
     key = yield from NewKey()
     if not section.leave(Happened.COMMIT_WANTED):
-        raise section._settled_already("commit")  # noqa: SLF001 - same module
+        raise section.already_settled("commit")
     assert section.reported is not None  # noqa: S101 - types
     if section.provisional is not None and section.reservation_id is None:
         key = section.provisional.key  # its record is named after it
@@ -286,7 +162,7 @@ def release(section: Section, reason: str | None) -> Flow[Settlement]:
     if section.state is State.DRY_RUN:
         return Settlement(State.DRY_RUN, via="release", attempts=0)
     if not section.leave(Happened.RELEASE_ENDED):
-        raise section._settled_already("release")  # noqa: SLF001 - same module
+        raise section.already_settled("release")
     if section.provisional is not None:
         yield from Forget(section.provisional)
     if section.reservation_id is None:  # nothing is held
@@ -344,10 +220,10 @@ def _marked(section: Section) -> dict[str, str] | None:
 
 
 def dropped(section: Section) -> bool:
-    """Note that nobody has *section* any more, so that its lease is not kept.
+    """Close *section*, which the program has dropped: its lease is not kept any longer.
 
     Returns:
-        Whether something is to be done about it: its hold given back, or what it reported charged.
+        Whether a job is left: to give its hold back, or to charge what it reported.
     """
     return section.leave(Happened.RELEASE_ENDED) and not section.is_unreported and has_something(section)
 

@@ -1,35 +1,28 @@
-"""How a spend is charged, now or by a later process: the outcome table of protocol.md §9.
+"""How a spend is charged, now or by a later process: docs/protocol.md, Settlement and recovery, as code.
 
-Any of these flows can be killed after any effect. What must survive is in the `Pending` record, which is written before
-the first request leaves, and from which `recover` goes on: in the next run, by another process, or by both at once.
+Any of these flows can be killed after any effect. What must survive is in the `Pending` record, written before the
+first request leaves. `recover` goes on from there: in the next run, in another process, or in both at once.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._core.effects import (
-    COMMIT_RESERVATION,
-    CREATE_EVENT,
-    Clock,
-    Forget,
-    Notify,
-    Now,
-    Record,
-    Take,
-    Tell,
-)
-from cycles._core.flows import until_known
+from cycles._core.attempts import until_known
+from cycles._core.effects import Clock, Forget, Notify, Now, Record, Take, Tell
 from cycles._core.lifecycle import State
+from cycles._core.operations import COMMIT_RESERVATION, CREATE_EVENT
 from cycles._core.outcomes import Verdict, error_of, judge
-from cycles._core.records import Claim, Floor, Settlement, SettlementDetails
+from cycles._core.records import Claim, Floor
+from cycles._core.results import Settlement, SettlementDetails
 from cycles._core.retry import NO_RETRY
 from cycles.errors import SettlementPending
 from cycles_api import models
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from cycles._core.effects import Flow, Operation, Queue
+    from cycles._core.effects import Flow, Queue
+    from cycles._core.operations import Operation
     from cycles._core.outcomes import Answer
     from cycles._core.records import Pending
     from cycles._core.retry import RetryPolicy
@@ -38,7 +31,7 @@ _REFUSED: Final = (Verdict.REJECTED, Verdict.EXPIRED)
 """Understood and refused: asking again can't help."""
 
 _STOPPED: Final = (Verdict.UNAUTHORIZED, Verdict.UNINTELLIGIBLE)
-"""Nothing to be gained by asking again in this run."""
+"""Asking again in this run can't help; in a later one it may."""
 
 _PATIENCE: Final = 3
 """Answers in a row that a recovery can't use before it pauses: the authority is not well."""
@@ -57,27 +50,6 @@ def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
         return settlement
     finally:
         claim.active = False
-
-
-class Charge:
-    """A spend that was reported by a section which nobody has any more: a job for the background.
-
-    Args:
-        pending: What it reported last.
-        due: Monotonic seconds at which to begin.
-    """
-
-    __slots__ = ("_pending", "due", "is_needed")
-
-    def __init__(self, pending: Pending, *, due: float) -> None:
-        self._pending: Final = pending.final()
-        self.due: Final = due
-        self.is_needed = True
-
-    def attempt(self) -> Flow[None]:
-        """Charge it; what that leaves pending is recovered as anything else is."""
-        self.is_needed = False
-        yield from settle(self._pending, NO_RETRY)
 
 
 def _charge(
@@ -178,7 +150,7 @@ def pending_error(settlement: Settlement) -> SettlementPending:
 def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int) -> Settlement:
     """Return the settlement that a successful *answer* to a commit or an event is."""
     response: Any = answer.parsed
-    # An event says what it charged only when that is less than the actual (authority.md §1.8).
+    # An event says what it charged only when that is less than the actual.
     taken = actual if isinstance(response.charged, Unset) else response.charged
     released = response.released if isinstance(response, models.CommitResponse) else UNSET
     return Settlement(
@@ -194,18 +166,18 @@ def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int)
 
 # -- any process, from the record --------------------------------------------------------------------------------------
 class Recovery:
-    """What a recovery has come to.
+    """How far a recovery has come.
 
     Args:
         deadline: Monotonic seconds at which it ends, or None.
         patience: Seconds that bound one request when there is a deadline.
-        aside: Keys of records that are not tried any more in this run; kept up to date.
+        aside: Keys of records that this run does not try again; the recovery adds to them.
 
     Attributes:
         settled, rejected, pending: Records by what became of them.
         is_paused: The authority can't be used now; what is left is for later.
         is_stopped: The key is refused: nothing can be settled with it.
-        again_in: Seconds until the earliest floor that was met is over, or None.
+        again_in: Seconds until the earliest floor is over, of those that were found; or None.
         failures: Answers in a row that could not be used.
     """
 
@@ -243,7 +215,7 @@ class Recovery:
 def recover(queue: Queue, recovery: Recovery, most: int) -> Flow[bool]:
     """Try to settle each record of *queue* once, *most* of them; return whether the queue ended.
 
-    One attempt a record, and no waiting: who calls it comes again (`Recovery.again_in`).
+    One attempt for each record, and no waiting: the caller comes again (`Recovery.again_in`).
     """
     for _ in range(most):
         timeout = None

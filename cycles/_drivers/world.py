@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from cycles._core.effects import Call
-    from cycles._core.records import Claim, Pending, SettlementDetails
+    from cycles._core.records import Claim, Pending
+    from cycles._core.results import SettlementDetails
     from cycles_api.client import AuthenticatedClient
     from cycles_api.types import Response
 

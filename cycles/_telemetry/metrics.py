@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cycles._core.outcomes import Answer
-    from cycles._core.records import SettlementDetails
+    from cycles._core.results import SettlementDetails
 
 _API: Final = "opentelemetry.metrics"
 

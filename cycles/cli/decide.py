@@ -13,7 +13,7 @@ from cycles.cli._options import amount_options, authority_options, spend_options
 from cycles.cli._output import json_output, money, printable, write_json
 
 if TYPE_CHECKING:
-    from cycles._core.queries import Decision
+    from cycles._core.results import Decision
     from cycles.cli._options import Where
     from cycles_api.models.amount import Amount
 

@@ -14,7 +14,7 @@ from cycles_api.models.commit_overage_policy import CommitOveragePolicy
 from cycles_api.models.standard_metrics import StandardMetrics
 
 if TYPE_CHECKING:
-    from cycles._core.records import Settlement
+    from cycles._core.results import Settlement
     from cycles.cli._options import Where
 
 

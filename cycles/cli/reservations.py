@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import httpx
 
-from cycles._core.effects import RELEASE_RESERVATION, NewKey
-from cycles._core.flows import until_known
+from cycles._core.attempts import until_known
+from cycles._core.effects import NewKey
+from cycles._core.operations import RELEASE_RESERVATION
 from cycles._core.outcomes import Verdict, error_of, judge
 from cycles._core.requests import text
 from cycles._drivers import blocking

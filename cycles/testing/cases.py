@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from cycles._core.requests import Terms
-    from cycles._core.section_flows import Section, Unreported
+    from cycles._core.section import Section
+    from cycles._core.section_flows import Unreported
     from cycles.testing.faults import Fault
     from cycles_api import models
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from cycles._core.effects import Call
     from cycles._core.records import Floor, Pending
-    from cycles._core.section_flows import Section
+    from cycles._core.section import Section
     from cycles.testing.authority import SimulatedAuthority
     from cycles.testing.cases import Case
     from cycles.testing.disk import Disk

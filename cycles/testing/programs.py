@@ -16,7 +16,7 @@ from cycles.testing.cases import Ask, Ending, Extend, Nested, Pause, Report, Spe
 
 if TYPE_CHECKING:
     from cycles._core.effects import Effect, Flow, Queue
-    from cycles._core.section_flows import Section
+    from cycles._core.section import Section
     from cycles._core.settlements import Recovery
     from cycles.testing.cases import Case, Plan
     from cycles.testing.faults import Interrupt

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cycles._core.effects import Effect, Flow
     from cycles._core.outcomes import Answer
-    from cycles._core.section_flows import Section
+    from cycles._core.section import Section
     from cycles.testing.cases import Plan
     from cycles.testing.faults import Interrupt
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cycles._core.effects import COMMIT_RESERVATION, Call
+from cycles._core.effects import Call
+from cycles._core.operations import COMMIT_RESERVATION
 
 
 def test_effects_name_their_operation():

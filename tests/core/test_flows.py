@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import cycles
-from cycles._core import flows, settlements
+from cycles._core import flows, jobs, settlements
 from cycles._core.lifecycle import State
 from cycles._core.records import Pending
 from cycles._core.retry import NO_RETRY, RetryPolicy
@@ -290,7 +290,7 @@ def test_extend_raises_what_the_authority_says(world):
 
 
 def test_a_hold_that_can_not_be_looked_for_is_looked_for_again(world):
-    job = flows.GiveBack(RetryPolicy(max_attempts=2), key="k-1")
+    job = jobs.GiveBack(RetryPolicy(max_attempts=2), key="k-1")
     world.answers = [LOST, LOST]
     assert world.run(job.attempt()) is not None
     assert world.run(job.attempt()) is None

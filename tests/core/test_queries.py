@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cycles._core import queries
+from cycles._core import listings, queries
 from cycles._core.response_info import ResponseInfo
 from cycles._core.retry import NO_RETRY, RetryPolicy
 from cycles._core.windows import window
@@ -198,7 +198,7 @@ def test_every_page_is_asked_for_with_the_same_filters(world):
         budgets(has_more=True, next_cursor="2"),
         budgets("c", has_more=False),
     ]
-    assert listed(world, queries.balances({"tenant": "acme", "app": None}, page_size=2)) == ["a", "b", "c"]
+    assert listed(world, listings.balances({"tenant": "acme", "app": None}, page_size=2)) == ["a", "b", "c"]
     asked = {"tenant": "acme", "limit": 2}
     assert [call.arguments for call in world.calls] == [asked, {**asked, "cursor": "1"}, {**asked, "cursor": "2"}]
 
@@ -215,7 +215,7 @@ def test_every_page_is_asked_for_with_the_same_filters(world):
 )
 def test_where_a_list_ends(world, last, pages):
     world.answers = [budgets("a", **last), budgets("b")]
-    listed(world, queries.balances({"tenant": "acme"}))
+    listed(world, listings.balances({"tenant": "acme"}))
     assert len(world.calls) == pages
 
 
@@ -225,7 +225,7 @@ def test_where_a_list_ends(world, last, pages):
 )
 def test_a_cursor_seen_before_ends_the_list(world, cursors, said):
     world.answers = [budgets(str(n), has_more=True, next_cursor=cursor) for n, cursor in enumerate(cursors)]
-    listing, rows = queries.balances({"tenant": "acme"}), []
+    listing, rows = listings.balances({"tenant": "acme"}), []
     for _ in cursors:
         rows += world.run(listing.page(POLICY))
     with pytest.raises(UnexpectedResponse, match=said):
@@ -238,7 +238,7 @@ def test_a_cursor_seen_before_ends_the_list(world, cursors, said):
 @pytest.mark.parametrize("cursor", [{}, {"next_cursor": ""}])
 def test_more_without_a_cursor_ends_the_list(world, cursor):
     world.answers = [budgets("a", has_more=True, **cursor)]
-    listing = queries.balances({"tenant": "acme"})
+    listing = listings.balances({"tenant": "acme"})
     assert len(world.run(listing.page(POLICY))) == 1
     with pytest.raises(UnexpectedResponse, match="gives no next_cursor"):
         world.run(listing.page(POLICY))
@@ -247,25 +247,25 @@ def test_more_without_a_cursor_ends_the_list(world, cursor):
 def test_empty_pages_for_ever_end_the_list(world):
     world.answers = [budgets(has_more=True, next_cursor=str(n)) for n in range(2000)]
     with pytest.raises(UnexpectedResponse, match="pages in a row were empty"):
-        listed(world, queries.balances({"tenant": "acme"}))
+        listed(world, listings.balances({"tenant": "acme"}))
     assert len(world.calls) == 1000
 
 
 def test_empty_pages_between_others_are_fine(world):
     more = [budgets(*([str(n)] if n % 900 == 0 else []), has_more=True, next_cursor=str(n)) for n in range(2000)]
     world.answers = [*more, budgets()]
-    assert listed(world, queries.balances({"tenant": "acme"})) == ["0", "900", "1800"]
+    assert listed(world, listings.balances({"tenant": "acme"})) == ["0", "900", "1800"]
 
 
 def test_a_lost_page_is_asked_for_again(world):
     world.answers = [budgets("a", has_more=True, next_cursor="1"), LOST, GARBLED, NOT_SENT, budgets("b")]
-    assert listed(world, queries.balances({"tenant": "acme"})) == ["a", "b"]
+    assert listed(world, listings.balances({"tenant": "acme"})) == ["a", "b"]
     assert [call.arguments.get("cursor") for call in world.calls] == [None, "1", "1", "1", "1"]
 
 
 def test_a_page_that_failed_can_be_asked_for_again(world):
     world.answers = [budgets("a", has_more=True, next_cursor="1"), LOST, refusal(403, "FORBIDDEN"), budgets("b")]
-    listing = queries.balances({"tenant": "acme"})
+    listing = listings.balances({"tenant": "acme"})
     assert len(world.run(listing.page(NO_RETRY))) == 1
     with pytest.raises(AuthorityUnavailable):
         world.run(listing.page(NO_RETRY))
@@ -277,7 +277,7 @@ def test_a_page_that_failed_can_be_asked_for_again(world):
 
 def test_all_filters_of_reservations_arrive():
     hour = timedelta(hours=1)
-    listing = queries.reservations(
+    listing = listings.reservations(
         {"tenant": "acme", "agent": "planner", "app": None},
         NOW,
         status="ACTIVE",
@@ -328,15 +328,15 @@ def test_all_filters_of_reservations_arrive():
 )
 def test_what_can_not_be_asked_names_field_and_value(field, value):
     with pytest.raises(InvalidRequest) as caught:
-        queries.reservations({"tenant": "acme"}, NOW, **{field: value})
+        listings.reservations({"tenant": "acme"}, NOW, **{field: value})
     assert str(caught.value).startswith(f"{field}=")
 
 
 def test_balances_need_a_level():
     with pytest.raises(InvalidRequest, match="CYCLES_TENANT"):
-        queries.balances({"tenant": None})
+        listings.balances({"tenant": None})
     with pytest.raises(InvalidRequest, match="include_children='yes'"):
-        queries.balances({"tenant": "acme"}, include_children="yes")
+        listings.balances({"tenant": "acme"}, include_children="yes")
 
 
 # -- windows -----------------------------------------------------------------------------------------------------------

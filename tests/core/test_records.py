@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cycles import tokens
-from cycles._core.records import SettlementDetails
+from cycles._core.results import SettlementDetails
 from tests.support.records import pending
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from cycles._core.grant import Grant
 from cycles._core.lifecycle import State
 from cycles._core.outcomes import Answer
-from cycles._core.records import Grant
 from cycles._core.renewal import Heart, beat
 from cycles._core.requests import terms
 from cycles._core.retry import NO_RETRY
-from cycles._core.section_flows import Section
+from cycles._core.section import Section
 from cycles.amounts import tokens
 from cycles_api.models import ReservationExtendResponse
 

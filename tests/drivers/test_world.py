@@ -12,20 +12,10 @@ import pytest
 
 from cycles import usd
 from cycles._core import requests
-from cycles._core.effects import (
-    COMMIT_RESERVATION,
-    CREATE_RESERVATION,
-    Call,
-    Clock,
-    Effect,
-    Forget,
-    Notify,
-    Ready,
-    Sleep,
-    Tell,
-)
+from cycles._core.effects import Call, Clock, Effect, Forget, Notify, Ready, Sleep, Tell
+from cycles._core.operations import COMMIT_RESERVATION, CREATE_RESERVATION
 from cycles._core.outcomes import Trouble
-from cycles._core.records import SettlementDetails
+from cycles._core.results import SettlementDetails
 from cycles._drivers import aio, blocking
 from cycles._drivers.world import World
 from cycles_api.client import AuthenticatedClient

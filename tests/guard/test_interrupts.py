@@ -15,7 +15,7 @@ import cycles
 from cycles import usd
 from cycles._background import schedule
 from cycles._background.schedule import ThreadHeartbeats
-from cycles._core import renewal, section_flows
+from cycles._core import renewal, section, section_flows
 from cycles._journal import journal
 from tests.support.authorities import ACTION
 from tests.support.net import DROP, HANG, LOSE, Answer, error
@@ -187,7 +187,7 @@ def test_a_copy_that_a_forked_child_drops_is_not_given_back(server, client):
 def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, client, monkeypatch):
     """The heartbeat's thread finds the lease lost, the section commits, and only then the heartbeat goes on."""
     found, goes_on = threading.Event(), threading.Event()
-    lost, settle, step = renewal._lost, section_flows.settle, section_flows.step
+    lost, settle, step = renewal._lost, section_flows.settle, section.step
 
     def losing(heart, reason):
         found.set()
@@ -216,7 +216,7 @@ def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, clie
 
 def test_of_two_threads_that_commit_at_once_one_is_refused(server, client, monkeypatch):
     reservation = client.reserve(usd("0.10"), action=ACTION)
-    inside, step, results = threading.Barrier(2, timeout=2), section_flows.step, []
+    inside, step, results = threading.Barrier(2, timeout=2), section.step, []
 
     def stepping(state, happened):
         if happened == "commit wanted":
@@ -230,7 +230,7 @@ def test_of_two_threads_that_commit_at_once_one_is_refused(server, client, monke
         except cycles.AlreadySettled:
             results.append("refused")
 
-    monkeypatch.setattr(section_flows, "step", stepping)
+    monkeypatch.setattr(section, "step", stepping)
     threads = [threading.Thread(target=committing) for _ in range(2)]
     for thread in threads:
         thread.start()

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import cycles
 from cycles import usd
 from cycles._core.outcomes import Answer, Trouble
-from cycles._core.records import SettlementDetails
+from cycles._core.results import SettlementDetails
 from cycles._telemetry import metrics
 from tests.support.authorities import ACTION
 from tests.support.records import pending

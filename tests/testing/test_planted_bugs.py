@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from cycles._core import flows, queries, records, retry, section_flows, settlements
+from cycles._core import attempts, flows, queries, records, retry, section_flows, settlements
 from cycles._core.effects import Call, Jitter, NewKey, Sleep
 from cycles._core.lifecycle import State
 from cycles._core.outcomes import Verdict, judge
@@ -168,6 +168,7 @@ def test_an_ambiguous_answer_that_is_taken_for_a_success(monkeypatch):
         parsed = answer.parsed is not None
         return Verdict.DONE if verdict is Verdict.AMBIGUOUS and parsed else verdict
 
+    monkeypatch.setattr(attempts, "judge", judged)
     monkeypatch.setattr(flows, "judge", judged)
     monkeypatch.setattr(settlements, "judge", judged)
     found("a record is kept until its settlement is known", "a section runs only when it was allowed")

@@ -9,8 +9,9 @@ from functools import partial
 
 import pytest
 
-from cycles._core import section_flows
-from cycles._core.effects import EXTEND_RESERVATION, Call, NewKey, Sleep
+from cycles._core import section
+from cycles._core.effects import Call, NewKey, Sleep
+from cycles._core.operations import EXTEND_RESERVATION
 from cycles._core.outcomes import Verdict, judge
 from cycles._core.retry import RetryPolicy
 from cycles.testing import simulate
@@ -134,7 +135,7 @@ def test_a_program_that_fails_is_found(monkeypatch):
     def step(state, happened):
         raise ValueError("not in the table")
 
-    monkeypatch.setattr(section_flows, "step", step)
+    monkeypatch.setattr(section, "step", step)
     summary = simulate.search(range(20))
     assert summary.found is not None
     assert summary.found.broken.invariant == "no program fails"

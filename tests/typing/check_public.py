@@ -8,7 +8,8 @@ from typing import Any, assert_type
 
 import cycles
 from cycles import usd
-from cycles._core.effects import COMMIT_RESERVATION, Call, Flow, NewKey
+from cycles._core.effects import Call, Flow, NewKey
+from cycles._core.operations import COMMIT_RESERVATION
 from cycles._core.outcomes import Answer
 from cycles.local import LocalAuthority
 from cycles_api.models import Balance, CommitResponse, ReservationDetail, ReservationSummary

@@ -1,0 +1,74 @@
+"""Jobs that a cut-off reserve or a dropped section leaves to the background: release its hold, charge its spend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cycles._core.effects import Jitter
+from cycles._core.flows import find, release
+from cycles._core.retry import NO_RETRY
+from cycles._core.settlements import settle
+
+if TYPE_CHECKING:
+    from cycles._core.effects import Flow
+    from cycles._core.records import Pending
+    from cycles._core.retry import RetryPolicy
+
+
+class GiveBack:
+    """Release a hold that no section of this process has.
+
+    Args:
+        policy: How often, and how long apart.
+        key: The idempotency key of a create whose answer never came.
+        reservation_id: The hold, where it is known.
+        due: Monotonic seconds at which to begin.
+    """
+
+    __slots__ = ("_attempts", "_key", "_policy", "_reservation_id", "due", "is_needed")
+
+    def __init__(
+        self, policy: RetryPolicy, *, key: str | None = None, reservation_id: str | None = None, due: float = 0.0
+    ) -> None:
+        self._policy: Final = policy
+        self._key: Final = key
+        self._reservation_id = reservation_id
+        self._attempts = 0
+        self.due: Final = due
+        self.is_needed = True
+
+    def attempt(self) -> Flow[float | None]:
+        """Look for the hold, if need be, and release it; return the seconds until the next attempt, or None."""
+        self._attempts += 1
+        is_known = self._reservation_id is not None
+        if not is_known and self._key is not None:
+            is_known, grant = yield from find(self._key)
+            held = None if grant is None else grant.response.reservation_id
+            self._reservation_id = held if isinstance(held, str) else None
+        if self._reservation_id is not None:
+            ended = yield from release(self._reservation_id, "dropped", NO_RETRY)
+            is_known = ended.error is None or not ended.error.is_retryable
+        delay = None if is_known else self._policy.delay(self._attempts, (yield from Jitter()))
+        self.is_needed = delay is not None
+        return delay
+
+
+class Charge:
+    """Charge the spend that a dropped section had reported.
+
+    Args:
+        pending: Its last report.
+        due: Monotonic seconds at which to begin.
+    """
+
+    __slots__ = ("_pending", "due", "is_needed")
+
+    def __init__(self, pending: Pending, *, due: float) -> None:
+        self._pending: Final = pending.final()
+        self.due: Final = due
+        self.is_needed = True
+
+    def attempt(self) -> Flow[None]:
+        """Charge it, in one attempt; if that leaves it pending, the journal's recovery goes on with it."""
+        self.is_needed = False
+        yield from settle(self._pending, NO_RETRY)

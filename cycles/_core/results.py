@@ -1,0 +1,169 @@
+"""What programs receive: a decision, a settlement, and its details for `on_settlement`. Values, and no flow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cycles._core.response_info import ResponseInfo
+from cycles.amounts import describe
+from cycles_api import models
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cycles._core.lifecycle import State
+    from cycles._core.records import Pending
+    from cycles.errors import CyclesError
+    from cycles_api.models.amount import Amount
+    from cycles_api.models.balance import Balance
+
+
+class Decision:
+    """What the authority would say to a reservation; nothing is held. It is true when, and only when, it allows.
+
+    Attributes:
+        allowed: Whether the decision is ALLOW or ALLOW_WITH_CAPS; an unknown one is not
+            (docs/protocol.md, Forward compatibility).
+        decision: ALLOW, ALLOW_WITH_CAPS, DENY, or what a newer authority says.
+        reason_code: Why not, such as "BUDGET_EXCEEDED", or None; a reason that this client does not know is kept.
+        caps: What a grant would be limited to, or None (docs/protocol.md, Caps).
+        retry_after: Seconds after which asking again may help, or None.
+        affected_scopes: The scope paths of the subject, widest first.
+        info: The headers of the answer.
+    """
+
+    __slots__ = ("affected_scopes", "allowed", "caps", "decision", "info", "reason_code", "retry_after")
+
+    def __init__(
+        self,
+        decision: models.DecisionEnum,
+        info: ResponseInfo,
+        *,
+        reason_code: str | None = None,
+        caps: models.Caps | None = None,
+        retry_after: float | None = None,
+        affected_scopes: tuple[str, ...] = (),
+    ) -> None:
+        self.allowed: Final = decision in (models.DecisionEnum.ALLOW, models.DecisionEnum.ALLOW_WITH_CAPS)
+        self.decision: Final = decision
+        self.reason_code: Final = reason_code
+        self.caps: Final = caps
+        self.retry_after: Final = retry_after
+        self.affected_scopes: Final = affected_scopes
+        self.info: Final = info
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+    def __repr__(self) -> str:
+        reason = f" {self.reason_code}" if self.reason_code is not None else ""
+        return f"<Decision {self.decision}{reason}>"
+
+
+class Settlement:
+    """How a reservation ended, or what became of a spend without one (`Client.record`).
+
+    Attributes:
+        state: COMMITTED, RELEASED, EXPIRED, or UNSETTLED when the spend is not acknowledged.
+        via: "commit", "event" (the hold had expired, or there was none) or "release".
+        charged: What was really charged, which may be less than the actual (docs/protocol.md, Overage policies);
+            None when not known.
+        released: What went back to the budgets, or None.
+        balances: The budgets after it, as the authority said.
+        attempts: Requests sent for it.
+        is_kept: Whether the journal holds it, so that it is settled later; only for an unsettled spend.
+        error: Why it is not settled, or what went wrong on the way; None when all went well.
+    """
+
+    __slots__ = ("_headers", "attempts", "balances", "charged", "error", "is_kept", "released", "state", "via")
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        via: str,
+        attempts: int,
+        charged: Amount | None = None,
+        released: Amount | None = None,
+        balances: tuple[Balance, ...] = (),
+        error: CyclesError | None = None,
+        is_kept: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.state: Final = state
+        self.via: Final = via
+        self.attempts: Final = attempts
+        self.charged: Final = charged
+        self.released: Final = released
+        self.balances: Final = balances
+        self.error: Final = error
+        self.is_kept: Final = is_kept
+        self._headers: Final[Mapping[str, str]] = {} if headers is None else headers
+
+    @property
+    def info(self) -> ResponseInfo:
+        """The headers of the last answer; all None when none came."""
+        return ResponseInfo(self._headers)
+
+    def __repr__(self) -> str:
+        charged = f" charged {describe(self.charged)}" if self.charged is not None else ""
+        error = f" error {type(self.error).__name__}" if self.error is not None else ""
+        return f"<Settlement {self.state} via {self.via}{charged}{error}>"
+
+
+class SettlementDetails:
+    """What became of one spend; `on_settlement` receives it. Frozen.
+
+    Attributes:
+        reservation_id: The reservation that it was committed against; None for a spend without one.
+        actual: What the work really cost.
+        outcome: "settled"; "rejected" (the authority understood and refused: a person has to look at it); "pending"
+            (the journal holds it, and it is sent again); "stopped" (the journal holds it, and it is not tried again in
+            this run: the key is refused, or the answer is not of the protocol); "unsettled" (no journal holds it).
+        via: "commit" or "event".
+        charged: What was charged; None unless settled.
+        attempts: Requests sent for it in this run.
+        recovered: Whether it was settled from the journal, and not by the section itself.
+        error: Why it is not settled, or None.
+    """
+
+    __slots__ = ("actual", "attempts", "charged", "error", "outcome", "recovered", "reservation_id", "via")
+
+    def __init__(
+        self,
+        pending: Pending,
+        outcome: str,
+        *,
+        charged: Amount | None,
+        attempts: int,
+        recovered: bool,
+        error: CyclesError | None,
+    ) -> None:
+        values = {
+            "reservation_id": pending.reservation_id,
+            "actual": pending.actual,
+            "outcome": outcome,
+            "via": pending.via,
+            "charged": charged,
+            "attempts": attempts,
+            "recovered": recovered,
+            "error": error,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    reservation_id: str | None
+    actual: Amount
+    outcome: str
+    via: str
+    charged: Amount | None
+    attempts: int
+    recovered: bool
+    error: CyclesError | None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"settlement details are frozen: {name}")
+
+    def __repr__(self) -> str:
+        spend = self.reservation_id or "without reservation"
+        return f"<SettlementDetails {spend} {describe(self.actual)} {self.outcome} via {self.via}>"

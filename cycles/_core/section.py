@@ -1,0 +1,154 @@
+"""One guarded section on this side: where it stands, what was reported in it, and what it will charge.
+
+Nothing here asks for anything outside; what begins and ends a section are the flows in `section_flows`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles._core.lifecycle import OPEN, Happened, State, step
+from cycles._core.records import Pending
+from cycles._core.requests import checked_actual, checked_metrics, metadata_of
+from cycles.errors import AlreadySettled
+from cycles_api.types import Unset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cycles._core.grant import Grant
+    from cycles._core.requests import Terms
+    from cycles._core.results import Settlement
+    from cycles._core.retry import RetryPolicy
+    from cycles_api.models.amount import Amount
+    from cycles_api.models.standard_metrics import StandardMetrics
+
+
+class Section:
+    """A reservation on this side: what was granted, what was reported, and where it stands.
+
+    Attributes:
+        terms, grant: What was asked, and what the authority answered.
+        state: See `lifecycle`. The lost lease is folded in: the heartbeat's thread and the section's own never write
+            the same field, so that neither can undo what the other one said.
+        reported: The amount that the end of the section will commit, or None.
+        metrics, metadata: What goes along with it.
+        settlement: How it ended, or None while it is open.
+        is_unreported: It ended without an amount, and the guard makes that an error. Nothing more is sent, unless the
+            program still commits or releases.
+        provisional: What its journal record says while it is open; None before anything was reported.
+        lease_lost: Whether the lease was lost while the section was running.
+        expires_at_ms: The lease's end by the authority's clock, as of the last answer; None for a dry run.
+    """
+
+    __slots__ = (
+        "_state",
+        "_tickets",
+        "expires_at_ms",
+        "grant",
+        "is_unreported",
+        "lease_lost",
+        "metadata",
+        "metrics",
+        "policy",
+        "provisional",
+        "reported",
+        "settlement",
+        "terms",
+    )
+
+    def __init__(self, terms: Terms, grant: Grant, policy: RetryPolicy, *, state: State | None = None) -> None:
+        self.terms: Final = terms
+        self.grant: Final = grant
+        self.policy: Final = policy
+        self._state = state or (State.DRY_RUN if terms.dry_run else State.ACTIVE)
+        self._tickets = [None]
+        self.provisional: Pending | None = None
+        self.is_unreported = False
+        self.reported: Amount | None = None
+        self.metrics: StandardMetrics | None = None
+        self.metadata: dict[str, Any] | None = None
+        self.settlement: Settlement | None = None
+        self.lease_lost = False
+        expires_at_ms = grant.response.expires_at_ms
+        self.expires_at_ms = None if isinstance(expires_at_ms, Unset) else expires_at_ms
+
+    @property
+    def reservation_id(self) -> str | None:
+        """The authority's id of the hold; None for a dry run, and without a hold."""
+        held = self.grant.response.reservation_id
+        return None if isinstance(held, Unset) else held
+
+    @property
+    def state(self) -> State:
+        """Where the reservation stands; see `lifecycle`."""
+        return step(self._state, Happened.LEASE_LOST) if self.lease_lost else self._state
+
+    @property
+    def is_open(self) -> bool:
+        """Whether commit and release are still possible."""
+        return self.state in OPEN
+
+    def leave(self, happened: Happened) -> bool:
+        """Leave the open states for good; return False when that happened before.
+
+        Of two threads at once, one gets through.
+        """
+        if not self.is_open:
+            return False
+        try:
+            self._tickets.pop()  # atomic in the interpreter: no thread comes between looking and taking
+        except IndexError:
+            return False
+        self._state = step(self.state, happened)
+        return True
+
+    def settled(self) -> None:
+        """Note that the spend is charged."""
+        self._state = step(self._state, Happened.SETTLED)
+
+    def report(
+        self,
+        actual: Amount | None,
+        metrics: StandardMetrics | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> None:
+        """Set what the end of the section will commit; the last report wins, field by field.
+
+        Raises:
+            AlreadySettled: when the section was settled before.
+            InvalidRequest: naming the field, the value and the remedy; the earlier report stays.
+        """
+        if self.state is not State.DRY_RUN:
+            self._must_be_open("report")
+        amount = None if actual is None else checked_actual(actual, self.terms.estimate)
+        kept = metadata_of("metadata", metadata)
+        metrics = checked_metrics(metrics)
+        self.reported = amount or self.reported
+        self.metrics = metrics or self.metrics
+        if kept is not None:
+            self.metadata = {**(self.metadata or {}), **kept}
+
+    def spend(self, key: str, actual: Amount, *, provisional: bool = False) -> Pending:
+        """Return the intent to charge *actual* under *key*, by event if there is no hold."""
+        source = {"actual_source": "reported"} if provisional else {}
+        return Pending(
+            reservation_id=self.reservation_id,
+            terms=self.terms,
+            actual=actual,
+            key=key,
+            metrics=self.metrics,
+            metadata={**(self.metadata or {}), **source} or None,
+            by_event=self.reservation_id is None,
+            provisional=provisional,
+        )
+
+    def _must_be_open(self, wanted: str) -> None:
+        if not self.is_open:
+            raise self.already_settled(wanted)
+
+    def already_settled(self, wanted: str) -> AlreadySettled:
+        """Return the error of a commit, a release or a report that is *wanted* too late."""
+        return AlreadySettled(
+            f"can't {wanted}: reservation {self.reservation_id} is {self.state} already; nothing was sent"
+        )
