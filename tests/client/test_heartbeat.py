@@ -194,7 +194,7 @@ def test_ended_sections_do_not_pile_up(real):
     with real.client(tenant="acme") as client:
         for _ in range(1000):
             client.reserve(usd("0.01"), action=ACTION).release()
-        assert len(client._heartbeats._beats.agenda) <= 64
+        assert len(client._runtime.heartbeats._beats.agenda) <= 64
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
