@@ -14,10 +14,9 @@ import httpx
 import pytest
 
 import cycles
-from cycles import usd
+from cycles import State, usd
 from cycles.local import LocalAuthority
 from cycles.local.wire.server import serve
-from cycles.reservation import State
 from cycles_api.api.reservations import release_reservation
 from cycles_api.models import ReleaseRequest
 
