@@ -77,7 +77,7 @@ class Client(Face[BlockingRuntime]):
         return Reservation(self._runtime.reserve(estimate, options))
 
     def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
-        """Ask whether *estimate* would be granted now; nothing is held, and a denial is a value (protocol.md §2).
+        """Ask whether *estimate* would be granted now; nothing is held, and a denial is a value.
 
         Args:
             estimate: The most that the work is expected to cost.
@@ -90,7 +90,7 @@ class Client(Face[BlockingRuntime]):
         return blocking.run(arguments.deciding(self.config, estimate, options), self._runtime.traced())
 
     def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
-        """Charge *actual* for work that was done without a reservation, by an event (protocol.md §2).
+        """Charge *actual* for work that was done without a reservation, by an event.
 
         Sent again under one key until its answer is known or the retries are used up.
 
@@ -99,7 +99,8 @@ class Client(Face[BlockingRuntime]):
             **options: See `RecordOptions`; `action` is required.
 
         Returns:
-            What was charged, which may be less than *actual* (protocol.md §7); its `via` is "event".
+            What was charged, which may be less than *actual* (docs/protocol.md, Overage policies); its `via` is
+                "event".
 
         Raises:
             InvalidRequest: refused before sending; names the field.
@@ -163,7 +164,9 @@ class Client(Face[BlockingRuntime]):
             return type(self)(config, http_client=http_client, on_settlement=self._runtime.on_settlement)
 
     def drain(self, timeout: float | timedelta = 10.0) -> Drained:
-        """Settle what the journal holds: this process's spend, and that of processes that died (protocol.md §9.6).
+        """Settle what the journal holds: the spend of this process, and of processes that died.
+
+        See docs/protocol.md, Settlement and recovery.
 
         Args:
             timeout: Seconds that it takes at most, 0 to 86400; what is left stays in the journal.
@@ -179,7 +182,7 @@ class Client(Face[BlockingRuntime]):
     def close(self) -> None:
         """Stop the heartbeats, and close the connections unless they belong to an http_client that was given.
 
-        What is not settled stays in the journal, for the next client, the program's exit or its next start.
+        Unsettled spend stays in the journal, for the next client, the program's exit or its next start.
         """
         self._runtime.close()
 
@@ -258,7 +261,7 @@ class AsyncClient(Face[AsyncRuntime]):
     async def close(self) -> None:
         """Stop the heartbeats, and close the connections unless they belong to an http_client that was given.
 
-        What is not settled stays in the journal; see `Client.close`.
+        Unsettled spend stays in the journal; see `Client.close`.
         """
         await self._runtime.close()
 

@@ -59,7 +59,7 @@ class Guard:
         dimensions: At most 16 further labels.
         ttl: Seconds that the lease lasts, 1 to 86400.
         grace_period: Seconds after it in which a commit is still taken, 0 to 60.
-        overage_policy: What a commit above the estimate does (protocol.md §7).
+        overage_policy: What a commit above the estimate does (docs/protocol.md, Overage policies).
         metadata: JSON values to keep with the reservation.
         tags: At most 10 labels of the action.
         idempotency_key: A fresh one for each reservation when None; for a decorator, give a callable.

@@ -39,7 +39,7 @@ _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def current() -> Reservation | AsyncReservation | None:
-    """Return the innermost live reservation of this task or thread, or None: one that is settled is none any more."""
+    """Return the innermost reservation of this task or thread that is not settled yet, or None."""
     opened = innermost()
     return None if opened is None else opened.reservation
 
@@ -77,7 +77,7 @@ class _View:
 
     @property
     def caps(self) -> Caps | None:
-        """What the authority limits the section to, or None (protocol.md §6)."""
+        """What the authority limits the section to, or None (docs/protocol.md, Caps)."""
         return _present(self._response.caps)
 
     @property
@@ -86,7 +86,7 @@ class _View:
         return self.caps is not None
 
     def allows_tool(self, name: str) -> bool:
-        """Return whether the caps admit the tool *name* (case-sensitive; protocol.md §6)."""
+        """Return whether the caps admit the tool *name* (case-sensitive; docs/protocol.md, Caps)."""
         caps = self.caps
         if caps is None:
             return True
@@ -204,7 +204,7 @@ class Reservation(_View):
         metrics: StandardMetrics | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Settlement:
-        """Charge *actual* and give the rest back (protocol.md §9).
+        """Charge *actual* and give the rest back (docs/protocol.md, Settlement and recovery).
 
         Args:
             actual: What it really cost, in the estimate's unit, 0 or more.
@@ -212,7 +212,8 @@ class Reservation(_View):
             metadata: JSON values to keep with it.
 
         Returns:
-            How it ended: `charged` may be less than *actual* (protocol.md §7). Transport trouble is in `error`.
+            How it ended: `charged` may be less than *actual* (docs/protocol.md, Overage policies). Transport
+                trouble is in `error`.
 
         Raises:
             AlreadySettled: when it was committed or released before; nothing is sent.

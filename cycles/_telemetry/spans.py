@@ -52,12 +52,12 @@ class Opened(Protocol):
 
 
 def are_watched() -> bool:
-    """Whether the program has loaded what looks at spans."""
+    """Whether the program has loaded OpenTelemetry."""
     return _TRACE in sys.modules
 
 
 def around(opening: C, options: Mapping[str, Any], tenant: str | None) -> C:
-    """Return *opening*, which opens and settles a section, with a span around it; itself when nobody looks at spans.
+    """Return *opening*, which opens and settles a section, with a span around it; itself without OpenTelemetry.
 
     Args:
         opening: A context manager, blocking or asynchronous, that gives an `Opened`.
@@ -98,8 +98,8 @@ def _amount(name: str, amount: Amount) -> dict[str, Any]:
 class SectionSpan:
     """The span of one guarded section, from before its reserve until after its settlement.
 
-    It is current while the reserve and the settlement are sent, and while the section's own code runs; between two
-    steps of a generator the caller's own span is.
+    It is current while the reserve and the settlement are sent, and while the section's own code runs. Between two
+    steps of a generator the caller's own span is current.
     """
 
     __slots__ = ("_api", "_context", "_left", "_running", "_span")
