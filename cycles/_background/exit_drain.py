@@ -2,8 +2,7 @@
 
 See docs/protocol.md, Settlement and recovery. The program's clients may be closed by then, or belong to a loop that
 ended; so the exit opens connections of its own, as the last client for the same authority and principal did. SIGTERM
-ends a Python program without an exit,
-unless the program turns it into one.
+ends a Python program without an exit, unless the program turns it into one.
 """
 
 from __future__ import annotations
