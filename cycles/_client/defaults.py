@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 from cycles._client.async_runtime import AsyncRuntime
@@ -44,13 +44,12 @@ class Defaults(Generic[C, A]):
 
     def configure(self, source: C | A | Config | None) -> None:
         """Set what the default clients are, or are made of; see `cycles.configure`."""
-        blocking, asynchronous = self._kinds
-        if not isinstance(source, (blocking, asynchronous, Config, type(None))):
+        if not isinstance(source, (*self._kinds, Config, type(None))):
             raise ConfigError(f"configure: give a Client, an AsyncClient or a Config, not {type(source).__name__}")
         with self._lock:
             self._config = source if isinstance(source, Config) else None
-            self._client = source if isinstance(source, blocking) else None
-            self._async_client = source if isinstance(source, asynchronous) else None
+            self._client = source if self._is_blocking(source) else None
+            self._async_client = source if self._is_async(source) else None
             self._by_loop.clear()
 
     def client(self) -> C:
@@ -119,9 +118,14 @@ class Defaults(Generic[C, A]):
         return self._config
 
     def _close(self, client: C | A) -> None:
-        blocking, asynchronous = self._kinds
-        if isinstance(client, blocking):
+        if self._is_blocking(client):
             runtime_of(client).close()
-        elif isinstance(client, asynchronous) and client.config.is_local:
+        elif self._is_async(client) and client.config.is_local:
             with suppress(StopIteration):  # without a connection there is nothing to wait for, and no loop is needed
                 runtime_of(client).close().send(None)
+
+    def _is_blocking(self, source: object) -> TypeGuard[C]:
+        return isinstance(source, self._kinds[0])
+
+    def _is_async(self, source: object) -> TypeGuard[A]:
+        return isinstance(source, self._kinds[1])
