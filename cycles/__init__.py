@@ -10,14 +10,13 @@ Before the call an estimate is reserved at the authority that CYCLES_BASE_URL na
 and the rest goes back. A reservation is a hold in a ledger, never a payment.
 """
 
-from cycles._client.defaults import configure
 from cycles._core.lifecycle import State
 from cycles._core.response_info import ResponseInfo
 from cycles._core.results import Decision, Settlement, SettlementDetails
 from cycles._core.retry import RetryPolicy
 from cycles._journal.recovery import Drained
 from cycles.amounts import credits, risk_points, tokens, usd, usd_microcents
-from cycles.client import AsyncClient, Client
+from cycles.client import AsyncClient, Client, configure
 from cycles.config import Config
 from cycles.errors import (
     AlreadySettled,

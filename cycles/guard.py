@@ -1,6 +1,7 @@
 """`Guard`: a decorator and a context manager that reserves before, and settles after.
 
-Only running is here; what the end of a section does is decided in `_core.section_flows`.
+A Guard is a value. How a section opens and ends, and how each shape of function runs in one, is in `_guard`; what the
+end of a section does is decided in `_core.section_flows`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
-from cycles._client.defaults import DEFAULTS
-from cycles._core import section_flows
-from cycles._core.requests import checked_actual
-from cycles._guard.generators import guard_async_generator, guard_generator
+from cycles._client.faces import runtime_of
+from cycles._client.opened_section import Opened, entered
+from cycles._guard.async_generators import guard_async_generator
+from cycles._guard.functions import guard_async_function, guard_function, is_async
+from cycles._guard.generators import guard_generator
+from cycles._guard.sections import async_section, section
+from cycles._guard.settlement_policy import SettlementPolicy
 from cycles._telemetry import spans
-from cycles.client import AsyncClient, Client
+from cycles.client import DEFAULTS, AsyncClient, Client
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.reservation import AsyncReservation, Opened, Reservation, entered
+from cycles.reservation import AsyncReservation, Reservation
 from cycles_api.types import UNSET
 
 if TYPE_CHECKING:
@@ -27,10 +31,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
+    from cycles._client.async_runtime import AsyncRuntime
+    from cycles._client.blocking_runtime import BlockingRuntime
     from cycles._client.options import Level, ReserveOptions
-    from cycles._core.effects import Flow
-    from cycles._core.results import Settlement
-    from cycles._core.section import Section
     from cycles._core.section_flows import Unreported
     from cycles_api.models.action import Action
     from cycles_api.models.amount import Amount
@@ -56,7 +59,7 @@ class Guard:
         dimensions: At most 16 further labels.
         ttl: Seconds that the lease lasts, 1 to 86400.
         grace_period: Seconds after it in which a commit is still taken, 0 to 60.
-        overage_policy: What a commit above the estimate does (protocol.md §7).
+        overage_policy: What a commit above the estimate does (docs/protocol.md, Overage policies).
         metadata: JSON values to keep with the reservation.
         tags: At most 10 labels of the action.
         idempotency_key: A fresh one for each reservation when None; for a decorator, give a callable.
@@ -125,8 +128,7 @@ class Guard:
             "wait": wait,
         }
         self._per_call: Final = tuple(name for name, value in self._fields.items() if callable(value))
-        self._actual: Final = actual
-        self._unreported: Final[Unreported] = unreported
+        self._policy: Final = SettlementPolicy(actual, unreported)
         self._raise_on_unsettled: Final = raise_on_unsettled
         self._client: Final = client
         self._lock: Final = threading.Lock()
@@ -150,76 +152,24 @@ class Guard:
             raise ConfigError("this Guard has a Client, but guards asynchronous code: give it an AsyncClient")
         return self._client or DEFAULTS.async_client()
 
-    # -- settling ------------------------------------------------------------------------------------------------------
-    def _measured(self, section: Section, result: Any) -> tuple[Amount | None, BaseException | None]:
-        """Return what `actual=` makes of *result*, or why it made nothing that can be committed, a Ctrl-C included."""
-        if self._actual is None or not section.is_open:
-            return None, None
-        try:
-            amount = self._actual(result)
-            return (None if amount is None else checked_actual(amount, section.terms.estimate)), None
-        except BaseException as error:  # noqa: BLE001 - the work was done: whatever fails here must not hide it
-            return None, error
-
-    def _ending(self, section: Section, result: Any) -> tuple[Flow[Settlement | None], BaseException | None]:
-        """Return what the end of a section that ended well does, and the interrupt that goes on after it, if any."""
-        actual, failed = self._measured(section, result)
-        flow = section_flows.end(section, actual=actual, actual_failed=failed, unreported=self._unreported)
-        return flow, None if isinstance(failed, Exception) else failed
-
     def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[Opened[Reservation]]:
         client, options = self._sync_client(), self._options(args, kwargs)
+        runtime = runtime_of(client)
         if spans.are_watched():
-            return spans.around(self._held(functools.partial(client.reserve, **options)), options, client.config)
+            opening = section(functools.partial(_reserved, runtime, options), self._policy)
+            return spans.around(opening, options, client.config.tenant)
         # Not within the context manager, and without `**`: what a thread needs for both is a page of its stack for as
         # long as it lives, in each of a thousand open guards (benchmarks/open.py).
-        held = client._reserve(options.pop("estimate"), cast("ReserveOptions", options))
-        return self._held(lambda: held)
+        running = runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
+        opened = Opened(running, Reservation(running))
+        return section(lambda: opened, self._policy)
 
     def _opened_async(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AbstractAsyncContextManager[Opened[AsyncReservation]]:
         client, options = self._async_client(), self._options(args, kwargs)
-        return spans.around(self._held_async(client, options), options, client.config)
-
-    @contextmanager
-    def _held(self, reserve: Callable[[], Reservation]) -> Iterator[Opened[Reservation]]:
-        held = reserve()
-        opened = Opened(held)
-        try:
-            yield opened
-        except BaseException as raised:
-            if held._ends_here():
-                held._settle(section_flows.end(held._section, raised=raised), hurried=not isinstance(raised, Exception))
-            raise
-        if held._ends_here():
-            flow, interrupt = self._ending(held._section, opened.result)
-            settlement = held._settle(flow, hurried=interrupt is not None)
-            if interrupt is not None:
-                raise interrupt
-            held._conclude(settlement)
-
-    @asynccontextmanager
-    async def _held_async(
-        self, client: AsyncClient, options: dict[str, Any]
-    ) -> AsyncIterator[Opened[AsyncReservation]]:
-        held = await client.reserve(**options)
-        opened = Opened(held)
-        try:
-            yield opened
-        except BaseException as raised:
-            hurried = not isinstance(raised, Exception)
-            if held._ends_here():
-                await held._settle(section_flows.end(held._section, raised=raised), hurried=hurried)
-            if hurried and held._heartbeat == "cancel" and held._section.lease_lost:
-                raise raised from held._lost()
-            raise
-        if held._ends_here():
-            flow, interrupt = self._ending(held._section, opened.result)
-            settlement = await held._settle(flow, hurried=interrupt is not None)
-            if interrupt is not None:
-                raise interrupt
-            held._conclude(settlement)
+        opening = async_section(functools.partial(_reserved_async, runtime_of(client), options), self._policy)
+        return spans.around(opening, options, client.config.tenant)
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
     def _claim(self, block: Any) -> None:
@@ -252,7 +202,7 @@ class Guard:
 
     @contextmanager
     def _block_section(self) -> Iterator[Reservation]:
-        with self._opened((), {}) as opened, entered(opened.reservation):
+        with self._opened((), {}) as opened, entered(opened):
             yield opened.reservation
 
     async def __aenter__(self) -> AsyncReservation:
@@ -275,7 +225,7 @@ class Guard:
     @asynccontextmanager
     async def _async_block_section(self) -> AsyncIterator[AsyncReservation]:
         async with self._opened_async((), {}) as opened:
-            with entered(opened.reservation):
+            with entered(opened):
                 yield opened.reservation
 
     # -- as a decorator ------------------------------------------------------------------------------------------------
@@ -286,56 +236,28 @@ class Guard:
         if isinstance(function, classmethod | staticmethod):
             return cast("Callable[P, R]", type(function)(self(function.__func__)))
         if inspect.isasyncgenfunction(function):
-            if self._actual is not None:
+            if self._policy.actual is not None:
                 raise InvalidRequest(
                     "actual: an async generator has no return value; call cycles.current().report(actual=…) in it"
                 )
             guarded: Any = guard_async_generator(self._opened_async, function)
         elif inspect.isgeneratorfunction(function):
             guarded = guard_generator(self._opened, function)
-        elif _is_async(function):
-            guarded = self._async_function(cast("Callable[..., Awaitable[Any]]", function))
+        elif is_async(function):
+            guarded = guard_async_function(self._opened_async, cast("Callable[..., Awaitable[Any]]", function))
         else:
-            guarded = self._function(function)
+            guarded = guard_function(self._opened, function)
         return cast("Callable[P, R]", functools.wraps(function)(guarded))
-
-    def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            with self._opened(args, kwargs) as opened:
-                if opened.dry_run is not None:
-                    return opened.dry_run
-                with entered(opened.reservation):
-                    opened.result = _finished(function(*args, **kwargs), function)
-            return opened.result
-
-        return guarded
-
-    def _async_function(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-        async def guarded(*args: Any, **kwargs: Any) -> Any:
-            async with self._opened_async(args, kwargs) as opened:
-                if opened.dry_run is not None:
-                    return opened.dry_run
-                with entered(opened.reservation):
-                    opened.result = await function(*args, **kwargs)
-            return opened.result
-
-        return guarded
 
     def __repr__(self) -> str:
         return f"<Guard {self._fields['action']!r} estimate {self._fields['estimate']!r}>"
 
 
-def _finished(result: R, function: Callable[..., Any]) -> R:
-    """Return *result*, unless its work has not even begun: it would be settled before it ran."""
-    if inspect.iscoroutine(result):
-        result.close()
-        name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"{name} returned a coroutine, but is no async function: put the Guard on the async def itself")
-    return result
+def _reserved(runtime: BlockingRuntime, options: dict[str, Any]) -> Opened[Reservation]:
+    running = runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
+    return Opened(running, Reservation(running))
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
-    """Return whether calling *function* gives a coroutine; callable objects and partials included."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+async def _reserved_async(runtime: AsyncRuntime, options: dict[str, Any]) -> Opened[AsyncReservation]:
+    running = await runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
+    return Opened(running, AsyncReservation(running))

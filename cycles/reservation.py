@@ -1,35 +1,31 @@
 """Reservations as users hold them: thin runners of the flows in `_core.section_flows`.
 
-`Reservation` and `AsyncReservation` differ only in who performs the effects; every decision is in the core.
+`Reservation` and `AsyncReservation` differ only in who performs the effects; every decision is in the core, and what
+they share with the `Guard` around them is a `RunningSection`.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from cycles._client.opened_section import innermost
 from cycles._core import flows, section_flows
-from cycles._core.effects import Notify
-from cycles._core.lifecycle import State
-from cycles._core.requests import MAX_TTL, milliseconds, text
+from cycles._core.requests import text
 from cycles._core.response_info import ResponseInfo
 from cycles._drivers import aio, blocking
 from cycles.amounts import describe
-from cycles.errors import AlreadySettled, CyclesError, LeaseLost
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import timedelta
 
-    from cycles._core.effects import Flow
+    from cycles._client.running_section import RunningSection
+    from cycles._core.lifecycle import State
     from cycles._core.results import Settlement
-    from cycles._core.section import Section
-    from cycles._drivers.world import World
+    from cycles.errors import CyclesError
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.caps import Caps
@@ -38,120 +34,32 @@ if TYPE_CHECKING:
     from cycles_api.models.standard_metrics import StandardMetrics
 
 T = TypeVar("T")
-H = TypeVar("H", bound="Reservation | AsyncReservation")
-
-PATIENCE: Final = 5.0
-"""Seconds that an interrupted section waits for its settlement."""
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
-_current: Final[ContextVar[Reservation | AsyncReservation | None]] = ContextVar("cycles_current", default=None)
-
 
 def current() -> Reservation | AsyncReservation | None:
-    """Return the innermost live reservation of this task or thread, or None: one that is settled is none any more."""
-    found = _current.get()
-    while found is not None and found.settlement is not None:
-        found = found._outer  # noqa: SLF001 - same module
-    return found
-
-
-@contextmanager
-def entered(reservation: Reservation | AsyncReservation) -> Iterator[None]:
-    """Make *reservation* the current one."""
-    outer = _current.get()
-    if outer is not reservation:
-        reservation._outer = outer  # noqa: SLF001 - same module
-    _current.set(reservation)
-    inside = reservation._inside  # noqa: SLF001 - same module
-    token = None if inside is None else inside.enter()
-    try:
-        yield
-    finally:
-        if inside is not None:
-            inside.leave(token)
-        # Not reset(token): a block may be left in another context than it was entered in (async fixtures do).
-        _current.set(outer)
-
-
-class Inside(Protocol):
-    """What else is to be current while a section's own code runs: its span."""
-
-    def enter(self) -> Any:
-        """Make it current, and return what `leave` needs."""
-        ...
-
-    def leave(self, token: Any) -> None:
-        """Make current again what was before."""
-        ...
-
-
-class Keeper(Protocol):
-    """What sees to reservations that can't see to themselves any more: the client."""
-
-    def give_back(self, section: Section) -> None:
-        """Do what is left to do for a *section* that was dropped."""
-        ...
-
-    def retry_later(self) -> None:
-        """Have the journal's records tried again in a while."""
-        ...
+    """Return the innermost reservation of this task or thread that is not settled yet, or None."""
+    opened = innermost()
+    return None if opened is None else opened.reservation
 
 
 class _View:
-    """What both kinds of reservation show."""
+    """The part of a reservation that both kinds have."""
 
-    _outer: Reservation | AsyncReservation | None = None  # the one that was current where this became it
-    _inside: Inside | None = None
-
-    def __init__(
-        self,
-        section: Section,
-        world: World,
-        heartbeat: str,
-        *,
-        raise_on_unsettled: bool,
-        keeper: Keeper | None = None,
-    ) -> None:
-        # It keeps the client, too: a lease must be renewed as long as somebody has the reservation.
-        self._keeper: Final = keeper
-        self._pid: Final = os.getpid()
-        self._heartbeat: Final = heartbeat
-        self._section: Final = section
-        self._world: Final = world
-        self._raise_on_unsettled: Final = raise_on_unsettled
+    def __init__(self, running: RunningSection) -> None:
+        self._running: Final = running
+        self._section: Final = running.section
 
     def __del__(self) -> None:
-        section: Section | None = getattr(self, "_section", None)
-        if section is None or self._is_inherited or not section_flows.dropped(section):
+        running: RunningSection | None = getattr(self, "_running", None)
+        if running is None or not running.drop():  # first: a filter may turn the warning into an error
             return
-        if self._keeper is not None:
-            self._keeper.give_back(section)  # first: a filter may turn the warning into an error
         done = "nothing is charged, and its hold is given back"
-        if section.provisional is not None:
+        if running.section.provisional is not None:
             done = "what it reported is charged"
         message = f"{self!r} was dropped without commit or release; {done}"
         warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
-
-    @property
-    def _is_inherited(self) -> bool:
-        """Whether this is a forked child's copy: the section goes on in the parent, and ends there."""
-        return os.getpid() != self._pid
-
-    def _ends_here(self) -> bool:
-        """Return whether the end of a block in this process has a section to end; tell, if that is another's."""
-        if not self._section.is_open:
-            return False
-        if not self._is_inherited:
-            return True
-        self._world.perform(Notify("section of the parent process, left to it", reservation_id=self.id))
-        return False
-
-    def _see_to_it(self) -> None:
-        """Have a settlement that was cut off tried again."""
-        cut_off = self._section.state is State.UNSETTLED and self._section.settlement is None
-        if cut_off and self._keeper is not None:
-            self._keeper.retry_later()
 
     @property
     def _response(self) -> ReservationCreateResponse:
@@ -169,7 +77,7 @@ class _View:
 
     @property
     def caps(self) -> Caps | None:
-        """What the authority limits the section to, or None (protocol.md §6)."""
+        """What the authority limits the section to, or None (docs/protocol.md, Caps)."""
         return _present(self._response.caps)
 
     @property
@@ -178,7 +86,7 @@ class _View:
         return self.caps is not None
 
     def allows_tool(self, name: str) -> bool:
-        """Return whether the caps admit the tool *name* (case-sensitive; protocol.md §6)."""
+        """Return whether the caps admit the tool *name* (case-sensitive; docs/protocol.md, Caps)."""
         caps = self.caps
         if caps is None:
             return True
@@ -262,8 +170,8 @@ class _View:
             LeaseLost: it is kept, but the lease is lost and the client's `heartbeat` is cancel.
         """
         # Only local effects: nothing that an event loop would have to wait for.
-        blocking.run(section_flows.report(self._section, actual, metrics, metadata), self._world)
-        self._check_lease()
+        blocking.run(section_flows.report(self._section, actual, metrics, metadata), self._running.world)
+        self._running.check_lease()
 
     @property
     def info(self) -> ResponseInfo:
@@ -274,40 +182,6 @@ class _View:
     def reason_code(self) -> str | None:
         """Why a dry run was denied, or None."""
         return _present(self._response.reason_code)
-
-    def _conclude(self, settlement: Settlement | None) -> None:
-        """Raise what the end of the section must raise about its *settlement*, if anything."""
-        if settlement is not None:
-            self._concluded(settlement, asked=False)
-
-    def _concluded(self, settlement: Settlement, *, asked: bool) -> Settlement:
-        error = section_flows.trouble_to_raise(settlement, asked=asked, raise_on_unsettled=self._raise_on_unsettled)
-        if error is not None:
-            raise error
-        if self._heartbeat != "warn":
-            self._raise_if_lost()
-        return settlement
-
-    def _check_lease(self) -> None:
-        """Tell a running section that its lease is lost, where the policy is to cancel it."""
-        if self._heartbeat == "cancel":
-            self._raise_if_lost()
-
-    def _raise_if_lost(self) -> None:
-        if self._section.lease_lost:
-            raise self._lost()
-
-    def _lost(self) -> LeaseLost:
-        return LeaseLost(
-            f"the lease of reservation {self.id} was lost while its section was running; others may have been granted "
-            "its budget meanwhile; ask for a longer ttl"
-        )
-
-    def _extension(self, seconds: float | timedelta) -> tuple[str, int]:
-        if not self._section.is_open or self.id is None:
-            raise AlreadySettled(f"can't extend: reservation {self.id} is {self.state}; nothing was sent")
-        self._check_lease()
-        return self.id, milliseconds("seconds", seconds, low=0.001, high=MAX_TTL)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id or 'without id'} {self.state} estimate {describe(self.estimate)}>"
@@ -330,7 +204,7 @@ class Reservation(_View):
         metrics: StandardMetrics | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Settlement:
-        """Charge *actual* and give the rest back (protocol.md §9).
+        """Charge *actual* and give the rest back (docs/protocol.md, Settlement and recovery).
 
         Args:
             actual: What it really cost, in the estimate's unit, 0 or more.
@@ -338,23 +212,17 @@ class Reservation(_View):
             metadata: JSON values to keep with it.
 
         Returns:
-            How it ended: `charged` may be less than *actual* (protocol.md §7). Transport trouble is in `error`.
+            How it ended: `charged` may be less than *actual* (docs/protocol.md, Overage policies). Transport
+                trouble is in `error`.
 
         Raises:
             AlreadySettled: when it was committed or released before; nothing is sent.
             InvalidRequest: when the amount or the metadata can't be sent; it stays open.
             AuthorityError, Denied: when the authority understood and refused.
         """
-        settlement = self._settle(section_flows.commit(self._section, actual, metrics, metadata))
+        settlement = self._running.settle(section_flows.commit(self._section, actual, metrics, metadata))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
-        return self._concluded(settlement, asked=True)
-
-    def _settle(self, flow: Flow[T], *, hurried: bool = False) -> T | None:
-        """Run *flow*, for `PATIENCE` seconds at most when *hurried*; None when it had to be given up."""
-        try:
-            return blocking.run_within(flow, self._world, PATIENCE) if hurried else blocking.run(flow, self._world)
-        finally:
-            self._see_to_it()
+        return self._running.conclude(settlement, asked=True)
 
     def release(self, reason: str | None = None) -> Settlement:
         """Give the whole hold back, as best it can; what can't be given back ends at its expiry.
@@ -365,7 +233,7 @@ class Reservation(_View):
         Raises:
             AlreadySettled: when it was committed or released before; nothing is sent.
         """
-        return blocking.run(section_flows.release(self._section, _reason(reason)), self._world)
+        return blocking.run(section_flows.release(self._section, _reason(reason)), self._running.world)
 
     def extend(self, seconds: float | timedelta) -> None:
         """Prolong the lease by *seconds* (0.001 to 86400) from its current expiry.
@@ -374,8 +242,8 @@ class Reservation(_View):
             AlreadySettled: when it was committed or released before; nothing is sent.
             AuthorityError, AuthorityUnavailable: when the authority refuses or can't be reached.
         """
-        held, extend_by_ms = self._extension(seconds)
-        response = blocking.run(flows.extend(held, extend_by_ms, self._section.policy), self._world)
+        held, extend_by_ms = self._running.extension(seconds)
+        response = blocking.run(flows.extend(held, extend_by_ms, self._section.policy), self._running.world)
         self._section.expires_at_ms = response.expires_at_ms
 
 
@@ -390,45 +258,23 @@ class AsyncReservation(_View):
         metadata: Mapping[str, Any] | None = None,
     ) -> Settlement:
         """Charge *actual* and give the rest back; see `Reservation.commit`."""
-        settlement = await self._settle(section_flows.commit(self._section, actual, metrics, metadata))
+        settlement = await self._running.settle_async(section_flows.commit(self._section, actual, metrics, metadata))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
-        return self._concluded(settlement, asked=True)
-
-    async def _settle(self, flow: Flow[T], *, hurried: bool = False) -> T | None:
-        """Run *flow* to its end, through a cancellation; see `Reservation._settle`."""
-        try:
-            return await aio.run_through(flow, self._world, patience=PATIENCE, hurried=hurried)
-        finally:
-            self._see_to_it()
+        return self._running.conclude(settlement, asked=True)
 
     async def release(self, reason: str | None = None) -> Settlement:
         """Give the whole hold back, as best it can; see `Reservation.release`."""
-        return await aio.run(section_flows.release(self._section, _reason(reason)), self._world)
+        return await aio.run(section_flows.release(self._section, _reason(reason)), self._running.world)
 
     async def extend(self, seconds: float | timedelta) -> None:
         """Prolong the lease; see `Reservation.extend`."""
-        held, extend_by_ms = self._extension(seconds)
-        response = await aio.run(flows.extend(held, extend_by_ms, self._section.policy), self._world)
+        held, extend_by_ms = self._running.extension(seconds)
+        response = await aio.run(flows.extend(held, extend_by_ms, self._section.policy), self._running.world)
         self._section.expires_at_ms = response.expires_at_ms
 
 
 def _reason(reason: str | None) -> str | None:
     return None if reason is None else text("reason", reason, most=256)
-
-
-class Opened(Generic[H]):
-    """A section that is running: its reservation, and its result once it has one."""
-
-    __slots__ = ("reservation", "result")
-
-    def __init__(self, reservation: H) -> None:
-        self.reservation: Final = reservation
-        self.result: Any = None
-
-    @property
-    def dry_run(self) -> DryRun | None:
-        """What is returned instead of running, or None when it is to run."""
-        return DryRun(self.reservation) if self.reservation.state is State.DRY_RUN else None
 
 
 class DryRun:

@@ -1,8 +1,8 @@
-"""What is done at the program's exit: pending settlements get a last, bounded chance (protocol.md §9.6).
+"""The drain at the program's exit: pending settlements get a last, bounded chance.
 
-The program's clients may be closed by then, or belong to a loop that ended; so the exit makes a client of its own, of
-what the last one for the same authority and principal was made of. SIGTERM ends a Python program without an exit,
-unless the program turns it into one.
+See docs/protocol.md, Settlement and recovery. The program's clients may be closed by then, or belong to a loop that
+ended; so the exit opens connections of its own, as the last client for the same authority and principal did. SIGTERM
+ends a Python program without an exit, unless the program turns it into one.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _is_registered = False
 
 
 def remember(journal: Journal, config: Config, opener: Opener) -> None:
-    """Have *journal* drained at exit, with the newest configuration of its principal.
+    """Drain *journal* at exit, with the newest configuration of its principal.
 
     Args:
-        journal: Whose records.
-        config: How long, and how often.
-        opener: Opens the world to do it in; None of it when that can't be had any more.
+        journal: Holds the records.
+        config: Says how long it may take, and how often to try.
+        opener: Opens the world to do it in, or gives None when nothing can be sent any more.
     """
     global _is_registered  # noqa: PLW0603 - one a process
     with _lock:

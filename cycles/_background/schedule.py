@@ -1,8 +1,8 @@
-"""Heartbeats of all open guards of a client, and its recovery, on at most one thread however many (design.md §4).
+"""The heartbeats of a client's open guards, and its recovery, on at most one thread however many guards are open.
 
-Who is due when is one heap. A section that ended stays in it until it is due or swept, so that ending costs nothing;
-a new one wakes the thread only when it becomes the earliest. A sync client has a private event loop on a daemon
-thread, started by its first guard; an asynchronous one uses the loop that its guards run in.
+One heap holds all jobs by the time they are due. A section that ended stays in it until it is due or swept, so that
+ending costs nothing; a new one wakes the thread only when it becomes the earliest. A sync client has a private event
+loop on a daemon thread, started by its first guard; an asynchronous one uses the loop that its guards run in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LEAST_SWEEP: Final = 64
 
 
 class Job(Protocol):
-    """What has to be done again and again: a `Heart`, or a `Recoverer`."""
+    """Work that is repeated until it is done: a `Heart`, or a `Recoverer`."""
 
     @property
     def due(self) -> float:
@@ -54,7 +54,7 @@ class Job(Protocol):
 
 
 class _Agenda:
-    """Who is due when; safe to share between threads."""
+    """Jobs by the time they are due; safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock: Final = threading.RLock()  # a collected reservation adds an entry, wherever its thread just is
@@ -106,7 +106,7 @@ class _Beats:
         self._stopped = False
 
     def wake(self) -> None:
-        """Start what is due, and come back when the next is; on the loop's thread only."""
+        """Start all jobs that are due, and set a timer for the next; on the loop's thread only."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -120,7 +120,7 @@ class _Beats:
             self._timer = self.loop.call_later(wait, self.wake)
 
     def stop(self) -> None:
-        """Give up what is planned and what is in flight; on the loop's thread only."""
+        """Cancel the timer and what is in flight; on the loop's thread only."""
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
@@ -128,7 +128,7 @@ class _Beats:
             task.cancel()
 
     async def end(self, last: Coroutine[Any, Any, None]) -> None:
-        """Stop, wait for what was in flight, and then do what is *last*: nobody may use a connection that is closed."""
+        """Stop, wait for what is in flight, then run *last*, which closes the connections: nobody may use them then."""
         import asyncio  # noqa: PLC0415 - see ThreadHeartbeats._start
 
         self.stop()
@@ -136,8 +136,8 @@ class _Beats:
         await last
 
     async def _renew(self, job: Job, world: World) -> None:
-        # An injected sync http client, and an authority in this process, can only be called in a blocking way: that
-        # holds up nobody on a private loop.
+        # An injected sync http client, and an authority in this process, can only be called in a blocking way: on a
+        # private loop that delays nobody.
         delay = blocking.run(job.attempt(), world) if self._blocks else await aio.run(job.attempt(), world)
         if delay is not None:
             self.agenda.add(time.monotonic() + delay, job, world)
@@ -187,7 +187,7 @@ class ThreadHeartbeats:
         return beats
 
     def forked(self) -> None:
-        """Begin anew in a forked child: the thread stayed in the parent, and so did the sections that it kept."""
+        """Begin anew in a forked child: the thread and the sections whose leases it renews stayed in the parent."""
         self._lock = threading.RLock()
         self._beats = None
 
@@ -235,7 +235,7 @@ class LoopHeartbeats:
             self._beats.wake()
 
     def close(self) -> None:
-        """Stop, as far as the heartbeats are of the running loop; leases still held end at their expiry."""
+        """Stop those of the running loop; leases still held end at their expiry."""
         import asyncio  # noqa: PLC0415 - see keep
 
         beats, self._beats = self._beats, None

@@ -1,1 +1,4 @@
-"""What both clients share: their base and options, keyword arguments to requests, paging, the default client."""
+"""What stands beneath the public faces: how a client reaches its authority and what it keeps up, a section as it runs.
+
+Also: keyword arguments to requests, lists, the default client. It knows no face: `Client`, `Reservation`, `Guard`.
+"""

@@ -8,17 +8,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters
-from cycles._core import listings, queries, requests
+from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters, ReserveOptions
+from cycles._core import listings, queries, requests, section_flows
 from cycles._core.requests import LEVELS
+from cycles._journal.recovery import drain
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from cycles._core.effects import Flow
+    from cycles._core.flows import Asking
     from cycles._core.listings import Listing
     from cycles._core.results import Decision, Settlement
+    from cycles._core.section import Section
+    from cycles._journal.journal import Journal
+    from cycles._journal.recovery import Drained
     from cycles.config import Config
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
@@ -37,6 +43,24 @@ def spend(config: Config, name: str, kind: type, options: Mapping[str, Any]) -> 
         level: getattr(config, level) if isinstance(value, Unset) else value for level, value in given.items()
     }
     return None if key is None else requests.text("idempotency_key", key, most=256), rest
+
+
+def reserving(config: Config, estimate: Amount, options: ReserveOptions, asking: Asking) -> tuple[Flow[Section], bool]:
+    """Return the flow of `Client.reserve`, and whether the end of its section raises when it stays unsettled.
+
+    Args:
+        config: Of the client.
+        estimate: The most that the work is expected to cost.
+        options: The keyword arguments.
+        asking: Where the flow notes what is not known, should it be cut off.
+    """
+    key, rest = spend(config, "reserve", ReserveOptions, {"ttl": 60.0, **options})
+    wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
+    raise_on_unsettled = rest.pop("raise_on_unsettled", True)
+    terms = requests.terms(estimate, **rest)
+    unguarded = config.unavailable == "allow"
+    flow = section_flows.begin(terms, config.retry, key=key, wait=wait, unguarded=unguarded, asking=asking)
+    return flow, raise_on_unsettled
 
 
 def deciding(config: Config, estimate: Amount, options: DecideOptions) -> Flow[Decision]:
@@ -67,6 +91,12 @@ def reservations(config: Config, filters: ReservationFilters) -> Listing[Reserva
 def reading(config: Config, reservation_id: str) -> Flow[ReservationDetail]:
     """Return the flow of `Client.reservation`."""
     return queries.reservation(requests.text("reservation_id", reservation_id, most=128), config.retry)
+
+
+def draining(config: Config, journal: Journal | None, timeout: float | timedelta) -> Flow[Drained]:
+    """Return the flow of `Client.drain`."""
+    seconds = requests.milliseconds("timeout", timeout, low=0.0, high=requests.MAX_TTL) / 1000
+    return drain(journal, config.retry, seconds, config.connect_timeout + config.read_timeout)
 
 
 def _narrowed(config: Config, rest: dict[str, Any]) -> tuple[dict[str, str | None], dict[str, Any]]:

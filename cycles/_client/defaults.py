@@ -4,73 +4,93 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary, ref
 
-from cycles.client import AsyncClient, Client
+from cycles._client.async_runtime import AsyncRuntime
+from cycles._client.blocking_runtime import BlockingRuntime
+from cycles._client.faces import Face, runtime_of
+from cycles._client.loop_home import running_loop
 from cycles.config import Config
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
+
+C = TypeVar("C", bound=Face[BlockingRuntime])
+A = TypeVar("A", bound=Face[AsyncRuntime])
 
 
-class _Defaults:
-    def __init__(self) -> None:
+class Defaults(Generic[C, A]):
+    """The default clients of this process, one of each kind.
+
+    Args:
+        blocking: The class of clients for blocking code.
+        asynchronous: The class of clients for asynchronous code.
+    """
+
+    def __init__(self, blocking: type[C], asynchronous: type[A]) -> None:
+        self._kinds: Final = (blocking, asynchronous)
+        self._make: Final[Callable[..., C]] = blocking
+        self._make_async: Final[Callable[..., A]] = asynchronous
         self._lock: Final = threading.Lock()
         self._config: Config | None = None
-        self._client: Client | None = None
-        self._async_client: AsyncClient | None = None
-        self._made: list[Client | AsyncClient] = []  # for want of a configured one
+        self._client: C | None = None
+        self._async_client: A | None = None
+        self._made: list[C | A] = []  # for want of a configured one
         self._home: ref[AbstractEventLoop] | None = None  # the loop that the default client was last given to
-        self._by_loop: WeakKeyDictionary[AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
+        self._by_loop: WeakKeyDictionary[AbstractEventLoop, A] = WeakKeyDictionary()
 
-    def configure(self, source: Client | AsyncClient | Config | None) -> None:
-        if not isinstance(source, Client | AsyncClient | Config | None):
+    def configure(self, source: C | A | Config | None) -> None:
+        """Set what the default clients are, or are made of; see `cycles.configure`."""
+        if not isinstance(source, (*self._kinds, Config, type(None))):
             raise ConfigError(f"configure: give a Client, an AsyncClient or a Config, not {type(source).__name__}")
         with self._lock:
             self._config = source if isinstance(source, Config) else None
-            self._client = source if isinstance(source, Client) else None
-            self._async_client = source if isinstance(source, AsyncClient) else None
+            self._client = source if self._is_blocking(source) else None
+            self._async_client = source if self._is_async(source) else None
             self._by_loop.clear()
 
-    def client(self) -> Client:
+    def client(self) -> C:
+        """Return the one for blocking code."""
         with self._lock:
             if self._client is None:
-                self._client = Client(self._settings(self._async_client))
+                self._client = self._make(self._settings(self._async_client))
                 self._made.append(self._client)
             return self._client
 
-    def async_client(self) -> AsyncClient:
+    def async_client(self) -> A:
+        """Return the one for asynchronous code in the running event loop."""
         with self._lock:
             if self._async_client is None:
-                self._async_client = AsyncClient(self._settings(self._client))
+                self._async_client = self._make_async(self._settings(self._client))
                 self._made.append(self._async_client)
             return self._for_this_loop(self._async_client)
 
-    def _for_this_loop(self, client: AsyncClient) -> AsyncClient:
+    def _for_this_loop(self, client: A) -> A:
         """Return *client*, or while it serves the loop of another thread, a twin of it for the running one."""
-        import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
-
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # trio; or nothing runs here, and nothing can be sent
+        loop = running_loop()
+        if loop is None:  # trio; or nothing runs here, and nothing can be sent
             return client
         if (found := self._by_loop.get(loop)) is not None:
             return found
         home = None if self._home is None else self._home()
         if home is None or not home.is_running():
             self._home, home = ref(loop), loop
-        if home is loop and not client._is_elsewhere:  # noqa: SLF001 - for this package's own use
+        runtime = runtime_of(client)
+        if home is loop and not runtime.is_elsewhere:
             return client
-        found = self._by_loop[loop] = client._twin()  # noqa: SLF001 - as above
+        found = self._by_loop[loop] = self._make_async(client.config, on_settlement=runtime.on_settlement)
         self._made.append(found)
         return found
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
+        """Forget the default while a with-block lasts, as if the program had just begun; then restore it.
+
+        Clients that guards made meanwhile for want of a configured one are closed: for tests.
+        """
         with self._lock:
             before = self._config, self._client, self._async_client, self._made
             self._config, self._client, self._async_client, self._made = None, None, None, []
@@ -82,9 +102,9 @@ class _Defaults:
                 self._config, self._client, self._async_client, self._made = before
                 self._by_loop.clear()
             for client in made:
-                _close(client)
+                self._close(client)
 
-    def _settings(self, twin: Client | AsyncClient | None) -> Config:
+    def _settings(self, twin: C | A | None) -> Config:
         """Return the configuration for the client that is missing: its twin's, if there is one."""
         if twin is not None:
             if not twin.shares_config:
@@ -97,34 +117,15 @@ class _Defaults:
             self._config = Config.from_env()
         return self._config
 
+    def _close(self, client: C | A) -> None:
+        if self._is_blocking(client):
+            runtime_of(client).close()
+        elif self._is_async(client) and client.config.is_local:
+            with suppress(StopIteration):  # without a connection there is nothing to wait for, and no loop is needed
+                runtime_of(client).close().send(None)
 
-def _close(client: Client | AsyncClient) -> None:
-    if isinstance(client, Client):
-        client.close()
-    elif client.config.is_local:  # without a connection, so there is nothing to wait for, and no loop is needed
-        with suppress(StopIteration):
-            client.close().send(None)
+    def _is_blocking(self, source: object) -> TypeGuard[C]:
+        return isinstance(source, self._kinds[0])
 
-
-DEFAULTS: Final = _Defaults()
-
-
-def set_aside() -> AbstractContextManager[None]:
-    """Forget the default while a with-block lasts, as if the program had just begun; afterwards it is what it was.
-
-    Clients that guards had made meanwhile for want of a configured one are closed: for tests.
-    """
-    return DEFAULTS.set_aside()
-
-
-def configure(source: Client | AsyncClient | Config | None) -> None:
-    """Set the default that `Guard` uses.
-
-    Args:
-        source: A client (a guard of the other kind gets a twin with the same configuration), a configuration, or None
-            for `Config.from_env()` when first needed, which is also the state at the start.
-
-    Raises:
-        ConfigError: when it is something else.
-    """
-    DEFAULTS.configure(source)
+    def _is_async(self, source: object) -> TypeGuard[A]:
+        return isinstance(source, self._kinds[1])

@@ -1,4 +1,4 @@
-"""What the keyword arguments of the clients' methods are: one typed dictionary for each method."""
+"""The keyword arguments of the clients' methods: one typed dictionary for each method."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Level: TypeAlias = "str | Unset | None"
 
 
 class Levels(TypedDict, total=False):
-    """Whom something is about: texts of at most 128 characters, or None to leave the configured level out."""
+    """The subject: texts of at most 128 characters, or None to leave the configured level out."""
 
     tenant: Level
     workspace: Level
@@ -33,7 +33,7 @@ class Levels(TypedDict, total=False):
 
 
 class DecideOptions(Levels, total=False):
-    """What a decision is asked about, beside the estimate. All but `action` may be left out."""
+    """The parts of a decision beside the estimate. All but `action` may be left out."""
 
     action: Required[Action | tuple[str, str]]
     """(kind, name), such as ("llm.completion", "gpt-4o"): at most 64 and 256 characters."""
@@ -48,23 +48,23 @@ class DecideOptions(Levels, total=False):
 
 
 class RecordOptions(DecideOptions, total=False):
-    """What goes along with spend that is recorded. All but `action` may be left out."""
+    """The parts of recorded spend beside the actual. All but `action` may be left out."""
 
     overage_policy: CommitOveragePolicy | str | None
-    """What happens when too little is left (protocol.md §7); None for the authority's default."""
+    """What happens when too little is left (docs/protocol.md, Overage policies); None for the authority's default."""
     metrics: StandardMetrics | None
     """Usage figures to keep with it."""
 
 
 class ReserveOptions(DecideOptions, total=False):
-    """What a reservation is asked for, beside the estimate. All but `action` may be left out."""
+    """The parts of a reservation beside the estimate. All but `action` may be left out."""
 
     ttl: float | timedelta | None
     """Seconds that the lease lasts, 1 to 86400 (default 60); None for the authority's default."""
     grace_period: float | timedelta | None
     """Seconds after the lease in which a commit is still taken, 0 to 60; None for the authority's default."""
     overage_policy: CommitOveragePolicy | str | None
-    """What a commit above the estimate does (protocol.md §7); None for the authority's default."""
+    """What a commit above the estimate does (docs/protocol.md, Overage policies); None for the authority's default."""
     dry_run: bool
     """Only evaluate: nothing is held."""
     wait: float | timedelta

@@ -101,7 +101,7 @@ async def _perform(effect: Effect[Any], world: World) -> Any:
 
 
 async def _recorded(record: Record, journal: Keeper) -> bool:
-    """Have the record written off the loop; wait for it even while being cancelled, so that it is there before more."""
+    """Write the record off the loop; wait for it even while being cancelled: it is on disk before anything is sent."""
     import anyio  # noqa: PLC0415 - see _perform
     import anyio.to_thread  # noqa: PLC0415 - likewise
 
@@ -137,8 +137,9 @@ def _waited(written: Future[None]) -> None:
 async def _call(call: Call[T], world: World) -> Answer[T]:
     """Send one request, within `within` or `request_timeout` seconds as a whole: httpx bounds only each read and write.
 
-    What has a `request_timeout` of its own, a renewal or a drain, does not queue behind the others. An attempt begins
-    when its turn has come: a lease is judged by the time on the wire (protocol.md §8), and not by that in a queue.
+    A renewal or a drain has a `request_timeout` of its own, and does not queue behind the others. An attempt begins
+    when its turn has come: a lease is judged by the time on the wire, not by that in a queue (docs/protocol.md,
+    Heartbeat).
     """
     import anyio  # noqa: PLC0415 - see _perform
 

@@ -78,7 +78,7 @@ def _perform_until(effect: Effect[Any], world: World, ends: float) -> Any:
 
 
 def _recorded(record: Record, world: World) -> bool:
-    """Write the record even when a signal interrupts that, so that it is there before more (design.md §4)."""
+    """Write the record even when a signal interrupts that: it is on disk before anything is sent."""
     try:
         return bool(world.perform(record))
     except BaseException:
@@ -90,7 +90,7 @@ def _recorded(record: Record, world: World) -> bool:
 def _lane(world: World, seconds: float | None, *, hurried: bool) -> Iterator[None]:
     """Wait for one of the client's lanes, for *seconds* at most.
 
-    What has a bound of its own, a renewal or a drain, does not queue behind the others.
+    A renewal or a drain has a bound of its own, and does not queue behind the others.
     """
     lanes = None if hurried else world.lanes
     if lanes is not None and not lanes.acquire(timeout=seconds):

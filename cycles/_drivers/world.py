@@ -1,4 +1,4 @@
-"""What both drivers share: local effects, and turning httpx's results and exceptions into answers."""
+"""The outside as flows see it: local effects, and httpx's results and exceptions as answers; for both drivers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _WORTH_KEEPING: Final = frozenset(
         b"retry-after",
     )
 )
-"""Headers that mean something here (protocol.md §5): a reservation keeps those of its grant."""
+"""Headers that mean something here: a reservation keeps those of its grant."""
 
 _TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0, pool=None)
 
@@ -77,11 +77,11 @@ def _noted(headers: httpx.Headers) -> dict[str, str]:
 
 
 class Keeper(Protocol):
-    """What keeps pending settlements: `cycles._journal.journal.Journal`."""
+    """A place that keeps pending settlements: `cycles._journal.journal.Journal`."""
 
     @property
     def fsync(self) -> bool:
-        """Whether writing takes as long as the disk likes."""
+        """Whether each write waits for the disk."""
         ...
 
     def write(self, pending: Pending, claim: Claim | None = None) -> None:
@@ -97,7 +97,7 @@ class Keeper(Protocol):
         ...
 
     def forget(self, pending: Pending, refusal: Mapping[str, Any] | None = None) -> None:
-        """Drop what was kept of *pending*."""
+        """Drop the record of *pending*; keep it aside with its *refusal*, if there is one."""
         ...
 
     def check(self) -> None:
@@ -105,7 +105,7 @@ class Keeper(Protocol):
         ...
 
     def failed(self, error: Exception) -> None:
-        """Tell that something can't be kept."""
+        """Log that something can't be kept."""
         ...
 
 
@@ -114,10 +114,10 @@ class World:
 
     Args:
         api: The generated client that requests go through.
-        notify: Takes what flows tell (`telemetry.notify`).
-        trace: What its requests are counted to; each request to a trace of its own when None.
-        journal: What keeps pending settlements; they live as long as their section when None.
-        tell: Takes what became of each spend.
+        notify: Takes the events that flows report (`_telemetry.log.notify`).
+        trace: The trace of its requests; each request has its own when None.
+        journal: Keeps pending settlements; they live as long as their section when None.
+        tell: Takes the outcome of each spend.
         timeout: Seconds of each phase of an ordinary request.
         gate: Bounds the requests that an event loop has in flight; as many as there are when None.
         lanes: The same for threads.

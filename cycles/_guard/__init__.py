@@ -1,1 +1,4 @@
-"""How a `Guard` runs each shape of function. It decides nothing: see `cycles._core`."""
+"""How sections open and end, and how each shape of function runs in one; `Guard` itself is only a value.
+
+It decides nothing: see `cycles._core`.
+"""

@@ -9,13 +9,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cycles.reservation import entered
+from cycles._client.opened_section import entered
+from cycles.reservation import DryRun
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
 
-    from cycles.reservation import AsyncReservation, Opened, Reservation
+    from cycles._client.opened_section import Opened
+    from cycles.reservation import Reservation
 
 
 def guard_generator(
@@ -29,18 +31,18 @@ def guard_generator(
 
     def guarded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         with opening(args, kwargs) as opened:
-            if opened.dry_run is not None:
-                return opened.dry_run
-            opened.result = yield from _steps(function(*args, **kwargs), opened.reservation)
-        return opened.result
+            if opened.is_dry_run:
+                return DryRun(opened.reservation)
+            result = opened.result = yield from _steps(function(*args, **kwargs), opened)
+        return result
 
     return guarded
 
 
-def _steps(generator: Generator[Any, Any, Any], reservation: Reservation) -> Generator[Any, Any, Any]:
+def _steps(generator: Generator[Any, Any, Any], opened: Opened[Reservation]) -> Generator[Any, Any, Any]:
     step = partial(generator.send, None)
     while True:
-        with entered(reservation):
+        with entered(opened):
             try:
                 item = step()
             except StopIteration as stop:
@@ -48,45 +50,10 @@ def _steps(generator: Generator[Any, Any, Any], reservation: Reservation) -> Gen
         try:
             sent = yield item
         except GeneratorExit:
-            with entered(reservation):
+            with entered(opened):
                 generator.close()
             raise
         except BaseException as error:  # noqa: BLE001 - the generator decides what it means
             step = partial(generator.throw, error)
         else:
             step = partial(generator.send, sent)
-
-
-def guard_async_generator(
-    opening: Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Opened[AsyncReservation]]],
-    function: Callable[..., AsyncGenerator[Any, Any]],
-) -> Callable[..., AsyncGenerator[Any, Any]]:
-    """Return *function* with each iteration inside a section; asend, athrow and aclose pass through.
-
-    A dry run yields nothing.
-    """
-
-    async def guarded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        async with opening(args, kwargs) as opened:
-            if opened.dry_run is not None:
-                return
-            generator = function(*args, **kwargs)
-            step = partial(generator.asend, None)
-            while True:
-                with entered(opened.reservation):
-                    try:
-                        item = await step()
-                    except StopAsyncIteration:
-                        return
-                try:
-                    sent = yield item
-                except GeneratorExit:
-                    with entered(opened.reservation):
-                        await generator.aclose()
-                    raise
-                except BaseException as error:  # noqa: BLE001 - the generator decides what it means
-                    step = partial(generator.athrow, error)
-                else:
-                    step = partial(generator.asend, sent)
-
-    return guarded

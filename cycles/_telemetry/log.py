@@ -1,4 +1,4 @@
-"""What the package says while it works: standard logging under `cycles.*`.
+"""The log: standard logging under `cycles.*`.
 
 One DEBUG line for every decision, one WARNING for every anomaly, an ERROR where spend may go unrecorded. A line's
 facts are in its text and, each as `cycles_<name>`, in the record's attributes (`extra`). Never a secret.

@@ -1,6 +1,6 @@
 """Metrics in OpenTelemetry, when the program itself has loaded that: meter `cycles`, listed in docs/observability.md.
 
-OpenTelemetry is never imported here (see `tracing`); without it, each of these functions costs one look into a
+OpenTelemetry is never imported here (see `trace`); without it, each of these functions costs one look into a
 dictionary. Attributes are few and bounded: no ids, and no names of tenants. Nothing that fails here fails a request.
 """
 
@@ -28,13 +28,13 @@ _BEGUN: Final = {
     "reserve failed": "failed",
     "authority unreachable, running without a hold": "unreserved",
 }
-"""How a reserve ended, by the event that tells it."""
+"""How a reserve ended, by event."""
 
 _DECISIONS: Final = frozenset({"ALLOW", "ALLOW_WITH_CAPS", "DENY"})
 
 
 class _Instruments:
-    """What the measurements go to, made once for each meter provider."""
+    """The instruments, made once for each meter provider."""
 
     def __init__(self, provider: Any) -> None:
         meter = provider.get_meter("cycles", sys.modules["cycles"].__version__)
@@ -93,7 +93,7 @@ def request(operation: str, answer: Answer[Any]) -> None:
 
 
 def event(name: str, facts: Mapping[str, Any]) -> None:
-    """Count what a flow tells, if it is among what is counted."""
+    """Count an event of a flow, if it is one that is counted."""
     api: Any = sys.modules.get(_API)
     if api is None:
         return
@@ -111,7 +111,7 @@ def event(name: str, facts: Mapping[str, Any]) -> None:
 
 
 def settled(details: SettlementDetails) -> None:
-    """Count what became of one spend, and what was charged for it."""
+    """Count one settlement, and what it charged."""
     api: Any = sys.modules.get(_API)
     if api is None:
         return

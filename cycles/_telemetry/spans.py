@@ -1,6 +1,6 @@
 """Spans in OpenTelemetry around guarded sections, when the program itself has loaded that (docs/observability.md).
 
-OpenTelemetry is never imported here (see `_drivers.tracing`); without it, a section costs one look into a dictionary.
+OpenTelemetry is never imported here (see `trace`); without it, a section costs one look into a dictionary.
 Nothing that fails here fails a section.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from cycles.errors import Denied
 from cycles_api.models.amount import Amount
@@ -18,46 +18,71 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-    from cycles.config import Config
-    from cycles.reservation import AsyncReservation, Opened, Reservation
+    from cycles._core.section import Section
 
 C = TypeVar("C")
 
 _TRACE: Final = "opentelemetry.trace"
 
 
+class Running(Protocol):
+    """The part of a running section that its span shows: `cycles._client.running_section.RunningSection`."""
+
+    @property
+    def section(self) -> Section:
+        """Where it stands."""
+        ...
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is a forked child's copy."""
+        ...
+
+
+class Opened(Protocol):
+    """What a section's opening gives: `cycles._client.opened_section.Opened`."""
+
+    @property
+    def running(self) -> Running:
+        """The section."""
+        ...
+
+    inside: Any
+    """What is current while its code runs."""
+
+
 def are_watched() -> bool:
-    """Whether the program has loaded what looks at spans."""
+    """Whether the program has loaded OpenTelemetry."""
     return _TRACE in sys.modules
 
 
-def around(opening: C, options: Mapping[str, Any], config: Config) -> C:
-    """Return *opening*, which opens and settles a section, with a span around it; itself when nobody looks at spans.
+def around(opening: C, options: Mapping[str, Any], tenant: str | None) -> C:
+    """Return *opening*, which opens and settles a section, with a span around it; itself without OpenTelemetry.
 
     Args:
         opening: A context manager, blocking or asynchronous, that gives an `Opened`.
         options: What is reserved, as the caller wrote it.
-        config: Of the client that reserves it.
+        tenant: The configured one.
     """
     api: Any = sys.modules.get(_TRACE)
     if api is None:
         return opening
     try:
-        traced: Any = _Traced(opening, SectionSpan(api, _asked(options, config)))
+        traced: Any = _Traced(opening, SectionSpan(api, _asked(options, tenant)))
     except Exception:  # noqa: BLE001 - half imported, or of another version: tracing must never fail a section
         return opening
     section: C = traced
     return section
 
 
-def _asked(options: Mapping[str, Any], config: Config) -> dict[str, Any]:
+def _asked(options: Mapping[str, Any], configured: str | None) -> dict[str, Any]:
     """Return the attributes that are known before anything is checked: samplers see no others."""
     action, estimate, tenant = options["action"], options["estimate"], options["tenant"]
     kind, name = (
         action if isinstance(action, tuple) and len(action) == 2 else (_of(action, "kind"), _of(action, "name"))
     )
     found = {"cycles.action.kind": kind, "cycles.action.name": name}
-    found["cycles.tenant"] = config.tenant if isinstance(tenant, Unset) else tenant
+    found["cycles.tenant"] = configured if isinstance(tenant, Unset) else tenant
     asked: dict[str, Any] = {key: value for key, value in found.items() if isinstance(value, str)}
     return asked | (_amount("cycles.estimate", estimate) if isinstance(estimate, Amount) else {})
 
@@ -73,18 +98,18 @@ def _amount(name: str, amount: Amount) -> dict[str, Any]:
 class SectionSpan:
     """The span of one guarded section, from before its reserve until after its settlement.
 
-    It is current while the reserve and the settlement are sent, and while the section's own code runs; between two
-    steps of a generator the caller's own span is.
+    It is current while the reserve and the settlement are sent, and while the section's own code runs. Between two
+    steps of a generator the caller's own span is current.
     """
 
-    __slots__ = ("_api", "_context", "_left", "_reservation", "_span")
+    __slots__ = ("_api", "_context", "_left", "_running", "_span")
 
     def __init__(self, api: Any, attributes: Mapping[str, Any]) -> None:
         tracer = api.get_tracer("cycles", sys.modules["cycles"].__version__)
         self._api: Final = api
         self._context: Final[Any] = sys.modules["opentelemetry.context"]
         self._left: Any = None
-        self._reservation: Reservation | AsyncReservation | None = None
+        self._running: Running | None = None
         self._span: Final = tracer.start_span("cycles.guard", kind=api.SpanKind.INTERNAL, attributes=attributes)
 
     # -- which span is current -----------------------------------------------------------------------------------------
@@ -133,31 +158,32 @@ class SectionSpan:
             self._detach(token)
 
     # -- what it says --------------------------------------------------------------------------------------------------
-    def granted(self, reservation: Reservation | AsyncReservation) -> None:
-        """Note what the authority answered."""
-        self._reservation = reservation
-        reservation._inside = self
+    def granted(self, opened: Opened) -> None:
+        """Note what the authority answered, and be current in the section's code from now on."""
+        self._running = opened.running
+        opened.inside = self
         with suppress(Exception):
             if self._span.is_recording():
-                self._span.set_attribute("cycles.decision", str(reservation.decision))
-                if reservation.id is not None:
-                    self._span.set_attribute("cycles.reservation_id", reservation.id)
+                section = opened.running.section
+                self._span.set_attribute("cycles.decision", str(section.grant.response.decision))
+                if section.reservation_id is not None:
+                    self._span.set_attribute("cycles.reservation_id", section.reservation_id)
 
     def _end(self, error: BaseException | None) -> None:
-        held = self._reservation
-        if held is not None and held._is_inherited:
+        running = self._running
+        if running is not None and running.is_inherited:
             return  # a forked child's copy: the parent ends it
         with suppress(Exception):
             if self._span.is_recording():
-                self._say_how(held, error)
+                self._say_how(None if running is None else running.section, error)
         with suppress(Exception):
             self._span.end()
 
-    def _say_how(self, held: Reservation | AsyncReservation | None, error: BaseException | None) -> None:
+    def _say_how(self, section: Section | None, error: BaseException | None) -> None:
         said: dict[str, Any] = {}
-        if held is not None:
-            settlement = held.settlement
-            said["cycles.settlement"] = str(held.state)
+        if section is not None:
+            settlement = section.settlement
+            said["cycles.settlement"] = str(section.state)
             if settlement is not None and settlement.charged is not None:
                 said |= _amount("cycles.charged", settlement.charged)
         elif isinstance(error, Denied):
@@ -183,10 +209,10 @@ class _Traced:
         self._opening: Final = opening
         self._span: Final = span
 
-    def __enter__(self) -> Opened[Any]:
+    def __enter__(self) -> Opened:
         with self._span.current(ends=False):
-            opened: Opened[Any] = self._opening.__enter__()
-        self._span.granted(opened.reservation)
+            opened: Opened = self._opening.__enter__()
+        self._span.granted(opened)
         return opened
 
     def __exit__(
@@ -196,10 +222,10 @@ class _Traced:
             result: bool | None = self._opening.__exit__(kind, error, trace)
         return result
 
-    async def __aenter__(self) -> Opened[Any]:
+    async def __aenter__(self) -> Opened:
         with self._span.current(ends=False):
-            opened: Opened[Any] = await self._opening.__aenter__()
-        self._span.granted(opened.reservation)
+            opened: Opened = await self._opening.__aenter__()
+        self._span.granted(opened)
         return opened
 
     async def __aexit__(

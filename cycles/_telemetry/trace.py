@@ -1,4 +1,4 @@
-"""Which trace a request is counted to: the caller's own when OpenTelemetry has one, else one of ours (W3C traceparent).
+"""The trace of a request: the caller's own when OpenTelemetry has one, else one of ours (W3C traceparent).
 
 OpenTelemetry is never imported here: a caller who has a span open has imported it.
 """

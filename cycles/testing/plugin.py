@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles import amounts
-from cycles._client.defaults import DEFAULTS, set_aside
+from cycles.client import DEFAULTS
 from cycles.config import SETTINGS, Config
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority, ManualClock
@@ -71,7 +71,7 @@ def authority(node: pytest.Item, config: pytest.Config, monkeypatch: pytest.Monk
     overdrafts = {limit.unit: limit for limit in _amounts("overdraft_limit", arranged.pop("overdraft_limit", None))}
     caps = arranged.pop("caps", None)
     _set_environment(monkeypatch, {"tenant": tenant, **arranged})
-    with AuthorityOfTest(f"tenant:{tenant}") as made, standing_in(made), set_aside():
+    with AuthorityOfTest(f"tenant:{tenant}") as made, standing_in(made), DEFAULTS.set_aside():
         Config.from_env()  # a setting that is wrong says so here, and not inside the code under test
         for budget in budgets:
             made.budget(made.scope, budget, overdraft_limit=overdrafts.pop(budget.unit, None), caps=caps)

@@ -14,10 +14,9 @@ import httpx
 import pytest
 
 import cycles
-from cycles import usd
+from cycles import State, usd
 from cycles.local import LocalAuthority
 from cycles.local.wire.server import serve
-from cycles.reservation import State
 from cycles_api.api.reservations import release_reservation
 from cycles_api.models import ReleaseRequest
 from tests.support.authorities import ACTION
@@ -194,7 +193,7 @@ def test_ended_sections_do_not_pile_up(real):
     with real.client(tenant="acme") as client:
         for _ in range(1000):
             client.reserve(usd("0.01"), action=ACTION).release()
-        assert len(client._heartbeats._beats.agenda) <= 64
+        assert len(client._runtime.heartbeats._beats.agenda) <= 64
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -10,7 +10,7 @@ import pytest
 
 import cycles
 from cycles import usd
-from cycles._client.defaults import set_aside
+from cycles.client import DEFAULTS
 from tests.support.authorities import ACTION
 
 
@@ -32,11 +32,11 @@ def test_the_default_client_serves_loops_of_six_threads_at_once(server, config):
         together.wait()
         for _ in range(5):
             await guarded(None)
-        used = cycles._client.defaults.DEFAULTS.async_client()
+        used = DEFAULTS.async_client()
         await used.close()
         return used
 
-    with set_aside():
+    with DEFAULTS.set_aside():
         cycles.configure(config)
         with ThreadPoolExecutor(6) as threads:
             clients = list(threads.map(lambda _: asyncio.run(main()), range(6)))

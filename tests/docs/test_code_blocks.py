@@ -12,7 +12,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 import cycles
-from cycles._client.defaults import DEFAULTS
+from cycles.client import DEFAULTS
 from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
 from cycles.local.wire.server import serve

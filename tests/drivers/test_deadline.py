@@ -110,7 +110,7 @@ def test_a_pool_that_stays_busy_is_no_lost_request(server, config):
     async def main():
         async with cycles.AsyncClient(config) as client:
             await client.decide(usd("0.0001"), action=ACTION)
-            client._world.gate = anyio.Semaphore(0)
+            client._runtime.world.gate = anyio.Semaphore(0)
             await reserved(client)
 
     with pytest.raises(cycles.AuthorityUnavailable, match="PoolTimeout"):

@@ -123,7 +123,7 @@ def test_a_cancellation_during_the_commit_waits_for_it(authority, figures):
 
 
 def test_a_settlement_that_hangs_does_not_hold_a_cancellation_up_for_ever(authority, monkeypatch):
-    monkeypatch.setattr("cycles.reservation.PATIENCE", 0.1)
+    monkeypatch.setattr("cycles._client.running_section.PATIENCE", 0.1)
 
     async def main():
         transport, client = slow_client(authority, "/release")

@@ -66,7 +66,7 @@ def test_an_interrupted_record_is_written_before_the_interrupt_goes_on(server, c
         replace(source, target)
 
     monkeypatch.setattr(journal.os, "replace", replacing)
-    monkeypatch.setattr("cycles.client._LATER", 0.05)
+    monkeypatch.setattr("cycles._client.upkeep.LATER", 0.05)
     with pytest.raises(KeyboardInterrupt):
         reservation.commit(usd("0.07"))
     until(lambda: server.spent() == 7)  # from the record, soon, and not only at exit
@@ -75,7 +75,7 @@ def test_an_interrupted_record_is_written_before_the_interrupt_goes_on(server, c
 
 @pytest.mark.parametrize("answer", [HANG, Answer(429, error("LIMIT_EXCEEDED"), {"Retry-After": "20"})])
 def test_an_interrupted_section_does_not_wait_for_a_dead_authority(server, client, answer, monkeypatch):
-    monkeypatch.setattr("cycles.reservation.PATIENCE", 0.7)
+    monkeypatch.setattr("cycles._client.running_section.PATIENCE", 0.7)
     server.always["release"] = answer
     with pytest.raises(KeyboardInterrupt), guard(client):
         started = time.monotonic()
@@ -85,8 +85,8 @@ def test_an_interrupted_section_does_not_wait_for_a_dead_authority(server, clien
 
 
 def test_what_an_interrupted_section_reported_is_charged_later(server, client, monkeypatch):
-    monkeypatch.setattr("cycles.reservation.PATIENCE", 0.0)
-    monkeypatch.setattr("cycles.client._LATER", 0.05)
+    monkeypatch.setattr("cycles._client.running_section.PATIENCE", 0.0)
+    monkeypatch.setattr("cycles._client.upkeep.LATER", 0.05)
     with pytest.raises(KeyboardInterrupt), guard(client) as reservation:
         reservation.report(actual=usd("0.07"))
         raise KeyboardInterrupt

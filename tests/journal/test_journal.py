@@ -15,6 +15,7 @@ import pytest
 
 import cycles
 from cycles import usd
+from cycles._client.upkeep import Upkeep
 from cycles._core import section_flows
 from cycles._core.record_format import dump, name_of
 from cycles._core.records import Claim
@@ -264,7 +265,7 @@ def test_a_cancelled_commit_is_on_disk_before_it_leaves(server, config, kept, mo
             flow = section_flows.commit(
                 held._section, usd("0.03")
             )  # without what else finishes a commit that is cancelled
-            commit = asyncio.create_task(aio.run(flow, held._world))
+            commit = asyncio.create_task(aio.run(flow, held._running.world))
             await asyncio.to_thread(slow.wait)
             commit.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -278,7 +279,7 @@ def test_a_cancelled_commit_is_on_disk_before_it_leaves(server, config, kept, mo
 
 
 def test_pending_settlements_are_tried_again_in_the_background(server, config, kept, monkeypatch):
-    monkeypatch.setattr("cycles.client._LATER", 0.05)
+    monkeypatch.setattr("cycles._client.upkeep.LATER", 0.05)
     told = []
     server.always["commit"] = DROP
     with cycles.Client(config, on_settlement=told.append) as client:
@@ -422,11 +423,11 @@ def test_many_clients_of_one_start_one_recovery(server, config, journal_dir, mon
     with cycles.Client(config) as client:
         spend(client)
         begun = []
-        monkeypatch.setattr(cycles.Client, "_recovering", lambda self, **how: begun.append(self))
+        monkeypatch.setattr(Upkeep, "recover", lambda self, **how: begun.append(self))
         others = [client.with_options(read_timeout=1.0) for _ in range(20)]
-        assert begun == others[:1]
+        assert begun == [others[0]._runtime.upkeep]
         fresh = cycles.Client(config)
-        assert begun == [others[0], fresh]
+        assert begun == [others[0]._runtime.upkeep, fresh._runtime.upkeep]
         fresh.close()
 
 
@@ -562,7 +563,7 @@ def test_what_no_request_can_carry_is_set_aside_and_the_others_are_settled(serve
         for _ in range(2):
             with pytest.raises(cycles.SettlementPending):
                 client.reserve(usd("0.10"), action=("tool.pay", "web")).commit(usd("0.03"))
-        file = next(client._journal.directory.glob("v2-*.json"))
+        file = next(client._runtime.upkeep.journal.directory.glob("v2-*.json"))
         file.with_name("v2-000.json").write_text(json.dumps(json.loads(file.read_text()) | spoiled))
         file.unlink()
         server.always.clear()
@@ -606,14 +607,14 @@ def test_many_principals_of_one_process_need_one_lock_and_one_thread(config, jou
     with cycles.Client(config) as client:
         siblings = [client.with_options(api_key=f"key-{number}", tenant=None) for number in range(20)]
         for number, sibling in enumerate(siblings):
-            sibling._journal.write(pending(f"res_{number}"))
+            sibling._runtime.upkeep.journal.write(pending(f"res_{number}"))
         held = [client.with_options(agent=f"a{number}").reserve(usd("0.001"), action=ACTION) for number in range(20)]
         assert threading.active_count() <= before + 2
-        assert len({id(sibling._journal) for sibling in siblings}) == 20
+        assert len({id(sibling._runtime.upkeep.journal) for sibling in siblings}) == 20
         assert len(list(journal_dir.glob("owners/*.lock"))) == 1
         for reservation in held:
             reservation.release()
         for number, sibling in enumerate(siblings):
-            sibling._journal.forget(pending(f"res_{number}"))
-            sibling._journal.leave()
+            sibling._runtime.upkeep.journal.forget(pending(f"res_{number}"))
+            sibling._runtime.upkeep.journal.leave()
     assert list(journal_dir.glob("owners/*.lock")) == []

@@ -359,9 +359,9 @@ def test_a_block_may_be_left_in_another_context(client, spans):
 
 def test_a_forked_child_leaves_the_span_to_its_parent(client, spans):
     with cycles.Guard(usd("0.10"), action=ACTION, client=client) as reservation:
-        pid, reservation._pid = reservation._pid, -1  # as in a child
+        pid, reservation._running.pid = reservation._running.pid, -1  # as in a child
     assert spans.named() == []
-    reservation._pid = pid
+    reservation._running.pid = pid
     reservation.release()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import cycles
 import cycles.testing.plugin
-from cycles._client.defaults import DEFAULTS
+from cycles.client import DEFAULTS
 from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
 

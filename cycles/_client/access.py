@@ -1,0 +1,129 @@
+"""How a client reaches its authority: the configuration, the generated client, and who owns the connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from cycles._client.local_authority import local_authority
+from cycles._drivers.connections import AsyncDirectClient, DirectClient
+from cycles.config import Config
+from cycles.errors import ConfigError
+from cycles_api.client import AuthenticatedClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cycles.local import LocalAuthority
+
+    AsyncFactory = Callable[..., httpx.AsyncClient]
+
+LOCAL_ORIGIN: Final = "http://cycles.local"
+"""The base URL of requests to an authority inside this process; nothing resolves it."""
+
+
+class Access:
+    """A client's way to its authority.
+
+    Args:
+        config: Where and for whom; `Config.from_env()` when None.
+        http_client: What the client was given to send through, or None.
+        parent: The access of the client whose `with_options` makes this one, or None.
+        async_factory: Makes the httpx client of asynchronous requests, if the connections are a pool of its own.
+
+    Attributes:
+        config: As it is used: for `local:` with a tenant, and a key of this process.
+        authority: The authority inside this process, or None.
+        api: The generated client.
+        timeout: Of each phase of an ordinary request.
+        is_owned: The connections were made here, and are closed here.
+        shares_config: Another client made of the same configuration reaches the same authority.
+    """
+
+    def __init__(
+        self,
+        config: Config | None,
+        http_client: httpx.Client | httpx.AsyncClient | None,
+        *,
+        parent: Access | None = None,
+        async_factory: Callable[[Config], AsyncFactory] | None = None,
+    ) -> None:
+        config = Config.from_env() if config is None else config
+        authority: LocalAuthority | None = None
+        if config.is_local and http_client is None:
+            authority, config = local_authority(config)
+        self.config: Final = config
+        self.is_owned: Final = http_client is None
+        self.authority: Final[LocalAuthority | None] = authority if parent is None else parent.authority
+        self.shares_config: Final[bool] = self.is_owned if parent is None else parent.shares_config
+        # A busy pool is waited for as long as an answer, and not reported as a dead network.
+        self.timeout: Final = httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=None)
+        make_async: AsyncFactory = AsyncDirectClient
+        if async_factory is not None and self.is_owned and not config.is_local:
+            make_async = async_factory(config)
+        self.api: Final = AuthenticatedClient(
+            base_url=LOCAL_ORIGIN if config.is_local else config.base_url,
+            token=config.api_key or "",
+            timeout=self.timeout,
+            client_factory=DirectClient,
+            async_client_factory=make_async,
+        )
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether the connections are a pool that was made here, or by a parent, and can be made again."""
+        return self.shares_config and not self.config.is_local
+
+    def connect(self, http_client: httpx.Client | None) -> httpx.Client | None:
+        """Send blocking requests through *http_client*, or through the authority's own; return what was found."""
+        if http_client is None and self.authority is not None:
+            http_client = self.authority.http_client(timeout=self.timeout)
+        if http_client is not None:
+            self.api.set_httpx_client(http_client)
+        return http_client
+
+    def connect_async(self, http_client: httpx.AsyncClient | None) -> None:
+        """Send asynchronous requests through *http_client*, or through the authority's own."""
+        if http_client is None and self.authority is not None:
+            http_client = self.authority.async_http_client(timeout=self.timeout)
+        if http_client is not None:
+            self.api.set_async_httpx_client(http_client)
+
+    def reconnect(self) -> object:
+        """Leave the connections behind, without closing them: they belong to another process, or to a loop that ended.
+
+        Two processes on one inherited socket would read each other's answers.
+
+        Returns:
+            The asynchronous connections that were left behind.
+        """
+        left = self.api._async_client  # noqa: SLF001 - the generated client has no way to make its connections anew
+        self.api._client = self.api._async_client = None  # noqa: SLF001 - as above
+        return left
+
+    def changed(self, changes: Mapping[str, Any]) -> Config:
+        """Return the configuration with *changes* that the shared http client can carry.
+
+        Raises:
+            ConfigError: a setting is unknown or wrong, or base_url would change from or to `local:`.
+        """
+        config = self.config.replace(**changes)
+        if config.base_url != self.config.base_url and (config.is_local or self.config.is_local):
+            raise ConfigError(
+                "with_options: base_url can't change from or to local:, for the http client is shared; "
+                "make another client"
+            )
+        if self.authority is not None and config.tenant is not None and config.tenant != self.config.tenant:
+            return config.replace(api_key=self.authority.session_key(tenant=config.tenant))
+        return config
+
+    def close(self) -> None:
+        """Close the blocking connections, if they were made here."""
+        if self.is_owned:
+            self.api.get_httpx_client().close()
+
+    async def aclose(self) -> None:
+        """Close the asynchronous connections, if they were made here."""
+        if self.is_owned:
+            await self.api.get_async_httpx_client().aclose()

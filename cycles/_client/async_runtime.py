@@ -1,0 +1,154 @@
+"""What an `AsyncClient` has: its access to the authority, its event loop, lanes, heartbeats and upkeep."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from cycles._background.schedule import LoopHeartbeats, in_trio
+from cycles._client import arguments
+from cycles._client.access import Access
+from cycles._client.forks import reconnect_in_forks
+from cycles._client.lanes import LoopLanes
+from cycles._client.loop_home import LoopHome, running_loop
+from cycles._client.running_section import RunningSection
+from cycles._client.siblings import parent_of
+from cycles._client.upkeep import Upkeep
+from cycles._core.flows import Asking
+from cycles._drivers import aio
+from cycles._drivers.connections import AsyncDirectClient
+from cycles.errors import ConfigError, InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from cycles._client.options import ReserveOptions
+    from cycles._client.teller import OnSettlement
+    from cycles._core.section import Section
+    from cycles._drivers.world import World
+    from cycles.config import Config
+    from cycles_api.models.amount import Amount
+
+
+class AsyncRuntime:
+    """The working parts of one `AsyncClient`; its reservations keep it alive.
+
+    Attributes:
+        access: How it reaches its authority.
+        home: The event loop that its connections belong to.
+        heartbeats: The schedule that it shares with its siblings.
+        lanes: Those that it shares with its siblings.
+        upkeep: What it does in the background.
+        world: The outside as its flows see it.
+        on_settlement: Takes what became of each spend, or None.
+    """
+
+    def __init__(
+        self, config: Config | None, http_client: httpx.AsyncClient | None, on_settlement: OnSettlement | None
+    ) -> None:
+        parent = parent_of(AsyncRuntime)
+        above = None if parent is None else parent.access
+        self.on_settlement: Final = on_settlement
+        self.access: Final[Access] = Access(config, http_client, parent=above, async_factory=_async_factory)
+        self.access.connect_async(http_client)
+        self._is_sibling: Final = parent is not None
+        self.heartbeats: Final[LoopHeartbeats] = LoopHeartbeats() if parent is None else parent.heartbeats
+        self.lanes: Final[LoopLanes] = LoopLanes(self.access.config.http_engine) if parent is None else parent.lanes
+        self.home: Final = LoopHome(self.heartbeats.keep)
+        keep, plan = self.heartbeats.keep, self.home.plan
+        self.upkeep: Final = Upkeep(
+            self.access, http_client, on_settlement, keep=keep, plan=plan, is_sibling=self._is_sibling
+        )
+        self.world: Final = self.upkeep.world
+        if self.access.is_pooled:
+            reconnect_in_forks(self)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its connections belong to an event loop that runs in another thread at this moment."""
+        return self.access.is_pooled and self.home.is_elsewhere
+
+    def reconnect(self) -> object:
+        """Make connections anew, in a forked child or another loop; return those that were left behind."""
+        self.home.leave()
+        return self.access.reconnect()
+
+    def traced(self) -> World:
+        """Return the world of one piece of work; connections of a loop that ended can't be used in the next one."""
+        loop = running_loop()
+        # trio's connections outlive a run; without any loop, it is for a list that is iterated later.
+        if loop is None and not in_trio():
+            return self.world.traced()
+        if loop is not self.home.loop and loop is not None:
+            if self.is_elsewhere:
+                raise ConfigError(
+                    "this AsyncClient is in use in the event loop of another thread, and its connections are that "
+                    "loop's: make a client for each loop that runs at the same time"
+                )
+            if self.home.loop is not None and self.access.is_pooled:
+                self.reconnect()
+            self.home.enter(loop)
+        if not self.home.has_begun:
+            if self.access.is_pooled:
+                self.world.gate = self.lanes.gate(loop)
+            self.home.has_begun = True
+            self.upkeep.begin_recovery()
+        return self.world.traced()
+
+    async def reserve(self, estimate: Amount, options: ReserveOptions) -> RunningSection:
+        """Hold *estimate* and return the section that runs on it; see `Client.reserve`."""
+        if self.upkeep.is_closed:
+            raise InvalidRequest("this client is closed: reserve before close(), or make another client")
+        config, asking = self.access.config, Asking()
+        flow, raise_on_unsettled = arguments.reserving(config, estimate, options, asking)
+        world = self.traced()
+        try:
+            section = await aio.run(flow, world)
+        finally:
+            self.upkeep.find_and_give_back(asking)
+        self.upkeep.renew(section, world, _cancel_this_task() if config.heartbeat == "cancel" else None)
+        return RunningSection(
+            section, world, self, lease_policy=config.heartbeat, raise_on_unsettled=raise_on_unsettled
+        )
+
+    def give_back(self, section: Section) -> None:
+        """Do what is left to do for a *section* that was dropped."""
+        self.upkeep.give_back(section)
+
+    def retry_later(self) -> None:
+        """Try the journal's records again in a while."""
+        self.upkeep.retry_later()
+
+    async def close(self) -> None:
+        """Stop the background work, and close the connections that were made here."""
+        self.upkeep.close()
+        if not self._is_sibling:
+            self.heartbeats.close()
+        await self.access.aclose()
+
+
+def _async_factory(config: Config) -> Callable[..., httpx.AsyncClient]:
+    """Return what makes the httpx client of the configured engine."""
+    if config.http_engine == "httpx":
+        return AsyncDirectClient
+    try:
+        from cycles._drivers.aiohttp_engine import quick_client  # noqa: PLC0415 - needs the extra
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            f"http_engine='aiohttp' needs an extra ({missing.name} is not installed): "
+            "pip install 'cycles-guard[fast]', or set it to httpx"
+        ) from None
+    return quick_client
+
+
+def _cancel_this_task() -> Callable[[], object] | None:
+    """Return what cancels the running task, whose section lost its lease; None where that can't be done."""
+    import asyncio  # noqa: PLC0415 - whoever calls this from a loop has loaded it
+
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # trio has no way in from outside: the next call on the reservation says it
+        return None
+    return None if task is None else partial(task.cancel, "the lease of its cycles reservation is lost")

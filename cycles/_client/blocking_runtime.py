@@ -1,0 +1,112 @@
+"""What a `Client` has: its access to the authority, its threads' lanes, its heartbeats and its upkeep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cycles._background.schedule import ThreadHeartbeats
+from cycles._client import arguments
+from cycles._client.access import Access
+from cycles._client.forks import reconnect_in_forks
+from cycles._client.lanes import thread_lanes
+from cycles._client.running_section import RunningSection
+from cycles._client.siblings import parent_of
+from cycles._client.upkeep import Upkeep
+from cycles._core.flows import Asking
+from cycles._drivers import blocking
+from cycles.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    import httpx
+
+    from cycles._client.options import ReserveOptions
+    from cycles._client.teller import OnSettlement
+    from cycles._core.section import Section
+    from cycles._drivers.world import World
+    from cycles.config import Config
+    from cycles_api.models.amount import Amount
+
+
+class BlockingRuntime:
+    """The working parts of one `Client`; its reservations keep it alive.
+
+    Attributes:
+        access: How it reaches its authority.
+        heartbeats: The schedule that it shares with its siblings.
+        upkeep: What it does in the background.
+        world: The outside as its flows see it.
+        on_settlement: Takes what became of each spend, or None.
+    """
+
+    def __init__(
+        self, config: Config | None, http_client: httpx.Client | None, on_settlement: OnSettlement | None
+    ) -> None:
+        parent = parent_of(BlockingRuntime)
+        self.on_settlement: Final = on_settlement
+        self.access: Final[Access] = Access(config, http_client, parent=None if parent is None else parent.access)
+        sends_by = self.access.connect(http_client)
+        self._is_sibling: Final = parent is not None
+        self.heartbeats: Final[ThreadHeartbeats] = (
+            ThreadHeartbeats(blocks=sends_by is not None) if parent is None else parent.heartbeats
+        )
+        if parent is not None and not self.heartbeats.blocks:
+            self.access.api.set_async_httpx_client(parent.access.api.get_async_httpx_client())
+        keep = self.heartbeats.keep
+        # While a blocking client is asked, no heartbeat can be sent.
+        batch = 1 if self.heartbeats.blocks else 32
+        self.upkeep: Final = Upkeep(
+            self.access, http_client, on_settlement, keep=keep, plan=keep, is_sibling=self._is_sibling, batch=batch
+        )
+        self.world: Final = self.upkeep.world
+        if parent is not None:
+            self.world.lanes = parent.world.lanes
+        else:
+            self._open_lanes()
+        if self.access.is_pooled:
+            reconnect_in_forks(self)
+        self.upkeep.begin_recovery()
+
+    def _open_lanes(self) -> None:
+        if self.access.is_pooled:
+            self.world.lanes = thread_lanes()
+
+    def reconnect(self) -> object:
+        """Make connections anew, in a forked child; return those that were left behind."""
+        left = self.access.reconnect()
+        self._open_lanes()  # those of the parent process may have been taken by its threads
+        return left
+
+    def traced(self) -> World:
+        """Return the world of one piece of work."""
+        return self.world.traced()
+
+    def reserve(self, estimate: Amount, options: ReserveOptions) -> RunningSection:
+        """Hold *estimate* and return the section that runs on it; see `Client.reserve`."""
+        if self.upkeep.is_closed:
+            raise InvalidRequest("this client is closed: reserve before close(), or make another client")
+        config, asking = self.access.config, Asking()
+        flow, raise_on_unsettled = arguments.reserving(config, estimate, options, asking)
+        world = self.world.traced()
+        try:
+            section = blocking.run(flow, world)
+        finally:
+            self.upkeep.find_and_give_back(asking)
+        self.upkeep.renew(section, world)
+        return RunningSection(
+            section, world, self, lease_policy=config.heartbeat, raise_on_unsettled=raise_on_unsettled
+        )
+
+    def give_back(self, section: Section) -> None:
+        """Do what is left to do for a *section* that was dropped."""
+        self.upkeep.give_back(section)
+
+    def retry_later(self) -> None:
+        """Try the journal's records again in a while."""
+        self.upkeep.retry_later()
+
+    def close(self) -> None:
+        """Stop the background work, and close the connections that were made here."""
+        self.upkeep.close()
+        if not self._is_sibling:
+            self.heartbeats.close(self.access.api.__aexit__() if self.access.is_owned else None)
+        self.access.close()

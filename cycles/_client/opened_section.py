@@ -1,0 +1,87 @@
+"""Opened sections, and which of them the code that runs here belongs to."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from cycles._core.lifecycle import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cycles._client.running_section import RunningSection
+
+H = TypeVar("H")
+
+_current: Final[ContextVar[Opened[Any] | None]] = ContextVar("cycles_current", default=None)
+
+
+class Inside(Protocol):
+    """What else is current while a section's own code runs: its span."""
+
+    def enter(self) -> Any:
+        """Make it current, and return what `leave` needs."""
+        ...
+
+    def leave(self, token: Any) -> None:
+        """Make current again what was before."""
+        ...
+
+
+class Opened(Generic[H]):
+    """A section that a guard opened.
+
+    Attributes:
+        running: The section.
+        reservation: The reservation that its code sees.
+        result: The result of its code, from when there is one until the section is settled.
+        inside: Its span, or None.
+        outer: What was current where this became it.
+    """
+
+    __slots__ = ("inside", "outer", "reservation", "result", "running")
+
+    def __init__(self, running: RunningSection, reservation: H) -> None:
+        self.running: Final = running
+        self.reservation: Final = reservation
+        self.result: Any = None
+        self.inside: Inside | None = None
+        self.outer: Opened[Any] | None = None
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether its code is not to run."""
+        return self.running.section.state is State.DRY_RUN
+
+    def take_result(self) -> Any:
+        """Return the result, and forget it: tasks begun inside have this section for as long as they live."""
+        result, self.result = self.result, None
+        return result
+
+
+def innermost() -> Opened[Any] | None:
+    """Return the innermost opened section of this task or thread that is not settled, or None."""
+    found = _current.get()
+    while found is not None and found.running.section.settlement is not None:
+        found = found.outer
+    return found
+
+
+@contextmanager
+def entered(opened: Opened[Any]) -> Iterator[None]:
+    """Make *opened* the current section."""
+    outer = _current.get()
+    if outer is not opened:
+        opened.outer = outer
+    _current.set(opened)
+    inside = opened.inside
+    token = None if inside is None else inside.enter()
+    try:
+        yield
+    finally:
+        if inside is not None:
+            inside.leave(token)
+        # Not reset(token): a block may be left in another context than it was entered in (async fixtures do).
+        _current.set(outer)

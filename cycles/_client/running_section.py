@@ -1,0 +1,147 @@
+"""A section as it runs in this process: what a `Reservation`, the `Guard` that opened it and its span all have."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from cycles._core import section_flows
+from cycles._core.effects import Notify
+from cycles._core.lifecycle import State
+from cycles._core.requests import MAX_TTL, milliseconds
+from cycles._drivers import aio, blocking
+from cycles.errors import AlreadySettled, LeaseLost
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from cycles._core.effects import Flow
+    from cycles._core.results import Settlement
+    from cycles._core.section import Section
+    from cycles._drivers.world import World
+
+T = TypeVar("T")
+
+PATIENCE: Final = 5.0
+"""Seconds that an interrupted section waits for its settlement."""
+
+
+class Keeper(Protocol):
+    """What takes over from reservations that can't act any more: the client's runtime."""
+
+    def give_back(self, section: Section) -> None:
+        """Do what is left to do for a *section* that was dropped."""
+        ...
+
+    def retry_later(self) -> None:
+        """Try the journal's records again in a while."""
+        ...
+
+
+class RunningSection:
+    """A section and what it runs with.
+
+    Attributes:
+        section: What was granted, what was reported, and where it stands.
+        world: What its flows run in.
+        pid: The process that it runs in. A fork has a copy, and leaves its end to the parent.
+        keeper: The client's runtime; kept alive, for a lease must be renewed as long as somebody has the reservation.
+    """
+
+    __slots__ = ("_lease_policy", "_raise_on_unsettled", "keeper", "pid", "section", "world")
+
+    def __init__(
+        self, section: Section, world: World, keeper: Keeper, *, lease_policy: str, raise_on_unsettled: bool
+    ) -> None:
+        self.section: Final = section
+        self.world: Final = world
+        self.keeper: Final = keeper
+        self.pid = os.getpid()
+        self._lease_policy: Final = lease_policy
+        self._raise_on_unsettled: Final = raise_on_unsettled
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is a forked child's copy: the section goes on in the parent, and ends there."""
+        return os.getpid() != self.pid
+
+    def ends_here(self) -> bool:
+        """Return whether the end of a block in this process has a section to end; log it if that is the parent's."""
+        if not self.section.is_open:
+            return False
+        if not self.is_inherited:
+            return True
+        facts = {"reservation_id": self.section.reservation_id}
+        self.world.perform(Notify("section of the parent process, left to it", **facts))
+        return False
+
+    def drop(self) -> bool:
+        """Leave the section to the background, for nobody has it any more; return whether anything is left to do."""
+        if self.is_inherited or not section_flows.dropped(self.section):
+            return False
+        self.keeper.give_back(self.section)
+        return True
+
+    # -- settling ------------------------------------------------------------------------------------------------------
+    def settle(self, flow: Flow[T], *, hurried: bool = False) -> T | None:
+        """Run *flow*, for `PATIENCE` seconds at most when *hurried*; return None when it had to be given up."""
+        try:
+            return blocking.run_within(flow, self.world, PATIENCE) if hurried else blocking.run(flow, self.world)
+        finally:
+            self._retry_what_was_cut_off()
+
+    async def settle_async(self, flow: Flow[T], *, hurried: bool = False) -> T | None:
+        """Run *flow* to its end, through a cancellation; see `settle`."""
+        try:
+            return await aio.run_through(flow, self.world, patience=PATIENCE, hurried=hurried)
+        finally:
+            self._retry_what_was_cut_off()
+
+    def _retry_what_was_cut_off(self) -> None:
+        if self.section.state is State.UNSETTLED and self.section.settlement is None:
+            self.keeper.retry_later()
+
+    def conclude(self, settlement: Settlement, *, asked: bool) -> Settlement:
+        """Return *settlement*, or raise what it must raise; *asked* is whether the caller asked for this commit."""
+        error = section_flows.trouble_to_raise(settlement, asked=asked, raise_on_unsettled=self._raise_on_unsettled)
+        if error is not None:
+            raise error
+        if self._lease_policy != "warn":
+            self._raise_if_lost()
+        return settlement
+
+    # -- the lease -----------------------------------------------------------------------------------------------------
+    def check_lease(self) -> None:
+        """Raise LeaseLost in a running section whose lease is lost, where the policy is to cancel it."""
+        if self._lease_policy == "cancel":
+            self._raise_if_lost()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the lost lease cancels the section."""
+        return self._lease_policy == "cancel" and self.section.lease_lost
+
+    def lost(self) -> LeaseLost:
+        """Return the error that says so."""
+        return LeaseLost(
+            f"the lease of reservation {self.section.reservation_id} was lost while its section was running; others "
+            "may have been granted its budget meanwhile; ask for a longer ttl"
+        )
+
+    def extension(self, seconds: float | timedelta) -> tuple[str, int]:
+        """Return the id of the hold and the milliseconds to extend it by.
+
+        Raises:
+            AlreadySettled: when it was committed or released before.
+            InvalidRequest: when *seconds* is no duration from 0.001 to 86400.
+            LeaseLost: where the policy is to cancel the section.
+        """
+        held = self.section.reservation_id
+        if not self.section.is_open or held is None:
+            raise AlreadySettled(f"can't extend: reservation {held} is {self.section.state}; nothing was sent")
+        self.check_lease()
+        return held, milliseconds("seconds", seconds, low=0.001, high=MAX_TTL)
+
+    def _raise_if_lost(self) -> None:
+        if self.section.lease_lost:
+            raise self.lost()

@@ -1,0 +1,159 @@
+"""What a client does in the background: it renews leases, settles its journal, and gives holds back.
+
+All of it runs on the client's schedule (`_background.schedule`), whichever kind that is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from cycles._client.exit_world import settle_at_exit
+from cycles._client.teller import Teller
+from cycles._core.jobs import Charge, GiveBack
+from cycles._core.renewal import Heart
+from cycles._drivers.world import World
+from cycles._journal.recovery import Recoverer
+from cycles._journal.registry import journal_of
+from cycles._telemetry import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from cycles._background.schedule import Job
+    from cycles._client.access import Access
+    from cycles._client.teller import OnSettlement
+    from cycles._core.flows import Asking
+    from cycles._core.section import Section
+    from cycles._journal.journal import Journal
+
+    Plan = Callable[[Job, World], None]
+
+LATER: Final = 5.0
+"""Seconds after which the background tries a settlement again whose attempts are used up."""
+
+_SETTLING_IN: Final = 1.0
+"""Seconds until the background looks for a create whose fate is not known: it may still be on its way."""
+
+
+class Upkeep:
+    """The background work of one client.
+
+    Args:
+        access: The client's.
+        http_client: What the client was given to send through, or None.
+        on_settlement: Takes what became of each spend.
+        keep: Puts a job on the schedule, from where the client is used.
+        plan: The same from anywhere: what is dropped is collected in any thread.
+        is_sibling: `with_options` made the client.
+        batch: Records that recovery settles between two chances for heartbeats to be sent.
+
+    Attributes:
+        journal: The spend that is not settled yet; None when the journal is off.
+        world: The outside as the client's flows see it.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        http_client: httpx.Client | httpx.AsyncClient | None,
+        on_settlement: OnSettlement | None,
+        *,
+        keep: Plan,
+        plan: Plan,
+        is_sibling: bool,
+        batch: int = 32,
+    ) -> None:
+        config = access.config
+        self.journal: Final[Journal | None] = journal_of(config, log.notify)
+        self.world: Final = World(
+            access.api,
+            log.notify,
+            journal=self.journal,
+            tell=Teller(on_settlement, self.retry_later),
+            timeout=access.timeout,
+        )
+        self._config: Final = config
+        self._keep: Final = keep
+        self._plan_anywhere: Final = plan
+        self._is_sibling: Final = is_sibling
+        self._batch: Final = batch
+        self._recoverer: Recoverer | None = None
+        self._too_short: Final[set[int]] = set()
+        self._is_closed = False
+        if self.journal is not None:
+            if config.unavailable == "allow":
+                self.journal.check()
+            settle_at_exit(config, None if access.shares_config else http_client, self.journal, on_settlement)
+
+    # -- leases --------------------------------------------------------------------------------------------------------
+    def renew(self, section: Section, world: World, on_lost: Callable[[], object] | None = None) -> None:
+        """Renew the lease of *section* until it ends."""
+        if section.reservation_id is not None and not section.terms.dry_run:
+            heart = Heart(section, self._config.connect_timeout + self._config.read_timeout, on_lost)
+            if heart.is_too_short and heart.ttl_ms not in self._too_short:
+                self._too_short.add(heart.ttl_ms)  # once is enough: a program asks for the same few
+                facts = {"reservation_id": section.reservation_id, "left": heart.left, "needed": heart.needed}
+                log.notify("lease too short to be renewed safely, ask for a longer ttl", facts)
+            self._keep(heart, world)
+
+    # -- holds that nobody has -----------------------------------------------------------------------------------------
+    def find_and_give_back(self, asking: Asking) -> None:
+        """Find and release the hold that a failed or interrupted reserve may have left."""
+        if asking.unanswered is not None:
+            due = time.monotonic() + _SETTLING_IN
+            self._plan(GiveBack(self._config.retry, key=asking.unanswered, due=due))
+
+    def give_back(self, section: Section) -> None:
+        """Charge what a dropped *section* reported, else release its hold."""
+        if section.provisional is not None:
+            self._plan(Charge(section.provisional, due=time.monotonic()))
+        else:
+            held = section.reservation_id
+            self._plan(GiveBack(self._config.retry, reservation_id=held, due=time.monotonic()))
+
+    def _plan(self, job: Job) -> None:
+        if not self._is_closed:
+            self._plan_anywhere(job, self.world)
+
+    # -- the journal ---------------------------------------------------------------------------------------------------
+    def begin_recovery(self) -> None:
+        """Settle in the background what was found in the journal.
+
+        One client made by `with_options` is enough for that: a program may make one for each request. What was planned
+        in an event loop that ended has ended with it.
+        """
+        self._recoverer = None
+        journal = self.journal
+        if journal is not None and not (self._is_sibling and journal.was_visited) and journal.names():
+            journal.was_visited = True
+            self.recover()
+
+    def retry_later(self) -> None:
+        """Settle in a while what the journal holds then."""
+        if self._config.retry_enabled:
+            self.recover(delay=min(self._config.retry_max_delay, LATER))
+
+    def recover(self, *, delay: float = 0.0) -> None:
+        """Settle in the background what the journal holds, unless that is under way already."""
+        running = self._recoverer
+        if running is not None and running.is_needed and running.pid == os.getpid():
+            return
+        if self._is_closed or self.journal is None:
+            return
+        self._recoverer = Recoverer(
+            self.journal, self._config.retry, repeats=self._config.retry_enabled, delay=delay, batch=self._batch
+        )
+        self._keep(self._recoverer, self.world)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._is_closed = True
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client is closed."""
+        return self._is_closed
