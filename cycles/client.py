@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from cycles._core.section_flows import Section
     from cycles._journal.journal import Journal
     from cycles._journal.recovery import Drained
-    from cycles.local import LocalAuthority
+    from cycles.local.embedded import EmbeddedAuthority
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.reservation_detail import ReservationDetail
@@ -118,7 +118,7 @@ class _Base:
         on_settlement: Callable[[SettlementDetails], None] | None,
     ) -> None:
         config = Config.from_env() if config is None else config
-        self._authority: LocalAuthority | None = None
+        self._authority: EmbeddedAuthority | None = None
         if config.is_local and http_client is None:
             self._authority, config = _local(config)
         self.config: Final = config
@@ -343,13 +343,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-def _local(config: Config) -> tuple[LocalAuthority, Config]:
+def _local(config: Config) -> tuple[EmbeddedAuthority, Config]:
     """Return the authority that a `local:` URL names, and the configuration to use it with."""
-    from cycles.local import LocalAuthority  # noqa: PLC0415 - sqlite3 and the ledger load only when used
+    from cycles.local.registry import authority_of  # noqa: PLC0415 - sqlite3 and the ledger load only when used
 
     config = config if config.tenant is not None else config.replace(tenant=DEFAULT_TENANT)
     assert config.tenant is not None  # noqa: S101 - types
-    authority = LocalAuthority.from_url(config.base_url, tenant=config.tenant)
+    authority = authority_of(config.base_url, tenant=config.tenant)
     # A key configured for a real server means nothing here, and the process is its own authority.
     return authority, config.replace(api_key=authority.session_key(tenant=config.tenant))
 

@@ -1,15 +1,19 @@
-"""`LocalAuthority`: an authority inside this process, and how it is spoken to."""
+"""An authority inside this process: its store, its wire, and the ways to it without a socket.
+
+It does not know the client; `LocalAuthority` adds that (authority.py).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles.errors import ConfigError, InvalidRequest
-from cycles.local.admin.names import checked_scope, read_url
-from cycles.local.admin.provisioning import Provisioning, new_secret
-from cycles.local.ledger import reservations as ledger
-from cycles.local.registry import MEMORY, shared
-from cycles.local.store.sqlite import Store
+from cycles.errors import ConfigError
+from cycles.local.admin.keys import new_secret
+from cycles.local.admin.names import checked_scope
+from cycles.local.admin.provisioning import Provisioning
+from cycles.local.ledger import leases
+from cycles.local.ledger.keys import key_hash
+from cycles.local.store.sqlite import SqliteStore
 from cycles.local.wire.clock import ManualClock, wall_clock
 from cycles.local.wire.faults import Faults
 from cycles.local.wire.history import History
@@ -23,37 +27,16 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from cycles.client import AsyncClient, Client
-    from cycles.local.ledger.events import RuntimeEvent
+    from cycles.local.ledger.notices import RuntimeEvent
     from cycles.local.wire.app import App
     from cycles.local.wire.history import Log, RecordedRequest
-
-DEFAULT_TENANT: Final = "default"
-"""Whose budget a `local:` URL makes when no tenant is named."""
 
 HISTORY: Final = 1000
 """Requests and events that an authority in memory remembers."""
 
 
-class LocalAuthority(Provisioning):
-    """An authority on SQLite inside this process; it speaks the runtime plane of the protocol.
-
-    Args:
-        path: A file, shared by every process of this machine that names it; None lives in memory and dies with the
-            process.
-        clock: Gives milliseconds since the epoch; the one clock of every comparison. For tests.
-        admin_key: What X-Admin-API-Key must be; None: nobody is the administrator over HTTP.
-        lenient_permissions: Whether over HTTP a tenant's key may fund its own budgets, and whatever else a key can be
-            given, without having been given it.
-        history: How many of the last requests and runtime events `requests` and `events` show; None: 1000 with a
-            ledger in memory, and none with a file.
-
-    Attributes:
-        faults: What is to go wrong with requests that come in process or over HTTP; for tests (`Faults`).
-
-    Raises:
-        ConfigError: when the file is no ledger; it is left untouched.
-    """
+class EmbeddedAuthority(Provisioning):
+    """All of `LocalAuthority` but the clients of it, and with the same arguments."""
 
     def __init__(
         self,
@@ -66,7 +49,7 @@ class LocalAuthority(Provisioning):
     ) -> None:
         if history is not None and (type(history) is not int or history < 0):
             raise ConfigError(f"history={history!r}: give a whole number from 0 on, or None")
-        super().__init__(Store(path), clock)
+        super().__init__(SqliteStore(path), clock)
         self.faults: Final = Faults()
         remembered = (HISTORY if path is None else 0) if history is None else history
         self._history: Final = History(remembered) if remembered else None
@@ -98,7 +81,7 @@ class LocalAuthority(Provisioning):
 
     @property
     def events(self) -> Log[RuntimeEvent]:
-        """What a server would have published (authority.md §7) of what this object's transactions did, oldest first.
+        """What a server would have published about the transactions of this object, oldest first.
 
         Raises:
             ConfigError: when this authority keeps no history.
@@ -123,23 +106,23 @@ class LocalAuthority(Provisioning):
         if not isinstance(self.clock, ManualClock):
             raise ConfigError("this authority goes by the machine's clock: make it with clock=ManualClock()")
         self.clock.advance(by)
-        while self.sweep() == ledger.SWEPT_AT_ONCE:
+        while self.sweep() == leases.SWEPT_AT_ONCE:
             pass
 
-    # -- speaking ------------------------------------------------------------------------------------------------------
+    # -- the wire ------------------------------------------------------------------------------------------------------
     @property
     def app(self) -> App:
-        """The wire, without a socket: `app.handle(request)`."""
+        """The wire without a socket: `app.handle(request)`."""
         if self._app is None:
-            from cycles.local.wire.app import App  # noqa: PLC0415 - provisioning alone does not need the wire
+            from cycles.local.admin.http import HttpAdministration  # noqa: PLC0415 - a script that provisions needs none
+            from cycles.local.wire.app import App  # noqa: PLC0415
+            from cycles.local.wire.transactions import Transactions  # noqa: PLC0415
 
+            transactions = Transactions(self.store, self.clock)
+            admin_hash = key_hash(self._admin_key) if self._admin_key else None
+            administration = HttpAdministration(transactions, admin_hash=admin_hash, lenient=self._lenient)
             self._app = App(
-                self.store,
-                clock=self.clock,
-                admin_key=self._admin_key,
-                lenient_permissions=self._lenient,
-                history=self._history,
-                faults=self.faults,
+                transactions, administration, admin_hash=admin_hash, history=self._history, faults=self.faults
             )
         return self._app
 
@@ -167,25 +150,6 @@ class LocalAuthority(Provisioning):
 
         return AsyncLocalClient(self.app, **settings)
 
-    def client(self, *, tenant: str) -> Client:
-        """Return a `cycles.Client` of this authority with a fresh key of *tenant*."""
-        from cycles.client import Client  # noqa: PLC0415 - only here does the authority know the client
-        from cycles.config import Config  # noqa: PLC0415
-
-        config = Config(self._url(), api_key=self.session_key(tenant=tenant), tenant=tenant)
-        return Client(config, http_client=self.http_client())
-
-    def async_client(self, *, tenant: str) -> AsyncClient:
-        """Return a `cycles.AsyncClient` of this authority with a fresh key of *tenant*."""
-        from cycles.client import AsyncClient  # noqa: PLC0415
-        from cycles.config import Config  # noqa: PLC0415
-
-        config = Config(self._url(), api_key=self.session_key(tenant=tenant), tenant=tenant)
-        return AsyncClient(config, http_client=self.async_http_client())
-
-    def _url(self) -> str:
-        return "local:" if self.store.path is None else f"local:{self.store.path}"
-
     def close(self) -> None:
         """Close the store; a ledger in memory is gone."""
         self.store.close()
@@ -197,33 +161,3 @@ class LocalAuthority(Provisioning):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        return f"<LocalAuthority {'in memory' if self.store.path is None else str(self.store.path)!r}>"
-
-    # -- local: URLs ---------------------------------------------------------------------------------------------------
-    @classmethod
-    def from_url(cls, url: str, *, tenant: str | None = None) -> LocalAuthority:
-        """Return the authority that a `local:` URL names; in one process the same one for the same name.
-
-        A fork of this process opens a file anew. A ledger in memory stays the property of the process that made it:
-        a fork that asked its copy would have the budget a second time, so it is refused.
-
-        Args:
-            url: "local:" (memory), "local:PATH", either with ?usd=1.00 (or tokens, credits, risk_points): a budget
-                that is created for *tenant* unless it is there.
-            tenant: Whose budget that is; "default" when None.
-
-        Raises:
-            ConfigError: naming what is wrong with the URL.
-        """
-        tenant = DEFAULT_TENANT if tenant is None else tenant
-        path, wanted = read_url(url)
-        try:
-            scope = checked_scope(f"tenant:{tenant}")
-        except InvalidRequest as error:
-            raise ConfigError(error.message) from None
-        known = shared(path or MEMORY, lambda: cls(path or None, history=0))
-        for amount in wanted:
-            known.ensure_budget(scope, amount)
-        return known

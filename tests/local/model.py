@@ -1,4 +1,4 @@
-"""A naive authority: what authority.md §1 says, written down a second time, in another way and slowly.
+"""A naive authority: the rules of the ledger, written down a second time, in another way and slowly.
 
 It keeps no `reserved` and no `remaining`: both are worked out from the reservations whenever they are needed.
 """

@@ -1,4 +1,4 @@
-"""The administration over HTTP (authority.md §5): calls, statuses, codes, permissions, order of checks."""
+"""The administration over HTTP: calls, statuses, codes, permissions, order of checks."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import cycles
 from cycles import tokens, usd
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import Budget, LocalAuthority
+from cycles.local.ledger.keys import key_hash
 from cycles.local.registry import forget_shared
-from cycles.local.store.rows import key_hash
 
 from .conftest import failed
 

@@ -1,4 +1,4 @@
-"""The six runtime events (authority.md §7): noted beside the rows, published when the transaction has committed."""
+"""The six runtime events: noted beside the rows, published when the transaction has committed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists: filters, windows, order and cursors (authority.md §4.8, §4.9)."""
+"""Lists: filters, windows, order and cursors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One ledger, many threads and processes; forks; files that are not ours (authority.md §7)."""
+"""One ledger, many threads and processes; forks; files that are not ours."""
 
 from __future__ import annotations
 
@@ -161,9 +161,9 @@ def test_a_request_in_the_middle_of_a_transaction_is_refused(shared):
 
 
 def test_what_nobody_can_ask_for_is_deleted(shared, monkeypatch):
-    monkeypatch.setattr("cycles.local.wire.app.PURGE_EVERY", 4)
+    monkeypatch.setattr("cycles.local.wire.transactions.PURGE_EVERY", 4)
     wire = Wire(shared, Clock())
-    monkeypatch.setattr(shared.app, "clock", wire.clock)
+    monkeypatch.setattr(shared.app.transactions, "clock", wire.clock)
     day = 86_400_000
 
     def rows() -> tuple[int, int]:

@@ -107,7 +107,7 @@ def bodies(draw: st.DrawFn, good: dict[str, Any]) -> dict[str, Any]:
 
 
 def _beyond_the_document(body: dict[str, Any]) -> bool:
-    """Whether *body* breaks a rule that the server has and the document does not write down (authority.md §4.6, §2)."""
+    """Whether *body* breaks a rule that the server has and the document does not write down."""
     subject, action = body.get("subject", {}), body.get("action", {})
     metrics = body.get("metrics", {})
     levels = [value for name, value in subject.items() if name != "dimensions"]

@@ -1,4 +1,4 @@
-"""The worked rows of authority.md §1.13, on the pure ledger and over HTTP. The numbers in the names are the rows'.
+"""The worked rows of the ledger's algebra, on the pure ledger and over HTTP. The numbers in the names are the rows'.
 
 Row 39 needs threads: test_sharing.py. G2 and G4 go through more calls of the administration: test_admin.py.
 """

@@ -1,4 +1,4 @@
-"""What a body of the administration must look like (authority.md §5); see validation.py."""
+"""Validation of the administration's bodies, with the checks of wire/validation.py."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _tenant_id(value: Any, field: str) -> str:
 
 
 def _word(value: Any, field: str) -> str:
-    """Check the name of a policy that this authority keeps and does not evaluate, so it need not know them all."""
+    """Check the name of a policy that this authority keeps and does not evaluate: any name will do."""
     if not isinstance(value, str) or not _WORD.fullmatch(value):
         raise invalid(field, "must be a name of capital letters, digits and '_', at most 64")
     return value

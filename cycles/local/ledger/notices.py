@@ -1,7 +1,7 @@
-"""What a server would tell the world of its ledger: the six runtime events (authority.md §7); pure functions.
+"""The six runtime events that a server would publish about its ledger, and the notices from which they are made.
 
-The ledger notes what happened beside the rows that it writes, so a replay, which writes none, has nothing to tell; and
-what it noted is published when its transaction has committed, or never.
+The ledger adds a notice wherever it writes rows, so a replay, which writes none, adds none. Notices are published after
+their transaction has committed, or never.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Body = dict[str, Any]
 
 
 class Notice(NamedTuple):
-    """What a runtime event says, before it is known whether its transaction commits."""
+    """The content of a runtime event whose transaction may still be undone."""
 
     type: str
     tenant: str
@@ -30,7 +30,7 @@ class Notice(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Whose request a transaction is of; `actor` is "api_key" or "admin"."""
+    """The request behind a transaction; `actor` is "api_key" or "admin"."""
 
     actor: str
     request_id: str
@@ -46,12 +46,12 @@ class RuntimeEvent:
         type: reservation.denied, .commit_overage or .expired; budget.exhausted, .over_limit_entered or .debt_incurred.
         category: "reservation" or "budget".
         timestamp: By the authority's clock, in UTC.
-        tenant_id: Whose ledger.
-        scope: The scope path that it is about.
+        tenant_id: The tenant whose ledger changed.
+        scope: The scope path that the event is about.
         source: Always "cycles.local".
-        actor: {"type": "api_key"}, "admin", or "system" for what time alone did.
+        actor: {"type": "api_key"}, "admin", or "system" for an expiry.
         data: Figures, by the protocol's names.
-        request_id, trace_id: Of the request; None for what time alone did.
+        request_id, trace_id: Of the request; None for an expiry.
     """
 
     event_id: str
@@ -68,7 +68,7 @@ class RuntimeEvent:
 
 
 def denied(tenant: str, body: Body, answer: Body, at_ms: int) -> list[Notice]:
-    """Return the notice of a decide or a dry run that was answered 200 with DENY; a live 409 gives none."""
+    """Return the notice of a decide or a dry run that answered DENY; the 409 of a live reserve gives none."""
     if answer["decision"] != "DENY":
         return []
     data = {
@@ -96,7 +96,7 @@ def committed(hold: Hold, actual: int, charged: int, at_ms: int) -> list[Notice]
 
 
 def expired(hold: Hold, at_ms: int) -> Notice:
-    """Return the notice of a hold that time ended."""
+    """Return the notice of a hold that expired."""
     data = {
         "reservation_id": hold.reservation_id,
         "unit": hold.unit,

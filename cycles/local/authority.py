@@ -1,0 +1,76 @@
+"""`LocalAuthority`: an authority inside this process, and clients of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cycles.local.embedded import EmbeddedAuthority
+from cycles.local.registry import authority_of, named_by_urls
+
+if TYPE_CHECKING:
+    from cycles.client import AsyncClient, Client
+
+
+@named_by_urls
+class LocalAuthority(EmbeddedAuthority):
+    """An authority on SQLite inside this process: the runtime plane of the protocol, and its administration.
+
+    Args:
+        path: A file, shared by every process of this machine that names it; None keeps the ledger in memory, and it
+            ends with the process.
+        clock: Gives milliseconds since the epoch; the one clock of every comparison. For tests.
+        admin_key: What X-Admin-API-Key must be; None: nobody is the administrator over HTTP.
+        lenient_permissions: Whether over HTTP a tenant's key may fund its own budgets, and whatever else a key can be
+            given, without having been given it.
+        history: How many of the last requests and runtime events `requests` and `events` show; None: 1000 with a
+            ledger in memory, and none with a file.
+
+    Attributes:
+        faults: Makes requests go wrong, in process or over HTTP; for tests (`Faults`).
+
+    Raises:
+        ConfigError: when the file is no ledger; it is left untouched.
+    """
+
+    # -- clients: only here does the authority know them, and only when they are asked for -----------------------------
+    def client(self, *, tenant: str) -> Client:
+        """Return a `cycles.Client` of this authority with a fresh key of *tenant*."""
+        from cycles.client import Client  # noqa: PLC0415 - see above
+        from cycles.config import Config  # noqa: PLC0415
+
+        config = Config(self._url(), api_key=self.session_key(tenant=tenant), tenant=tenant)
+        return Client(config, http_client=self.http_client())
+
+    def async_client(self, *, tenant: str) -> AsyncClient:
+        """Return a `cycles.AsyncClient` of this authority with a fresh key of *tenant*."""
+        from cycles.client import AsyncClient  # noqa: PLC0415
+        from cycles.config import Config  # noqa: PLC0415
+
+        config = Config(self._url(), api_key=self.session_key(tenant=tenant), tenant=tenant)
+        return AsyncClient(config, http_client=self.async_http_client())
+
+    def _url(self) -> str:
+        return "local:" if self.store.path is None else f"local:{self.store.path}"
+
+    # -- local: URLs ---------------------------------------------------------------------------------------------------
+    @classmethod
+    def from_url(cls, url: str, *, tenant: str | None = None) -> LocalAuthority:
+        """Return the authority that a `local:` URL names; in one process the same one for the same name.
+
+        A fork of this process opens a file anew. A ledger in memory stays with the process that made it: a fork that
+        asked its copy would have the budget a second time, so it is refused.
+
+        Args:
+            url: "local:" (memory), "local:PATH", either with ?usd=1.00 (or tokens, credits, risk_points): a budget
+                that is created for *tenant* unless it is there.
+            tenant: The tenant of that budget; "default" when None.
+
+        Raises:
+            ConfigError: naming what is wrong with the URL.
+        """
+        found = authority_of(url, tenant=tenant, kind=cls)
+        assert isinstance(found, LocalAuthority)  # noqa: S101 - types: the registry makes no others
+        return found
+
+    def __repr__(self) -> str:
+        return f"<LocalAuthority {'in memory' if self.store.path is None else str(self.store.path)!r}>"
