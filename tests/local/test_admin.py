@@ -145,7 +145,7 @@ def test_a_wrong_administrators_key_is_not_saved_by_a_good_tenants(keyed):
 
 @pytest.mark.parametrize(("method", "path"), [*BOTH, ("GET", "/v1/auth/introspect")])
 def test_an_invalid_tenants_key_is_403_here(authority, adm, keyed, asking, clock, method, path):
-    """The runtime says 401 (§5); the reason tokens are the same."""
+    """The runtime says 401; the reason tokens are the same."""
 
     def says(http: httpx.Client, token: str) -> None:
         response = http.request(method, path, content=b"{")
@@ -289,7 +289,7 @@ def test_settings_of_a_tenant_act_at_once(adm, wire, clock):
 
 
 def test_g4_41_closing_a_tenant(authority, adm, wire, keyed, clock):
-    """Funds go back once, in the same transaction (§6 row 16): a sweep later finds nothing to give back."""
+    """Funds go back once, in the same transaction: a sweep later finds nothing to give back."""
     assert adm.post(BUDGETS, json=budget()).status_code == 201
     assert adm.post(BUDGETS, json=budget(scope=f"{SCOPE}/agent:a")).status_code == 201
     assert adm.post(f"{BUDGETS}/freeze", params={**AT, "scope": f"{SCOPE}/agent:a"}).is_success
@@ -604,7 +604,7 @@ def test_a_funding_error_is_not_kept(adm, authority):
 
 
 def test_one_funding_key_of_two_tenants(adm, keyed):
-    """The key stands alone, not per tenant (§3): the second tenant is told, and sees nothing of the first's figures."""
+    """Keys are shared by all tenants: the second tenant is refused, and sees nothing of the first's figures."""
     adm.post(TENANTS, json={"tenant_id": "other", "name": "n"})
     for tenant in ("acme", "other"):
         assert adm.post(BUDGETS, json=budget(tenant_id=tenant, scope=f"tenant:{tenant}")).status_code == 201
@@ -619,7 +619,7 @@ def test_one_funding_key_of_two_tenants(adm, keyed):
 
 
 def test_order_of_checks_of_funding(adm, authority, asking, keyed):
-    """Each request has everything wrong that comes later in the order; the first wins, and is then put right (§5)."""
+    """Each request has everything wrong that comes later in the order; the first wins, and is then put right."""
     path = f"{BUDGETS}/fund"
     adm.post(TENANTS, json={"tenant_id": "other", "name": "n"})
     adm.post(TENANTS, json={"tenant_id": "gone-1", "name": "n"})

@@ -109,7 +109,7 @@ def test_g2_a_lowered_overdraft_limit(wire, indebted):
 
 
 def test_a_commit_is_refused_while_debt_is_past_a_lowered_limit(wire, authority):
-    """Pass 2 looks at every scope below zero, even when a parent lets nothing more be taken (§1.3)."""
+    """Pass 2 looks at every scope below zero, even when a parent lets nothing more be taken."""
     child = f"{SCOPE}/agent:a"
     authority.budget(SCOPE, tokens(1000))
     authority.budget(child, tokens(10), overdraft_limit=tokens(100))
@@ -420,6 +420,25 @@ def test_one_name_is_one_authority(tmp_path, monkeypatch):
         LocalAuthority.from_url(f"local:{tmp_path}/ledger.db?tokens=5&credits=6&risk_points=7", tenant="acme") is file
     )
     assert [(row.unit, row.allocated) for row in file.balances()] == [("CREDITS", 6), ("RISK_POINTS", 7), ("TOKENS", 5)]
+
+
+def test_a_client_that_comes_first_shares_what_the_class_returns_later():
+    """The client knows only the registry; what that makes for it must have the face's own methods."""
+    with cycles.Client(cycles.Config("local:?tokens=5", tenant="acme")) as client:
+        held = client.reserve(tokens(2), action=("k", "n"))
+        shared = LocalAuthority.from_url("local:")
+        assert type(shared) is LocalAuthority
+        assert shows(shared.balance("tenant:acme", "TOKENS"), A=5, V=2)
+        held.release()
+
+
+def test_a_class_of_ones_own_is_what_it_makes_of_a_url():
+    class Mine(LocalAuthority):
+        pass
+
+    shared = Mine.from_url("local:")
+    assert type(shared) is Mine
+    assert LocalAuthority.from_url("local:") is shared
 
 
 def test_a_url_makes_a_budget_only_once():

@@ -226,7 +226,7 @@ def test_caps_of_the_deepest_scope(wire, authority):
     assert "caps" not in wire.decide(101).json()
 
 
-# -- closed tenants (row 41 and §6 row 9) ------------------------------------------------------------------------------
+# -- closed tenants (row 41) -------------------------------------------------------------------------------------------
 def test_closed_and_suspended_tenants(wire, authority):
     authority.budget(SCOPE, tokens(100))
     held = wire.reserve(40)
@@ -523,7 +523,7 @@ def test_unicode_and_odd_json_survive(wire, authority):
     assert wire.get(f"/v1/reservations/{held.json()['reservation_id']}").json()["metadata"] == metadata
 
 
-# -- order of checks (§1.12) -------------------------------------------------------------------------------------------
+# -- order of checks ---------------------------------------------------------------------------------------------------
 def test_order_of_checks_before_the_ledger(wire, authority):
     """Each request has several things wrong with it; the first in the order wins, and is then put right."""
     own = authority.key(tenant="acme")

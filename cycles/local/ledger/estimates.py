@@ -17,7 +17,7 @@ from cycles.local.ledger.charging import put_all
 from cycles.local.ledger.idempotency import DEFAULT_GRACE_MS, KEPT_MS, digest_of, replayed_body
 from cycles.local.ledger.reservations import open_tenant
 from cycles.local.ledger.scopes import budgets_on, reserve_gate, scopes_of
-from cycles.local.ledger.values import Budget, Hold, Refusal, Replay
+from cycles.local.ledger.values import Budget, Hold, Refusal, Replay, Tenant
 
 if TYPE_CHECKING:
     from cycles.local.ledger.books import Books
@@ -48,17 +48,31 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
         evolve(row, reserved=row.reserved + estimate, remaining=row.remaining - estimate, updated_at_ms=now_ms)
         for row in budgets
     ]
+    hold = _new_hold(settings, body, affected, budgets, now_ms=now_ms, new_id=new_id)
+    put_all(books, after)
+    books.put_hold(hold)
+    answer = _granted(hold, _caps(budgets, affected), after)
+    books.put_replay(scope, key, Replay(max(now_ms + KEPT_MS, hold.deadline_ms), digest, answer, new_id))
+    if books.notices is not None:
+        books.notices += notices.moved(tenant, budgets, after, now_ms)
+    return answer
+
+
+def _new_hold(
+    settings: Tenant, body: Body, affected: tuple[str, ...], budgets: list[Budget], *, now_ms: int, new_id: str
+) -> Hold:
+    """Return the hold of a reserve; a lease longer than the tenant allows is shortened."""
     ttl_ms = min(body.get("ttl_ms", settings.default_ttl_ms), settings.max_ttl_ms)
-    hold = Hold(
+    return Hold(
         reservation_id=new_id,
-        tenant=tenant,
+        tenant=settings.tenant_id,
         subject=body["subject"],
         action=body["action"],
-        unit=unit,
-        estimate=estimate,
+        unit=body["estimate"]["unit"],
+        estimate=body["estimate"]["amount"],
         affected=affected,
         budgeted=tuple(row.scope_path for row in budgets),
-        idempotency_key=key,
+        idempotency_key=body["idempotency_key"],
         overage_policy=body.get("overage_policy", settings.overage_policy),
         created_at_ms=now_ms,
         expires_at_ms=now_ms + ttl_ms,
@@ -66,24 +80,20 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
         max_extensions=settings.max_extensions,
         metadata=body.get("metadata"),
     )
-    put_all(books, after)
-    books.put_hold(hold)
-    caps = _caps(budgets, affected)
-    answer = {
+
+
+def _granted(hold: Hold, caps: Body, budgets: list[Budget]) -> Body:
+    return {
         "decision": "ALLOW_WITH_CAPS" if caps else "ALLOW",
-        "reservation_id": new_id,
-        "affected_scopes": list(affected),
+        "reservation_id": hold.reservation_id,
+        "affected_scopes": list(hold.affected),
         "expires_at_ms": hold.expires_at_ms,
-        "remaining_ttl_ms": ttl_ms,
-        "scope_path": affected[-1],
-        "reserved": amount_body(unit, estimate),
+        "remaining_ttl_ms": hold.expires_at_ms - hold.created_at_ms,
+        "scope_path": hold.affected[-1],
+        "reserved": amount_body(hold.unit, hold.estimate),
         **caps,
-        "balances": [balance_body(row) for row in after],
+        "balances": [balance_body(row) for row in budgets],
     }
-    books.put_replay(scope, key, Replay(max(now_ms + KEPT_MS, hold.deadline_ms), digest, answer, new_id))
-    if books.notices is not None:
-        books.notices += notices.moved(tenant, budgets, after, now_ms)
-    return answer
 
 
 def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:

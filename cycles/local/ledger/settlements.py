@@ -11,7 +11,7 @@ from cycles.local.ledger.bodies import amount_body, balance_body
 from cycles.local.ledger.charging import put_all, spend
 from cycles.local.ledger.idempotency import digest_of, final_replay
 from cycles.local.ledger.reservations import budgeted, given_back, must_be_active, must_be_in_time, open_tenant
-from cycles.local.ledger.values import Hold, Refusal
+from cycles.local.ledger.values import Budget, Hold, Refusal
 
 if TYPE_CHECKING:
     from cycles.local.ledger.books import Books
@@ -30,18 +30,8 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
     if body["actual"]["unit"] != hold.unit:
         raise Refusal(400, "UNIT_MISMATCH", f"the reservation is in {hold.unit}, not in {body['actual']['unit']}")
     must_be_in_time(hold, hold.deadline_ms, now_ms)
-    before, over = budgeted(books, hold), actual - hold.estimate
-    budgets, charged = before, actual
-    if over > 0:
-        if hold.overage_policy == "REJECT":
-            raise Refusal(
-                409,
-                "BUDGET_EXCEEDED",
-                f"actual {actual} is over the reserved {hold.estimate} {hold.unit}, and the overage policy is REJECT",
-                {"reserved": hold.estimate, "requested": actual, "unit": hold.unit},
-            )
-        extra, budgets = spend(budgets, over, hold.overage_policy)
-        charged = hold.estimate + extra
+    before = budgeted(books, hold)
+    charged, budgets = (actual, before) if actual <= hold.estimate else _with_overage(hold, before, actual)
     unused = hold.estimate - charged if charged < hold.estimate else 0
     after = [
         evolve(
@@ -64,6 +54,19 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
         books.notices += notices.committed(hold, actual, charged, now_ms)
         books.notices += notices.moved(hold.tenant, before, after, now_ms)
     return answer
+
+
+def _with_overage(hold: Hold, budgets: list[Budget], actual: int) -> tuple[int, list[Budget]]:
+    """Return what is charged of an actual above the estimate, and the budgets after what the hold does not cover."""
+    if hold.overage_policy == "REJECT":
+        raise Refusal(
+            409,
+            "BUDGET_EXCEEDED",
+            f"actual {actual} is over the reserved {hold.estimate} {hold.unit}, and the overage policy is REJECT",
+            {"reserved": hold.estimate, "requested": actual, "unit": hold.unit},
+        )
+    extra, budgets = spend(budgets, actual - hold.estimate, hold.overage_policy)
+    return hold.estimate + extra, budgets
 
 
 def release(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:

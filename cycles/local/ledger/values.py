@@ -57,7 +57,7 @@ class Tenant:
 
 @frozen(slots=False)
 class Terms:
-    """What an operator noted about a budget: kept and shown, not evaluated (docs/authority.md, What is left out)."""
+    """An operator's notes about a budget: kept, not evaluated (docs/authority.md, What is left out, and why)."""
 
     commit_overage_policy: str | None = None
     rollover_policy: str | None = None
