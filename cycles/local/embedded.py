@@ -72,7 +72,7 @@ class EmbeddedAuthority(Provisioning):
     # -- what tests look at --------------------------------------------------------------------------------------------
     @property
     def requests(self) -> Log[RecordedRequest]:
-        """The last requests that came here, oldest first; those that an injected fault kept away too, marked so.
+        """The last requests that came here, oldest first; those that an injected fault kept away too, with the fault's name.
 
         Raises:
             ConfigError: when this authority keeps no history.
@@ -100,7 +100,7 @@ class EmbeddedAuthority(Provisioning):
             by: Seconds, or a timedelta; from 0.
 
         Raises:
-            ConfigError: when it goes by the machine's clock.
+            ConfigError: when its clock is the machine's.
             InvalidRequest: when *by* is no duration.
         """
         if not isinstance(self.clock, ManualClock):

@@ -1,4 +1,4 @@
-"""The authorities that `local:` URLs name in this process: one for each name, whoever asks."""
+"""The authorities that `local:` URLs name in this process: one for each name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _kind: type[EmbeddedAuthority] = EmbeddedAuthority
 def named_by_urls(kind: type[T]) -> type[T]:
     """Let authorities that `local:` URLs name be of this *kind*: the class that people get, which knows the client.
 
-    The client asks here for its authority, and must get the same one as those who ask that class.
+    The client gets its authority here, and must get the same one as callers of `LocalAuthority.from_url`.
     """
     global _kind  # noqa: PLW0603 - once, when the class is defined
     _kind = kind

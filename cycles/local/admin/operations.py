@@ -132,7 +132,7 @@ def create_budget(books: StoredBooks, scope_path: str, tenant: str, body: Body, 
 
 
 def change_budget(books: StoredBooks, scope_path: str, unit: str, body: Body, now_ms: int) -> Body:
-    """Set an overdraft limit and what is noted about a budget."""
+    """Change the overdraft limit and the notes of a budget."""
     limit = body.get("overdraft_limit")
     limit = None if limit is None else limit["amount"]
     row = funding.patch(books, scope_path, unit, overdraft_limit=limit, now_ms=now_ms)

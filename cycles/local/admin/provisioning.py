@@ -297,7 +297,7 @@ class Provisioning:
             return leases.sweep(books, now_ms)
 
     def check(self) -> list[str]:
-        """Return what is wrong with the ledger, for people; nothing: an empty list. Reads all of it.
+        """Return what is wrong with the ledger, for people; an empty list when all is well. Reads all of it.
 
         Opening a file checks its budgets, tenants and keys only, and a small file as a whole.
         """

@@ -11,7 +11,7 @@ Body = dict[str, Any]
 
 
 def balance_body(budget: Budget) -> Body:
-    """Return a balance as the wire has it."""
+    """Return a balance."""
     unit = budget.unit
     body: Body = {
         "scope": budget.scope_path.rpartition("/")[2],
@@ -31,7 +31,7 @@ def balance_body(budget: Budget) -> Body:
 
 
 def hold_body(hold: Hold, *, include: frozenset[str]) -> Body:
-    """Return a reservation as lists and details show it; *include* names the metadata maps to add."""
+    """Return a reservation, as in lists and in its details; *include* names the metadata maps to add."""
     body: Body = {
         "reservation_id": hold.reservation_id,
         "status": hold.status,

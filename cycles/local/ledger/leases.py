@@ -23,7 +23,7 @@ SWEPT_AT_ONCE: Final = 1000
 
 
 def extend(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
-    """Move the expiry by what is asked for, counted from the present expiry and not from now."""
+    """Prolong the lease from its present expiry on, not from now on."""
     scope, key, digest = f"extend:{hold.tenant}:{hold.reservation_id}", body["idempotency_key"], digest_of(body)
     replayed = replayed_body(books, scope, key, digest, now_ms)
     if replayed is not None:

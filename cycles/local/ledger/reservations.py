@@ -67,5 +67,5 @@ def must_be_in_time(hold: Hold, last_ms: int, now_ms: int) -> None:
 
 
 def expired(hold: Hold) -> Refusal:
-    """Return the refusal of a reservation whose time is over."""
+    """Return the refusal of a reservation that has expired."""
     return Refusal(410, "RESERVATION_EXPIRED", f"reservation {hold.reservation_id} expired at {hold.expires_at_ms} ms")

@@ -57,7 +57,7 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
 
 
 def _with_overage(hold: Hold, budgets: list[Budget], actual: int) -> tuple[int, list[Budget]]:
-    """Return what is charged of an actual above the estimate, and the budgets after what the hold does not cover."""
+    """Return how much of an actual above the estimate is charged, and the budgets after the part beyond the hold."""
     if hold.overage_policy == "REJECT":
         raise Refusal(
             409,

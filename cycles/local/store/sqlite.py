@@ -111,7 +111,7 @@ class SqliteStore:
         try:
             prepare(connection, self.path)
         except BaseException as error:
-            connection.close()  # what was begun is undone
+            connection.close()  # which undoes what was begun
             if isinstance(error, sqlite3.Error):
                 raise ConfigError(f"{self.path}: can't be used as a ledger: {error}") from None
             raise

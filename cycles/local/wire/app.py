@@ -108,11 +108,11 @@ class App:
         return response
 
     def fault_of(self, request: Request) -> Fault | None:
-        """Return the injected fault that *request* is to suffer, if any: whoever carries it does so."""
+        """Return the injected fault of *request*, if any; the caller then uses `handle_badly`."""
         return self.faults.next(operation_of(request)) if self.faults else None
 
     def handle_badly(self, request: Request, fault: Fault) -> Spoilt:
-        """Answer *request*, or not, as *fault* has it."""
+        """Answer *request*, or not, as *fault* says."""
         spoilt = fault.spoil(self._handled, request)
         if self._history is not None:
             self._history.add(request, spoilt.response, self.transactions.clock(), fault.kind)

@@ -5,7 +5,7 @@
     with authority.faults.refuse_connection(times=None):        # an outage, as long as the block
 
 Each request goes through the faults in the order in which they were declared. One that is not due yet counts it; the
-first that is due befalls it, and those after that one do not see it. So two faults of one operation follow each other,
+first that is due hits it, and those after that one do not see it. So two faults of one operation follow each other,
 and a run of the same requests has the same faults.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class FaultKind(StrEnum):
-    """What can befall a request."""
+    """The ways in which a request can go wrong."""
 
     CONNECT_REFUSED = "connect refused"
     LOST_REQUEST = "lost request"
@@ -66,9 +66,9 @@ class Fault:
 
     Attributes:
         kind: What it does.
-        operation: Which requests it befalls; None: any.
-        happened: How many it has befallen.
-        seconds: Of a delay.
+        operation: The requests that it hits; None: any.
+        happened: How many it has hit.
+        seconds: How long a delay lasts.
     """
 
     def __init__(
@@ -93,15 +93,15 @@ class Fault:
 
     @property
     def left(self) -> int | None:
-        """How many requests it will befall yet; None is without end."""
+        """How many requests it has still to hit; None: no end."""
         return self._left
 
     def cancel(self) -> None:
-        """End this fault: it befalls no more requests."""
+        """End this fault: it hits no more requests."""
         self._owner.remove(self)
 
     def meets(self, operation: str | None) -> bool:
-        """Whether it befalls this request; otherwise it counts the request. Called under its owner's lock."""
+        """Whether it hits this request; otherwise it counts the request. Called under its owner's lock."""
         if self.operation is not None and self.operation != operation:
             return False
         if self._ahead > 0:
@@ -151,15 +151,15 @@ class Faults:
 
     # -- the vocabulary ------------------------------------------------------------------------------------------------
     def refuse_connection(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Have nothing listen: `httpx.ConnectError`; over HTTP the connection is cut instead."""
+        """Refuse the connection: `httpx.ConnectError`; over HTTP cut it instead."""
         return self._declare(FaultKind.CONNECT_REFUSED, operation=operation, nth=nth, times=times)
 
     def lose_request(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Lose the request on its way: `httpx.ReadTimeout`, and nothing was done."""
+        """Lose the request: `httpx.ReadTimeout`, and nothing is done."""
         return self._declare(FaultKind.LOST_REQUEST, operation=operation, nth=nth, times=times)
 
     def lose_response(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Do what was asked, and lose the answer: `httpx.ReadTimeout`."""
+        """Do what the request asks, and lose the answer: `httpx.ReadTimeout`."""
         return self._declare(FaultKind.LOST_RESPONSE, operation=operation, nth=nth, times=times)
 
     def fail(
@@ -175,7 +175,7 @@ class Faults:
 
         Args:
             status: 500 to 599.
-            after_effect: Whether what was asked is done all the same.
+            after_effect: Whether the request is carried out all the same.
             operation, nth, times: See `Faults`.
 
         Raises:
@@ -196,7 +196,7 @@ class Faults:
         nth: int = 1,
         times: int | None = 1,
     ) -> Fault:
-        """Answer 429; nothing was done.
+        """Answer 429; nothing is done.
 
         Args:
             retry_after: Whole seconds in the Retry-After header, from 0; None: no such header.
@@ -214,15 +214,15 @@ class Faults:
         return self._declare(kind, operation=operation, nth=nth, times=times, answer=answer)
 
     def malform(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Do what was asked, and cut the body of the answer in half; an honest refusal stays as it is."""
+        """Do what the request asks, and cut the body of a success in half; a refusal stays as it is."""
         return self._declare(FaultKind.MALFORMED, operation=operation, nth=nth, times=times)
 
     def delay(
         self, by: float | timedelta, *, operation: str | None = None, nth: int = 1, times: int | None = 1
     ) -> Fault:
-        """Have the request take long to arrive, and then do what was asked.
+        """Delay the request, and then do what it asks.
 
-        A `ManualClock` is advanced, and nobody waits; with the machine's clock the caller waits. In process, a client
+        A `ManualClock` is advanced without waiting; with the machine's clock the caller waits. In process, a client
         whose read timeout is shorter has given up by then: `httpx.ReadTimeout`.
 
         Args:
@@ -238,7 +238,7 @@ class Faults:
     # -- keeping them --------------------------------------------------------------------------------------------------
     @property
     def pending(self) -> list[Fault]:
-        """Faults that will befall something yet, in order: empty when all that was declared has happened."""
+        """Faults that have still to hit a request, in order: empty when all that was declared has happened."""
         with self._lock:
             return list(self._declared)
 
@@ -248,7 +248,7 @@ class Faults:
             self._declared = []
 
     def remove(self, fault: Fault) -> None:
-        """End *fault*: it befalls no more requests."""
+        """End *fault*: it hits no more requests."""
         with self._lock:
             self._declared = [declared for declared in self._declared if declared is not fault]
 
@@ -256,7 +256,7 @@ class Faults:
         return len(self._declared)
 
     def next(self, operation: str | None) -> Fault | None:
-        """Return the fault that befalls this request, and use it up; None mostly."""
+        """Return the fault that hits this request, and use it up; None mostly."""
         with self._lock:
             for fault in self._declared:
                 if fault.meets(operation):
