@@ -72,7 +72,7 @@ class EmbeddedAuthority(Provisioning):
     # -- what tests look at --------------------------------------------------------------------------------------------
     @property
     def requests(self) -> Log[RecordedRequest]:
-        """The last requests that came here, oldest first; those that an injected fault kept away too, with the fault's name.
+        """The last requests to this authority, oldest first; also those that an injected fault kept away from it.
 
         Raises:
             ConfigError: when this authority keeps no history.

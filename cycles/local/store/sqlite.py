@@ -92,8 +92,6 @@ class SqliteStore:
         ConfigError: when the file is no ledger, or of a later version; it is left untouched.
     """
 
-    failure: Final[type[Exception]] = sqlite3.DatabaseError
-
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path: Final = None if path is None else Path(path).absolute()
         self._lock = threading.RLock()  # guards the two sets of connections
@@ -127,6 +125,11 @@ class SqliteStore:
     def is_memory(self) -> bool:
         """Whether nothing is written to disk."""
         return self.path is None
+
+    @property
+    def failure(self) -> type[Exception]:
+        """What SQLite raises when it can't use the ledger."""
+        return sqlite3.DatabaseError
 
     def is_busy(self, error: Exception) -> bool:
         """Whether *error* says that other writers held the ledger for longer than BUSY_TIMEOUT."""
