@@ -25,7 +25,8 @@ from journal import ACTION, ACTUAL, ESTIMATE, failed, judged
 
 from cycles import Client, Config, usd
 from cycles.local import LocalAuthority
-from cycles.local.wire.server import Server, listening, url_of
+from cycles.local.server import Server, listening, url_of
+from cycles.local.store.rows import SqliteBooks
 from cycles_api import models
 from cycles_api.api.reservations import commit_reservation, create_reservation
 from cycles_api.client import AuthenticatedClient
@@ -243,6 +244,7 @@ def grown(path: Path, rows: int) -> Client:
     done.commit(ACTUAL)
     authority = LocalAuthority.from_url(f"local:{path}")
     with authority.store.writing() as books:
+        assert isinstance(books, SqliteBooks)  # types: its rows are written by hand
         for reservation, live in ((held, 1), (done, 0)):
             books.connection.execute(
                 "INSERT INTO holds SELECT printf('%08x-%s', value, substr(reservation_id, 10)), tenant, "

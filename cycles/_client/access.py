@@ -15,7 +15,7 @@ from cycles_api.client import AuthenticatedClient
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cycles.local import LocalAuthority
+    from cycles.local.embedded import EmbeddedAuthority
 
     AsyncFactory = Callable[..., httpx.AsyncClient]
 
@@ -50,12 +50,12 @@ class Access:
         async_factory: Callable[[Config], AsyncFactory] | None = None,
     ) -> None:
         config = Config.from_env() if config is None else config
-        authority: LocalAuthority | None = None
+        authority: EmbeddedAuthority | None = None
         if config.is_local and http_client is None:
             authority, config = local_authority(config)
         self.config: Final = config
         self.is_owned: Final = http_client is None
-        self.authority: Final[LocalAuthority | None] = authority if parent is None else parent.authority
+        self.authority: Final[EmbeddedAuthority | None] = authority if parent is None else parent.authority
         self.shares_config: Final[bool] = self.is_owned if parent is None else parent.shares_config
         # A busy pool is waited for as long as an answer, and not reported as a dead network.
         self.timeout: Final = httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=None)

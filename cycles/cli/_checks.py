@@ -20,8 +20,8 @@ from cycles.config import SETTINGS, Config
 from cycles.errors import ConfigError, CyclesError, JournalError
 from cycles.local import LocalAuthority
 from cycles.local.admin.names import read_url
-from cycles.local.authority import DEFAULT_TENANT
 from cycles.local.ledger.scopes import scopes_of
+from cycles.local.registry import DEFAULT_TENANT
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import to_unit_enum
 

@@ -17,7 +17,7 @@ from cycles.cli.local_budget import budget
 from cycles.cli.local_key import key
 from cycles.cli.local_tenant import tenant
 from cycles.errors import InvalidRequest
-from cycles.local.authority import DEFAULT_TENANT
+from cycles.local.registry import DEFAULT_TENANT
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import to_unit_enum
 

@@ -13,11 +13,11 @@ from cycles.cli._keys import chosen_key, key_options
 from cycles.cli._ledger import ledger, ledger_option, tenant_argument
 from cycles.cli._output import json_output, moment, write_json, write_table
 from cycles.cli._parameters import MomentType, TenantType
-from cycles.local.admin.provisioning import new_secret
+from cycles.local.admin.keys import new_secret
 from cycles.local.wire.clock import wall_clock
 
 if TYPE_CHECKING:
-    from cycles.local.ledger.values import ApiKey
+    from cycles.local.ledger.keys import ApiKey
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from cycles.cli._errors import explained
 from cycles.cli._keys import chosen_key, key_options
 from cycles.cli._parameters import BudgetType
 from cycles.local import LocalAuthority
-from cycles.local.authority import DEFAULT_TENANT
+from cycles.local.registry import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from types import FrameType

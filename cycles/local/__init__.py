@@ -6,10 +6,10 @@ Tenants, API keys and budgets are made in Python, on the command line, or over H
 
 What it is not:
 
-- a conformant server: it claims the runtime plane only, and of the administration what provisioning needs. The event
-  stream and webhooks, the audit log, policies, quotas, bulk actions, metrics, evidence signing (both of its routes
-  answer 404) and rate limits are not there.
-- distributed: the ledger is of one machine, one process writes at a time, and there is one clock, the machine's.
+- a conformant server: it claims the runtime plane only, and of the administration only what provisioning needs. There
+  are no event stream and webhooks, audit log, policies, quotas, bulk actions, metrics, evidence signing (both of its
+  routes answer 404) and rate limits.
+- distributed: a ledger belongs to one machine, one process writes at a time, and there is one clock, the machine's.
 - a vault: whoever can read the file can read every figure in it (of API keys only hashes), and whoever can write it can
   change them. Over HTTP keys travel in plain text, so it listens on loopback unless told otherwise.
 - an archive: reservations are deleted 30 days after their deadline.
@@ -18,8 +18,9 @@ Beyond the protocol it can put caps on a budget, so that their handling can be t
 """
 
 from cycles.local.authority import LocalAuthority
-from cycles.local.ledger.events import RuntimeEvent
-from cycles.local.ledger.values import ApiKey, Budget, Hold, Tenant, Terms
+from cycles.local.ledger.keys import ApiKey
+from cycles.local.ledger.notices import RuntimeEvent
+from cycles.local.ledger.values import Budget, Hold, Tenant, Terms
 from cycles.local.wire.clock import ManualClock
 from cycles.local.wire.faults import Fault, Faults
 from cycles.local.wire.history import RecordedRequest

@@ -1,4 +1,4 @@
-"""Which authority a `local:` URL means in this process: one for each name, for all that ask."""
+"""The authorities that `local:` URLs name in this process: one for each name."""
 
 from __future__ import annotations
 
@@ -6,34 +6,70 @@ import atexit
 import os
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from cycles.errors import ConfigError, InvalidRequest
+from cycles.local.admin.names import checked_scope, read_url
+from cycles.local.embedded import EmbeddedAuthority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from cycles.local.authority import LocalAuthority
+T = TypeVar("T", bound=EmbeddedAuthority)
 
 MEMORY: Final = ""
 """The name of `local:`, the ledger in memory."""
 
-_registry: Final[dict[str, LocalAuthority]] = {}
+DEFAULT_TENANT: Final = "default"
+"""The tenant whose budget a `local:` URL makes when none is named."""
+
+_registry: Final[dict[str, EmbeddedAuthority]] = {}
 _registry_lock = threading.Lock()
+_kind: type[EmbeddedAuthority] = EmbeddedAuthority
 
 
-def shared(path: str, make: Callable[[], LocalAuthority]) -> LocalAuthority:
-    """Return the authority of *path*, MEMORY or absolute, made if there is none that is open."""
+def named_by_urls(kind: type[T]) -> type[T]:
+    """Let authorities that `local:` URLs name be of this *kind*: the class that people get, which knows the client.
+
+    The client gets its authority here, and must get the same one as callers of `LocalAuthority.from_url`.
+    """
+    global _kind  # noqa: PLW0603 - once, when the class is defined
+    _kind = kind
+    return kind
+
+
+def authority_of(
+    url: str, *, tenant: str | None = None, kind: type[EmbeddedAuthority] | None = None
+) -> EmbeddedAuthority:
+    """Return the authority that a `local:` URL names, made if there is none that is open.
+
+    Args:
+        url: See `LocalAuthority.from_url`.
+        tenant: The tenant of the budgets in the URL; DEFAULT_TENANT when None.
+        kind: The class of an authority that is made; when None the one that is `named_by_urls`.
+
+    Raises:
+        ConfigError: naming what is wrong with the URL.
+    """
+    path, wanted = read_url(url)
+    try:
+        scope = checked_scope(f"tenant:{DEFAULT_TENANT if tenant is None else tenant}")
+    except InvalidRequest as error:
+        raise ConfigError(error.message) from None
     with _registry_lock:
-        known = _registry.get(path)
+        known = _registry.get(path or MEMORY)
         if known is None or known.store.is_closed:
-            known = _registry[path] = make()
-        return known
+            known = _registry[path or MEMORY] = (kind or _kind)(path or None, history=0)
+    for amount in wanted:
+        known.ensure_budget(scope, amount)
+    return known
 
 
 @contextmanager
-def standing_in(authority: LocalAuthority) -> Iterator[None]:
+def standing_in(authority: EmbeddedAuthority) -> Iterator[None]:
     """Let `local:` mean *authority* in this process while the block lasts, and then what it meant before.
 
-    For tests: whatever makes a client of the environment's settings spends here.
+    For tests: a client that is made from the environment's settings spends there.
     """
     with _registry_lock:
         before = _registry.get(MEMORY)

@@ -1,16 +1,16 @@
 """The authority of the simulator: the pure ledger on dictionaries, at the times of the virtual clock.
 
-No sockets and no SQLite. It calls the ledger through its module, so that a test can plant a mistake there.
+No sockets and no SQLite. It calls the ledger through its modules, so that a test can plant a mistake there.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles.local.ledger import funding
-from cycles.local.ledger import reservations as ledger
+from cycles.local.ledger import estimates, events, funding, leases, reservations, settlements
 from cycles.local.ledger.bodies import hold_body
-from cycles.local.ledger.values import Budget, MemoryBooks, Refusal
+from cycles.local.ledger.books import MemoryBooks
+from cycles.local.ledger.values import Budget, Refusal
 from cycles.local.wire import validation
 from cycles.testing.violation import Broken, must
 
@@ -69,7 +69,7 @@ class SimulatedAuthority:
     def handle(self, request: Request, now: float) -> tuple[int, Body]:
         """Answer *request* and count what it charged to its section."""
         now_ms = _EPOCH_MS + int(now * 1000)
-        ledger.sweep(self.books, now_ms)
+        leases.sweep(self.books, now_ms)
         before = self.taken
         try:
             answer = self._answered(request, now_ms)
@@ -91,18 +91,18 @@ class SimulatedAuthority:
         body = _checked(name, request.body)
         self._made += 1
         if name == "create_reservation":
-            return 200, ledger.reserve(books, TENANT, body, now_ms=now_ms, new_id=f"res-{self._made}")
+            return 200, estimates.reserve(books, TENANT, body, now_ms=now_ms, new_id=f"res-{self._made}")
         if name == "decide":
-            return 200, ledger.decide(books, TENANT, body, now_ms=now_ms)
+            return 200, estimates.decide(books, TENANT, body, now_ms=now_ms)
         if name == "create_event":
-            return 201, ledger.event(books, TENANT, body, now_ms=now_ms, new_id=f"evt-{self._made}")
-        hold = ledger.find(books, TENANT, request.arguments["reservation_id"])
+            return 201, events.event(books, TENANT, body, now_ms=now_ms, new_id=f"evt-{self._made}")
+        hold = reservations.find(books, TENANT, request.arguments["reservation_id"])
         if name == "commit_reservation":
-            return 200, ledger.commit(books, hold, body, now_ms=now_ms)
+            return 200, settlements.commit(books, hold, body, now_ms=now_ms)
         if name == "release_reservation":
-            return 200, ledger.release(books, hold, body, now_ms=now_ms)
+            return 200, settlements.release(books, hold, body, now_ms=now_ms)
         if name == "extend_reservation":
-            return 200, ledger.extend(books, hold, body, now_ms=now_ms)
+            return 200, leases.extend(books, hold, body, now_ms=now_ms)
         raise NotImplementedError(f"the simulated authority does not know {name}")
 
     def _listed(self, key: str) -> Body:
@@ -112,7 +112,7 @@ class SimulatedAuthority:
     # -- without a request ---------------------------------------------------------------------------------------------
     def sweep(self, now: float) -> int:
         """Expire what is overdue and return how many."""
-        return ledger.sweep(self.books, _EPOCH_MS + int(now * 1000))
+        return leases.sweep(self.books, _EPOCH_MS + int(now * 1000))
 
     @property
     def last_deadline(self) -> float:

@@ -16,7 +16,7 @@ import pytest
 import cycles
 from cycles import State, usd
 from cycles.local import LocalAuthority
-from cycles.local.wire.server import serve
+from cycles.local.server import serve
 from cycles_api.api.reservations import release_reservation
 from cycles_api.models import ReleaseRequest
 from tests.support.authorities import ACTION

@@ -9,7 +9,7 @@ import pytest
 from cycles import tokens, usd
 from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
-from cycles.local.wire.server import serve
+from cycles.local.server import serve
 
 from .runner import KEY, Cli
 

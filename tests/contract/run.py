@@ -19,7 +19,7 @@ import httpx
 import cycles
 from cycles import tokens, usd
 from cycles.local import LocalAuthority
-from cycles.local.wire.server import serve
+from cycles.local.server import serve
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "openapi" / "cycles.yaml"

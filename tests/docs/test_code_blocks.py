@@ -15,7 +15,7 @@ import cycles
 from cycles.client import DEFAULTS
 from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
-from cycles.local.wire.server import serve
+from cycles.local.server import serve
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

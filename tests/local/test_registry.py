@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 import cycles
-from cycles import usd
+from cycles import tokens, usd
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
@@ -40,6 +40,26 @@ def test_a_url_makes_a_budget_only_once():
     assert row.allocated == row.remaining == 200_000_000
     with shared.client(tenant="Acme") as client:
         client.reserve(usd(2), action=("k", "n")).release()
+
+
+def test_a_client_that_comes_first_shares_what_the_class_returns_later():
+    """The client knows only the registry; what that makes for it must have the face's own methods."""
+    with cycles.Client(cycles.Config("local:?tokens=5", tenant="acme")) as client:
+        held = client.reserve(tokens(2), action=("k", "n"))
+        shared = LocalAuthority.from_url("local:")
+        assert type(shared) is LocalAuthority
+        row = shared.balance("tenant:acme", "TOKENS")
+        assert (row.allocated, row.reserved) == (5, 2)
+        held.release()
+
+
+def test_a_class_of_ones_own_is_what_it_makes_of_a_url():
+    class Mine(LocalAuthority):
+        pass
+
+    shared = Mine.from_url("local:")
+    assert type(shared) is Mine
+    assert LocalAuthority.from_url("local:") is shared
 
 
 def test_a_shared_authority_that_was_closed_is_made_anew():

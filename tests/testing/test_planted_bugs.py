@@ -10,8 +10,8 @@ from cycles._core.effects import Call, Jitter, NewKey, Sleep
 from cycles._core.lifecycle import State
 from cycles._core.outcomes import Verdict, judge
 from cycles._core.records import Pending
-from cycles.local.ledger import charging
-from cycles.local.ledger import reservations as ledger
+from cycles.local.ledger import charging, events, leases
+from cycles.local.ledger import settlements as ledger_settlements
 from cycles.testing.simulate import search
 
 _REPLAYED = "what was charged is replayed, not refused"
@@ -176,49 +176,49 @@ def test_an_ambiguous_answer_that_is_taken_for_a_success(monkeypatch):
 
 # -- the ledger --------------------------------------------------------------------------------------------------------
 def test_a_commit_that_forgets_to_give_the_rest_back(monkeypatch):
-    def commit(books, hold, body, *, now_ms, commit=ledger.commit):
+    def commit(books, hold, body, *, now_ms, commit=ledger_settlements.commit):
         answer = commit(books, hold, body, now_ms=now_ms)
         for row in list(books.budgets.values()):
             unused = answer.get("released", {"amount": 0})["amount"]
             books.put_budget(evolve(row, remaining=row.remaining - unused))
         return answer
 
-    monkeypatch.setattr(ledger, "commit", commit)
+    monkeypatch.setattr(ledger_settlements, "commit", commit)
     found("remaining = allocated - reserved - spent - debt")
 
 
 def test_a_commit_that_leaves_the_hold(monkeypatch):
-    def commit(books, hold, body, *, now_ms, commit=ledger.commit):
+    def commit(books, hold, body, *, now_ms, commit=ledger_settlements.commit):
         answer = commit(books, hold, body, now_ms=now_ms)
         books.put_hold(evolve(books.hold(hold.reservation_id), status="ACTIVE"))
         return answer
 
-    monkeypatch.setattr(ledger, "commit", commit)
+    monkeypatch.setattr(ledger_settlements, "commit", commit)
     found("reserved is the sum of the active reservations")
 
 
 def test_a_commit_that_is_not_replayed(monkeypatch):
-    monkeypatch.setattr(ledger, "final_replay", lambda hold, status, body: None)
+    monkeypatch.setattr(ledger_settlements, "final_replay", lambda hold, status, body: None)
     found("what was charged is replayed, not refused")
 
 
 def test_an_event_that_is_not_replayed(monkeypatch):
-    def replayed_body(books, scope, key, digest, now_ms, replayed=ledger.replayed_body):
+    def replayed_body(books, scope, key, digest, now_ms, replayed=events.replayed_body):
         return None if scope.startswith("event:") else replayed(books, scope, key, digest, now_ms)
 
-    monkeypatch.setattr(ledger, "replayed_body", replayed_body)
+    monkeypatch.setattr(events, "replayed_body", replayed_body)
     found("one intent is charged once", "what was acknowledged is what was charged", _REPLAYED)
 
 
 def test_a_sweep_that_charges(monkeypatch):
-    def sweep(books, now_ms, most=1000, sweep=ledger.sweep):
+    def sweep(books, now_ms, most=1000, sweep=leases.sweep):
         before = {hold.reservation_id for hold in books.overdue(now_ms, most)}
         swept = sweep(books, now_ms, most)
         for row in list(books.budgets.values()) if before else ():
             books.put_budget(evolve(row, spent=row.spent + 1, remaining=row.remaining - 1))
         return swept
 
-    monkeypatch.setattr(ledger, "sweep", sweep)
+    monkeypatch.setattr(leases, "sweep", sweep)
     found("nothing is charged without a commit or an event")
 
 
@@ -226,7 +226,8 @@ def test_spend_beyond_the_actual(monkeypatch):
     def spend(budgets, wanted, policy, spend=charging.spend):
         return spend(budgets, wanted + 1, policy)
 
-    monkeypatch.setattr(ledger, "spend", spend)
+    monkeypatch.setattr(ledger_settlements, "spend", spend)
+    monkeypatch.setattr(events, "spend", spend)
     found("one intent is charged once", _REPLAYED)
 
 

@@ -1,1 +1,1 @@
-"""Provisioning of tenants, keys and budgets, in Python and over HTTP."""
+"""Tenants, keys and budgets for operators, in Python and over HTTP; may use wire, store's protocols and ledger."""

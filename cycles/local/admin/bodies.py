@@ -1,100 +1,86 @@
-"""What a body of the administration must look like (authority.md §5); see validation.py."""
+"""Tenants, API keys and budgets as the administration's answers show them."""
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+import hashlib
+from typing import TYPE_CHECKING, Any
 
-from cycles.local.ledger import times
-from cycles.local.ledger.values import INT64_MAX, UNITS
-from cycles.local.wire.validation import (
-    amount,
-    anything,
-    duration,
-    fields,
-    integer,
-    invalid,
-    items,
-    key,
-    one_of,
-    permissions,
-    policy,
-    strings,
-    text,
-)
+from cycles.local.ledger.bodies import amount_body
+from cycles.local.ledger.times import iso
 
-OPERATIONS: Final = ("CREDIT", "DEBIT", "RESET", "RESET_SPENT", "REPAY_DEBT")
+if TYPE_CHECKING:
+    from cycles.local.ledger.keys import ApiKey
+    from cycles.local.ledger.values import Budget, Tenant, Terms
 
-_TENANT_ID: Final = re.compile(r"[a-z0-9-]{3,64}")
-_WORD: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+Body = dict[str, Any]
 
 
-def _tenant_id(value: Any, field: str) -> str:
-    if not isinstance(value, str) or not _TENANT_ID.fullmatch(value):
-        raise invalid(field, "must be 3 to 64 characters out of lower-case letters, digits and '-'")
-    return value
+def tenant_body(tenant: Tenant) -> Body:
+    """Return a tenant; its id stands for the name, which Python and the command line may leave out."""
+    body = {
+        "tenant_id": tenant.tenant_id,
+        "name": tenant.name or tenant.tenant_id,
+        "status": tenant.status,
+        "parent_tenant_id": tenant.parent_tenant_id,
+        "default_commit_overage_policy": tenant.overage_policy,
+        "default_reservation_ttl_ms": tenant.default_ttl_ms,
+        "max_reservation_ttl_ms": tenant.max_ttl_ms,
+        "max_reservation_extensions": tenant.max_extensions,
+        "reservation_expiry_policy": tenant.expiry_policy,
+        "metadata": tenant.metadata,
+        "created_at": iso(tenant.created_at_ms),
+        "updated_at": iso(tenant.updated_at_ms or tenant.created_at_ms),
+    }
+    return _present(body)
 
 
-def _word(value: Any, field: str) -> str:
-    """Check the name of a policy that this authority keeps and does not evaluate, so it need not know them all."""
-    if not isinstance(value, str) or not _WORD.fullmatch(value):
-        raise invalid(field, "must be a name of capital letters, digits and '_', at most 64")
-    return value
+def key_body(key: ApiKey, now_ms: int) -> Body:
+    """Return an API key without its secret."""
+    body = {
+        "key_id": key.key_id,
+        "tenant_id": key.tenant,
+        "name": key.name or None,
+        "description": key.description,
+        "key_prefix": key.prefix or None,
+        "permissions": list(key.permissions),
+        "scope_filter": list(key.scope_filter),
+        "status": key.status(now_ms),
+        "metadata": key.metadata,
+        "created_at": iso(key.created_at_ms),
+        "expires_at": None if key.expires_at_ms is None else iso(key.expires_at_ms),
+        "revoked_at": None if key.revoked_at_ms is None else iso(key.revoked_at_ms),
+        "revoked_reason": key.revoked_reason,
+    }
+    return _present(body)
 
 
-def _moment(value: Any, field: str) -> str:
-    try:
-        times.microseconds(value)
-    except (TypeError, ValueError):
-        raise invalid(field, "must be a time with its zone, such as 2026-01-31T12:00:00Z") from None
-    return str(value)
+def ledger_body(budget: Budget, terms: Terms) -> Body:
+    """Return a budget as the administration shows it, all its figures included."""
+    unit = budget.unit
+    body = {
+        "ledger_id": _ledger_id(budget),
+        "tenant_id": budget.tenant,
+        "scope": budget.scope_path,
+        "unit": unit,
+        "allocated": amount_body(unit, budget.allocated),
+        "remaining": amount_body(unit, budget.remaining),
+        "reserved": amount_body(unit, budget.reserved),
+        "spent": amount_body(unit, budget.spent),
+        "debt": amount_body(unit, budget.debt),
+        "overdraft_limit": amount_body(unit, budget.overdraft_limit),
+        "is_over_limit": budget.is_over_limit,
+        "status": budget.status,
+        **vars(terms),
+        "created_at": iso(budget.created_at_ms),
+        "updated_at": iso(budget.updated_at_ms),
+    }
+    return _present(body)
 
 
-def _scopes(value: Any, field: str) -> list[str]:
-    return [_scope(scope, f"{field}[{position}]") for position, scope in enumerate(items(value, field, 64))]
+def _ledger_id(budget: Budget) -> str:
+    """Return an id made from the path and the unit, which identify a budget."""
+    return f"ldg_{hashlib.sha256(f'{budget.scope_path} {budget.unit}'.encode()).hexdigest()[:32]}"
 
 
-_scope: Final = text(1, 1024)
-_name: Final = text(1, 256, blank=False)
-_settings: Final = {
-    "metadata": strings,
-    "default_commit_overage_policy": policy,
-    "default_reservation_ttl_ms": duration,
-    "max_reservation_ttl_ms": duration,
-    "max_reservation_extensions": integer(0, INT64_MAX),
-    "reservation_expiry_policy": _word,
-}
-
-unit: Final = one_of(*UNITS)
-reason: Final = text(0, 512)
-
-new_tenant: Final = fields({"tenant_id": _tenant_id, "name": _name}, {"parent_tenant_id": _tenant_id, **_settings})
-changed_tenant: Final = fields({}, {"name": _name, "status": one_of("ACTIVE", "SUSPENDED", "CLOSED"), **_settings})
-new_key: Final = fields(
-    {"tenant_id": text(1, 128), "name": _name},
-    {
-        "description": text(0, 1024),
-        "permissions": permissions,
-        "scope_filter": _scopes,
-        "expires_at": _moment,
-        "metadata": anything,
-    },
-)
-new_budget: Final = fields(
-    {"scope": _scope, "unit": unit, "allocated": amount},
-    {
-        "tenant_id": text(1, 128),
-        "overdraft_limit": amount,
-        "commit_overage_policy": policy,
-        "rollover_policy": _word,
-        "period_start": _moment,
-        "period_end": _moment,
-        "metadata": anything,
-    },
-)
-changed_budget: Final = fields({}, {"overdraft_limit": amount, "commit_overage_policy": policy, "metadata": anything})
-funding: Final = fields(
-    {"operation": one_of(*OPERATIONS), "amount": amount},
-    {"spent": amount, "reason": reason, "idempotency_key": key, "metadata": anything},
-)
-status_change: Final = fields({}, {"reason": reason})
+def _present(body: Body) -> Body:
+    return {name: value for name, value in body.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Scopes and amounts as people write them in calls, `local:` URLs and commands."""
+"""Scopes and amounts as people write them: in calls, `local:` URLs and commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the calls of the administration do with the books, each in one transaction (authority.md §5)."""
+"""The operations of the administration's calls on the books, each inside one transaction."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from cycles.local.admin.provisioning import new_key, new_secret
+from cycles.local.admin.bodies import key_body, ledger_body, tenant_body
+from cycles.local.admin.keys import new_key, new_secret
 from cycles.local.ledger import funding, times
-from cycles.local.ledger.bodies import amount_body, key_body, ledger_body, tenant_body
+from cycles.local.ledger.bodies import amount_body
 from cycles.local.ledger.idempotency import KEPT_MS, digest_of, replayed_body
-from cycles.local.ledger.values import DEFAULT_PERMISSIONS, Refusal, Replay, Tenant, Terms
+from cycles.local.ledger.keys import DEFAULT_PERMISSIONS
+from cycles.local.ledger.values import Refusal, Replay, Tenant, Terms
 from cycles.local.wire.validation import invalid
 
 if TYPE_CHECKING:
     from cycles.local.ledger.values import Budget
-    from cycles.local.store.rows import SqliteBooks
+    from cycles.local.store.protocols import StoredBooks
 
 Body = dict[str, Any]
 
 KEY_LASTS_MS: Final = 90 * 86_400_000
-"""Of an API key that is made over HTTP without an expiry."""
+"""The time that an API key lasts which is made over HTTP without an expiry."""
 
 _SETTINGS: Final = {
     "name": "name",
@@ -37,15 +39,15 @@ _FIGURES: Final = ("allocated", "remaining", "debt", "spent")
 
 
 # -- tenants -----------------------------------------------------------------------------------------------------------
-def known_tenant(books: SqliteBooks, tenant_id: str) -> Tenant:
-    """Return the tenant."""
+def known_tenant(books: StoredBooks, tenant_id: str) -> Tenant:
+    """Return the tenant, or refuse the request when there is none."""
     found = books.known_tenant(tenant_id)
     if found is None:
         raise Refusal(404, "TENANT_NOT_FOUND", f"no tenant {tenant_id}: create it first (POST /v1/admin/tenants)")
     return found
 
 
-def create_tenant(books: SqliteBooks, body: Body, now_ms: int) -> tuple[int, Body]:
+def create_tenant(books: StoredBooks, body: Body, now_ms: int) -> tuple[int, Body]:
     """Create a tenant; the same id and name again is the one that is there, with status 200."""
     known = books.tenant(body["tenant_id"])
     if known is not None:
@@ -60,8 +62,8 @@ def create_tenant(books: SqliteBooks, body: Body, now_ms: int) -> tuple[int, Bod
     return 201, tenant_body(funding.set_tenant(books, tenant, now_ms=now_ms))
 
 
-def change_tenant(books: SqliteBooks, tenant_id: str, body: Body, now_ms: int) -> Body:
-    """Change a tenant; closing it releases, closes and revokes all that is its own (row G4)."""
+def change_tenant(books: StoredBooks, tenant_id: str, body: Body, now_ms: int) -> Body:
+    """Change a tenant; closing it releases its holds, closes its budgets and revokes its keys."""
     known = known_tenant(books, tenant_id)
     return tenant_body(funding.set_tenant(books, evolve(known, **_settings(body)), now_ms=now_ms))
 
@@ -71,7 +73,7 @@ def _settings(body: Body) -> dict[str, Any]:
 
 
 # -- API keys ----------------------------------------------------------------------------------------------------------
-def create_key(books: SqliteBooks, body: Body, now_ms: int) -> Body:
+def create_key(books: StoredBooks, body: Body, now_ms: int) -> Body:
     """Make an API key; its secret is in this answer and nowhere else."""
     tenant = known_tenant(books, body["tenant_id"])
     if tenant.status != "ACTIVE":
@@ -95,8 +97,8 @@ def create_key(books: SqliteBooks, body: Body, now_ms: int) -> Body:
     return {"key_id": key.key_id, "key_secret": secret, **key_body(key, now_ms)}
 
 
-def revoke_key(books: SqliteBooks, key_id: str, reason: str | None, now_ms: int) -> Body:
-    """Take a key's rights away, once."""
+def revoke_key(books: StoredBooks, key_id: str, reason: str | None, now_ms: int) -> Body:
+    """Revoke a key; once."""
     key = books.key_named(key_id)
     if key is None:
         raise Refusal(404, "KEY_NOT_FOUND", f"no API key {key_id}")
@@ -106,7 +108,7 @@ def revoke_key(books: SqliteBooks, key_id: str, reason: str | None, now_ms: int)
 
 
 # -- budgets -----------------------------------------------------------------------------------------------------------
-def create_budget(books: SqliteBooks, scope_path: str, tenant: str, body: Body, now_ms: int) -> Body:
+def create_budget(books: StoredBooks, scope_path: str, tenant: str, body: Body, now_ms: int) -> Body:
     """Create a budget of *tenant*; one that is there already is left alone."""
     _must_be_open(known_tenant(books, tenant))
     unit = body["unit"]
@@ -129,8 +131,8 @@ def create_budget(books: SqliteBooks, scope_path: str, tenant: str, body: Body, 
     return ledger_body(row, terms)
 
 
-def change_budget(books: SqliteBooks, scope_path: str, unit: str, body: Body, now_ms: int) -> Body:
-    """Set an overdraft limit and what is noted about a budget."""
+def change_budget(books: StoredBooks, scope_path: str, unit: str, body: Body, now_ms: int) -> Body:
+    """Change the overdraft limit and the notes of a budget."""
     limit = body.get("overdraft_limit")
     limit = None if limit is None else limit["amount"]
     row = funding.patch(books, scope_path, unit, overdraft_limit=limit, now_ms=now_ms)
@@ -140,11 +142,11 @@ def change_budget(books: SqliteBooks, scope_path: str, unit: str, body: Body, no
     return ledger_body(row, terms)
 
 
-def fund(books: SqliteBooks, scope_path: str, tenant: str, body: Body, now_ms: int) -> Body:
+def fund(books: StoredBooks, scope_path: str, tenant: str, body: Body, now_ms: int) -> Body:
     """Apply a funding operation of *tenant*, once for each idempotency key.
 
-    The key stands alone, but what it was used for includes whose budget that was: else a key that two tenants happened
-    to choose would show one the figures of the other.
+    Keys are shared by all tenants, so the payload that a key is bound to includes the tenant: otherwise a key that two
+    tenants happened to choose would show one of them the figures of the other.
     """
     unit = body["amount"]["unit"]
     _must_be_open(books.tenant(tenant))
@@ -167,7 +169,7 @@ def fund(books: SqliteBooks, scope_path: str, tenant: str, body: Body, now_ms: i
     return answer
 
 
-def owned(books: SqliteBooks, scope_path: str, unit: str, tenant: str | None) -> Budget:
+def owned(books: StoredBooks, scope_path: str, unit: str, tenant: str | None) -> Budget:
     """Return the budget; *tenant* None is the administrator, who may see all."""
     row = funding.existing(books, scope_path, unit)
     if tenant is not None and row.tenant != tenant.lower():

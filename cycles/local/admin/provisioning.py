@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import secrets
-import sqlite3
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
+from cycles.local.admin.keys import expiry_ms, new_key, new_secret
 from cycles.local.admin.names import checked_scope, tenant_of
-from cycles.local.ledger import funding, times
-from cycles.local.ledger import reservations as ledger
-from cycles.local.ledger.values import DEFAULT_PERMISSIONS, INT64_MAX, ApiKey, Refusal, Tenant
-from cycles.local.store.integrity import problems_of
-from cycles.local.store.rows import key_hash
-from cycles.local.store.schema import new_key_id
+from cycles.local.ledger import funding, leases
+from cycles.local.ledger.keys import DEFAULT_PERMISSIONS
+from cycles.local.ledger.values import INT64_MAX, Refusal, Tenant
 from cycles.local.wire import validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime, timedelta
 
+    from cycles.local.ledger.keys import ApiKey
     from cycles.local.ledger.values import Budget, Hold, Terms
-    from cycles.local.store.rows import SqliteBooks
-    from cycles.local.store.sqlite import Store
+    from cycles.local.store.protocols import Store, StoredBooks
     from cycles_api.models.amount import Amount
 
 
-_LAST_MS: Final = times.of(datetime.max.replace(tzinfo=UTC)) // 1000
-
-
 class Provisioning:
-    """What an operator does with the ledger of a store; each call is one transaction."""
+    """An operator's calls on the ledger of a store; each is one transaction."""
 
     def __init__(self, store: Store, clock: Callable[[], int]) -> None:
         self.store: Final = store
@@ -100,10 +93,10 @@ class Provisioning:
         """Make an API key of *tenant* and return it; only its hash is kept, so this is the one time it is shown.
 
         Args:
-            tenant: Whose key it is.
+            tenant: The tenant that it belongs to.
             name: For people.
-            permissions: What it may do on the administration's paths, such as "budgets:write"; None: spend, look, and
-                no more. The runtime takes every key (docs/authority.md).
+            permissions: What it may do on the administration's paths, such as "budgets:write"; None: spend and look
+                only. The runtime takes every key (docs/authority.md, Over HTTP).
             expires: When it ends: a time with its zone, or how long from now; None: never.
 
         Raises:
@@ -138,7 +131,7 @@ class Provisioning:
                     list(DEFAULT_PERMISSIONS if permissions is None else permissions), "permissions"
                 ),
                 created_at_ms=now_ms,
-                expires_at_ms=_expiry(expires, now_ms),
+                expires_at_ms=expiry_ms(expires, now_ms),
             )
             books.put_key(made)
             return made
@@ -149,14 +142,14 @@ class Provisioning:
             return books.keys(tenant)
 
     def revoke(self, secret: str) -> None:
-        """Take an API key's rights away; what is no key of this authority is passed over."""
+        """Revoke an API key; a secret that is no key of this authority is ignored."""
         with self._changing() as books:
             key = books.key(secret)
             if key is not None:
                 funding.revoke(books, key, now_ms=self.clock())
 
     def revoke_key(self, key_id: str, reason: str | None = None) -> ApiKey:
-        """Take the rights of the API key with this id away, and return it; doing so again changes nothing.
+        """Revoke the API key with this id, and return it; doing so again changes nothing.
 
         Raises:
             InvalidRequest: when there is no such key.
@@ -208,7 +201,7 @@ class Provisioning:
     def ensure_budget(self, scope: str, allocated: Amount) -> Budget:
         """Create a budget unless there is one at *scope* in this unit, and return what is there.
 
-        For what starts again and again: unlike `budget`, it never undoes what an operator funded meanwhile.
+        For programs that start again and again: unlike `budget`, it never undoes what an operator funded meanwhile.
         """
         path, unit = checked_scope(scope), str(amounts.check("allocated", allocated).unit)
         with self._changing() as books:
@@ -250,7 +243,7 @@ class Provisioning:
             )
 
     def freeze(self, scope: str, unit: str) -> Budget:
-        """Let nothing new be reserved; what is held can still be settled."""
+        """Refuse new reservations; what is held can still be settled."""
         return self._status(scope, unit, "FROZEN")
 
     def unfreeze(self, scope: str, unit: str) -> Budget:
@@ -262,7 +255,7 @@ class Provisioning:
         return self._status(scope, unit, "CLOSED")
 
     def terms(self, scope: str, unit: str) -> Terms:
-        """Return what was noted about a budget when it was made over HTTP: kept, not evaluated."""
+        """Return what was noted about a budget over HTTP: kept, not evaluated."""
         with self._changing() as books:
             path = checked_scope(scope)
             funding.existing(books, path, unit)
@@ -295,61 +288,33 @@ class Provisioning:
     def sweep(self) -> int:
         """Expire overdue holds now and return how many, at most 1000; every request does so first anyway.
 
-        What nobody can ask for any more is deleted by the way: reservations 30 days after their deadline, replays when
-        their keys are free again (a day; events a week).
+        It also deletes what nobody can ask for any more: reservations 30 days after their deadline, replays when their
+        keys are free again (a day; events a week).
         """
         with self.store.writing() as books:
             now_ms = self.clock()
             books.purge(now_ms)
-            return ledger.sweep(books, now_ms)
+            return leases.sweep(books, now_ms)
 
     def check(self) -> list[str]:
-        """Return what is wrong with the ledger, for people; nothing: an empty list. Reads all of it.
+        """Return what is wrong with the ledger, for people; an empty list when all is well. Reads all of it.
 
-        Opening a file looks through its budgets, tenants and keys only, and at a small one as a whole.
+        Opening a file checks its budgets, tenants and keys only, and a small file as a whole.
         """
         try:
-            with self.store.reading() as books:
-                return problems_of(books)
-        except sqlite3.DatabaseError as error:
+            return self.store.problems()
+        except self.store.failure as error:
             return [f"it can't be read: {error}"]
         except Refusal as refusal:
             raise InvalidRequest(refusal.message) from None
 
     @contextmanager
-    def _changing(self) -> Iterator[SqliteBooks]:
+    def _changing(self) -> Iterator[StoredBooks]:
         try:
             with self.store.writing() as books:
-                ledger.sweep(books, self.clock())
+                leases.sweep(books, self.clock())
                 yield books
         except Refusal as refusal:
             raise InvalidRequest(refusal.message) from None
-        except sqlite3.DatabaseError as error:
+        except self.store.failure as error:
             raise ConfigError(f"{self.store.path}: the ledger can't be used: {error}") from None
-
-
-def new_secret() -> str:
-    """Return an API key that nobody can guess: 192 random bits."""
-    return f"cyc_live_{secrets.token_urlsafe(24)}"
-
-
-def new_key(secret: str, *, key_id: str | None = None, **fields: Any) -> ApiKey:
-    """Return the record of *secret*: its hash, and so much of its beginning as gives nothing away."""
-    prefix = secret[:14] if secret.startswith("cyc_") and len(secret) >= 32 else ""
-    return ApiKey(key_id or new_key_id(), key_hash(secret), prefix=prefix, **fields)
-
-
-def _expiry(expires: datetime | timedelta | None, now_ms: int) -> int | None:
-    if expires is None:
-        return None
-    if isinstance(expires, datetime):
-        if expires.tzinfo is None:
-            raise InvalidRequest(f"expires={expires!r}: give a datetime with its zone, or a timedelta from now")
-        at_ms = times.of(expires) // 1000
-    elif isinstance(expires, timedelta):
-        at_ms = now_ms + expires // timedelta(milliseconds=1)
-    else:
-        raise InvalidRequest(f"expires={expires!r}: give a datetime with its zone, or a timedelta from now")
-    if not now_ms < at_ms <= _LAST_MS:
-        raise InvalidRequest(f"expires={expires!r}: that is over already, or beyond the year 9999; give another time")
-    return at_ms

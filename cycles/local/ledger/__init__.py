@@ -1,1 +1,1 @@
-"""The algebra of budgets and reservations: pure, with no clock, randomness, files or sockets."""
+"""The algebra of budgets and reservations; may use nothing else of the authority, nor a clock, chance, files or SQL."""

@@ -1,20 +1,17 @@
-"""Values as the wire shows them (authority.md §4.2)."""
+"""Amounts, balances and reservations as the protocol's answers show them."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
-from cycles.local.ledger.times import iso
-
 if TYPE_CHECKING:
-    from cycles.local.ledger.values import ApiKey, Budget, Hold, Tenant, Terms
+    from cycles.local.ledger.values import Budget, Hold
 
 Body = dict[str, Any]
 
 
 def balance_body(budget: Budget) -> Body:
-    """Return a balance as the wire has it."""
+    """Return a balance."""
     unit = budget.unit
     body: Body = {
         "scope": budget.scope_path.rpartition("/")[2],
@@ -34,7 +31,7 @@ def balance_body(budget: Budget) -> Body:
 
 
 def hold_body(hold: Hold, *, include: frozenset[str]) -> Body:
-    """Return a reservation as lists and details show it; *include* names the metadata maps to show."""
+    """Return a reservation, as in lists and in its details; *include* names the metadata maps to add."""
     body: Body = {
         "reservation_id": hold.reservation_id,
         "status": hold.status,
@@ -55,78 +52,6 @@ def hold_body(hold: Hold, *, include: frozenset[str]) -> Body:
     if "committed_metadata" in include and hold.committed_metadata is not None:
         body["committed_metadata"] = hold.committed_metadata
     return body
-
-
-# -- administration (authority.md §5) ----------------------------------------------------------------------------------
-def tenant_body(tenant: Tenant) -> Body:
-    """Return a tenant; one without a name, which Python and the command line allow, goes by its id."""
-    body = {
-        "tenant_id": tenant.tenant_id,
-        "name": tenant.name or tenant.tenant_id,
-        "status": tenant.status,
-        "parent_tenant_id": tenant.parent_tenant_id,
-        "default_commit_overage_policy": tenant.overage_policy,
-        "default_reservation_ttl_ms": tenant.default_ttl_ms,
-        "max_reservation_ttl_ms": tenant.max_ttl_ms,
-        "max_reservation_extensions": tenant.max_extensions,
-        "reservation_expiry_policy": tenant.expiry_policy,
-        "metadata": tenant.metadata,
-        "created_at": iso(tenant.created_at_ms),
-        "updated_at": iso(tenant.updated_at_ms or tenant.created_at_ms),
-    }
-    return _present(body)
-
-
-def key_body(key: ApiKey, now_ms: int) -> Body:
-    """Return an API key without its secret."""
-    body = {
-        "key_id": key.key_id,
-        "tenant_id": key.tenant,
-        "name": key.name or None,
-        "description": key.description,
-        "key_prefix": key.prefix or None,
-        "permissions": list(key.permissions),
-        "scope_filter": list(key.scope_filter),
-        "status": key.status(now_ms),
-        "metadata": key.metadata,
-        "created_at": iso(key.created_at_ms),
-        "expires_at": None if key.expires_at_ms is None else iso(key.expires_at_ms),
-        "revoked_at": None if key.revoked_at_ms is None else iso(key.revoked_at_ms),
-        "revoked_reason": key.revoked_reason,
-    }
-    return _present(body)
-
-
-def ledger_body(budget: Budget, terms: Terms) -> Body:
-    """Return a budget as the administration shows it, all its figures included."""
-    unit = budget.unit
-    body = {
-        "ledger_id": _ledger_id(budget),
-        "tenant_id": budget.tenant,
-        "scope": budget.scope_path,
-        "unit": unit,
-        "allocated": amount_body(unit, budget.allocated),
-        "remaining": amount_body(unit, budget.remaining),
-        "reserved": amount_body(unit, budget.reserved),
-        "spent": amount_body(unit, budget.spent),
-        "debt": amount_body(unit, budget.debt),
-        "overdraft_limit": amount_body(unit, budget.overdraft_limit),
-        "is_over_limit": budget.is_over_limit,
-        "status": budget.status,
-        **vars(terms),
-        "created_at": iso(budget.created_at_ms),
-        "updated_at": iso(budget.updated_at_ms),
-    }
-    return _present(body)
-
-
-def _ledger_id(budget: Budget) -> str:
-    """Return an id made from what identifies a budget (§1.1): there is no second one at the same path in its unit."""
-    return f"ldg_{hashlib.sha256(f'{budget.scope_path} {budget.unit}'.encode()).hexdigest()[:32]}"
-
-
-def _present(body: Body) -> Body:
-    return {name: value for name, value in body.items() if value is not None}
 
 
 def amount_body(unit: str, amount: int) -> Body:

@@ -1,4 +1,4 @@
-"""Where spend goes that no hold covers, and the check that every figure fits (authority.md §1.3, §1.8, §1.11)."""
+"""Spending that no hold covers, by overage policy, and the check that every figure of a budget fits int64."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cycles.local.ledger.values import INT64_MAX, INT64_MIN, Budget, Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cycles.local.ledger.values import Books
+    from cycles.local.ledger.books import Books
 
 
 def spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[Budget]]:
@@ -19,7 +19,7 @@ def spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[Bu
 
     Nobody pays more than the poorest budget that may not owe can give; what was not covered marks those budgets.
     """
-    if policy == "REJECT":  # an event: its gate has seen to it that every budget has enough
+    if policy == "REJECT":  # an event, whose gate has checked that every budget has enough
         return wanted, [evolve(row, remaining=row.remaining - wanted, spent=row.spent + wanted) for row in budgets]
     owing = policy == "ALLOW_WITH_OVERDRAFT"
     taken = min([wanted, *(max(row.remaining, 0) for row in budgets if not (owing and row.overdraft_limit > 0))])
@@ -58,7 +58,7 @@ def fits(row: Budget) -> bool:
 
 
 def put_all(books: Books, budgets: Iterable[Budget]) -> None:
-    """Write budgets, all of them or none: every figure must fit int64 (§1.11)."""
+    """Write budgets, all of them or none: every figure must fit int64."""
     rows = list(budgets)
     for row in rows:
         if not fits(row):

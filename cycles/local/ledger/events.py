@@ -1,129 +1,43 @@
-"""What a server would tell the world of its ledger: the six runtime events (authority.md §7); pure functions.
-
-The ledger notes what happened beside the rows that it writes, so a replay, which writes none, has nothing to tell; and
-what it noted is published when its transaction has committed, or never.
-"""
+"""The protocol's event: spend that is charged without a reservation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve
+
+from cycles.local.ledger import notices
+from cycles.local.ledger.bodies import amount_body, balance_body
+from cycles.local.ledger.charging import put_all, spend
+from cycles.local.ledger.idempotency import EVENT_KEPT_MS, digest_of, replayed_body
+from cycles.local.ledger.reservations import open_tenant
+from cycles.local.ledger.scopes import budgets_on, event_gate, scopes_of
+from cycles.local.ledger.values import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from cycles.local.ledger.values import Budget, Hold
+    from cycles.local.ledger.books import Books
 
 Body = dict[str, Any]
 
 
-class Notice(NamedTuple):
-    """What a runtime event says, before it is known whether its transaction commits."""
-
-    type: str
-    tenant: str
-    scope: str
-    at_ms: int
-    data: Body
-
-
-class Origin(NamedTuple):
-    """Whose request a transaction is of; `actor` is "api_key" or "admin"."""
-
-    actor: str
-    request_id: str
-    trace_id: str
-
-
-@frozen
-class RuntimeEvent:
-    """Something that happened in the ledger.
-
-    Attributes:
-        event_id: "evt_" and 16 hex digits.
-        type: reservation.denied, .commit_overage or .expired; budget.exhausted, .over_limit_entered or .debt_incurred.
-        category: "reservation" or "budget".
-        timestamp: By the authority's clock, in UTC.
-        tenant_id: Whose ledger.
-        scope: The scope path that it is about.
-        source: Always "cycles.local".
-        actor: {"type": "api_key"}, "admin", or "system" for what time alone did.
-        data: Figures, by the protocol's names.
-        request_id, trace_id: Of the request; None for what time alone did.
-    """
-
-    event_id: str
-    type: str
-    category: str
-    timestamp: datetime
-    tenant_id: str
-    scope: str
-    source: str
-    actor: dict[str, str]
-    data: dict[str, Any]
-    request_id: str | None
-    trace_id: str | None
-
-
-def denied(tenant: str, body: Body, answer: Body, at_ms: int) -> list[Notice]:
-    """Return the notice of a decide or a dry run that was answered 200 with DENY; a live 409 gives none."""
-    if answer["decision"] != "DENY":
-        return []
-    data = {
-        "reason_code": answer["reason_code"],
-        "estimate": dict(body["estimate"]),
-        "subject": body["subject"],
-        "action": body["action"],
-        "dry_run": bool(body.get("dry_run")),
-    }
-    return [Notice("reservation.denied", tenant, answer["affected_scopes"][-1], at_ms, data)]
-
-
-def committed(hold: Hold, actual: int, charged: int, at_ms: int) -> list[Notice]:
-    """Return the notice of a commit that asked for more than was reserved, even when less was charged."""
-    if actual <= hold.estimate:
-        return []
-    data = {
-        "reservation_id": hold.reservation_id,
-        "unit": hold.unit,
-        "estimate": hold.estimate,
-        "actual": actual,
-        "charged": charged,
-    }
-    return [Notice("reservation.commit_overage", hold.tenant, hold.affected[-1], at_ms, data)]
-
-
-def expired(hold: Hold, at_ms: int) -> Notice:
-    """Return the notice of a hold that time ended."""
-    data = {
-        "reservation_id": hold.reservation_id,
-        "unit": hold.unit,
-        "released": hold.estimate,
-        "expires_at_ms": hold.expires_at_ms,
-    }
-    return Notice("reservation.expired", hold.tenant, hold.affected[-1], at_ms, data)
-
-
-def moved(tenant: str, before: Iterable[Budget], after: Iterable[Budget], at_ms: int) -> list[Notice]:
-    """Return the notices of budgets that a reserve, a commit or an event changed, tenant first."""
-    return [
-        Notice(kind, tenant, new.scope_path, at_ms, {"unit": new.unit, **data})
-        for old, new in zip(before, after, strict=True)
-        for kind, data in _steps(old, new)
-    ]
-
-
-def _steps(old: Budget, new: Budget) -> list[tuple[str, Body]]:
-    steps: list[tuple[str, Body]] = []
-    if old.remaining > 0 and new.remaining == 0:  # below zero is debt, not exhaustion
-        figures = {"allocated": new.allocated, "reserved": new.reserved, "spent": new.spent}
-        steps.append(("budget.exhausted", {"remaining": 0, **figures}))
-    if new.is_over_limit and not old.is_over_limit:
-        facts = {"debt": new.debt, "overdraft_limit": new.overdraft_limit, "is_over_limit": True}
-        steps.append(("budget.over_limit_entered", facts))
-    if new.debt > old.debt:
-        facts = {"debt_incurred": new.debt - old.debt, "debt": new.debt, "overdraft_limit": new.overdraft_limit}
-        steps.append(("budget.debt_incurred", facts))
-    return steps
+def event(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) -> Body:
+    """Charge the actual amount; unlike a reserve, an event passes budgets that are over their limit or in debt."""
+    scope, key, digest = f"event:{tenant}", body["idempotency_key"], digest_of(body)
+    replayed = replayed_body(books, scope, key, digest, now_ms)
+    if replayed is not None:
+        return replayed
+    settings = open_tenant(books, tenant)
+    unit, actual = body["actual"]["unit"], body["actual"]["amount"]
+    policy = body.get("overage_policy", settings.overage_policy)
+    budgets = budgets_on(books, scopes_of(body["subject"]), unit, event_gate(actual, policy))
+    charged, after = spend(budgets, actual, policy)
+    after = [evolve(row, updated_at_ms=now_ms) for row in after]
+    put_all(books, after)
+    answer: Body = {"status": "APPLIED", "event_id": new_id}
+    if charged < actual:
+        answer["charged"] = amount_body(unit, charged)
+    answer["balances"] = [balance_body(row) for row in after]
+    books.put_replay(scope, key, Replay(now_ms + EVENT_KEPT_MS, digest, answer))
+    if books.notices is not None:
+        books.notices += notices.moved(tenant, budgets, after, now_ms)
+    return answer

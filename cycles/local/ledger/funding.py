@@ -1,4 +1,4 @@
-"""What an operator does with budgets and tenants (authority.md §1.13 F and G rows, §5): pure functions over values."""
+"""An operator's changes to budgets, tenants and API keys, as pure functions over values."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from cycles.local.ledger import reservations as ledger
+from cycles.local.ledger import leases
 from cycles.local.ledger.charging import fits
 from cycles.local.ledger.values import Budget, Refusal
 
 if TYPE_CHECKING:
-    from cycles.local.ledger.values import ApiKey, Books, Tenant
-    from cycles.local.store.rows import SqliteBooks
+    from cycles.local.ledger.books import Books
+    from cycles.local.ledger.keys import ApiKey
+    from cycles.local.ledger.values import Tenant
 
 
 def set_budget(
@@ -28,7 +29,7 @@ def set_budget(
 ) -> Budget:
     """Create a budget, or set the allocation of the one that is there.
 
-    Setting keeps what was spent, is held and is owed, as funding by RESET does; what is left out stays as it is.
+    Setting keeps what was spent, is held and is owed, as RESET does. None leaves the overdraft limit or the caps alone.
     """
     row = books.budget(scope_path, unit)
     if row is None:
@@ -48,7 +49,7 @@ def fund(
 ) -> Budget:
     """Apply CREDIT, DEBIT, RESET, RESET_SPENT or REPAY_DEBT of *amount*; *spent* goes with RESET_SPENT only.
 
-    Every one of them recomputes `is_over_limit`, so that even a CREDIT of 0 opens a capped budget again (row G1).
+    Every one of them recomputes `is_over_limit`, so that even a CREDIT of 0 opens a capped budget again.
     """
     row = existing(books, scope_path, unit)
     _must_take_funds(row)
@@ -76,7 +77,7 @@ def fund(
 
 
 def patch(books: Books, scope_path: str, unit: str, *, overdraft_limit: int | None, now_ms: int) -> Budget:
-    """Set the overdraft limit, unless None, and recompute `is_over_limit` in any case (row G1)."""
+    """Set the overdraft limit, unless None, and recompute `is_over_limit` in any case."""
     row = existing(books, scope_path, unit)
     if row.status == "CLOSED":
         raise Refusal(409, "BUDGET_CLOSED", f"the budget at {scope_path} in {unit} is closed")
@@ -102,11 +103,11 @@ def existing(books: Books, scope_path: str, unit: str) -> Budget:
     return row
 
 
-def set_tenant(books: SqliteBooks, tenant: Tenant, *, now_ms: int) -> Tenant:
+def set_tenant(books: Books, tenant: Tenant, *, now_ms: int) -> Tenant:
     """Create or change a tenant; a closed one stays as it is.
 
-    Closing releases what is held, closes every budget and revokes every key, all at once (row G4): a hold that outlived
-    its tenant would be given back twice.
+    Closing releases what is held, closes every budget and revokes every key, all at once: a hold that outlived its
+    tenant would be given back twice.
     """
     known = books.tenant(tenant.tenant_id)
     if known is not None and known.status == "CLOSED":
@@ -115,7 +116,7 @@ def set_tenant(books: SqliteBooks, tenant: Tenant, *, now_ms: int) -> Tenant:
         return known
     tenant = evolve(tenant, created_at_ms=now_ms if known is None else known.created_at_ms, updated_at_ms=now_ms)
     if tenant.status == "CLOSED":
-        ledger.let_go(books, tenant.tenant_id, now_ms)
+        leases.release_all(books, tenant.tenant_id, now_ms)
         for row in books.budgets_of(tenant.tenant_id):
             books.put_budget(evolve(row, status="CLOSED", updated_at_ms=now_ms))
         for key in books.keys(tenant.tenant_id):
@@ -124,8 +125,8 @@ def set_tenant(books: SqliteBooks, tenant: Tenant, *, now_ms: int) -> Tenant:
     return tenant
 
 
-def revoke(books: SqliteBooks, key: ApiKey, *, now_ms: int, reason: str | None = None) -> ApiKey:
-    """Take an API key's rights away; one that has none any more stays as it is."""
+def revoke(books: Books, key: ApiKey, *, now_ms: int, reason: str | None = None) -> ApiKey:
+    """Revoke an API key; one that was revoked before stays as it is."""
     if key.revoked_at_ms is None:
         key = evolve(key, revoked_at_ms=now_ms, revoked_reason=reason)
         books.put_key(key)

@@ -1,4 +1,4 @@
-"""What makes a retry safe: successes are kept under their keys and given again (authority.md §3)."""
+"""Idempotency: a success is kept under its key, and a retry gets the same answer again."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from cycles.local.ledger.values import Refusal
 
 if TYPE_CHECKING:
-    from cycles.local.ledger.values import Books, Hold
+    from cycles.local.ledger.books import Books
+    from cycles.local.ledger.values import Hold
 
 Body = dict[str, Any]
 
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, check_circular=False).encode
 
 DEFAULT_GRACE_MS: Final = 5_000
-"""What a reserve without `grace_period_ms` means; stating it is the same request."""
+"""The grace of a reserve that names none; a request that states it is the same request."""
 
 DAY_MS: Final = 86_400_000
 KEPT_MS: Final = DAY_MS
@@ -28,7 +29,7 @@ EXTEND_KEPT_MS: Final = 31 * DAY_MS
 
 
 def digest_of(body: Body) -> str:
-    """Return the hash of a request: of its canonical form, in which key order and stated defaults do not count."""
+    """Return the hash of a request in canonical form, to which the order of fields and stated defaults don't matter."""
     canonical = {"grace_period_ms": DEFAULT_GRACE_MS, "dry_run": False, **body}
     return hashlib.sha256(_CANONICAL(canonical).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Scopes of a subject, and the gates that each budget on the way sets (authority.md §1.2, §1.8, §2)."""
+"""The scopes of a subject, and the gates that a request passes at the budget of each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from cycles.local.ledger.values import LEVELS, Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cycles.local.ledger.values import Books, Budget
+    from cycles.local.ledger.books import Books
+    from cycles.local.ledger.values import Budget
 
 
 def scopes_of(subject: dict[str, Any]) -> tuple[str, ...]:
     """Return the scope paths of *subject*, widest first; the last one is its own.
 
-    Levels that are absent are skipped, never filled, and the tenant of the key is not put in.
+    Absent levels are skipped, never filled in; not even the tenant with that of the key.
     """
     path, scopes = "", []
     for level in LEVELS:
@@ -58,7 +59,7 @@ def _no_budget(books: Books, scopes: Sequence[str], unit: str) -> Refusal:
                 f"the budget at {scope} is kept in {' and '.join(units)}, not in {unit}",
                 {"scope": scope, "requested_unit": unit, "expected_units": units},
             )
-    # Clients look for this phrase to tell a missing budget from an unknown reservation (authority.md §4.3).
+    # Clients look for this phrase to tell a missing budget from an unknown reservation.
     message = f"Budget not found for provided scope: {scopes[-1]}"
     if not scopes[0].startswith("tenant:"):
         message += " (the subject names no tenant, and the key's is not put in: budgets begin at a tenant)"

@@ -1,4 +1,4 @@
-"""Times as people and JSON write them, and the milliseconds that the ledger counts in."""
+"""ISO 8601 times of requests and answers, and the milliseconds that the ledger counts in."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def microseconds(text: str) -> int:
     """Return microseconds since the epoch of an ISO 8601 time with its zone.
 
     Raises:
-        ValueError: when it is none.
+        ValueError: when *text* is no such time.
     """
     try:
         moment = datetime.fromisoformat(text)
         since = of(moment)
-        moment.astimezone(UTC)  # what has no year in UTC could not be shown again
+        moment.astimezone(UTC)  # a time whose year in UTC is out of range could not be shown again
     except (OverflowError, TypeError):  # TypeError: a time without zone has no difference from ours
         raise ValueError(text) from None
     return since
@@ -29,5 +29,5 @@ def of(moment: datetime) -> int:
 
 
 def iso(at_ms: int) -> str:
-    """Return *at_ms* as the wire of the administration shows it."""
+    """Return *at_ms* as the administration's answers write it."""
     return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

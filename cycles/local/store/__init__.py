@@ -1,1 +1,1 @@
-"""Where a ledger's rows are kept: SQLite, behind the protocols `Books` and `Store`."""
+"""Where a ledger's rows are kept, behind the protocols `Store` and `StoredBooks`; all SQL is here; may use ledger."""

@@ -1,7 +1,7 @@
-"""Whether a ledger file is whole: quickly when it is opened, and thoroughly when somebody asks.
+"""Checks of a ledger file: a quick one when it is opened, and a thorough one when somebody asks.
 
-SQLite keeps a file whole through killed processes and lost power; what is looked for is what others do to it: a copy
-that ended early, a disk that forgot, another program that wrote into it.
+SQLite keeps a file whole through killed processes and lost power. These checks look for what others do to it: a copy
+that ended early, a disk that lost a write, another program that wrote into it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cycles.local.store.rows import SqliteBooks
 
 SMALL: Final = 1024 * 1024
-"""Bytes of a file that is looked through as a whole when it is opened, which takes a millisecond or two."""
+"""Bytes of a file that is checked as a whole when it is opened, which takes a millisecond or two."""
 
 _OF_AN_OPERATOR: Final = ("tenants", "budgets", "keys")
 _OF_REQUESTS: Final = ("holds", "replays")
@@ -31,11 +31,11 @@ _CHECKS_A_TABLE: Final = sqlite3.sqlite_version_info >= (3, 33)
 def damage_of(connection: sqlite3.Connection, size: int) -> str | None:
     """Return what is wrong with a ledger file of *size* bytes, or None; how long it takes is bounded.
 
-    Of a file that is not small, the tables of budgets, tenants and keys are looked through, and of reservations and
-    replays only both ends: a million of them would take seconds. `problems_of` finds the rest.
+    In a larger file it checks the tables of budgets, tenants and keys, and only both ends of reservations and replays:
+    a million of them would take seconds. `problems_of` finds the rest.
 
     Raises:
-        sqlite3.DatabaseError: when it can't even be read; that it was cut off is found in any case.
+        sqlite3.DatabaseError: when it can't even be read; a file that was cut off always ends here or in damage.
     """
     there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     missing = {*_OF_AN_OPERATOR, *_OF_REQUESTS} - there
@@ -54,10 +54,7 @@ def damage_of(connection: sqlite3.Connection, size: int) -> str | None:
 
 
 def problems_of(books: SqliteBooks) -> list[str]:
-    """Return everything that is wrong with a ledger, for people; the time it takes grows with the file.
-
-    The figures of every budget must add up and fit, and what is reserved must be what its live reservations hold.
-    """
+    """Return everything that is wrong with a ledger, for people; see `Store.problems`."""
     try:
         damage = _found(books.connection, "PRAGMA integrity_check(20)")
         if damage is not None:

@@ -1,20 +1,23 @@
-"""A ledger's rows in SQLite, as seen inside one transaction; the SQL of everything but lists is here.
+"""A ledger's rows in SQLite, inside one transaction; all SQL of rows but that of lists (lists.py).
 
-A row is a few columns to search by, and its value as JSON: what a budget or a reservation is stands in values.py alone.
+A row has a few columns to search by, and its value as JSON: only ledger/values.py says what is in a budget or a
+reservation.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles.local.ledger.values import UNITS, ApiKey, Budget, Credential, Hold, Replay, Tenant, Terms
+from cycles.local.ledger.keys import ApiKey, Credential, key_hash
+from cycles.local.ledger.values import UNITS, Budget, Hold, Replay, Tenant, Terms
+from cycles.local.store import lists
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from cycles.local.ledger.events import Notice, Origin
+    from cycles.local.ledger.notices import Notice, Origin
+    from cycles.local.store.protocols import BudgetQuery, HoldQuery, KeyQuery
 
 HOLD_KEPT_MS: Final = 30 * 86_400_000
 """How long a reservation that is over is kept after its deadline."""
@@ -25,7 +28,7 @@ _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), che
 
 
 class SqliteBooks:
-    """A ledger's rows as seen inside one transaction; see `values.Books`. `origin`: whose request it is of, if any."""
+    """A ledger's rows inside one transaction; see `StoredBooks`."""
 
     __slots__ = ("connection", "notices", "origin")
 
@@ -129,7 +132,7 @@ class SqliteBooks:
             (now_ms - HOLD_KEPT_MS, most),
         )
 
-    # -- provisioning ------------------------------------------------------------------------------------------------
+    # -- provisioning --------------------------------------------------------------------------------------------------
     def tenants(self) -> list[Tenant]:
         """Return every tenant by its id; also those without a record, which have a key or a budget and the defaults."""
         known = {data[0]: Tenant(**json.loads(data[1])) for data in self.connection.execute("SELECT * FROM tenants")}
@@ -170,12 +173,12 @@ class SqliteBooks:
         return None if row is None else Credential(*row)
 
     def session(self, tenant_id: str) -> Credential:
-        """Return what a request of this process's own depends on, for *tenant_id*."""
+        """Return what a request with a session key of *tenant_id* depends on."""
         row = self._one("SELECT json_extract(data, '$.status') FROM tenants WHERE tenant_id = ?", tenant_id)
         return Credential(tenant_id, None, None, None if row is None else row[0])
 
     def key(self, secret: str) -> ApiKey | None:
-        """Return the API key that *secret* is."""
+        """Return the API key with this secret."""
         row = self._one("SELECT data FROM keys WHERE key_hash = ?", key_hash(secret))
         return None if row is None else self.key_of(row[0])
 
@@ -200,6 +203,26 @@ class SqliteBooks:
         )
         self.connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
+    # -- pages ---------------------------------------------------------------------------------------------------------
+    def find_holds(self, query: HoldQuery, after: tuple[int | str, str] | None, most: int) -> list[Hold]:
+        return [self.hold_of(data) for (data,) in lists.holds(self.connection, query, after, most)]
+
+    def find_budgets(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[Budget]:
+        return [self.budget_of(data) for (data,) in lists.budgets(self.connection, query, after, most)]
+
+    def find_ledgers(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[tuple[Budget, Terms]]:
+        return [
+            (self.budget_of(data), Terms() if noted is None else self.terms_of(noted))
+            for data, noted in lists.ledgers(self.connection, query, after, most)
+        ]
+
+    def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> list[ApiKey]:
+        return [self.key_of(data) for (data,) in lists.keys(self.connection, query, after, most, now_ms)]
+
+    def live_holds(self, tenant: str | None, most: int) -> list[Hold]:
+        return [self.hold_of(data) for (data,) in lists.live_holds(self.connection, tenant, most)]
+
+    # -- values of rows ------------------------------------------------------------------------------------------------
     @staticmethod
     def key_of(data: str) -> ApiKey:
         """Return the API key in a row's *data*."""
@@ -225,11 +248,6 @@ class SqliteBooks:
     def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self.connection.execute(sql, parameters).fetchone()
         return row
-
-
-def key_hash(secret: str) -> str:
-    """Return what is kept of an API key: it has 192 random bits, so a plain hash can't be guessed back."""
-    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
 def _encoded(value: Tenant | Budget | Hold | ApiKey | Terms) -> str:

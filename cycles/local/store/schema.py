@@ -1,7 +1,7 @@
 """The tables of a ledger file, and how a file of an earlier version becomes one of this version.
 
 `user_version` says which version a file has. An upgrade is one transaction together with the new number, so a process
-that dies in the middle leaves the file as it was. A file of a later version is refused (store.py) and left untouched.
+that dies in the middle leaves the file as it was. A file of a later version is refused (sqlite.py) and left untouched.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from cycles.local.ledger.values import ApiKey
+from cycles.local.ledger.keys import ApiKey
 from cycles.local.store.rows import SqliteBooks
 
 if TYPE_CHECKING:
@@ -56,16 +56,12 @@ CREATE INDEX replays_by_end ON replays (keep_until_ms);
 )
 
 
-def new_key_id() -> str:
-    return f"key_{secrets.token_hex(8)}"
-
-
 def bring_up_to_date(connection: sqlite3.Connection, application_id: int) -> None:
     """Make the tables, or upgrade them; inside the caller's transaction."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == VERSION:
         return
-    if version > VERSION:  # since it was looked at
+    if version > VERSION:  # it was not when it was looked at
         raise sqlite3.DatabaseError("another process has just upgraded it to a later version of cycles")
     if version == 0:
         _run(connection, SCHEMA)
@@ -88,8 +84,9 @@ def _from_1(connection: sqlite3.Connection) -> None:
     _run(connection, _KEYS)
     books = SqliteBooks(connection)
     for key_hash, tenant, name, created_at_ms, revoked_at_ms in rows:
+        key_id = f"key_{secrets.token_hex(8)}"
         books.put_key(
-            ApiKey(new_key_id(), key_hash, tenant, name=name, created_at_ms=created_at_ms, revoked_at_ms=revoked_at_ms)
+            ApiKey(key_id, key_hash, tenant, name=name, created_at_ms=created_at_ms, revoked_at_ms=revoked_at_ms)
         )
 
 

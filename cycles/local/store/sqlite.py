@@ -1,4 +1,4 @@
-"""Where a ledger's rows are kept: SQLite, in a file that the processes of one machine share, or in memory.
+"""`SqliteStore`: a ledger in a file that the processes of one machine share, or in memory.
 
 Every change is one IMMEDIATE transaction: the writer's lock is taken before the first read, so what was checked still
 holds when it is written, whichever thread or process comes next. A file is in WAL mode, synchronous=NORMAL: a killed
@@ -19,37 +19,32 @@ from typing import TYPE_CHECKING, Final
 
 from cycles.errors import ConfigError
 from cycles.local.ledger.values import Refusal
-from cycles.local.store import integrity, schema
+from cycles.local.store import integrity
+from cycles.local.store.files import BUSY_TIMEOUT, prepare, refuse_foreign
 from cycles.local.store.rows import SqliteBooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from cycles.local.ledger.events import Notice, Origin
-
-APPLICATION_ID: Final = 0x4359434C  # "CYCL": how a file says that it is one of ours
-BUSY_TIMEOUT: Final = 10.0
-"""Seconds to wait for another writer before giving up."""
+    from cycles.local.ledger.notices import Notice, Origin
 
 CHECKPOINT_PAGES: Final = 4000
 """Pages (16 MB) in the write-ahead log from which on they are moved into the file, which waits for the disk. With
 SQLite's own 1000 the disk took most of the time of a commit, and the more the larger the file (docs/performance.md)."""
-
-_SMALLEST_PAGE: Final = 512
 
 _SHORTEST_PAUSE: Final = 0.0001
 _LONGEST_PAUSE: Final = 0.01
 """Seconds between two attempts to write while another process does; they grow."""
 
 IDLE_CONNECTIONS: Final = 8
-"""Connections to a file that are kept open for the next request."""
+"""Connections to a file that stay open for the next request."""
 
-_NOBODYS: Final = nullcontext()
+_NO_LOCK: Final = nullcontext()
 
-_stores: Final[weakref.WeakSet[Store]] = weakref.WeakSet()
+_stores: Final[weakref.WeakSet[SqliteStore]] = weakref.WeakSet()
 _inherited: Final[list[sqlite3.Connection]] = []
-"""Connections of the parent process, in its fork. SQLite forbids to use them there, closing included: they are kept."""
+"""Connections of the parent process, in its fork: kept, for SQLite forbids any use of them there, closing included."""
 
 
 def _after_fork() -> None:
@@ -87,8 +82,8 @@ class _Turn:
         self._lock.release()
 
 
-class Store:
-    """A ledger's rows, safe to share between threads; a file also between processes.
+class SqliteStore:
+    """A `Store` on SQLite, safe to share between threads; a file also between processes.
 
     Args:
         path: The file, made when it is not there; None keeps everything in memory, for this process alone.
@@ -99,22 +94,22 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path: Final = None if path is None else Path(path).absolute()
-        self._lock = threading.RLock()  # of the pool
+        self._lock = threading.RLock()  # guards the two sets of connections
         self._idle: list[sqlite3.Connection] = []
         self._busy: set[sqlite3.Connection] = set()
-        # Of this process's writers, cheaper and fairer than SQLite's polling; in memory, of the one connection.
+        # Orders this process's writers, cheaper and fairer than SQLite's polling; in memory all use of the connection.
         self._turn = _Turn()
         self._inherited = False  # a ledger in memory, in a fork of the process that made it
         self._closed = False
         self.publish: Callable[[list[Notice], Origin | None], None] | None = None
-        """Takes what a transaction noted, after it has committed and in the order of transactions."""
+        """See `Store.publish`."""
         if self.path is not None:
-            _refuse_foreign(self.path)
+            refuse_foreign(self.path)
         connection = self._connect()
         try:
-            _prepare(connection, self.path)
+            prepare(connection, self.path)
         except BaseException as error:
-            connection.close()  # what was begun is undone
+            connection.close()  # which undoes what was begun
             if isinstance(error, sqlite3.Error):
                 raise ConfigError(f"{self.path}: can't be used as a ledger: {error}") from None
             raise
@@ -130,6 +125,20 @@ class Store:
     def is_memory(self) -> bool:
         """Whether nothing is written to disk."""
         return self.path is None
+
+    @property
+    def failure(self) -> type[Exception]:
+        """What SQLite raises when it can't use the ledger."""
+        return sqlite3.DatabaseError
+
+    def is_busy(self, error: Exception) -> bool:
+        """Whether *error* says that other writers held the ledger for longer than BUSY_TIMEOUT."""
+        return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+    def problems(self) -> list[str]:
+        """Return everything that is wrong with the ledger, for people; the time it takes grows with the file."""
+        with self.reading() as books:
+            return integrity.problems_of(books)
 
     @contextmanager
     def writing(self) -> Iterator[SqliteBooks]:
@@ -153,7 +162,7 @@ class Store:
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Begin to write, when no other process does.
 
-        SQLite would sleep a millisecond, then two, five and ten: each time longer than a whole reserve takes.
+        SQLite would sleep a millisecond, then two, five and ten: a whole reserve takes less.
         """
         if self.path is None:
             connection.execute("BEGIN IMMEDIATE")
@@ -196,8 +205,8 @@ class Store:
 
     @property
     def _read_turn(self) -> AbstractContextManager[None]:
-        """Whose turn readers wait for: of a file's nobody's, each has a connection of its own."""
-        return self._turn if self.path is None else _NOBODYS
+        """The lock that readers wait for; none with a file, where each reader has a connection of its own."""
+        return self._turn if self.path is None else _NO_LOCK
 
     def _taken(self) -> sqlite3.Connection:
         with self._lock:
@@ -228,7 +237,7 @@ class Store:
             )
 
     def forget_parent(self) -> None:
-        """Begin anew in a fork: no connection and no lock of the parent's is used, nor closed, here."""
+        """Begin anew in a fork, which neither uses nor closes the parent's connections and locks."""
         _inherited.extend(self._idle)
         _inherited.extend(self._busy)
         self._lock, self._turn, self._idle, self._busy = threading.RLock(), _Turn(), [], set()
@@ -256,82 +265,4 @@ class Store:
             connection.close()
 
     def __repr__(self) -> str:
-        return f"<Store {'in memory' if self.path is None else str(self.path)!r}>"
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Raise ConfigError unless *path* is a ledger, or nothing yet. Opened read-only, so that it stays as it is."""
-    if path.is_dir():
-        raise ConfigError(f"{path}: is a folder; name a file")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
-    size = path.stat().st_size if path.exists() else 0
-    if size == 0:
-        return
-    tables, application, version, damage = _looked_at(path, size)
-    if application == tables == 0 and size >= _SMALLEST_PAGE:
-        return  # another process is making it just now
-    if application != APPLICATION_ID:
-        raise ConfigError(f"{path}: is a database of something else; it was left untouched: name another file")
-    if version > schema.VERSION:
-        raise ConfigError(
-            f"{path}: was written by a later version of cycles (its format is {version}, this one knows up to "
-            f"{schema.VERSION}); it was left untouched: upgrade cycles-guard, or name another file"
-        )
-    if damage is not None:
-        raise _damaged(path, damage)
-
-
-def _looked_at(path: Path, size: int) -> tuple[int, int, int, str | None]:
-    """Return (tables, application id, version, damage) of a database."""
-    try:
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
-    except sqlite3.Error as error:
-        raise ConfigError(f"{path}: can't be opened: {error}") from None
-    try:
-        # One snapshot: a process that makes the ledger may commit between two of these.
-        connection.execute("BEGIN")
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        is_ours = application == APPLICATION_ID and version <= schema.VERSION
-        return tables, application, version, integrity.damage_of(connection, size) if is_ours else None
-    except sqlite3.DatabaseError as error:
-        with path.open("rb") as file:
-            is_ours = file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")
-        if is_ours:
-            raise _damaged(path, str(error)) from None
-        raise ConfigError(
-            f"{path}: is no ledger of cycles ({error}); it was left untouched: name another file"
-        ) from None
-    finally:
-        connection.close()
-
-
-def _damaged(path: Path, damage: str) -> ConfigError:
-    return ConfigError(
-        f"{path}: this ledger can't be used ({damage}); it was left untouched: restore it from a copy, or name "
-        "another file"
-    )
-
-
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Set the journal mode, which is kept in the file; SQLite does not wait when two processes do so at once."""
-    deadline = time.monotonic() + BUSY_TIMEOUT
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() >= deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
-    if path is not None:
-        _switch_to_wal(connection)
-    connection.execute("BEGIN IMMEDIATE")  # of processes that start at once, one makes the tables
-    schema.bring_up_to_date(connection, APPLICATION_ID)
-    connection.execute("COMMIT")
+        return f"<SqliteStore {'in memory' if self.path is None else str(self.path)!r}>"

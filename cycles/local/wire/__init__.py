@@ -1,1 +1,1 @@
-"""Requests and answers: routes, validation, keys, transports, the server and its page."""
+"""The runtime plane, over HTTP and without a socket; may use the store's protocols and ledger, and knows no SQL."""

@@ -1,17 +1,17 @@
-"""Who is asking: API keys and the administrator's key (authority.md §4.5, §5)."""
+"""Authentication: the API keys of tenants, and the key of the administrator."""
 
 from __future__ import annotations
 
 import hmac
 from typing import TYPE_CHECKING
 
-from cycles.local.ledger.values import Refusal, is_over
-from cycles.local.store.rows import key_hash
+from cycles.local.ledger.keys import is_over, key_hash
+from cycles.local.ledger.values import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cycles.local.ledger.values import Credential
+    from cycles.local.ledger.keys import Credential
     from cycles.local.wire.messages import Request
 
 NO_ADMINISTRATOR = (
@@ -41,7 +41,7 @@ def tenant_key(request: Request) -> str:
 
 
 def admitted(found: Credential | None, clock: Callable[[], int], status: int) -> Credential:
-    """Return the credential of a key that is good now; else refuse with *status* (runtime 401, admin 403)."""
+    """Return the credential of a key that is good now, or refuse it with *status* (the administration's is 403)."""
     reason = None
     if found is None:
         reason = "KEY_NOT_FOUND: this authority did not issue that API key"

@@ -20,7 +20,7 @@ def wall_clock() -> int:
 
 
 class ManualClock:
-    """A clock that stands still until it is told to move: `LocalAuthority(clock=ManualClock())`. Safe between threads.
+    """A clock that stands still until it is moved: `LocalAuthority(clock=ManualClock())`. Safe between threads.
 
     Args:
         start: A datetime with a zone, or milliseconds since the epoch; the machine's time when None.

@@ -1,4 +1,4 @@
-"""The last denials of this process, for the page to look at: bounded, in memory, and gone with the process."""
+"""The last denials of this process, which the page shows: bounded, in memory, and gone with the process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cycles.local.ledger.values import Refusal
 
 KEPT: Final = 500
-"""How many refused requests are remembered; one that is sent again and again counts each time."""
+"""How many refused requests are remembered; a request that is sent again counts again."""
 
 _REASONS: Final = {
     **{
@@ -40,9 +40,9 @@ class Denial(NamedTuple):
     Attributes:
         at_ms: When.
         operation: "reserve", "decide" or "event".
-        tenant: Whose key asked.
+        tenant: The tenant of the key.
         key: The request's idempotency key.
-        scope_path: Who asked.
+        scope_path: The subject's own scope.
         kind, name: Of the action.
         unit, amount: What was asked for.
         reason: A reason code of the protocol.

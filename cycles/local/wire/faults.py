@@ -1,12 +1,12 @@
-"""Faults that a test has its authority suffer, in the simulator's words; they are spent on requests one by one.
+"""Faults that a test declares for its authority, in the simulator's words; requests use them up one by one.
 
     authority.faults.lose_response(operation="commit")          # the next commit is done, and its answer lost
     authority.faults.fail(503, nth=2, times=3)                  # requests 2, 3 and 4 from now are answered 503
     with authority.faults.refuse_connection(times=None):        # an outage, as long as the block
 
 Each request goes through the faults in the order in which they were declared. One that is not due yet counts it; the
-first that is due is spent on it, and those after that one never see it. So two faults of one operation follow each
-other, and a run of the same requests has the same faults.
+first that is due hits it, and those after that one do not see it. So two faults of one operation follow each other,
+and a run of the same requests has the same faults.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cycles.errors import InvalidRequest
 from cycles.local.wire.clock import span_ms
 from cycles.local.wire.messages import Response, encoded
+from cycles.local.wire.routes import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class FaultKind(StrEnum):
-    """What can befall a request."""
+    """The ways in which a request can go wrong."""
 
     CONNECT_REFUSED = "connect refused"
     LOST_REQUEST = "lost request"
@@ -49,11 +50,11 @@ _SILENT: Final = frozenset({FaultKind.CONNECT_REFUSED, FaultKind.LOST_REQUEST, F
 
 
 class Spoilt(NamedTuple):
-    """What became of a request with a fault.
+    """The outcome of a request with a fault.
 
     Attributes:
-        response: What was answered; None when nobody did.
-        arrives: Whether the answer comes back.
+        response: The answer; None when there is none.
+        arrives: Whether the answer reaches the client.
     """
 
     response: Response | None
@@ -65,9 +66,9 @@ class Fault:
 
     Attributes:
         kind: What it does.
-        operation: Which requests it befalls; None: any.
-        happened: How many it has befallen.
-        seconds: Of a delay.
+        operation: The requests that it hits; None: any.
+        happened: How many it has hit.
+        seconds: How long a delay lasts.
     """
 
     def __init__(
@@ -92,15 +93,15 @@ class Fault:
 
     @property
     def left(self) -> int | None:
-        """How many requests it will befall yet; None is without end."""
+        """How many requests it has still to hit; None: no end."""
         return self._left
 
     def cancel(self) -> None:
-        """Let it befall nothing any more."""
+        """End this fault: it hits no more requests."""
         self._owner.remove(self)
 
     def meets(self, operation: str | None) -> bool:
-        """Whether it is spent on this request; otherwise it counts it. Under its owner's lock."""
+        """Whether it hits this request; otherwise it counts the request. Called under its owner's lock."""
         if self.operation is not None and self.operation != operation:
             return False
         if self._ahead > 0:
@@ -112,7 +113,7 @@ class Fault:
         return True
 
     def spoil(self, handle: Callable[[Request], Response], request: Request) -> Spoilt:
-        """Have *request* answered, or not, as this fault has it."""
+        """Answer *request*, or not, as this fault says."""
         response = handle(request) if self.kind in _REACHES else None
         if self._answer is not None:
             response = _addressed(self._answer)
@@ -139,7 +140,7 @@ class Fault:
 class Faults:
     """The faults of one authority; safe between threads.
 
-    Every method declares one and returns it. They share three arguments: `operation`, whose requests are meant
+    Every method declares one and returns it. They share three arguments: `operation`, whose requests it befalls
     ("reserve", "commit", "release", "extend", "decide", "event", "reservation", "reservations", "balances"; None: any);
     `nth`, the first of them that it befalls, counted from now, from 1; and `times`, how many from there on (None: all).
     """
@@ -150,15 +151,15 @@ class Faults:
 
     # -- the vocabulary ------------------------------------------------------------------------------------------------
     def refuse_connection(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Have nothing listen: `httpx.ConnectError`; over HTTP the connection is cut instead."""
+        """Refuse the connection: `httpx.ConnectError`; over HTTP cut it instead."""
         return self._declare(FaultKind.CONNECT_REFUSED, operation=operation, nth=nth, times=times)
 
     def lose_request(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Lose the request on its way: `httpx.ReadTimeout`, and nothing was done."""
+        """Lose the request: `httpx.ReadTimeout`, and nothing is done."""
         return self._declare(FaultKind.LOST_REQUEST, operation=operation, nth=nth, times=times)
 
     def lose_response(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Do what was asked, and lose the answer: `httpx.ReadTimeout`."""
+        """Do what the request asks, and lose the answer: `httpx.ReadTimeout`."""
         return self._declare(FaultKind.LOST_RESPONSE, operation=operation, nth=nth, times=times)
 
     def fail(
@@ -174,7 +175,7 @@ class Faults:
 
         Args:
             status: 500 to 599.
-            after_effect: Whether what was asked is done all the same.
+            after_effect: Whether the request is carried out all the same.
             operation, nth, times: See `Faults`.
 
         Raises:
@@ -195,7 +196,7 @@ class Faults:
         nth: int = 1,
         times: int | None = 1,
     ) -> Fault:
-        """Answer 429; nothing was done.
+        """Answer 429; nothing is done.
 
         Args:
             retry_after: Whole seconds in the Retry-After header, from 0; None: no such header.
@@ -213,15 +214,15 @@ class Faults:
         return self._declare(kind, operation=operation, nth=nth, times=times, answer=answer)
 
     def malform(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Do what was asked, and cut the body of the answer in half; an honest refusal stays as it is."""
+        """Do what the request asks, and cut the body of a success in half; a refusal stays as it is."""
         return self._declare(FaultKind.MALFORMED, operation=operation, nth=nth, times=times)
 
     def delay(
         self, by: float | timedelta, *, operation: str | None = None, nth: int = 1, times: int | None = 1
     ) -> Fault:
-        """Have the request take long to arrive, and then do what was asked.
+        """Delay the request, and then do what it asks.
 
-        A `ManualClock` is advanced, and nobody waits; with the machine's clock the caller waits. In process, a client
+        A `ManualClock` is advanced without waiting; with the machine's clock the caller waits. In process, a client
         whose read timeout is shorter has given up by then: `httpx.ReadTimeout`.
 
         Args:
@@ -237,17 +238,17 @@ class Faults:
     # -- keeping them --------------------------------------------------------------------------------------------------
     @property
     def pending(self) -> list[Fault]:
-        """Faults that will befall something yet, in order: empty when all that was declared has happened."""
+        """Faults that have still to hit a request, in order: empty when all that was declared has happened."""
         with self._lock:
             return list(self._declared)
 
     def clear(self) -> None:
-        """Let nothing go wrong any more."""
+        """End all faults."""
         with self._lock:
             self._declared = []
 
     def remove(self, fault: Fault) -> None:
-        """Let *fault* befall nothing any more."""
+        """End *fault*: it hits no more requests."""
         with self._lock:
             self._declared = [declared for declared in self._declared if declared is not fault]
 
@@ -255,7 +256,7 @@ class Faults:
         return len(self._declared)
 
     def next(self, operation: str | None) -> Fault | None:
-        """Return the fault that befalls this request, and spend it; None mostly."""
+        """Return the fault that hits this request, and use it up; None mostly."""
         with self._lock:
             for fault in self._declared:
                 if fault.meets(operation):
@@ -274,10 +275,8 @@ class Faults:
         answer: Response | None = None,
         seconds: float = 0.0,
     ) -> Fault:
-        from cycles.local.wire.app import operations  # noqa: PLC0415 - the app asks for faults, and knows the routes
-
-        if operation is not None and operation not in operations():
-            raise InvalidRequest(f"operation={operation!r}: choose one of {', '.join(sorted(operations()))}, or None")
+        if operation is not None and operation not in OPERATIONS:
+            raise InvalidRequest(f"operation={operation!r}: choose one of {', '.join(sorted(OPERATIONS))}, or None")
         if type(nth) is not int or nth < 1:
             raise InvalidRequest(f"nth={nth!r}: give a whole number from 1 on: 1 is the next request")
         if times is not None and (type(times) is not int or times < 1):

@@ -1,6 +1,6 @@
-"""What an authority remembers of its last requests and runtime events, for tests that look at them.
+"""The last requests and runtime events of an authority, for tests to look at.
 
-Remembering is an append; what is kept is taken apart only when somebody looks. API keys are not kept.
+To remember one is an append; only reading takes it apart. API keys are not kept.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from attrs import frozen
 
-from cycles.local.ledger.events import RuntimeEvent
+from cycles.local.ledger.notices import RuntimeEvent
 from cycles.local.wire.clock import moment
 from cycles.local.wire.messages import Request, encoded
+from cycles.local.wire.routes import operation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cycles.local.ledger.events import Notice, Origin
+    from cycles.local.ledger.notices import Notice, Origin
     from cycles.local.wire.messages import Response
 
 T = TypeVar("T")
@@ -32,10 +33,10 @@ _SECRETS: Final = frozenset({"key_secret", "api_key", "secret"})
 
 @frozen
 class RecordedRequest:
-    """A request to an authority, and what became of it.
+    """A request to an authority, and its answer.
 
     Attributes:
-        operation: What was asked for: reserve, commit, release, extend, decide, event, reservation, reservations,
+        operation: reserve, commit, release, extend, decide, event, reservation, reservations,
             balances, …; None for the administration, and for what no route takes.
         method, path: As they came.
         parameters: Of the query.
@@ -80,7 +81,7 @@ class Log(Sequence[T], Generic[T]):
             self._kept.append(item)
 
     def clear(self) -> None:
-        """Forget what is there: what happens next is all there is then."""
+        """Forget what is there, so that only what happens next is shown."""
         with self._lock:
             self._kept.clear()
 
@@ -129,7 +130,7 @@ class History:
         self.events: Final[Log[RuntimeEvent]] = Log(bound, _published)
 
     def add(self, request: Request, response: Response | None, at_ms: int, fault: str | None = None) -> None:
-        """Remember *request*, without its headers: they hold the key. The answer to a new key holds that one."""
+        """Remember *request* without its headers, which have the key, and *response* without a new key's secret."""
         if response is not None and b'"key_secret"' in response.body:
             response = response._replace(body=encoded(_json(response.body)))
         self.requests.append((request.method, request.path, request.query, request.body, response, at_ms, fault))
@@ -141,8 +142,6 @@ class History:
 
 
 def _recorded(kept: tuple[str, str, str, bytes, Response | None, int, str | None]) -> RecordedRequest:
-    from cycles.local.wire.app import operation_of  # noqa: PLC0415 - the app appends to this, and need not be loaded before
-
     method, path, query, content, response, at_ms, fault = kept
     request = Request(method, path, query, {}, content)
     body = _json(content)
@@ -165,7 +164,7 @@ def _recorded(kept: tuple[str, str, str, bytes, Response | None, int, str | None
 def _published(kept: tuple[str, Notice, Origin | None]) -> RuntimeEvent:
     event_id, notice, origin = kept
     if notice.type == "reservation.expired":
-        origin = None  # of whoever came by when its time was over
+        origin = None  # that of the request which happened to come next
     return RuntimeEvent(
         event_id=event_id,
         type=notice.type,

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 MAX_BODY: Final = 1024 * 1024
-"""Bytes of a request body that are read at most; the protocol's requests are a few hundred."""
+"""Bytes of a request body that are read at most; the protocol's requests have a few hundred."""
 
 _ENCODE: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False
@@ -21,7 +21,7 @@ _NO_SPAN: Final = "0" * 16
 
 
 class Request(NamedTuple):
-    """What was asked.
+    """A request, as it was sent.
 
     Attributes:
         method: In upper case.
@@ -50,7 +50,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What was answered; `headers` are in order, with lower-case names."""
+    """An answer; `headers` are in order, with lower-case names."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -70,7 +70,7 @@ def new_id() -> str:
 def new_row_id(now_ms: int) -> str:
     """Return a UUID for a row that is kept: version 7, in the order of time.
 
-    What is made at one time lies together in the file then; at random places each one would touch a page of its own.
+    Rows that are made one after the other then lie together in the file; random ids would touch a page each.
     """
     return _uuid(f"{now_ms & 0xFFFFFFFFFFFF:012x}{secrets.token_hex(10)}", 7)
 
@@ -81,7 +81,7 @@ def _uuid(digits: str, version: int) -> str:
 
 
 def trace_id_of(headers: dict[str, str]) -> str:
-    """Return the trace that a request belongs to: `traceparent`, else X-Cycles-Trace-Id, else a new one (§4.4)."""
+    """Return the trace that a request belongs to: `traceparent`, else X-Cycles-Trace-Id, else a new one."""
     parent = headers.get("traceparent")
     if parent is not None:
         match = _TRACEPARENT.fullmatch(parent.strip().lower())

@@ -1,7 +1,7 @@
-"""What the page shows, as one snapshot: budgets, live reservations, the last denials. `GET /status.json`.
+"""The snapshot behind the page, `GET /status.json`: budgets, live reservations, the last denials.
 
 It is no part of the protocol and may change with any version; programs ask /v1/balances and /v1/reservations. Amounts
-are texts, for a browser's numbers end at 2**53.
+are texts, because a browser's numbers are exact only up to 2**53.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.amounts import describe
+from cycles.local.store.protocols import BudgetQuery
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import UnitEnum
 
 if TYPE_CHECKING:
     from cycles.local.ledger.values import Budget, Hold
-    from cycles.local.store.rows import SqliteBooks
+    from cycles.local.store.protocols import StoredBooks
     from cycles.local.wire.denials import Denial, Denials
 
 Body = dict[str, Any]
@@ -24,28 +25,22 @@ MOST_RESERVATIONS: Final = 100
 MOST_DENIALS: Final = 50
 
 
-def snapshot(books: SqliteBooks, denials: Denials, tenant: str | None, now_ms: int) -> Body:
-    """Return what there is of *tenant* (None: of all).
+def snapshot(books: StoredBooks, denials: Denials, tenant: str | None, now_ms: int) -> Body:
+    """Return the state of *tenant*, or of all tenants.
 
     Budgets come by scope path, live reservations in the order in which they end, denials newest first. Each list is
     cut, and says so.
     """
-    whose, bound = ("", ()) if tenant is None else ("tenant = ? AND ", (tenant,))
-    budgets = books.connection.execute(
-        f"SELECT data FROM budgets WHERE {whose}1 ORDER BY scope_path, unit LIMIT ?",  # noqa: S608 - one of two texts
-        (*(name.lower() for name in bound), MOST_BUDGETS + 1),  # of budgets the tenant is folded, as in scopes
-    ).fetchall()
-    holds = books.connection.execute(
-        f"SELECT data FROM holds WHERE {whose}status = 'ACTIVE' ORDER BY deadline_ms LIMIT ?",  # noqa: S608
-        (*bound, MOST_RESERVATIONS + 1),
-    ).fetchall()
+    query = BudgetQuery(tenant=None if tenant is None else tenant.lower())
+    budgets = books.find_budgets(query, None, MOST_BUDGETS + 1)
+    holds = books.live_holds(tenant, MOST_RESERVATIONS + 1)
     denied = denials.last(tenant, MOST_DENIALS + 1)
     body = {} if tenant is None else {"tenant": tenant}
     return body | {
         "now_ms": now_ms,
-        "budgets": [_budget(books.budget_of(data)) for (data,) in budgets[:MOST_BUDGETS]],
+        "budgets": [_budget(row) for row in budgets[:MOST_BUDGETS]],
         "more_budgets": len(budgets) > MOST_BUDGETS,
-        "reservations": [_reservation(books.hold_of(data), now_ms) for (data,) in holds[:MOST_RESERVATIONS]],
+        "reservations": [_reservation(hold, now_ms) for hold in holds[:MOST_RESERVATIONS]],
         "more_reservations": len(holds) > MOST_RESERVATIONS,
         "denials": [_denial(denial, times) for denial, times in denied[:MOST_DENIALS]],
         "more_denials": len(denied) > MOST_DENIALS,

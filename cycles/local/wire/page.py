@@ -1,4 +1,4 @@
-"""The page to look at, as `cycles serve` answers it at `/`: one file, and the headers that bind its browser.
+"""The page that `cycles serve` answers at `/`: one file, and the headers that restrict the browser.
 
 It holds no figure, so it needs no key: its script asks `/status.json` with the key that the user gives it.
 """

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cycles.errors import ConfigError
 from cycles.local.wire import page
@@ -24,24 +24,32 @@ except ModuleNotFoundError as missing:
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cycles.local.authority import LocalAuthority
+    from cycles.local.wire.app import App
     from cycles.local.wire.faults import Fault
     from cycles.local.wire.messages import Response
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 7878
 SWEEP_EVERY: Final = 5.0
-"""Seconds between sweeps of overdue holds; requests sweep as well, so this is for ledgers that nobody asks."""
+"""Seconds between sweeps of overdue holds; requests sweep as well, so this matters when none come."""
 
 _STARTUP: Final = 10.0
 _SHUTDOWN: Final = 5
 _log: Final = logging.getLogger("cycles.local")
 
 
-class Asgi:
-    """An ASGI application on an authority; closing the authority is its owner's."""
+class Served(Protocol):
+    """An authority, as far as a server needs it."""
 
-    def __init__(self, authority: LocalAuthority) -> None:
+    @property
+    def app(self) -> App: ...
+    def sweep(self) -> int: ...
+
+
+class Asgi:
+    """An ASGI application on an authority; its owner closes the authority."""
+
+    def __init__(self, authority: Served) -> None:
         self._authority: Final = authority
         self._app: Final = authority.app
 
@@ -69,7 +77,7 @@ class Asgi:
         return await asyncio.to_thread(self._app.handle, request)  # the disk must not hold up the others
 
     async def _spoilt(self, request: Request, fault: Fault, receive: Any, send: Any) -> None:
-        """Answer as an injected fault has it; where no answer arrives, the connection is cut."""
+        """Answer as an injected fault says; where no answer arrives, cut the connection."""
         if isinstance(self._app.clock, ManualClock):
             self._app.clock.advance(fault.seconds)
         else:
@@ -103,7 +111,7 @@ class Asgi:
 
 
 async def _body(receive: Any) -> bytes | None:
-    """Return the body, or so much of it that it is seen to be too large; None when the client has gone."""
+    """Return the body, or its beginning when it is too large; None when the client has gone."""
     parts, size = [], 0
     while True:
         message = await receive()
@@ -131,11 +139,11 @@ async def _send(send: Any, response: Response) -> None:
 class Server(uvicorn.Server):
     """A uvicorn server that leaves signals to its owner and says when it is ready."""
 
-    def __init__(self, authority: LocalAuthority) -> None:
+    def __init__(self, authority: Served) -> None:
         super().__init__(
             uvicorn.Config(
                 Asgi(authority),
-                log_config=None,  # how this process logs is its owner's
+                log_config=None,  # the owner of the process decides how it logs
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -168,7 +176,7 @@ def listening(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, beyond_loop
         beyond_loopback: Whether other machines may reach it: keys and amounts travel in plain text.
 
     Raises:
-        ConfigError: when the address can't be had, or is not on loopback.
+        ConfigError: when the address can't be used, or is not on loopback.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -193,13 +201,13 @@ def listening(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, beyond_loop
 
 
 def url_of(listener: socket.socket) -> str:
-    """Return the base URL of what listens there."""
+    """Return the base URL of *listener*."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager
-def serve(authority: LocalAuthority, *, host: str = DEFAULT_HOST, port: int = 0) -> Iterator[str]:
+def serve(authority: Served, *, host: str = DEFAULT_HOST, port: int = 0) -> Iterator[str]:
     """Serve *authority* from a thread of this process while the block lasts, and give the base URL.
 
     Args:
@@ -208,7 +216,7 @@ def serve(authority: LocalAuthority, *, host: str = DEFAULT_HOST, port: int = 0)
         port: 0 takes a free one.
 
     Raises:
-        ConfigError: when the address can't be had.
+        ConfigError: when the address can't be used.
     """
     with listening(host, port) as listener:
         server = Server(authority)

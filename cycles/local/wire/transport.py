@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from cycles.local.wire.messages import Response
 
 ORIGIN: Final = "http://cycles.local"
-"""What requests inside the process are addressed to; nothing resolves it."""
+"""The address of requests inside the process; nothing resolves it."""
 
 _PLAIN: Final = frozenset({"json", "headers", "timeout"})
-"""The options of a request that needs nothing of httpx; there is no network to wait for, so timeouts mean nothing."""
+"""The options of a request that needs nothing of httpx; without a network timeouts mean nothing."""
 
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -55,8 +55,8 @@ class AsyncLocalTransport(httpx.AsyncBaseTransport):
     """A transport for `httpx.AsyncClient` (asyncio or trio); closing it leaves the authority open.
 
     A ledger in memory answers at once. A file may make a request wait for its disk or for another process's
-    transaction, so there the answer comes from a worker thread. Like a server, that thread ends what it began when the
-    task that asked is cancelled.
+    transaction, so there the answer comes from a worker thread. Like a server, that thread finishes a request even when
+    the task that sent it is cancelled.
     """
 
     def __init__(self, app: App) -> None:
@@ -110,7 +110,7 @@ class AsyncLocalClient(httpx.AsyncClient):
 
 
 class _Whole(httpx.Response):
-    """A response that came as a whole: httpx would read it out of a stream, through a decoder."""
+    """A response whose body is there at once: httpx would read it out of a stream, through a decoder."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status, headers=response.headers, stream=_EMPTY)
@@ -160,7 +160,7 @@ def _patience(request: httpx.Request) -> float:
 
 
 def _held_up(app: App, fault: Fault, request: httpx.Request) -> float:
-    """Return the seconds that *request* must really wait; a clock of a test's is moved instead."""
+    """Return the seconds that *request* must really wait; a test's own clock is moved instead."""
     if fault.seconds and isinstance(app.clock, ManualClock):
         app.clock.advance(fault.seconds)
         return 0.0

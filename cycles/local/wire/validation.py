@@ -1,7 +1,7 @@
-"""What a body must look like before the ledger sees it (authority.md §4.6).
+"""Validation of request bodies, before the ledger sees them.
 
 A refusal names the field: `Validation failed: estimate.amount: must be an integer from 0 to 9223372036854775807`.
-What comes out has the fields in the protocol's order, without nulls: null means absent.
+The result has the fields in the protocol's order, without nulls: null means absent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from cycles.local.ledger.values import INT64_MAX, LEVELS, PERMISSIONS, UNITS, Refusal
+from cycles.local.ledger.keys import PERMISSIONS
+from cycles.local.ledger.values import INT64_MAX, LEVELS, UNITS, Refusal
 from cycles.local.wire.messages import MAX_BODY
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Check: TypeAlias = Callable[[Any, str], Any]
 
 MAX_DEPTH: Final = 100
-"""Levels of objects and arrays in a body: what is deeper might be read and kept, and then not fit into an answer."""
+"""Levels of objects and arrays in a body: a deeper one could be read and kept, but not encoded in an answer."""
 
 _SUBJECT_VALUE: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")

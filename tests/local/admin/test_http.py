@@ -12,7 +12,7 @@ import pytest
 import cycles
 from cycles import tokens
 from cycles.local import LocalAuthority
-from cycles.local.wire.server import serve
+from cycles.local.server import serve
 from tests.support.authorities import ADMIN_KEY, SCOPE
 from tests.support.wire import Wire, failed
 

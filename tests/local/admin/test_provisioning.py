@@ -9,7 +9,7 @@ import pytest
 from cycles import tokens, usd
 from cycles.errors import InvalidRequest
 from cycles.local import Budget, LocalAuthority
-from cycles.local.store.rows import key_hash
+from cycles.local.ledger.keys import key_hash
 from tests.support.authorities import SCOPE
 from tests.support.wire import failed
 

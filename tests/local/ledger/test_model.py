@@ -12,9 +12,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from cycles import tokens
 from cycles.errors import InvalidRequest
 from cycles.local import LocalAuthority
-from cycles.local.ledger import funding
-from cycles.local.ledger import reservations as ledger
-from cycles.local.ledger.values import INT64_MAX, Budget, Hold, MemoryBooks, Refusal
+from cycles.local.ledger import estimates, events, funding, leases, reservations, settlements
+from cycles.local.ledger.books import MemoryBooks
+from cycles.local.ledger.values import INT64_MAX, Budget, Hold, Refusal
 from cycles.local.wire.messages import Request
 
 from .model import Held, Model, No, Row
@@ -70,6 +70,9 @@ class OnTheWire:
         self.authority.close()
 
 
+STEPS = {"commit": settlements.commit, "release": settlements.release, "extend": leases.extend}
+
+
 class InDictionaries:
     """The pure ledger on dictionaries, as the simulator uses it."""
 
@@ -89,7 +92,7 @@ class InDictionaries:
         )
 
     def ask(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        ledger.sweep(self.books, self.now)
+        leases.sweep(self.books, self.now)
         self.made += 1
         try:
             return 201 if path == "events" else 200, self._answer(path.split("/"), json.loads(json.dumps(body)))
@@ -100,19 +103,19 @@ class InDictionaries:
         new_id = f"id-{self.made}"
         match path:
             case ["reservations"]:
-                return ledger.reserve(self.books, "acme", body, now_ms=self.now, new_id=new_id)
+                return estimates.reserve(self.books, "acme", body, now_ms=self.now, new_id=new_id)
             case ["decide"]:
-                return ledger.decide(self.books, "acme", body, now_ms=self.now)
+                return estimates.decide(self.books, "acme", body, now_ms=self.now)
             case ["events"]:
-                return ledger.event(self.books, "acme", body, now_ms=self.now, new_id=new_id)
+                return events.event(self.books, "acme", body, now_ms=self.now, new_id=new_id)
             case [_, reservation_id, step]:
-                hold = ledger.find(self.books, "acme", reservation_id)
-                answer: dict[str, Any] = getattr(ledger, step)(self.books, hold, body, now_ms=self.now)
+                hold = reservations.find(self.books, "acme", reservation_id)
+                answer: dict[str, Any] = STEPS[step](self.books, hold, body, now_ms=self.now)
                 return answer
         raise AssertionError(path)
 
     def fund(self, scope: str, operation: str, amount: int) -> bool:
-        ledger.sweep(self.books, self.now)
+        leases.sweep(self.books, self.now)
         try:
             funding.fund(self.books, scope, "TOKENS", operation, amount, now_ms=self.now)
         except Refusal:
@@ -120,15 +123,15 @@ class InDictionaries:
         return True
 
     def status(self, scope: str, status: str) -> None:
-        ledger.sweep(self.books, self.now)
+        leases.sweep(self.books, self.now)
         funding.set_status(self.books, scope, "TOKENS", status, now_ms=self.now)
 
     def budgets(self) -> list[Budget]:
-        ledger.sweep(self.books, self.now)
+        leases.sweep(self.books, self.now)
         return list(self.books.budgets.values())
 
     def holds(self) -> list[Hold]:
-        ledger.sweep(self.books, self.now)
+        leases.sweep(self.books, self.now)
         return list(self.books.holds.values())
 
     def close(self) -> None:

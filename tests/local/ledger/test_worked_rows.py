@@ -10,6 +10,9 @@ import pytest
 from attrs import evolve
 
 from cycles.local import LocalAuthority
+from cycles.local.ledger import funding
+from cycles.local.ledger.books import MemoryBooks
+from cycles.local.ledger.keys import ApiKey
 from cycles.local.ledger.values import INT64_MAX, Refusal, Tenant
 from tests.support.authorities import Clock
 
@@ -507,3 +510,14 @@ def test_funding_refusals(ledger):
     ledger.budget(1000)
     with refused("INVALID_REQUEST", 400):
         ledger.fund("CREDIT", 1, spent=1)
+
+
+def test_g4_closing_a_tenant_revokes_its_keys():
+    """On the pure ledger; test_admin.py does so over HTTP."""
+    books = MemoryBooks()
+    for number, tenant in enumerate(("t1", "t2", "t1")):
+        books.put_key(ApiKey(f"key_{number}", f"hash {number}", tenant, created_at_ms=9 - number))
+    assert [key.key_id for key in books.keys(None)] == ["key_2", "key_1", "key_0"]
+    funding.set_tenant(books, Tenant("t1", status="CLOSED"), now_ms=10)
+    assert [(key.key_id, key.revoked_at_ms) for key in books.keys("t1")] == [("key_2", 10), ("key_0", 10)]
+    assert [key.revoked_at_ms for key in books.keys("t2")] == [None]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from attrs import evolve
 
-from cycles.local.ledger import funding
-from cycles.local.ledger import reservations as ledger
-from cycles.local.ledger.values import Budget, Hold, MemoryBooks, Refusal
+from cycles.local.ledger import estimates, events, funding, leases, reservations, settlements
+from cycles.local.ledger.books import MemoryBooks
+from cycles.local.ledger.values import Budget, Hold, Refusal
 from tests.support import document
 
 if TYPE_CHECKING:
@@ -54,28 +54,30 @@ class Ledger:
         self.made += 1
         new_id = f"res-{self.made}"
         return self._checked(
-            lambda: ledger.reserve(self.books, "t1", self.ask(amount, **fields), now_ms=self.now, new_id=new_id)
+            lambda: estimates.reserve(self.books, "t1", self.ask(amount, **fields), now_ms=self.now, new_id=new_id)
         )
 
     def decide(self, amount: int, **fields: Any) -> dict[str, Any]:
-        return self._checked(lambda: ledger.decide(self.books, "t1", self.ask(amount, **fields), now_ms=self.now))
+        return self._checked(lambda: estimates.decide(self.books, "t1", self.ask(amount, **fields), now_ms=self.now))
 
     def event(self, amount: int, *, key: str | None = None, agent: bool = False, **fields: Any) -> dict[str, Any]:
         asked = self.ask(amount, key=key, agent=agent, **fields)
         asked["actual"] = asked.pop("estimate")
         self.made += 1
-        return self._checked(lambda: ledger.event(self.books, "t1", asked, now_ms=self.now, new_id=f"evt-{self.made}"))
+        return self._checked(lambda: events.event(self.books, "t1", asked, now_ms=self.now, new_id=f"evt-{self.made}"))
 
     def commit(self, reserved: dict[str, Any], amount: int, key: str | None = None, unit: str | None = None) -> Any:
         body = self.body(key, actual={"unit": unit or self.unit, "amount": amount})
-        return self._checked(lambda: ledger.commit(self.books, self.hold(reserved), body, now_ms=self.now))
+        return self._checked(lambda: settlements.commit(self.books, self.hold(reserved), body, now_ms=self.now))
 
     def release(self, reserved: dict[str, Any], key: str | None = None) -> Any:
-        return self._checked(lambda: ledger.release(self.books, self.hold(reserved), self.body(key), now_ms=self.now))
+        return self._checked(
+            lambda: settlements.release(self.books, self.hold(reserved), self.body(key), now_ms=self.now)
+        )
 
     def extend(self, reserved: dict[str, Any], by_ms: int, key: str | None = None) -> Any:
         body = self.body(key, extend_by_ms=by_ms)
-        return self._checked(lambda: ledger.extend(self.books, self.hold(reserved), body, now_ms=self.now))
+        return self._checked(lambda: leases.extend(self.books, self.hold(reserved), body, now_ms=self.now))
 
     def fund(self, operation: str, amount: int, spent: int | None = None) -> Any:
         return self._checked(
@@ -83,7 +85,7 @@ class Ledger:
         )
 
     def sweep(self) -> int:
-        return self._checked(lambda: ledger.sweep(self.books, self.now))
+        return self._checked(lambda: leases.sweep(self.books, self.now))
 
     def status(self, status: str, scope: str = TENANT) -> None:
         row = self.books.budget(scope, self.unit)
@@ -91,7 +93,7 @@ class Ledger:
         self.books.put_budget(evolve(row, status=status))
 
     def hold(self, reserved: dict[str, Any]) -> Hold:
-        return ledger.find(self.books, "t1", reserved["reservation_id"])
+        return reservations.find(self.books, "t1", reserved["reservation_id"])
 
     def row(self, scope: str = TENANT, unit: str | None = None) -> dict[str, Any]:
         """The figures of a budget under the letters that the worked rows use."""

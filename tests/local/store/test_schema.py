@@ -15,9 +15,9 @@ import pytest
 
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
-from cycles.local.ledger.values import DEFAULT_PERMISSIONS
+from cycles.local.ledger.keys import DEFAULT_PERMISSIONS
 from cycles.local.store import schema
-from cycles.local.store.sqlite import APPLICATION_ID
+from cycles.local.store.files import APPLICATION_ID
 from tests.support.authorities import SCOPE, Clock
 
 SECRET = "cyc_live_0123456789abcdef0123456789abcdef"

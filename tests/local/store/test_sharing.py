@@ -159,9 +159,9 @@ def test_a_request_in_the_middle_of_a_transaction_is_refused(shared):
 
 
 def test_what_nobody_can_ask_for_is_deleted(shared, monkeypatch):
-    monkeypatch.setattr("cycles.local.wire.app.PURGE_EVERY", 4)
+    monkeypatch.setattr("cycles.local.wire.transactions.PURGE_EVERY", 4)
     wire = Wire(shared, Clock())
-    monkeypatch.setattr(shared.app, "clock", wire.clock)
+    monkeypatch.setattr(shared.app.transactions, "clock", wire.clock)
     day = 86_400_000
 
     def rows() -> tuple[int, int]:

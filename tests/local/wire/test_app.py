@@ -581,7 +581,7 @@ def test_an_unexpected_failure_is_an_answer(wire, authority, monkeypatch, caplog
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret of the disk")
 
-    monkeypatch.setattr("cycles.local.ledger.reservations.decide", broken)
+    monkeypatch.setattr("cycles.local.ledger.estimates.decide", broken)
     response = wire.decide(1)
     assert failed(response, 500, "INTERNAL_ERROR")
     assert "secret of the disk" not in response.text

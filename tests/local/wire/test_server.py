@@ -19,8 +19,8 @@ import pytest
 from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
-from cycles.local.wire.app import _FIXED, _routes
 from cycles.local.wire.messages import MAX_BODY, Request, Response
+from cycles.local.wire.routes import routes_of
 from cycles.local.wire.server import Asgi, Server, listening, serve, url_of
 from tests.support import document
 from tests.support.authorities import SCOPE, Clock
@@ -313,7 +313,7 @@ def test_the_document_knows_every_route():
     """The table of routes and the document's operations are the same, health aside."""
     for method, pattern, _ in document.operations():
         path = pattern.pattern.replace("[^/]+", "x")
-        routes = _FIXED.get(path) or _routes(path.split("/")[1:])
+        routes = routes_of(path, path.split("/")[1:])
         assert routes, path
         assert method in routes, (method, path)
     assert len(document.operations()) == 11

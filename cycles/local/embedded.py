@@ -1,0 +1,163 @@
+"""An authority inside this process: its store, its wire, and the ways to it without a socket.
+
+It does not know the client; `LocalAuthority` adds that (authority.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles.errors import ConfigError
+from cycles.local.admin.keys import new_secret
+from cycles.local.admin.names import checked_scope
+from cycles.local.admin.provisioning import Provisioning
+from cycles.local.ledger import leases
+from cycles.local.ledger.keys import key_hash
+from cycles.local.store.sqlite import SqliteStore
+from cycles.local.wire.clock import ManualClock, wall_clock
+from cycles.local.wire.faults import Faults
+from cycles.local.wire.history import History
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from datetime import timedelta
+    from types import TracebackType
+    from typing import Self
+
+    import httpx
+
+    from cycles.local.ledger.notices import RuntimeEvent
+    from cycles.local.wire.app import App
+    from cycles.local.wire.history import Log, RecordedRequest
+
+HISTORY: Final = 1000
+"""Requests and events that an authority in memory remembers."""
+
+
+class EmbeddedAuthority(Provisioning):
+    """All of `LocalAuthority` but the clients of it, and with the same arguments."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        clock: Callable[[], int] = wall_clock,
+        admin_key: str | None = None,
+        history: int | None = None,
+        lenient_permissions: bool = False,
+    ) -> None:
+        if history is not None and (type(history) is not int or history < 0):
+            raise ConfigError(f"history={history!r}: give a whole number from 0 on, or None")
+        super().__init__(SqliteStore(path), clock)
+        self.faults: Final = Faults()
+        remembered = (HISTORY if path is None else 0) if history is None else history
+        self._history: Final = History(remembered) if remembered else None
+        if self._history is not None:
+            self.store.publish = self._history.publish
+        self._admin_key: Final = admin_key
+        self._lenient: Final = lenient_permissions
+        self._app: App | None = None
+
+    def session_key(self, *, tenant: str) -> str:
+        """Return an API key of *tenant* for requests in this process, as long as it lives; no ledger file keeps it."""
+        checked_scope(f"tenant:{tenant}")
+        keys = self.app.session_keys
+        known = next((secret for secret, owner in list(keys.items()) if owner == tenant), None)
+        if known is None:
+            known = new_secret()
+            keys[known] = tenant
+        return known
+
+    # -- what tests look at --------------------------------------------------------------------------------------------
+    @property
+    def requests(self) -> Log[RecordedRequest]:
+        """The last requests to this authority, oldest first; also those that an injected fault kept away from it.
+
+        Raises:
+            ConfigError: when this authority keeps no history.
+        """
+        return self._remembered().requests
+
+    @property
+    def events(self) -> Log[RuntimeEvent]:
+        """What a server would have published about the transactions of this object, oldest first.
+
+        Raises:
+            ConfigError: when this authority keeps no history.
+        """
+        return self._remembered().events
+
+    def _remembered(self) -> History:
+        if self._history is None:
+            raise ConfigError("this authority keeps no history: make it with LocalAuthority(…, history=1000)")
+        return self._history
+
+    def advance(self, by: float | timedelta) -> None:
+        """Let time pass by the authority's own clock, and expire what is overdue then.
+
+        Args:
+            by: Seconds, or a timedelta; from 0.
+
+        Raises:
+            ConfigError: when its clock is the machine's.
+            InvalidRequest: when *by* is no duration.
+        """
+        if not isinstance(self.clock, ManualClock):
+            raise ConfigError("this authority goes by the machine's clock: make it with clock=ManualClock()")
+        self.clock.advance(by)
+        while self.sweep() == leases.SWEPT_AT_ONCE:
+            pass
+
+    # -- the wire ------------------------------------------------------------------------------------------------------
+    @property
+    def app(self) -> App:
+        """The wire without a socket: `app.handle(request)`."""
+        if self._app is None:
+            from cycles.local.admin.http import HttpAdministration  # noqa: PLC0415 - a script that provisions needs none
+            from cycles.local.wire.app import App  # noqa: PLC0415
+            from cycles.local.wire.transactions import Transactions  # noqa: PLC0415
+
+            transactions = Transactions(self.store, self.clock)
+            admin_hash = key_hash(self._admin_key) if self._admin_key else None
+            administration = HttpAdministration(transactions, admin_hash=admin_hash, lenient=self._lenient)
+            self._app = App(
+                transactions, administration, admin_hash=admin_hash, history=self._history, faults=self.faults
+            )
+        return self._app
+
+    def transport(self) -> httpx.BaseTransport:
+        """Return an httpx transport to this authority, without a socket."""
+        from cycles.local.wire.transport import LocalTransport  # noqa: PLC0415
+
+        return LocalTransport(self.app)
+
+    def async_transport(self) -> httpx.AsyncBaseTransport:
+        """Return an asynchronous httpx transport to this authority, without a socket."""
+        from cycles.local.wire.transport import AsyncLocalTransport  # noqa: PLC0415
+
+        return AsyncLocalTransport(self.app)
+
+    def http_client(self, **settings: Any) -> httpx.Client:
+        """Return an httpx client of this authority, quicker than one made of `transport`; *settings* are httpx's."""
+        from cycles.local.wire.transport import LocalClient  # noqa: PLC0415
+
+        return LocalClient(self.app, **settings)
+
+    def async_http_client(self, **settings: Any) -> httpx.AsyncClient:
+        """Return an asynchronous httpx client of this authority, quicker than one made of `async_transport`."""
+        from cycles.local.wire.transport import AsyncLocalClient  # noqa: PLC0415
+
+        return AsyncLocalClient(self.app, **settings)
+
+    def close(self) -> None:
+        """Close the store; a ledger in memory is gone."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

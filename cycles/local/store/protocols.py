@@ -1,0 +1,224 @@
+"""`Store` and `StoredBooks`: all that the wire and the administration know of where a ledger is kept.
+
+An engine is a file beside this one that implements both, and the only place where its SQL and its driver are named.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+
+from cycles.local.ledger.books import Books
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from cycles.local.ledger.keys import ApiKey, Credential
+    from cycles.local.ledger.notices import Notice, Origin
+    from cycles.local.ledger.values import Budget, Hold, Tenant, Terms
+
+
+Order: TypeAlias = Literal[
+    "reservation_id", "tenant", "scope_path", "status", "estimate", "created_at_ms", "expires_at_ms"
+]
+"""What reservations can be listed by."""
+
+
+class Window(NamedTuple):
+    """A span of time, both ends included, in milliseconds; None: open."""
+
+    low_ms: int | None
+    high_ms: int | None
+
+
+class HoldQuery(NamedTuple):
+    """Which reservations a list has, and their order.
+
+    Attributes:
+        tenant: The tenant that made them.
+        order_by: What they are ordered by; those that are equal in it come by ascending id.
+        descending: Whether the largest comes first.
+        status: One status; "": any.
+        key: One idempotency key; "": any.
+        levels: Levels and values, in lower case, that the scope path must have as whole segments.
+        created, expires, finalized: Times.
+    """
+
+    tenant: str
+    order_by: Order
+    descending: bool
+    status: str
+    key: str
+    levels: tuple[tuple[str, str], ...]
+    created: Window
+    expires: Window
+    finalized: Window
+
+
+class KeyQuery(NamedTuple):
+    """Which API keys a list has; newest first. "" takes any.
+
+    Attributes:
+        tenant: The tenant that they belong to.
+        status: ACTIVE, REVOKED or EXPIRED.
+    """
+
+    tenant: str
+    status: str
+
+
+class BudgetQuery(NamedTuple):
+    """Which budgets a list has, by scope path and unit; whatever is left out takes any.
+
+    Attributes:
+        tenant: Their tenant, in lower case as in scope paths.
+        levels: As in `HoldQuery`.
+        unit, status: One unit, one status.
+        is_over_limit, has_debt: Flags.
+        prefix: How the scope path begins.
+        within: Scopes of which one must be the path, or a parent of it.
+    """
+
+    tenant: str | None = None
+    levels: tuple[tuple[str, str], ...] = ()
+    unit: str | None = None
+    status: str | None = None
+    is_over_limit: bool | None = None
+    has_debt: bool | None = None
+    prefix: str = ""
+    within: tuple[str, ...] = ()
+
+
+class StoredBooks(Books, Protocol):
+    """The rows of a store inside one transaction: what the ledger needs, and what only requests and operators ask for.
+
+    Attributes:
+        origin: The request behind this transaction, for the events that it publishes; None: no request.
+    """
+
+    origin: Origin | None
+
+    def purge(self, now_ms: int, most: int = ...) -> None:
+        """Delete up to *most* replays, and as many reservations, that nobody can ask for any more."""
+        ...
+
+    # -- everything of a kind ------------------------------------------------------------------------------------------
+    def tenants(self) -> list[Tenant]:
+        """Return every tenant by its id; one that has a key or a budget but no record has the default settings."""
+        ...
+
+    def known_tenant(self, tenant_id: str) -> Tenant | None:
+        """Return the tenant, if it has a record, a key or a budget."""
+        ...
+
+    def all_budgets(self) -> list[Budget]:
+        """Return every budget, by scope path and unit."""
+        ...
+
+    def all_holds(self) -> list[Hold]:
+        """Return every reservation, oldest first."""
+        ...
+
+    # -- keys ----------------------------------------------------------------------------------------------------------
+    def credential(self, secret: str) -> Credential | None:
+        """Return what a request with the API key *secret* depends on, as of one moment. Every request asks for it."""
+        ...
+
+    def session(self, tenant_id: str) -> Credential:
+        """Return what a request with a session key of *tenant_id* depends on."""
+        ...
+
+    def key(self, secret: str) -> ApiKey | None:
+        """Return the API key with this secret."""
+        ...
+
+    def key_named(self, key_id: str) -> ApiKey | None:
+        """Return the API key with this id."""
+        ...
+
+    # -- terms ---------------------------------------------------------------------------------------------------------
+    def terms(self, scope_path: str, unit: str) -> Terms:
+        """Return what was noted about a budget."""
+        ...
+
+    def put_terms(self, scope_path: str, unit: str, terms: Terms) -> None: ...
+
+    # -- pages: up to *most* rows that come after the position *after*, from the start when it is None -----------------
+    def find_holds(self, query: HoldQuery, after: tuple[int | str, str] | None, most: int) -> list[Hold]:
+        """Return reservations after (the value in the order, the id)."""
+        ...
+
+    def find_budgets(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[Budget]:
+        """Return budgets after (scope path, unit)."""
+        ...
+
+    def find_ledgers(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[tuple[Budget, Terms]]:
+        """Return budgets and what was noted about them, after (scope path, unit)."""
+        ...
+
+    def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> list[ApiKey]:
+        """Return API keys after (time of creation, id)."""
+        ...
+
+    def live_holds(self, tenant: str | None, most: int) -> list[Hold]:
+        """Return ACTIVE reservations of *tenant*, or of all, in the order in which they end."""
+        ...
+
+
+class Store(Protocol):
+    """Where the rows of one ledger are kept; safe to share between threads.
+
+    Attributes:
+        publish: Takes the notices of a transaction after it has committed, in the order of transactions, and the
+            request behind it. None: nobody listens, and nothing is noted.
+    """
+
+    publish: Callable[[list[Notice], Origin | None], None] | None
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None: the ledger is in memory."""
+        ...
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether no transaction waits for a disk or a network."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        ...
+
+    @property
+    def failure(self) -> type[Exception]:
+        """The exception that the engine raises when the ledger can't be read or written."""
+        ...
+
+    def is_busy(self, error: Exception) -> bool:
+        """Whether *error* says that other writers held the ledger for too long: asking again may help."""
+        ...
+
+    def writing(self) -> AbstractContextManager[StoredBooks]:
+        """Give the books in one transaction, which any exception undoes; nobody else writes meanwhile."""
+        ...
+
+    def reading(self) -> AbstractContextManager[StoredBooks]:
+        """Give the books as they are at one moment."""
+        ...
+
+    def glancing(self) -> AbstractContextManager[StoredBooks]:
+        """Give the books for one query, which needs no transaction around it."""
+        ...
+
+    def problems(self) -> list[str]:
+        """Return everything that is wrong with the ledger, for people; reads all of it.
+
+        The figures of every budget must add up and fit int64, and what is reserved must be what live holds sum up to.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the store; a ledger in memory is gone."""
+        ...
