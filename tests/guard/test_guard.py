@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
+import gc
 import inspect
 import threading
+import weakref
 
 import pytest
 
@@ -249,6 +252,23 @@ def test_current_is_the_innermost_reservation(side, guard):
     side.call(guard(usd("0.02"))(side.function(inner)))
     assert seen == [usd("0.01"), usd("0.02")]
     assert cycles.current() is None
+
+
+def test_what_is_begun_in_a_section_does_not_keep_its_result(side, guard):
+    """A task copies the context that it is begun in, and may run for as long as the program."""
+    begun = []
+
+    class Reply:
+        pass
+
+    def work():
+        begun.append(contextvars.copy_context())
+        return Reply()
+
+    reply = weakref.ref(side.call(guard()(side.function(work))))
+    gc.collect()
+    assert begun[0].run(cycles.current) is None
+    assert reply() is None
 
 
 def test_metadata_of_the_function_survives(side, guard):
