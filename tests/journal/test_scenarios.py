@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 import unicodedata
 from collections import deque
 
@@ -20,6 +19,7 @@ from cycles._core.records import Pending
 from cycles._core.requests import terms
 from tests.support.authorities import ACTION
 from tests.support.net import DROP, HANG, HANG_AFTER, LOSE, Answer, error
+from tests.support.waiting import until
 
 
 def spend(client, amount="0.03", **fields):
@@ -54,19 +54,25 @@ def test_cr_core_002_an_expired_commit_becomes_an_event_under_its_key(server, cl
 
 
 def test_cr_core_003_a_heartbeat_that_fails_is_reported_and_the_work_goes_on(server, environ, caplog):
+    """The first renewal is due a second into the lease, and there are four more to ask again under the same key."""
     server.always["extend"] = DROP
-    config = cycles.Config.from_env({**environ, "CYCLES_READ_TIMEOUT": "0.2", "CYCLES_CONNECT_TIMEOUT": "0.2"})
-    worked = []
+    config = cycles.Config.from_env({**environ, "CYCLES_READ_TIMEOUT": "3", "CYCLES_CONNECT_TIMEOUT": "1"})
     caplog.set_level(logging.WARNING, logger="cycles")
-    with cycles.Client(config) as client, cycles.Guard(usd("0.10"), action=ACTION, client=client, ttl=2) as held:
-        server.wait_for("extend")
-        time.sleep(0.5)
-        worked.append(True)
+    with cycles.Client(config) as client, cycles.Guard(usd("0.10"), action=ACTION, client=client, ttl=10) as held:
+        server.wait_for("extend", 2)
+        until(lambda: _told(caplog, "renewal failed, retrying"))
+        assert held.state == "ACTIVE", "the work was cancelled"
         held.commit(usd("0.03"))
-    assert worked
-    assert [record for record in caplog.records if "renew" in record.getMessage()]
+    first, second = server.keys("extend")[:2]
+    assert first == second, "a renewal whose answer was lost is asked for again under its key"
+    told = _told(caplog, "renewal failed, retrying")[0]
+    assert (told.cycles_reservation_id, told.cycles_retry_in > 0) == (held.id, True)
     assert (held.state, server.spent()) == ("COMMITTED", 3)
     assert len(server.of("commit")) == 1
+
+
+def _told(caplog, event):
+    return [record for record in caplog.records if getattr(record, "cycles_event", None) == event]
 
 
 @pytest.mark.parametrize("body", [b"not JSON", {"status": "COMMITTED"}, {"status": "LATER", "charged": None}])
@@ -131,7 +137,9 @@ def test_cr_durable_003_a_429_floor_survives_a_restart(server, start, kept):
     assert (server.spent(), kept()) == (3, [])
 
 
-def test_cr_durable_004_the_journal_of_a_tenant_survives_the_rotation_of_its_key(server, start, kept, environ):
+def test_cr_durable_004_the_journal_of_a_tenant_survives_the_rotation_of_its_key(
+    server, start, kept, environ, journal_dir
+):
     server.always["commit"] = HANG
     first = start("spend")
     server.wait_for("commit")
@@ -140,7 +148,14 @@ def test_cr_durable_004_the_journal_of_a_tenant_survives_the_rotation_of_its_key
     server.authority.revoke(environ["CYCLES_API_KEY"])
     refused = start("recover").result()
     assert (refused["settled"], refused["pending"], len(kept())) == (0, 1, 1)
-    assert start("recover", api_key=server.authority.key(tenant="acme")).result()["settled"] == 1
+    fresh = server.authority.key(tenant="acme")
+    files = [path for path in journal_dir.rglob("*") if path.is_file()]
+    assert files
+    for path in files:  # neither key is anywhere on disk, nor a hash by which the old one could be recognised
+        for key in (environ["CYCLES_API_KEY"], fresh):
+            assert key.encode() not in path.read_bytes()
+            assert hashlib.sha256(key.encode()).hexdigest()[:32] not in f"{path}{path.read_bytes()!r}"
+    assert start("recover", api_key=fresh).result()["settled"] == 1
     assert len(set(server.keys("commit"))) == 1
     assert (server.spent(), kept()) == (3, [])
 

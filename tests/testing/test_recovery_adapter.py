@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import cycles
 from cycles.testing import recovery_adapter
 from cycles.testing.recovery_adapter import SCENARIOS
 from tests.support.processes import ROOT
@@ -66,3 +67,21 @@ def test_bad_input_says_so(arguments, stdin, says):
     ran = adapter(*arguments, stdin=stdin)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert says in ran.stderr
+
+
+def test_the_whole_report_says_what_is_claimed_by_what_and_how_it_went():
+    reports = [
+        {"scenario_id": "CR-CORE-001", "passed": True, "native_tests": ["a"]},
+        {"scenario_id": "CR-CORE-002", "passed": False, "native_tests": []},
+    ]
+    report = recovery_adapter.summarised(reports)
+    assert {"$schema", "schema_version", "claim", "implementation", "summary", "scenarios"} == report.keys()
+    assert report["claim"] == {"profile": "0.3", "levels": ["core", "durable"], "holds": False}
+    assert report["implementation"]["version"] == cycles.__version__
+    assert report["summary"] == {"total": 2, "passed": 1, "failed": 1}
+    assert [(scenario["id"], scenario["passed"]) for scenario in report["scenarios"]] == [
+        ("CR-CORE-001", True),
+        ("CR-CORE-002", False),
+    ]
+    assert recovery_adapter.summarised(reports[:1])["claim"]["holds"] is True
+    assert recovery_adapter.summarised([])["claim"]["holds"] is False
