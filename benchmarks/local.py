@@ -344,7 +344,7 @@ def main() -> int:
         many_processes(directory, 4 if options.quick else 12, 0.5 if options.quick else 1.0)
         growth(directory, [size for size in (1_000, 10_000, 100_000, 1_000_000) if size <= rows], rounds)
         served(directory, rounds)
-    return 1 if failed else 0
+    return 3 if failed else 0
 
 
 if __name__ == "__main__":

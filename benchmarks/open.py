@@ -226,7 +226,7 @@ def main() -> int:
             asyncio.run(held_async(config, count, ttl, seconds))
         if not quick:
             asyncio.run(held_async(config, 10_000, 120.0, 150.0, at_once=50))
-    return 1 if failed else 0
+    return 3 if failed else 0
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ def test_a_short_lease_is_held_under_trio(real):
     assert anyio.run(main, backend="trio") == "commit"
 
 
+@pytest.mark.slow
 def test_one_async_client_holds_leases_under_successive_loops(real):
     client = real.async_client(tenant="acme")
 

@@ -180,6 +180,8 @@ def test_walk_of_a_protocol_change(copy: Path) -> None:
     code = """
 from cycles_api.errors import DecodeError
 from cycles_api.models import DecisionResponse
+
+pytestmark = pytest.mark.slow
 answer = {"decision": "DENY", "queue_position": 3}
 assert DecisionResponse.from_dict(answer).queue_position == 3
 assert DecisionResponse.from_dict(answer).to_dict() == answer

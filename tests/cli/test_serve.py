@@ -78,6 +78,7 @@ def test_serve_takes_keys_from_elsewhere_and_can_be_lenient(tmp_path, monkeypatc
         assert httpx.get(tenants, headers={"X-Admin-API-Key": "the-administrator"}, timeout=10).status_code == 200
 
 
+@pytest.mark.slow
 def test_serve_again_keeps_what_was_funded(tmp_path):
     arguments = ["--db", str(tmp_path / "l.db"), "--budget", "tenant:acme=tokens:100", "--api-key", "my-own-key"]
     for _ in range(2):

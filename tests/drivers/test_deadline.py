@@ -127,6 +127,7 @@ def served():
         process.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_500_guards_at_once_all_get_their_answer(served, kind):
     """With the timeouts that everybody has."""

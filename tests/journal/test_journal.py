@@ -357,6 +357,7 @@ def test_details_are_frozen(server, config):
         details.outcome = "rejected"
 
 
+@pytest.mark.slow
 def test_many_pending_records_start_no_thread_each(server, config, journal_dir, kept):
     target = journal_dir / partition_of(config.base_url, "acme", config.api_key)
     target.mkdir(parents=True)
@@ -523,6 +524,7 @@ def test_running_unguarded_needs_a_journal(environ):
 
 
 # -- many at once ------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_many_sections_at_once_are_all_served_and_no_more_than_the_pool_holds_are_in_flight(server, config):
     lock, now, most = threading.Lock(), [0], [0]
     handle = server.authority.app.handle

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.net import DROP, HANG, Answer, error
 
+pytestmark = pytest.mark.slow
+
 
 def test_reported_spend_survives_sigkill_and_says_that_it_was_reported(server, start, kept):
     worker = start("report", "0.01", "0.02", "0.04")

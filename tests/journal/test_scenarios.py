@@ -21,6 +21,8 @@ from tests.support.authorities import ACTION
 from tests.support.net import DROP, HANG, HANG_AFTER, LOSE, Answer, error
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def spend(client, amount="0.03", **fields):
     with cycles.Guard(usd("0.10"), action=ACTION, client=client, **fields) as held:

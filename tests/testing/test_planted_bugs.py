@@ -231,6 +231,7 @@ def test_spend_beyond_the_actual(monkeypatch):
     found("one intent is charged once", _REPLAYED)
 
 
+@pytest.mark.slow
 def test_without_a_bug_nothing_is_found():
     with pytest.raises(AssertionError, match="no seed finds it"):
         found()

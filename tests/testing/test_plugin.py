@@ -344,6 +344,7 @@ def test_it(cycles_authority, monkeypatch):
     assert "CYCLES_TENANT" not in os.environ
 
 
+@pytest.mark.slow
 def test_several_workers(pytester):
     pytester.makepyfile(
         HEAD
@@ -368,6 +369,7 @@ def test_pytest_alone_is_imported_by_the_door():
     assert done.stdout.strip() == "['_cycles_pytest']"
 
 
+@pytest.mark.slow
 def test_a_run_without_it_imports_nothing_of_cycles(pytester):
     pytester.makepyfile("""
 import sys

@@ -27,6 +27,7 @@ def test_every_scenario_has_a_test_of_its_own():
         assert FILE.count(f"def test_{scenario_id.lower().replace('-', '_')}_") == 1
 
 
+@pytest.mark.slow
 def test_it_prints_one_object_and_diagnostics_elsewhere():
     described = {"id": "CR-DURABLE-007", "level": "durable", "name": "n", "precondition": "p", "faults": []}
     ran = adapter("CR-DURABLE-007", stdin=json.dumps(described))

@@ -34,6 +34,7 @@ def trace_of(seed):
 
 
 # -- what it is for ----------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_every_invariant_holds_and_every_fault_is_met():
     summary = simulate.search(range(4000), seconds=30)
     assert not complaint(summary)
@@ -41,6 +42,7 @@ def test_every_invariant_holds_and_every_fault_is_met():
     assert summary.effects > 20 * summary.schedules
 
 
+@pytest.mark.slow
 def test_every_invariant_holds_from_a_random_seed():
     first = int.from_bytes(os.urandom(4))
     assert not complaint(simulate.search(range(first, first + 1000), seconds=10))
@@ -106,6 +108,7 @@ def test_a_heartbeat_after_a_commit_is_found():
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_the_command_counts_what_it_ran(capsys):
     assert simulate.main(["--schedules", "1500", "--first", "0"]) == 0
     shown = capsys.readouterr().out
@@ -147,6 +150,7 @@ def test_the_real_heartbeat_renews_stops_and_loses_leases():
         assert event in text, event
 
 
+@pytest.mark.slow
 def test_too_few_schedules_in_the_time_given_fail(capsys):
     assert simulate.main(["--schedules", "1500", "--first", "0", "--at-least", "1501"]) == 1
     assert "1501 were asked for" in capsys.readouterr().out

@@ -426,6 +426,7 @@ def test_38_event_on_two_scopes(ledger):
     assert shows(ledger.row(AGENT), R=900, S=50, O=False)
 
 
+@pytest.mark.slow
 def test_40_runaway(ledger):
     scopes = [
         "tenant:t1",

@@ -10,6 +10,8 @@ from cycles.local import LocalAuthority
 
 from .crowd import SCOPE, crowd, examine, kills
 
+pytestmark = pytest.mark.slow
+
 
 def test_eight_processes_spend_no_more_than_there_is(tmp_path):
     """The ledger is the sum of what was acknowledged, and it ran short: the limit was what held them."""

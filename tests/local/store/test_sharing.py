@@ -103,6 +103,7 @@ def test_one_key_in_many_threads_is_one_reservation(shared):
     assert shared.balance(SCOPE, "TOKENS").reserved == 30
 
 
+@pytest.mark.slow
 def test_39_processes_never_oversubscribe(tmp_path):
     path = tmp_path / "ledger.db"
     with LocalAuthority(path) as authority:
@@ -122,6 +123,7 @@ def test_39_processes_never_oversubscribe(tmp_path):
         assert (row.reserved, row.remaining) == (99, 1)
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_make_one_ledger(tmp_path):
     code = (
         "import sys; from cycles import tokens; from cycles.local import LocalAuthority\n"

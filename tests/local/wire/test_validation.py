@@ -159,6 +159,7 @@ FITTING = st.sampled_from(sorted(REQUESTS)).flatmap(
 ANYTHING = st.tuples(st.sampled_from(["GET", "POST", "PUT", "x"]), PATHS, CONTENTS)
 
 
+@pytest.mark.slow
 @given(FITTING | ANYTHING, QUERIES, HEADERS)
 @settings(NO_DEADLINE, max_examples=400)
 def test_no_request_does_more_than_it_says(asked, query, headers):
