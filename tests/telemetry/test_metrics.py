@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 import types
 
 import pytest
@@ -14,6 +13,7 @@ from cycles.local import LocalAuthority
 from cycles_api.api.reservations import release_reservation
 from cycles_api.models import ReleaseRequest
 from tests.support.authorities import ACTION, SCOPE
+from tests.support.waiting import until
 
 from .readings import of
 
@@ -143,9 +143,7 @@ def test_a_lost_lease(measured):
         authority.budget(SCOPE, usd("1.00"))
         held = client.reserve(usd("0.10"), action=ACTION, ttl=1.5, grace_period=0)
         release_reservation.sync(held.id, client=client.api, body=ReleaseRequest(idempotency_key="someone else"))
-        deadline = time.monotonic() + 10
-        while not measured.points("cycles.leases.lost") and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: measured.points("cycles.leases.lost"))
         assert held.state == "LOST"
         held.release()
     assert measured.points("cycles.leases.lost") == {frozenset(): 1}

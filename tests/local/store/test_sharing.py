@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -20,6 +19,8 @@ from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from cycles.local.store.schema import VERSION
 from tests.support.authorities import SCOPE, Clock
+from tests.support.sqlite_steps import counted_steps
+from tests.support.waiting import until
 from tests.support.wire import Wire
 
 WORKER = """
@@ -151,12 +152,10 @@ def test_processes_that_start_at_once_make_one_ledger(tmp_path):
 def test_a_request_in_the_middle_of_a_transaction_is_refused(shared):
     """A finalizer may run anywhere, also in the thread that holds the ledger: it must neither wait nor break in."""
     wire = Wire(shared, Clock())
-    started = time.perf_counter()
     with shared.store.writing() as books:
         answer = wire.reserve(1)
         assert (answer.status_code, "own transaction" in answer.text) == (500, True)
         assert books.budget(SCOPE, "TOKENS") is not None
-    assert time.perf_counter() - started < 5
     assert wire.reserve(1).is_success
 
 
@@ -399,18 +398,22 @@ def test_a_folder_is_no_ledger(tmp_path):
 
 
 # -- growth ------------------------------------------------------------------------------------------------------------
-def test_the_cost_of_a_reserve_is_flat(tmp_path):
-    """With 20,000 finished reservations in the file, a reserve costs about what it did at the start."""
+def test_the_cost_of_a_reserve_is_flat(tmp_path, monkeypatch):
+    """With 20,000 finished reservations in the file, a reserve costs about what it did at the start.
+
+    Counted in steps of SQLite's machine: they are the same however busy this machine is.
+    """
+    steps = counted_steps(monkeypatch)
     with LocalAuthority(tmp_path / "ledger.db") as authority:
         authority.budget(SCOPE, tokens(10**9))
         wire = Wire(authority, Clock())
 
-        def cost() -> float:
+        def cost() -> int:
             samples = []
             for _ in range(40):
-                started = time.perf_counter()
+                before = steps()
                 assert wire.commit(wire.reserve(1), 1).is_success
-                samples.append(time.perf_counter() - started)
+                samples.append(steps() - before)
             return sorted(samples)[10]
 
         cost()
@@ -454,10 +457,7 @@ def test_a_cancelled_request_is_still_answered_by_the_ledger(tmp_path):
         secret = authority.key(tenant="acme")
         ask = Wire(authority, Clock()).ask(30)
         asyncio.run(work())
-        deadline = time.monotonic() + 10
-        while authority.balance(SCOPE, "TOKENS").reserved != 30:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: authority.balance(SCOPE, "TOKENS").reserved == 30)
 
 
 def test_the_loop_runs_on_while_a_file_is_waited_for(tmp_path):
