@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,7 @@ nox.options.sessions = ["lint", "imports", "types", "tests"]
 nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
+PYTEST = ("pytest", "-n", "auto", "-o", "faulthandler_exit_on_timeout=true")  # a test that hangs ends the run
 GROUPS = nox.project.load_toml("pyproject.toml")
 
 
@@ -54,24 +56,41 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the quick tests on every core, warnings as errors."""
     session.install("-e", ".[server]", *groups("test"))
-    session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs)
+    session.run(*PYTEST, "-m", "not slow", *session.posargs)
 
 
 @nox.session
 def tests_slow(session: nox.Session) -> None:
     """Run the tests that take seconds each: real processes, many of something."""
     session.install("-e", ".[server]", *groups("test"))
-    session.run("pytest", "-n", "auto", "-m", "slow", *session.posargs)
+    session.run(*PYTEST, "-m", "slow", *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run all tests, quick and slow, and require their coverage: every branch of what decides and of what sends."""
     session.install("-e", ".[server]", *groups("test"))
-    session.run(
-        "pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95", *session.posargs
-    )
+    session.run(*PYTEST, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95", *session.posargs)
     session.run("coverage", "report", "--include=cycles/_core/*,cycles/_drivers/*", "--fail-under=100")
+
+
+def lowest_versions() -> list[str]:
+    """Return every dependency and extra of the package at exactly its lower bound."""
+    project = GROUPS["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    bounds = dict.fromkeys(re.sub(r">=([\w.]+).*", r"==\1", line) for line in wanted if ">=" in line)
+    return [*bounds, *(bound.replace("-api", "-sdk") for bound in bounds if bound.startswith("opentelemetry-api"))]
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the quick tests with the oldest versions that pyproject.toml allows."""
+    lowest = lowest_versions()
+    named = {line.split("==")[0].lower() for line in lowest}
+    tools = [line for line in groups("test") if line.split("==")[0].lower() not in named]
+    session.install("-e", ".[server]", *tools, *lowest)
+    session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs)
 
 
 @nox.session
