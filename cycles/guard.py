@@ -7,18 +7,18 @@ end of a section does is decided in `_core.section_flows`.
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from cycles._client.faces import runtime_of
 from cycles._client.opened_section import Opened, entered
 from cycles._guard.async_generators import guard_async_generator
-from cycles._guard.functions import guard_async_function, guard_function, is_async
+from cycles._guard.functions import guard_async_function, guard_function
 from cycles._guard.generators import guard_generator
-from cycles._guard.sections import async_section, section
+from cycles._guard.sections import AsyncSection, section
 from cycles._guard.settlement_policy import SettlementPolicy
+from cycles._guard.shapes import shape_of
 from cycles._telemetry import spans
 from cycles.client import DEFAULTS, AsyncClient, Client
 from cycles.errors import ConfigError, InvalidRequest
@@ -26,7 +26,7 @@ from cycles.reservation import AsyncReservation, Reservation
 from cycles_api.types import UNSET
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import timedelta
     from types import TracebackType
@@ -168,7 +168,7 @@ class Guard:
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AbstractAsyncContextManager[Opened[AsyncReservation]]:
         client, options = self._async_client(), self._options(args, kwargs)
-        opening = async_section(functools.partial(_reserved_async, runtime_of(client), options), self._policy)
+        opening = AsyncSection(functools.partial(_reserved_async, runtime_of(client), options), self._policy)
         return spans.around(opening, options, client.config.tenant)
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
@@ -206,13 +206,15 @@ class Guard:
             yield opened.reservation
 
     async def __aenter__(self) -> AsyncReservation:
-        block = self._async_block_section()
+        block = AsyncExitStack()  # no async generator: see AsyncSection
         self._claim(block)
         try:
-            return await block.__aenter__()
+            opened = await block.enter_async_context(self._opened_async((), {}))
+            block.enter_context(entered(opened))
         except BaseException:
             self._unclaim()
             raise
+        return opened.reservation
 
     async def __aexit__(
         self,
@@ -222,12 +224,6 @@ class Guard:
     ) -> None:
         await self._unclaim().__aexit__(kind, error, trace)
 
-    @asynccontextmanager
-    async def _async_block_section(self) -> AsyncIterator[AsyncReservation]:
-        async with self._opened_async((), {}) as opened:
-            with entered(opened):
-                yield opened.reservation
-
     # -- as a decorator ------------------------------------------------------------------------------------------------
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return *function* guarded: the same signature, each call with a reservation of its own."""
@@ -235,18 +231,19 @@ class Guard:
             raise InvalidRequest(f"a Guard decorates functions and methods, not {function!r}; put it below a property")
         if isinstance(function, classmethod | staticmethod):
             return cast("Callable[P, R]", type(function)(self(function.__func__)))
-        if inspect.isasyncgenfunction(function):
+        shape, called = shape_of(function), cast("Callable[..., Any]", function)
+        if shape == "async generator":
             if self._policy.actual is not None:
                 raise InvalidRequest(
                     "actual: an async generator has no return value; call cycles.current().report(actual=…) in it"
                 )
-            guarded: Any = guard_async_generator(self._opened_async, function)
-        elif inspect.isgeneratorfunction(function):
-            guarded = guard_generator(self._opened, function)
-        elif is_async(function):
-            guarded = guard_async_function(self._opened_async, cast("Callable[..., Awaitable[Any]]", function))
+            guarded: Any = guard_async_generator(self._opened_async, called)
+        elif shape == "generator":
+            guarded = guard_generator(self._opened, called)
+        elif shape == "async function":
+            guarded = guard_async_function(self._opened_async, called)
         else:
-            guarded = guard_function(self._opened, function)
+            guarded = guard_function(self._opened, called)
         return cast("Callable[P, R]", functools.wraps(function)(guarded))
 
     def __repr__(self) -> str:

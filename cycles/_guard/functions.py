@@ -1,22 +1,22 @@
-"""Guarded functions, blocking and asynchronous: one section for each call."""
+"""Guarded functions, blocking and asynchronous: one section for each call, as long as the work that it returned."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, Final
 
 from cycles._client.opened_section import entered
+from cycles._guard import async_generators, generators, shapes
+from cycles._guard.handover import AsyncHandover, Handover
+from cycles._guard.iterators import GuardedAsyncIterator, GuardedIterator
 from cycles.reservation import DryRun
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from cycles._client.opened_section import Opened
     from cycles.reservation import AsyncReservation, Reservation
-
-R = TypeVar("R")
 
 
 def guard_function(
@@ -26,11 +26,19 @@ def guard_function(
     """Return *function* with each call inside a section; a dry run does not call it, and returns its `DryRun`."""
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        with opening(args, kwargs) as opened:
+        with Handover(opening(args, kwargs)) as call:
+            opened = call.opened
             if opened.is_dry_run:
                 return DryRun(opened.reservation)
             with entered(opened):
-                result = opened.result = _finished(function(*args, **kwargs), function)
+                result = function(*args, **kwargs)
+                if shapes.is_generator(result):
+                    return generators.rest_of(result, call.keep())
+                if shapes.is_iterator(result):
+                    return GuardedIterator(result, call.keep())
+                if (error := shapes.refusal(result, function, is_async=False)) is not None:
+                    raise error
+            opened.result = result
         return result
 
     return guarded
@@ -43,27 +51,35 @@ def guard_async_function(
     """Return *function* with each call inside a section; see `guard_function`."""
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        async with opening(args, kwargs) as opened:
+        async with AsyncHandover(opening(args, kwargs)) as call:
+            opened = call.opened
             if opened.is_dry_run:
                 return DryRun(opened.reservation)
             with entered(opened):
-                result = opened.result = await function(*args, **kwargs)
+                result = value = await function(*args, **kwargs)
+                if isinstance(result, AsyncGenerator):
+                    return async_generators.rest_of(result, call.keep())
+                if shapes.is_async_iterator(result):
+                    return GuardedAsyncIterator(result, call.keep())
+                if shapes.is_awaitable(result):
+                    value = await result
+                    result = result if shapes.is_asyncio_future(result) else Awaited(value)
+                elif (error := shapes.refusal(result, function, is_async=True)) is not None:
+                    raise error
+            opened.result = value
         return result
 
     return guarded
 
 
-def is_async(function: Callable[..., Any]) -> bool:
-    """Return whether calling *function* gives a coroutine; callable objects and partials included."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+class Awaited:
+    """An awaitable that an async function returned, after its section awaited it: its value is there."""
 
+    __slots__ = ("_value",)
 
-def _finished(result: R, function: Callable[..., Any]) -> R:
-    """Return *result*, unless its work has not even begun: it would be settled before it ran."""
-    if inspect.iscoroutine(result):
-        result.close()
-        name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"{name} returned a coroutine, but is no async function: put the Guard on the async def itself")
-    return result
+    def __init__(self, value: Any) -> None:
+        self._value: Final = value
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._value
+        yield

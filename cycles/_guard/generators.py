@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cycles._client.opened_section import Opened
+    from cycles._guard.handover import Rest
     from cycles.reservation import Reservation
 
 
@@ -37,6 +38,27 @@ def guard_generator(
         return result
 
     return guarded
+
+
+def rest_of(generator: Generator[Any, Any, Any], rest: Rest[Any]) -> Generator[Any, Any, Any]:
+    """Return *generator*, which a call returned, such that it ends the *rest* of that call's section."""
+    return begun(_rest_of(generator, rest))
+
+
+def _rest_of(generator: Generator[Any, Any, Any], rest: Rest[Any]) -> Generator[Any, Any, Any]:
+    with rest as opened:
+        yield
+        result = opened.result = yield from _steps(generator, opened)
+    return result
+
+
+def begun(generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Return *generator* after its first step, whose item is nobody's.
+
+    From then on dropping it runs the end of its block, and with that of its section.
+    """
+    next(generator)
+    return generator
 
 
 def _steps(generator: Generator[Any, Any, Any], opened: Opened[Reservation]) -> Generator[Any, Any, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cycles._core import section_flows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+    from types import TracebackType
 
     from cycles._client.opened_section import Opened
     from cycles._guard.settlement_policy import SettlementPolicy
@@ -38,27 +39,45 @@ def section(reserve: Callable[[], Opened[H]], policy: SettlementPolicy) -> Itera
             running.conclude(settlement, asked=False)
 
 
-@asynccontextmanager
-async def async_section(
-    reserve: Callable[[], Awaitable[Opened[H]]], policy: SettlementPolicy
-) -> AsyncIterator[Opened[H]]:
-    """Open and settle a section; see `section`."""
-    opened = await reserve()
-    running = opened.running
-    try:
-        yield opened
-    except BaseException as raised:
+class AsyncSection(Generic[H]):
+    """Opens and settles a section; see `section`.
+
+    A class and no async generator: when its loop ends, asyncio closes all open async generators at the same time, and a
+    section would be settled while the user's generator in it still runs.
+    """
+
+    __slots__ = ("_opened", "_policy", "_reserve")
+
+    def __init__(self, reserve: Callable[[], Awaitable[Opened[H]]], policy: SettlementPolicy) -> None:
+        self._reserve: Final = reserve
+        self._policy: Final = policy
+
+    async def __aenter__(self) -> Opened[H]:
+        self._opened = await self._reserve()
+        return self._opened
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if raised is None:
+            await self._ended()
+        else:
+            await self._failed(raised)
+
+    async def _failed(self, raised: BaseException) -> None:
+        running = self._opened.running
         hurried = not isinstance(raised, Exception)
         if running.ends_here():
             await running.settle_async(section_flows.end(running.section, raised=raised), hurried=hurried)
         if hurried and running.is_cancelled:
-            raise raised from running.lost()
-        raise
-    result = opened.take_result()
-    if running.ends_here():
-        ending, interrupt = policy.end(running.section, result)
-        settlement = await running.settle_async(ending, hurried=interrupt is not None)
-        if interrupt is not None:
-            raise interrupt
-        if settlement is not None:
-            running.conclude(settlement, asked=False)
+            raised.__cause__ = running.lost()
+
+    async def _ended(self) -> None:
+        running, result = self._opened.running, self._opened.take_result()
+        if running.ends_here():
+            ending, interrupt = self._policy.end(running.section, result)
+            settlement = await running.settle_async(ending, hurried=interrupt is not None)
+            if interrupt is not None:
+                raise interrupt
+            if settlement is not None:
+                running.conclude(settlement, asked=False)
