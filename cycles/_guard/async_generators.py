@@ -7,11 +7,11 @@ one closes the user's, inside the section, and then settles.
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._client.opened_section import entered
+from cycles._drivers.asyncgens import untold
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -41,7 +41,7 @@ class _Steps:
         """Take the next step; return False when the generator has ended."""
         with entered(self._opened):
             try:
-                self.item = await _unlisted(self._step)
+                self.item = await untold(self._step)
             except StopAsyncIteration:
                 return False
         return True
@@ -57,20 +57,7 @@ class _Steps:
     async def close(self) -> None:
         """Close the generator, inside the section."""
         with entered(self._opened):
-            await _unlisted(self._generator.aclose)
-
-
-def _unlisted(step: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
-    """Return what *step* gives, without the event loop's knowledge (see the module).
-
-    A loop learns of a generator when its first step is made, which is before it is awaited.
-    """
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
-    try:
-        return step()
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
+            await untold(self._generator.aclose)
 
 
 def guard_async_generator(

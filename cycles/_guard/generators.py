@@ -47,8 +47,8 @@ def rest_of(generator: Generator[Any, Any, Any], rest: Rest[Any]) -> Generator[A
 
 def _rest_of(generator: Generator[Any, Any, Any], rest: Rest[Any]) -> Generator[Any, Any, Any]:
     with rest as opened:
-        yield
-        result = opened.result = yield from _steps(generator, opened)
+        sent = yield
+        result = opened.result = yield from _steps(generator, opened, sent)
     return result
 
 
@@ -61,8 +61,10 @@ def begun(generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     return generator
 
 
-def _steps(generator: Generator[Any, Any, Any], opened: Opened[Reservation]) -> Generator[Any, Any, Any]:
-    step = partial(generator.send, None)
+def _steps(
+    generator: Generator[Any, Any, Any], opened: Opened[Reservation], sent: Any = None
+) -> Generator[Any, Any, Any]:
+    step = partial(generator.send, sent)
     while True:
         with entered(opened):
             try:

@@ -28,7 +28,7 @@ class _Lookalike:
     _self_iterator: Any
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - it is not set
         return type(self._self_iterator)
 
     def __getattr__(self, name: str) -> Any:
@@ -64,7 +64,7 @@ class GuardedIterator(_Lookalike):
     def __init__(self, iterator: Any, rest: Rest[Any]) -> None:
         self._self_iterator = iterator
         self._self_rest: Final = rest
-        self._self_steps: Final = generators.begun(_steps(iterator, rest))
+        self._self_steps: Final[Any] = generators.begun(_steps(iterator, rest))
 
     def __iter__(self) -> GuardedIterator:
         return self
@@ -137,15 +137,16 @@ class GuardedAsyncIterator(_Lookalike):
     def __init__(self, iterator: Any, rest: Rest[Any]) -> None:
         self._self_iterator = iterator
         self._self_rest: Final = rest
-        self._self_steps: Final = async_generators.begun(_async_steps(iterator, rest))
+        self._self_steps: Final[Any] = async_generators.begun(_async_steps(iterator, rest))
 
     def __aiter__(self) -> GuardedAsyncIterator:
         return self
 
     def __anext__(self) -> Awaitable[Any]:
         if self._self_steps.ag_frame is None:  # see GuardedIterator
-            return anext(self._self_iterator)  # type: ignore[no-any-return]
-        return self._self_steps.__anext__()
+            return anext(self._self_iterator)
+        step: Awaitable[Any] = self._self_steps.__anext__()
+        return step
 
     def close(self) -> Any:
         """Close the iterator as its own method does; the section ends when that is awaited."""

@@ -82,7 +82,7 @@ _CONTEXTS: Final = (type(_example()), type(_async_example()))
 """What the functions that contextlib decorates return."""
 
 
-def refusal(returned: object, function: Callable[..., Any], *, is_async: bool) -> TypeError | None:
+def refusal(returned: Any, function: Callable[..., Any], *, is_async: bool) -> TypeError | None:
     """Return the error that refuses *returned*, work that would be settled before it is done; None for a result.
 
     Such work is closed or cancelled, as far as it can be.
