@@ -16,6 +16,7 @@ from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
 __all__ = ["SETTINGS", "Config", "table"]
 
@@ -140,9 +141,21 @@ class Config:
     def __hash__(self) -> int:
         return hash(self._values())
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
+        """Return what a pickle holds: a key from the environment is read again, and `local:` needs none."""
         settings = {setting.name: getattr(self, setting.name) for setting in SETTINGS}
-        return self._made, (settings, dict(self.sources))
+        sources = dict(self.sources)
+        if self.is_local:
+            sources["api_key"] = "default"
+        if sources["api_key"] != "argument":
+            del settings["api_key"]
+        return _unpickled, (type(self), settings, sources)
 
     def __repr__(self) -> str:
         shown = []
@@ -151,6 +164,13 @@ class Config:
             if value is not None and (value != setting.default or setting.default is None):
                 shown.append(f"{setting.name}={'***' if setting.secret else repr(value)}")
         return f"Config({', '.join(shown)})"
+
+
+def _unpickled(kind: type[Config], settings: dict[str, Any], sources: dict[str, str]) -> Config:
+    """Return the configuration of a pickle; its key is this process's own, if it came from a variable."""
+    if key := os.environ.get(sources["api_key"], ""):
+        settings["api_key"] = key
+    return kind._made(settings, sources)  # noqa: SLF001 - the constructor knows no sources
 
 
 def _fill(config: Config, given: Mapping[str, Any], sources: Mapping[str, str]) -> None:

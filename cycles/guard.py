@@ -6,6 +6,7 @@ end of a section does is decided in `_core.section_flows`.
 
 from __future__ import annotations
 
+import copy
 import functools
 import threading
 from contextlib import AsyncExitStack, contextmanager
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import timedelta
     from types import TracebackType
+    from typing import Self
 
     from cycles._client.async_runtime import AsyncRuntime
     from cycles._client.blocking_runtime import BlockingRuntime
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_CACHED: Final = type(functools.lru_cache(len))
+"""What `functools.lru_cache` makes."""
 
 
 class Guard:
@@ -131,8 +136,36 @@ class Guard:
         self._policy: Final = SettlementPolicy(actual, unreported)
         self._raise_on_unsettled: Final = raise_on_unsettled
         self._client: Final = client
-        self._lock: Final = threading.Lock()
+        self._lock = threading.Lock()
         self._block: Any = None
+
+    # -- as a value ----------------------------------------------------------------------------------------------------
+    def __getstate__(self) -> dict[str, Any]:
+        if self._client is not None:
+            raise TypeError(
+                "a Guard with client= can't be pickled, for a client has connections and a key: leave client= out, and "
+                "call cycles.configure() in the process that loads it"
+            )
+        return self._value()
+
+    def _value(self) -> dict[str, Any]:
+        """Return what makes this Guard; whether it is entered just now does not."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_block")}
+
+    def __setstate__(self, value: dict[str, Any]) -> None:
+        self.__dict__.update(value)
+        self._lock, self._block = threading.Lock(), None
+
+    def __copy__(self) -> Self:
+        copied = type(self).__new__(type(self))
+        copied.__setstate__(self._value())
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        memo[id(self._client)] = self._client  # the same one, as a copied function has the same globals
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.__setstate__(copy.deepcopy(self._value(), memo))
+        return copied
 
     # -- reserving -----------------------------------------------------------------------------------------------------
     def _options(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -227,10 +260,13 @@ class Guard:
     # -- as a decorator ------------------------------------------------------------------------------------------------
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return *function* guarded: the same signature, each call with a reservation of its own."""
-        if not callable(function) and not isinstance(function, classmethod):
-            raise InvalidRequest(f"a Guard decorates functions and methods, not {function!r}; put it below a property")
         if isinstance(function, classmethod | staticmethod):
             return cast("Callable[P, R]", type(function)(self(function.__func__)))
+        if isinstance(function, functools.partialmethod):
+            kept: Any = type(function)(self(function.func), *function.args, **function.keywords)
+            return cast("Callable[P, R]", kept)
+        if not callable(function):
+            raise InvalidRequest(f"a Guard decorates functions and methods, not {function!r}; put it below a property")
         shape, called = shape_of(function), cast("Callable[..., Any]", function)
         if shape == "async generator":
             if self._policy.actual is not None:
@@ -244,7 +280,10 @@ class Guard:
             guarded = guard_async_function(self._opened_async, called)
         else:
             guarded = guard_function(self._opened, called)
-        return cast("Callable[P, R]", functools.wraps(function)(guarded))
+        functools.update_wrapper(guarded, called)
+        if isinstance(called, _CACHED):  # whose methods are not in its __dict__, which is all that wrappers take over
+            guarded.cache_info, guarded.cache_clear = called.cache_info, called.cache_clear
+        return cast("Callable[P, R]", guarded)
 
     def __repr__(self) -> str:
         return f"<Guard {self._fields['action']!r} estimate {self._fields['estimate']!r}>"

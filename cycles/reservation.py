@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from cycles._client.opened_section import innermost
 from cycles._core import flows, section_flows
@@ -60,6 +60,12 @@ class _View:
             done = "what it reported is charged"
         message = f"{self!r} was dropped without commit or release; {done}"
         warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} can't be pickled or copied: it is settled where it was made; send what was spent there, and "
+            "report or commit it"
+        )
 
     @property
     def _response(self) -> ReservationCreateResponse:

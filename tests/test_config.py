@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from pathlib import Path
 
@@ -159,6 +160,29 @@ def test_frozen_comparable_and_picklable():
     assert again == config
     assert hash(again) == hash(config)
     assert again.sources == config.sources
+
+
+def test_a_pickle_leaves_out_the_key_that_its_reader_has(monkeypatch):
+    """A key from a variable is read again where the pickle is loaded; `local:` needs none."""
+    monkeypatch.setenv("MY_API_KEY", SECRET)
+    config = Config.from_env({"MY_BASE_URL": URL, "MY_API_KEY": SECRET}, prefix="MY_")
+    pickled = pickle.dumps(config)
+    assert SECRET.encode() not in pickled
+    assert pickle.loads(pickled) == config
+    monkeypatch.setenv("MY_API_KEY", "another")
+    assert pickle.loads(pickled).api_key == "another"
+    monkeypatch.delenv("MY_API_KEY")
+    with pytest.raises(cycles.ConfigError, match="set MY_API_KEY"):
+        pickle.loads(pickled)
+    local = Config("local:", api_key=SECRET)
+    assert SECRET.encode() not in pickle.dumps(local)
+    assert pickle.loads(pickle.dumps(local)) == local.replace(api_key=None)
+
+
+@pytest.mark.parametrize("made", [copy.copy, copy.deepcopy])
+def test_a_copy_is_the_same_for_it_is_frozen(made):
+    config = Config(URL, api_key=SECRET)
+    assert made(config) is config
 
 
 def test_the_key_is_not_in_the_repr():

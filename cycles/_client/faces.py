@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
 from cycles._client.async_runtime import AsyncRuntime
 from cycles._client.blocking_runtime import BlockingRuntime
@@ -34,6 +34,12 @@ class Face(Generic[R]):
     def world(self, *, journal: Journal, on_settlement: OnSettlement | None = None) -> World:
         """Return a world of this client's connections in which *journal* is settled: for the CLI."""
         return journal_world(self._runtime.access, journal, on_settlement)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} can't be pickled or copied, for it has connections and a key: make one in each "
+            "process, or leave client= out of the Guard and call cycles.configure() there"
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.base_url} tenant {self.config.tenant!r}>"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 
 from cycles._core.effects import Call, Record, Sleep
-from cycles._drivers.asyncgens import running_untold
+from cycles._drivers import asyncgens
 from cycles._drivers.world import LONGEST_ATTEMPT, endpoint
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ async def _call(call: Call[T], world: World) -> Answer[T]:
             async with contextlib.nullcontext() if world.gate is None or hurried is not None else world.gate:
                 sent_at, is_sent = time.monotonic(), True
                 with anyio.fail_after(LONGEST_ATTEMPT) if within is None else contextlib.nullcontext():
-                    response = await running_untold(
+                    response = await asyncgens.request(
                         module.asyncio_detailed(client=world.api, request_headers=world.headers(), **call.arguments)
                     )
     except Exception as error:  # noqa: BLE001 - see World.failed

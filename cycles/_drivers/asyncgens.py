@@ -7,14 +7,28 @@ of each that begins later. A section that is settled then sends requests, and ht
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from types import coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 
 T = TypeVar("T")
+
+_is_closing: Final[ContextVar[bool]] = ContextVar("cycles_is_closing", default=False)
+
+
+@contextmanager
+def closing() -> Iterator[None]:
+    """Send the requests inside without telling the loop of their generators: the loop may be ending."""
+    token = _is_closing.set(True)
+    try:
+        yield
+    finally:
+        _is_closing.reset(token)
 
 
 def untold(step: Callable[[], T]) -> T:
@@ -49,3 +63,8 @@ def running_untold(work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
             step = partial(work.throw, error)
         else:
             step = partial(work.send, sent)
+
+
+def request(work: Coroutine[Any, Any, T]) -> Awaitable[T]:
+    """Return what sends a request; see `closing`."""
+    return running_untold(work) if _is_closing.get() else work

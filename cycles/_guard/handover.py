@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from cycles._drivers.asyncgens import closing
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -76,13 +79,18 @@ class AsyncHandover(Generic[H]):
 
 
 class Rest(Generic[H]):
-    """The rest of a section that is open already: it ends as a `with` or `async with` block of this ends."""
+    """The rest of a section that is open already: it ends as a `with` or `async with` block of this ends.
 
-    __slots__ = ("_opened", "_opening")
+    Attributes:
+        is_closing: Whether it ends because what spans it was closed, perhaps by the end of the event loop.
+    """
+
+    __slots__ = ("_opened", "_opening", "is_closing")
 
     def __init__(self, opening: Any, opened: Opened[H]) -> None:
         self._opening: Final = opening
         self._opened: Final = opened
+        self.is_closing = False
 
     @property
     def opened(self) -> Opened[H]:
@@ -103,4 +111,5 @@ class Rest(Generic[H]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._opening.__aexit__(kind, error, trace)
+        with closing() if self.is_closing else nullcontext():
+            await self._opening.__aexit__(kind, error, trace)

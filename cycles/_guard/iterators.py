@@ -206,6 +206,7 @@ async def _async_steps(iterator: Any, rest: Rest[Any]) -> AsyncGenerator[Any, No
             try:
                 yield item
             except GeneratorExit:
+                rest.is_closing = True
                 break
             with entered(opened):
                 try:

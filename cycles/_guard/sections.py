@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cycles._core import section_flows
+from cycles._drivers.asyncgens import closing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -68,7 +69,8 @@ class AsyncSection(Generic[H]):
         running = self._opened.running
         hurried = not isinstance(raised, Exception)
         if running.ends_here():
-            await running.settle_async(section_flows.end(running.section, raised=raised), hurried=hurried)
+            with closing() if isinstance(raised, GeneratorExit) else nullcontext():
+                await running.settle_async(section_flows.end(running.section, raised=raised), hurried=hurried)
         if hurried and running.is_cancelled:
             raised.__cause__ = running.lost()
 
