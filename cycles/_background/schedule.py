@@ -7,90 +7,26 @@ loop on a daemon thread, started by its first guard; an asynchronous one uses th
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import os
 import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from cycles._drivers import aio, blocking
+from cycles._background.agenda import MOST_AT_ONCE, Agenda
+from cycles._background.greenlets import GreenBeats
+from cycles._drivers import aio, blocking, threads
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine
 
-    from cycles._core.effects import Flow
+    from cycles._background.agenda import Job
     from cycles._drivers.world import World
-
-_MOST_AT_ONCE: Final = 16
-"""Renewals in flight of one client: with more, httpx's pool gets slower, and attempts wait within their timeouts."""
 
 _PATIENCE: Final = 1.0
 """Seconds that closing waits for what is in flight, and for the thread to end: it is best effort."""
-
-_LEAST_SWEEP: Final = 64
-"""Entries from which on those of ended sections are swept out."""
-
-
-class Job(Protocol):
-    """Work that is repeated until it is done: a `Heart`, or a `Recoverer`."""
-
-    @property
-    def due(self) -> float:
-        """Monotonic seconds at which it begins."""
-        ...
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether there is anything left to do."""
-        ...
-
-    def attempt(self) -> Flow[float | None]:
-        """Do it once; return the seconds until the next time, or None."""
-        ...
-
-
-class _Agenda:
-    """Jobs by the time they are due; safe to share between threads."""
-
-    def __init__(self) -> None:
-        self._lock: Final = threading.RLock()  # a collected reservation adds an entry, wherever its thread just is
-        self._heap: list[tuple[float, int, Job, World]] = []
-        self._order: Final = itertools.count()
-        self._sweep_at = _LEAST_SWEEP
-
-    def add(self, due: float, job: Job, world: World) -> bool:
-        """Add an entry and return whether it is now the earliest."""
-        entry = (due, next(self._order), job, world)
-        with self._lock:
-            heapq.heappush(self._heap, entry)
-            if len(self._heap) >= self._sweep_at:
-                size = len(self._heap)
-                kept = [kept for kept in self._heap if kept[2].is_needed]
-                if len(self._heap) == size:  # nothing came in between
-                    heapq.heapify(kept)
-                    self._heap = kept
-                self._sweep_at = max(_LEAST_SWEEP, 2 * len(self._heap))
-            return bool(self._heap) and self._heap[0] is entry
-
-    def wait(self) -> float | None:
-        """Return the seconds until the earliest entry is due, 0 if it is; None when there is none."""
-        with self._lock:
-            return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
-
-    def pop(self) -> tuple[Job, World] | None:
-        """Take out and return the earliest entry that is due, or None."""
-        with self._lock:
-            if not self._heap or self._heap[0][0] > time.monotonic():
-                return None
-            _, _, job, world = heapq.heappop(self._heap)
-            return job, world
-
-    def __len__(self) -> int:
-        return len(self._heap)
 
 
 class _Beats:
@@ -99,11 +35,15 @@ class _Beats:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, blocks: bool) -> None:
         self.loop: Final = loop
         self.thread: threading.Thread | None = None  # of its own, where it has one
-        self.agenda: Final = _Agenda()
+        self.agenda: Final = Agenda()
         self._blocks: Final = blocks
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._stopped = False
+
+    def wake_soon(self) -> None:
+        """Let the loop's thread wake, from any other."""
+        self.loop.call_soon_threadsafe(self.wake)
 
     def wake(self) -> None:
         """Start all jobs that are due, and set a timer for the next; on the loop's thread only."""
@@ -112,11 +52,11 @@ class _Beats:
             self._timer = None
         if self._stopped:
             return
-        while len(self._tasks) < _MOST_AT_ONCE and (entry := self.agenda.pop()) is not None:
+        while len(self._tasks) < MOST_AT_ONCE and (entry := self.agenda.pop()) is not None:
             task = self.loop.create_task(self._renew(*entry))
             self._tasks.add(task)
             task.add_done_callback(self._done)
-        if len(self._tasks) < _MOST_AT_ONCE and (wait := self.agenda.wait()) is not None:
+        if len(self._tasks) < MOST_AT_ONCE and (wait := self.agenda.wait()) is not None:
             self._timer = self.loop.call_later(wait, self.wake)
 
     def stop(self) -> None:
@@ -161,8 +101,8 @@ class ThreadHeartbeats:
 
     def __init__(self, *, blocks: bool) -> None:
         self.blocks: Final = blocks
-        self._lock = threading.RLock()  # see _Agenda
-        self._beats: _Beats | None = None
+        self._lock = threads.Lock("RLock")  # see Agenda
+        self._beats: _Beats | GreenBeats | None = None
         _forkable.add(self)
 
     def keep(self, job: Job, world: World) -> None:
@@ -172,9 +112,13 @@ class ThreadHeartbeats:
                 self._beats = self._start()
             beats = self._beats
             if beats.agenda.add(job.due, job, world):
-                beats.loop.call_soon_threadsafe(beats.wake)
+                beats.wake_soon()
 
-    def _start(self) -> _Beats:
+    def _start(self) -> _Beats | GreenBeats:
+        if threads.are_greenlets():  # of which one that runs an event loop would run it in all of them
+            green = GreenBeats()
+            weakref.finalize(self, green.stop).atexit = False
+            return green
         import asyncio  # noqa: PLC0415 - a client that guards nothing needs no loop
 
         loop = asyncio.new_event_loop()
@@ -188,7 +132,9 @@ class ThreadHeartbeats:
 
     def forked(self) -> None:
         """Begin anew in a forked child: the thread and the sections whose leases it renews stayed in the parent."""
-        self._lock = threading.RLock()
+        self._lock = threads.Lock("RLock")
+        if isinstance(self._beats, GreenBeats):
+            self._beats.stop()  # greenlets go on in a fork, threads do not
         self._beats = None
 
     def close(self, last: Coroutine[Any, Any, None] | None = None) -> None:
@@ -198,6 +144,11 @@ class ThreadHeartbeats:
         if beats is None:
             if last is not None:
                 last.close()
+            return
+        if isinstance(beats, GreenBeats):
+            if last is not None:
+                last.close()
+            beats.stop()
             return
         if last is not None:
             import asyncio  # noqa: PLC0415 - see _start

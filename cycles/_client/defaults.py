@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary, ref
@@ -11,6 +10,7 @@ from cycles._client.async_runtime import AsyncRuntime
 from cycles._client.blocking_runtime import BlockingRuntime
 from cycles._client.faces import Face, runtime_of
 from cycles._client.loop_home import running_loop
+from cycles._drivers import threads
 from cycles.config import Config
 from cycles.errors import ConfigError
 
@@ -34,7 +34,7 @@ class Defaults(Generic[C, A]):
         self._kinds: Final = (blocking, asynchronous)
         self._make: Final[Callable[..., C]] = blocking
         self._make_async: Final[Callable[..., A]] = asynchronous
-        self._lock: Final = threading.Lock()
+        self._lock: Final = threads.Lock()
         self._config: Config | None = None
         self._client: C | None = None
         self._async_client: A | None = None

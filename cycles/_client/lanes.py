@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Final
+
+from cycles._drivers import threads
 
 if TYPE_CHECKING:
     import asyncio
@@ -15,13 +16,13 @@ opens others and closes them again, and looks through all connections and all th
 reserves at once took 8 s that way (docs/performance.md)."""
 
 
-def thread_lanes() -> threading.Semaphore:
+def thread_lanes() -> threads.Lock:
     """Return lanes for threads: no more of them send at a time than connections are kept alive.
 
     More would only wait for each other in turn, and for the interpreter's lock: 1,000 threads that reserved at once
     left the thread that renews their leases no time for it (benchmarks/open.py).
     """
-    return threading.Semaphore(_MOST_IN_FLIGHT["httpx"])
+    return threads.Lock("Semaphore", _MOST_IN_FLIGHT["httpx"])
 
 
 class LoopLanes:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from cycles._background.schedule import Job
+    from cycles._background.agenda import Job
     from cycles._drivers.world import World
 
 

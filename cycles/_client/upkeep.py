@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from cycles._background.schedule import Job
+    from cycles._background.agenda import Job
     from cycles._client.access import Access
     from cycles._client.teller import OnSettlement
     from cycles._core.flows import Asking

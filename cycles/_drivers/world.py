@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
-    from threading import Semaphore
     from types import ModuleType
 
     from cycles._core.effects import Call
     from cycles._core.records import Claim, Pending
     from cycles._core.results import SettlementDetails
+    from cycles._drivers.threads import Lock
     from cycles_api.client import AuthenticatedClient
     from cycles_api.types import Response
 
@@ -134,7 +134,7 @@ class World:
         journal: Keeper | None = None,
         tell: Callable[[SettlementDetails], None] | None = None,
         gate: AbstractAsyncContextManager[Any] | None = None,
-        lanes: Semaphore | None = None,
+        lanes: Lock | None = None,
         timeout: httpx.Timeout = _TIMEOUT,
     ) -> None:
         self.api: Final = api

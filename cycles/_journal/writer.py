@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cycles._drivers import threads
 from cycles._journal.files import discarded, flush_directory
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Writer:
         self._wake: Final = threading.Condition()
         self._writes: list[_Write] = []
         self._later: dict[tuple[Records, str], float] = {}
+        self._pid: Final = os.getpid()
         threading.Thread(target=self._run, name="cycles-journal", daemon=True).start()
 
     def write(self, records: Records, pending: Pending) -> Future[None]:
@@ -58,6 +60,8 @@ class Writer:
                 while not self._writes and not self._due():
                     earliest = min(self._later.values(), default=None)
                     self._wake.wait(None if earliest is None else max(0.0, earliest - time.monotonic()))
+                    if os.getpid() != self._pid:
+                        return  # a greenlet that goes on in a fork: what it has is the parent's to write
                 writes, self._writes = self._writes, []
                 due = self._due()
                 for key in due:
@@ -123,7 +127,7 @@ def _flushed(records: Records) -> OSError | None:
     return None
 
 
-_guard = threading.RLock()
+_guard = threads.Lock("RLock")
 _the_writer: Writer | None = None
 
 
@@ -138,7 +142,7 @@ def the_writer() -> Writer:
 
 def _in_child() -> None:
     global _guard, _the_writer
-    _guard, _the_writer = threading.RLock(), None
+    _guard, _the_writer = threads.Lock("RLock"), None
 
 
 if hasattr(os, "register_at_fork"):

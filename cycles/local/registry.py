@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local.admin.names import checked_scope, read_url
 from cycles.local.embedded import EmbeddedAuthority
+from cycles.local.store.turns import SleepersLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ DEFAULT_TENANT: Final = "default"
 """The tenant whose budget a `local:` URL makes when none is named."""
 
 _registry: Final[dict[str, EmbeddedAuthority]] = {}
-_registry_lock = threading.Lock()
+_registry_lock = SleepersLock()
 _kind: type[EmbeddedAuthority] = EmbeddedAuthority
 
 
@@ -95,7 +95,7 @@ def forget_shared() -> None:
 
 def _after_fork() -> None:
     global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _registry_lock = threading.Lock()
+    _registry_lock = SleepersLock()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

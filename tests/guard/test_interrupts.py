@@ -13,7 +13,7 @@ import pytest
 
 import cycles
 from cycles import usd
-from cycles._background import schedule
+from cycles._background.agenda import Agenda
 from cycles._background.schedule import ThreadHeartbeats
 from cycles._core import renewal, section, section_flows
 from cycles._journal import journal
@@ -293,7 +293,7 @@ def test_a_collection_at_any_moment_does_not_deadlock(lock):
             return job
 
     if lock == "agenda":
-        agenda = schedule._Agenda()
+        agenda = Agenda()
         with agenda._lock:
             agenda.add(time.monotonic(), Job.nested(), None)
         assert len(agenda) == 1

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from cycles.errors import ConfigError
 from cycles.local.store import integrity, schema
+from cycles.local.store.turns import BUSY_TIMEOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 APPLICATION_ID: Final = 0x4359434C  # "CYCL": how a file says that it is one of ours
-BUSY_TIMEOUT: Final = 10.0
-"""Seconds to wait for another writer before giving up."""
-
 _SMALLEST_PAGE: Final = 512
 
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Final
 from cycles.errors import ConfigError
 from cycles.local.ledger.values import Refusal
 from cycles.local.store import integrity
-from cycles.local.store.files import BUSY_TIMEOUT, prepare, refuse_foreign
+from cycles.local.store.files import prepare, refuse_foreign
 from cycles.local.store.rows import SqliteBooks
+from cycles.local.store.turns import BUSY_TIMEOUT, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,32 +57,6 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class _Turn:
-    """A lock for one thread at a time, which waits no longer than BUSY_TIMEOUT.
-
-    A thread that holds it already is refused: finalizers run anywhere, and one that releases a forgotten reservation
-    may be called while this very thread is in the middle of a transaction.
-    """
-
-    __slots__ = ("_lock", "_owner")
-
-    def __init__(self) -> None:
-        self._lock: Final = threading.Lock()
-        self._owner = 0
-
-    def __enter__(self) -> None:
-        me = threading.get_ident()
-        if self._owner == me:
-            raise Refusal(500, "INTERNAL_ERROR", "the ledger was asked in the middle of its own transaction: ask again")
-        if not self._lock.acquire(timeout=BUSY_TIMEOUT):
-            raise sqlite3.OperationalError("database is locked")
-        self._owner = me
-
-    def __exit__(self, *_: object) -> None:
-        self._owner = 0
-        self._lock.release()
-
-
 class SqliteStore:
     """A `Store` on SQLite, safe to share between threads; a file also between processes.
 
@@ -98,7 +73,7 @@ class SqliteStore:
         self._idle: list[sqlite3.Connection] = []
         self._busy: set[sqlite3.Connection] = set()
         # Orders this process's writers, cheaper and fairer than SQLite's polling; in memory all use of the connection.
-        self._turn = _Turn()
+        self._turn = Turn()
         self._inherited = False  # a ledger in memory, in a fork of the process that made it
         self._closed = False
         self.publish: Callable[[list[Notice], Origin | None], None] | None = None
@@ -240,7 +215,7 @@ class SqliteStore:
         """Begin anew in a fork, which neither uses nor closes the parent's connections and locks."""
         _inherited.extend(self._idle)
         _inherited.extend(self._busy)
-        self._lock, self._turn, self._idle, self._busy = threading.RLock(), _Turn(), [], set()
+        self._lock, self._turn, self._idle, self._busy = threading.RLock(), Turn(), [], set()
         self._inherited = self.path is None
 
     def _connect(self) -> sqlite3.Connection:
