@@ -62,14 +62,14 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def tests_slow(session: nox.Session) -> None:
     """Run the tests that take seconds each: real processes, many of something."""
-    session.install("-e", ".[server]", *groups("test"))
+    session.install("-e", ".[server]", *groups("test", "greenlets"))
     session.run(*PYTEST, "-m", "slow", *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run all tests, quick and slow, and require their coverage: every branch of what decides and of what sends."""
-    session.install("-e", ".[server]", *groups("test"))
+    session.install("-e", ".[server]", *groups("test", "greenlets"))
     session.run(*PYTEST, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95", *session.posargs)
     session.run("coverage", "report", "--include=cycles/_core/*,cycles/_drivers/*", "--fail-under=100")
 

@@ -1,0 +1,52 @@
+"""Locks of the kind of threads that the program has."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+
+import pytest
+
+from cycles._drivers import threads
+
+
+def test_threads_are_native_here(monkeypatch):
+    assert not threads.are_greenlets()
+    monkeypatch.setattr(_thread, "start_new_thread", lambda *_: None)
+    assert threads.are_greenlets()
+
+
+def test_a_lock_is_made_anew_when_the_kind_of_threads_changes(monkeypatch):
+    lock = threads.Lock()
+    native = lock._inner
+    with lock:
+        assert native.locked()
+
+    class Green:
+        """The lock of a library that replaces threads."""
+
+        taken = 0
+
+        def acquire(self, timeout=None):
+            Green.taken += 1
+            return timeout is None
+
+        def release(self):
+            Green.taken -= 1
+
+    monkeypatch.setattr(threading, "Lock", Green)
+    with lock:
+        assert Green.taken == 1
+        assert not native.locked()
+    assert Green.taken == 0
+    assert not lock.acquire(timeout=0.5)
+
+
+@pytest.mark.parametrize(("kind", "arguments", "times"), [("Lock", (), 1), ("RLock", (), 2), ("Semaphore", (3,), 3)])
+def test_it_is_of_the_kind_that_was_asked_for(kind, arguments, times):
+    lock = threads.Lock(kind, *arguments)
+    assert all(lock.acquire(timeout=0) for _ in range(times))
+    if kind != "RLock":
+        assert not lock.acquire(timeout=0)
+    for _ in range(times):
+        lock.release()
