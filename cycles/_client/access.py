@@ -157,12 +157,12 @@ class Access:
 
     def close(self) -> None:
         """Close the blocking connections, if there are any and they were made here. Nothing is opened any more."""
-        self._is_closed = True
+        self._is_closed = self.is_owned
         if self.is_owned and self._blocking is not None:
             self._blocking.close()
 
     async def aclose(self) -> None:
         """Close the asynchronous connections; see `close`."""
-        self._is_closed = True
+        self._is_closed = self.is_owned
         if self.is_owned and self._asynchronous is not None:
             await self._asynchronous.aclose()
