@@ -14,7 +14,7 @@ from cycles._client import arguments
 from cycles._client.async_runtime import AsyncRuntime
 from cycles._client.blocking_runtime import BlockingRuntime
 from cycles._client.defaults import Defaults
-from cycles._client.faces import Face
+from cycles._client.faces import Face, calm
 from cycles._client.paging import AsyncRows, Rows
 from cycles._client.siblings import siblings_of
 from cycles._drivers import aio, blocking
@@ -176,7 +176,9 @@ class Client(Face[BlockingRuntime]):
         Raises:
             InvalidRequest: naming the field and what is allowed.
         """
-        return blocking.run(arguments.draining(self.config, self._runtime.upkeep.journal, timeout), self._runtime.world)
+        flow = arguments.draining(self.config, self._runtime.upkeep.journal, timeout)
+        self._runtime.access.open()
+        return blocking.run(flow, self._runtime.world)
 
     def close(self) -> None:
         """Stop the heartbeats, and close the connections unless they belong to an http_client that was given.
@@ -194,7 +196,8 @@ class Client(Face[BlockingRuntime]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        with calm(error):
+            self.close()
 
 
 class AsyncClient(Face[AsyncRuntime]):
@@ -273,7 +276,8 @@ class AsyncClient(Face[AsyncRuntime]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.close()
+        with calm(error):
+            await self.close()
 
 
 DEFAULTS: Final = Defaults(Client, AsyncClient)

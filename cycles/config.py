@@ -11,7 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from cycles._core.retry import NO_RETRY, RetryPolicy
-from cycles._core.settings import BY_NAME, LOCAL_SCHEME, SETTINGS, label_of, values_of
+from cycles._core.settings import BY_NAME, LOCAL_SCHEME, SETTINGS, label_of, shown_url, values_of
+from cycles._drivers.addresses import refusal_of
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class Config:
         """Return the settings of the environment's variables.
 
         Args:
-            environ: The variables; os.environ when None. A variable that is empty counts as not set.
+            environ: The variables; os.environ when None. White space around a value does not count: what was read from
+                a file or a secret often ends with a line end. A variable that is empty counts as not set.
             prefix: What their names begin with.
             **settings: What wins over the variables, as in `Config(…)`; None counts as not given.
 
@@ -86,7 +88,7 @@ class Config:
         sources: dict[str, str] = {}
         for setting in SETTINGS:
             variable = prefix + setting.name.upper()
-            value = environ.get(variable, "")
+            value = environ.get(variable, "").strip()
             if value:
                 given[setting.name], sources[setting.name] = value, variable
         over = {name: value for name, value in settings.items() if value is not None}
@@ -113,6 +115,15 @@ class Config:
     def is_in_memory(self) -> bool:
         """Whether the authority is inside this process and ends with it."""
         return self.is_local and not self.base_url[len(LOCAL_SCHEME) :].partition("?")[0]
+
+    def variable(self, name: str) -> str:
+        """Return the variable that sets *name*, with the prefix of those that this configuration was read from."""
+        found = (
+            variable.removesuffix(setting.upper())
+            for setting, variable in self.sources.items()
+            if variable.endswith(setting.upper())
+        )
+        return f"{next(found, 'CYCLES_')}{name.upper()}"
 
     @property
     def retry(self) -> RetryPolicy:
@@ -175,20 +186,56 @@ def _unpickled(kind: type[Config], settings: dict[str, Any], sources: dict[str, 
 
 def _fill(config: Config, given: Mapping[str, Any], sources: Mapping[str, str]) -> None:
     """Set what a new *config* holds, the only time before it is frozen."""
-    for name, value in values_of(given, sources).items():
-        object.__setattr__(config, name, value)
+    values = values_of(given, sources)
     came_from = {setting.name: sources.get(setting.name, "default") for setting in SETTINGS}
+    for name, value in {**values, **_anchored(values, came_from)}.items():
+        object.__setattr__(config, name, value)
     object.__setattr__(config, "sources", came_from)
     _check(config)
 
 
-def _check(config: Config) -> None:
-    """Refuse settings that do not fit each other."""
-    if config.api_key is None and not config.is_local:
-        variable = config.sources["base_url"]
-        prefix = variable.removesuffix("BASE_URL") if variable.endswith("BASE_URL") else "CYCLES_"
+def _anchored(values: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that are paths, absolute: the working directory and the home of later do not matter."""
+    anchored = {}
+    if values["journal_dir"] is not None:
+        given: str = values["journal_dir"]
+        anchored["journal_dir"] = _absolute(given, f"{label_of('journal_dir', sources['journal_dir'])}={given!r}")
+    url: str = values["base_url"]
+    path, mark, budgets = url.removeprefix(LOCAL_SCHEME).partition("?")
+    if url.startswith(LOCAL_SCHEME) and path:
+        label = f"{label_of('base_url', sources['base_url'])}={url!r}"
+        whole = _absolute(path, label)
+        if "?" in whole:
+            raise ConfigError(f"{label}: the folder {whole!r} has a '?' in its name; name another file")
+        anchored["base_url"] = f"{LOCAL_SCHEME}{whole}{mark}{budgets}"
+    return anchored
+
+
+def _absolute(path: str, label: str) -> str:
+    expanded = os.path.expanduser(path)  # noqa: PTH111 - pathlib raises when there is no home
+    is_homeless = expanded.startswith("~") or (path.startswith("~/") and os.environ.get("HOME") == "")
+    if is_homeless:
+        raise ConfigError(f"{label}: this user has no home directory to find it in; give an absolute path")
+    try:
+        return os.path.abspath(expanded)  # noqa: PTH100 - links are not resolved
+    except OSError as error:  # the working directory was removed
         raise ConfigError(
-            f'no API key for {config.base_url}: set {prefix}API_KEY, or use base_url "local:", which needs none'
+            f"{label}: can't be made absolute, for there is no working directory ({error.strerror}); "
+            "give an absolute path"
+        ) from None
+
+
+def _check(config: Config) -> None:
+    """Refuse an address that nothing can be sent to, and settings that do not fit each other."""
+    allowed = None if config.is_local else refusal_of(config.base_url)
+    if allowed is not None:
+        raise ConfigError(
+            f"{label_of('base_url', config.sources['base_url'])}={shown_url(config.base_url)}: give {allowed}"
+        )
+    if config.api_key is None and not config.is_local:
+        raise ConfigError(
+            f"no API key for {shown_url(config.base_url)}: set {config.variable('api_key')}, or use base_url "
+            '"local:", which needs none'
         )
     if config.unavailable == "allow" and not config.journal_enabled:
         label = label_of("unavailable", config.sources["unavailable"])

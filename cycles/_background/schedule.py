@@ -222,6 +222,7 @@ async def _keep_in_trio(job: Job, world: World) -> None:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
+        loop.run_until_complete(loop.shutdown_asyncgens())  # which closes the connections of a client that was dropped
     finally:
         loop.close()
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from cycles._client.local_authority import local_authority
 from cycles._drivers.connections import AsyncDirectClient, DirectClient
+from cycles._drivers.surroundings import opened
 from cycles.config import Config
-from cycles.errors import ConfigError
+from cycles.errors import ConfigError, InvalidRequest
 from cycles_api.client import AuthenticatedClient
 
 if TYPE_CHECKING:
@@ -59,16 +61,48 @@ class Access:
         self.shares_config: Final[bool] = self.is_owned if parent is None else parent.shares_config
         # A busy pool is waited for as long as an answer, and not reported as a dead network.
         self.timeout: Final = httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=None)
-        make_async: AsyncFactory = AsyncDirectClient
+        self._make_async: AsyncFactory = AsyncDirectClient
+        self._blocking: httpx.Client | None = None
+        self._asynchronous: httpx.AsyncClient | None = None
+        self._is_closed = False
         if async_factory is not None and self.is_owned and not config.is_local:
-            make_async = async_factory(config)
+            self._make_async = async_factory(config)
         self.api: Final = AuthenticatedClient(
             base_url=LOCAL_ORIGIN if config.is_local else config.base_url,
             token=config.api_key or "",
             timeout=self.timeout,
-            client_factory=DirectClient,
-            async_client_factory=make_async,
+            client_factory=self._made,
+            async_client_factory=self._made_async,
         )
+
+    def _made(self, **options: Any) -> httpx.Client:
+        self._blocking = opened(DirectClient, **options)
+        return self._blocking
+
+    def _made_async(self, **options: Any) -> httpx.AsyncClient:
+        self._asynchronous = opened(self._make_async, **options)
+        return self._asynchronous
+
+    def open(self) -> None:
+        """Make the connections of blocking requests, if there are none yet: before anything is sent.
+
+        Raises:
+            ConfigError: when the environment's proxies or certificates can't be used.
+            InvalidRequest: when the client is closed.
+        """
+        self._must_be_open()
+        with suppress(httpx.ConnectError):  # the request that comes next says it in its own way
+            self.api.get_httpx_client()
+
+    def open_async(self) -> None:
+        """Make the connections of asynchronous requests; see `open`."""
+        self._must_be_open()
+        with suppress(httpx.ConnectError):
+            self.api.get_async_httpx_client()
+
+    def _must_be_open(self) -> None:
+        if self._is_closed:
+            raise InvalidRequest("this client is closed: ask before close(), or make another client")
 
     @property
     def is_pooled(self) -> bool:
@@ -80,6 +114,7 @@ class Access:
         if http_client is None and self.authority is not None:
             http_client = self.authority.http_client(timeout=self.timeout)
         if http_client is not None:
+            self._blocking = http_client
             self.api.set_httpx_client(http_client)
         return http_client
 
@@ -88,6 +123,7 @@ class Access:
         if http_client is None and self.authority is not None:
             http_client = self.authority.async_http_client(timeout=self.timeout)
         if http_client is not None:
+            self._asynchronous = http_client
             self.api.set_async_httpx_client(http_client)
 
     def reconnect(self) -> object:
@@ -100,6 +136,7 @@ class Access:
         """
         left = self.api._async_client  # noqa: SLF001 - the generated client has no way to make its connections anew
         self.api._client = self.api._async_client = None  # noqa: SLF001 - as above
+        self._blocking = self._asynchronous = None
         return left
 
     def changed(self, changes: Mapping[str, Any]) -> Config:
@@ -119,11 +156,13 @@ class Access:
         return config
 
     def close(self) -> None:
-        """Close the blocking connections, if they were made here."""
-        if self.is_owned:
-            self.api.get_httpx_client().close()
+        """Close the blocking connections, if there are any and they were made here. Nothing is opened any more."""
+        self._is_closed = self.is_owned
+        if self.is_owned and self._blocking is not None:
+            self._blocking.close()
 
     async def aclose(self) -> None:
-        """Close the asynchronous connections, if they were made here."""
-        if self.is_owned:
-            await self.api.get_async_httpx_client().aclose()
+        """Close the asynchronous connections; see `close`."""
+        self._is_closed = self.is_owned
+        if self.is_owned and self._asynchronous is not None:
+            await self._asynchronous.aclose()

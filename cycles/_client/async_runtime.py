@@ -76,7 +76,13 @@ class AsyncRuntime:
         return self.access.reconnect()
 
     def traced(self) -> World:
-        """Return the world of one piece of work; connections of a loop that ended can't be used in the next one."""
+        """Return the world of one piece of work; connections of a loop that ended can't be used in the next one.
+
+        Raises:
+            ConfigError: when the environment's proxies or certificates can't be used, or the client is in use
+                elsewhere.
+            InvalidRequest: when the client is closed.
+        """
         loop = running_loop()
         # trio's connections outlive a run; without any loop, it is for a list that is iterated later.
         if loop is None and not in_trio():
@@ -90,6 +96,7 @@ class AsyncRuntime:
             if self.home.loop is not None and self.access.is_pooled:
                 self.reconnect()
             self.home.enter(loop)
+        self.access.open_async()
         if not self.home.has_begun:
             if self.access.is_pooled:
                 self.world.gate = self.lanes.gate(loop)

@@ -77,7 +77,13 @@ class BlockingRuntime:
         return left
 
     def traced(self) -> World:
-        """Return the world of one piece of work."""
+        """Return the world of one piece of work.
+
+        Raises:
+            ConfigError: when the environment's proxies or certificates can't be used.
+            InvalidRequest: when the client is closed.
+        """
+        self.access.open()
         return self.world.traced()
 
     def reserve(self, estimate: Amount, options: ReserveOptions) -> RunningSection:
@@ -86,7 +92,7 @@ class BlockingRuntime:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
         flow, raise_on_unsettled = arguments.reserving(config, estimate, options, asking)
-        world = self.world.traced()
+        world = self.traced()
         try:
             section = blocking.run(flow, world)
         finally:
@@ -107,6 +113,8 @@ class BlockingRuntime:
     def close(self) -> None:
         """Stop the background work, and close the connections that were made here."""
         self.upkeep.close()
-        if not self._is_sibling:
-            self.heartbeats.close(self.access.api.__aexit__() if self.access.is_owned else None)
-        self.access.close()
+        try:
+            if not self._is_sibling:
+                self.heartbeats.close(self.access.aclose())
+        finally:
+            self.access.close()

@@ -49,6 +49,7 @@ def _exit_world(
         return
     access = Access(config, given)
     access.connect(given)
+    access.open()
     try:
         yield journal_world(access, journal, on_settlement)
     finally:

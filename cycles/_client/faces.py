@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
 from cycles._client.async_runtime import AsyncRuntime
@@ -9,6 +10,8 @@ from cycles._client.blocking_runtime import BlockingRuntime
 from cycles._client.exit_world import journal_world
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cycles._client.teller import OnSettlement
     from cycles._drivers.world import World
     from cycles._journal.journal import Journal
@@ -43,6 +46,17 @@ class Face(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.base_url} tenant {self.config.tenant!r}>"
+
+
+@contextmanager
+def calm(error: BaseException | None) -> Iterator[None]:
+    """Do inside what closing does: trouble with it never replaces the *error* that the program's own block raised."""
+    try:
+        yield
+    except Exception as trouble:
+        if error is None:
+            raise
+        error.add_note(f"closing the cycles client failed, too: {type(trouble).__name__}: {trouble}")
 
 
 def runtime_of(client: Face[R]) -> R:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -17,37 +19,53 @@ LOCAL_SCHEME: Final = "local:"
 
 def _base_url(value: str) -> str:
     if value.startswith(LOCAL_SCHEME):
-        return value
+        return _path(value)
+    if any(letter.isspace() or unicodedata.category(letter) in _UNSEEN or letter == "\\" for letter in value):
+        raise ValueError("a URL without white space, control characters and backslashes")
     allowed = 'an http:// or https:// URL, or "local:" for an authority inside this process'
     try:
         parts = urlsplit(value)
         is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # unbalanced brackets, or an impossible port
-        if "@" in value:
-            raise SecretInUrl from None
         raise ValueError(allowed) from None
     if not is_whole:
         raise ValueError(allowed)
     if parts.username is not None or parts.password is not None:
-        raise SecretInUrl
-    if parts.query or parts.fragment:
+        raise ValueError("a URL without user name and password; use api_key, or give an http_client with auth")
+    if "?" in value or "#" in value:
         raise ValueError("a URL without query and fragment")
     return value.rstrip("/")
 
 
-class SecretInUrl(ValueError):
-    """A URL holds a password: no error may repeat its text."""
+def shown_url(value: str) -> str:
+    """Return what a message may show of a URL: not its path, query and user, for a key may be in any of them."""
+    if value.startswith(LOCAL_SCHEME):
+        return repr(value)
+    scheme, slashes, rest = value.partition("://")
+    host = _END_OF_HOST.split(rest if slashes else value, maxsplit=1)[0]
+    if "@" in value:
+        return repr(f"{scheme}{slashes}…") if slashes else "'…'"
+    whole = f"{scheme}{slashes}{host}" if slashes else host
+    return repr(value) if not value[len(whole) :].strip("/") else repr(f"{whole}/…")
+
+
+_END_OF_HOST: Final = re.compile(r"[/?#\\\s]")
+
+_UNSEEN: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+"""Unicode categories of characters that nobody sees, and that no name can hold: controls, formats, surrogates."""
 
 
 def _key(value: str) -> str:
     if not value or not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("printable ASCII without spaces, as the authority issued it")
+        raise ValueError("printable ASCII without spaces and line ends, as the authority issued it")
     return value
 
 
 def _level(value: str) -> str:
     if not 1 <= len(value) <= 128 or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ValueError("1 to 128 characters that UTF-8 can carry")
+    if value != value.strip() or any(unicodedata.category(letter) == "Cc" for letter in value):
+        raise ValueError("a name without white space around it, and without line ends and other control characters")
     return value
 
 
@@ -130,9 +148,20 @@ def _engine(value: Any) -> str:
 
 
 def _directory(value: str) -> str:
-    if "\0" in value or not value.strip():
+    if not value.strip():
         raise ValueError("the path of a directory")
+    return _path(value)
+
+
+def _path(value: str) -> str:
+    if value != value.strip() or any(unicodedata.category(letter) == "Cc" for letter in value):
+        raise ValueError("a path without white space around it, and without line ends and other control characters")
     return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 class Setting(NamedTuple):
@@ -144,6 +173,7 @@ class Setting(NamedTuple):
         default: The value when nothing sets it.
         meaning: What docs/configuration.md says about it.
         secret: Whether no error and no repr may show its value.
+        show: Returns what an error may show of a value.
     """
 
     name: str
@@ -151,6 +181,7 @@ class Setting(NamedTuple):
     default: Any
     meaning: str
     secret: bool = False
+    show: Callable[[Any], str] = _shown
 
 
 SETTINGS: Final = (
@@ -159,7 +190,8 @@ SETTINGS: Final = (
         _base_url,
         None,
         "Where the authority is: an http(s) URL, `local:` (inside this process, in memory) or `local:PATH` "
-        "(a SQLite file shared by this machine's processes). Required.",
+        "(a SQLite file shared by this machine's processes; a relative path is made absolute at once). Required.",
+        show=shown_url,
     ),
     Setting("api_key", _key, None, "API key; optional with `local:`.", secret=True),
     *(Setting(level, _level, None, f"The subject's {level}, unless a call names another.") for level in LEVELS),
@@ -196,7 +228,8 @@ SETTINGS: Final = (
         "journal_dir",
         _directory,
         None,
-        "Where the journal is; the user's state directory unless set. Programs may share it.",
+        "Where the journal is; the user's state directory unless set. A relative path is made absolute at once. "
+        "Programs may share it.",
     ),
     Setting(
         "journal_fsync",
@@ -262,10 +295,6 @@ def _parsed(setting: Setting, label: str, value: Any) -> Any:
         raise ConfigError(f"{label}: give a text, not {type(value).__name__}")
     try:
         return setting.parse(value)
-    except SecretInUrl:
-        raise ConfigError(
-            f"{label}: holds a user name or password; use api_key, or give an http_client with auth"
-        ) from None
     except ValueError as allowed:
-        shown = "" if setting.secret else f"={value!r}"
+        shown = "" if setting.secret else f"={setting.show(value)}"
         raise ConfigError(f"{label}{shown}: give {allowed}") from None

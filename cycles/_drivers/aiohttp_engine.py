@@ -13,11 +13,12 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from cycles._drivers.connections import AsyncDirectClient, proxy_for
+from cycles._drivers.bodies import Body, filled
+from cycles._drivers.connections import AsyncDirectClient, AsyncEngine
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator
+    from collections.abc import Mapping
 
 MOST_CONNECTIONS: Final = 100
 """As many as httpx has."""
@@ -35,23 +36,19 @@ def quick_client(**options: Any) -> AsyncDirectClient:
 
 
 class AiohttpClient(AsyncDirectClient):
-    """An httpx.AsyncClient whose requests go straight to aiohttp; for one event loop.
+    """An httpx.AsyncClient whose requests go straight to aiohttp; for one event loop. See `AsyncDirectClient`."""
 
-    Args:
-        verify: Whether, or by which context, the server's certificate is checked.
-        **options: What else httpx.AsyncClient takes.
-    """
-
-    def __init__(self, *, verify: ssl.SSLContext | str | bool = True, **options: Any) -> None:
-        super().__init__(engine=_Engine(verify=verify, proxy=proxy_for(options)), **options)
+    def _engine(self, proxy: httpx.Proxy | None, options: Mapping[str, Any]) -> httpx.AsyncBaseTransport:
+        if proxy is not None and proxy.url.scheme not in ("http", "https"):  # aiohttp speaks no SOCKS
+            return AsyncEngine(proxy=proxy, **options)
+        return _Engine(verify=options["verify"], proxy=proxy)
 
 
 class _Engine(AiohttpTransport):
     """httpx-aiohttp's transport, read to the end, and exact about which requests may have left."""
 
-    def __init__(self, *, verify: ssl.SSLContext | str | bool, proxy: httpx.Proxy | None) -> None:
+    def __init__(self, *, verify: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
         super().__init__(verify=verify, proxy=proxy, client=self._opened)
-        self._closing: AsyncGenerator[None, None] | None = None
 
     def _opened(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=_KEPT_FOR, ssl=self.ssl_context)
@@ -60,32 +57,23 @@ class _Engine(AiohttpTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         try:
             response = await super().handle_async_request(request)
-            if self._closing is None and isinstance(self.client, aiohttp.ClientSession):
-                self._closing = _closed_with_its_loop(self.client)
-                await anext(self._closing)
+            stream: Any = response.stream
             try:
-                await response.aread()
+                body = Body(response.status_code, response.headers)
+                async for chunk in stream:
+                    body.feed(chunk)
+                content = body.end()
             finally:
-                await response.aclose()  # also when it broke off, or its reader was cancelled
+                await stream.aclose()  # also when it broke off, or its reader was cancelled
         except httpx.TransportError as error:
             raise _meant(error, request) from None
         except aiohttp.ClientError as error:  # one that httpx-aiohttp has no name for
             raise httpx.RemoteProtocolError(f"{type(error).__name__}: {error}", request=request) from None
-        return response
+        return filled(response, content)
 
     async def aclose(self) -> None:
-        closing, self._closing = self._closing, None
-        if closing is not None:
-            await closing.aclose()
         await super().aclose()
-
-
-async def _closed_with_its_loop(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    """Close *session* when its loop ends, which closes generators: aiohttp complains of what is left open."""
-    try:
-        yield
-    finally:
-        await session.close()
+        self.client = self._opened  # a request after that, in a loop that is ending, has a session of its own
 
 
 def _meant(error: httpx.TransportError, request: httpx.Request) -> httpx.TransportError:

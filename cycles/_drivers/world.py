@@ -13,7 +13,7 @@ from cycles._core.effects import Clock, Effect, Forget, Jitter, NewKey, Notify, 
 from cycles._core.outcomes import Answer, Trouble
 from cycles._telemetry import metrics
 from cycles._telemetry.trace import Trace
-from cycles.errors import JournalError
+from cycles.errors import ConfigError, JournalError
 from cycles_api import models
 from cycles_api.errors import DecodeError
 
@@ -39,6 +39,7 @@ _NOT_SENT: Final = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
     httpx.ProxyError,
+    ConfigError,  # the connections of another loop or process, which its environment does not let come about
 )
 """Transport trouble in which no byte of the request reached the authority."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from cycles.errors import JournalError
+from cycles.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,10 +45,23 @@ _CHECKED: Final = 4096
 
 
 def default_directory() -> Path:
-    """Return where the journal is unless configured: the platform's directory for the user's state."""
+    """Return where the journal is unless configured: the platform's directory for the user's state.
+
+    Raises:
+        ConfigError: when the user has no home directory.
+    """
     import platformdirs  # noqa: PLC0415 - only clients with a journal need it
 
-    return platformdirs.user_state_path("cycles", appauthor=False) / "journal"
+    try:
+        state = platformdirs.user_state_path("cycles", appauthor=False)
+    except RuntimeError:
+        state = Path()
+    if not state.is_absolute():
+        raise ConfigError(
+            "there is no home directory to keep the journal in: set CYCLES_JOURNAL_DIR (journal_dir) to a directory "
+            "of this user's, or CYCLES_JOURNAL_ENABLED=false"
+        )
+    return state / "journal"
 
 
 def partition_of(base_url: str, tenant: str | None, api_key: str | None) -> str:
@@ -61,7 +74,7 @@ def partition_of(base_url: str, tenant: str | None, api_key: str | None) -> str:
 
 
 def server_of(base_url: str) -> str:
-    """Return *base_url* so that two ways to write one server are the same text."""
+    """Return a Config's *base_url* so that two ways to write one server are the same text."""
     if base_url.startswith("local:"):
         return "local:" + os.path.abspath(Path(base_url[len("local:") :].partition("?")[0]).expanduser())  # noqa: PTH100 - not resolved
     parts = urlsplit(base_url)

@@ -44,10 +44,13 @@ def journal_of(config: Config, tell: Callable[[str, dict[str, Any]], None]) -> J
 
     Returns:
         None when the journal is turned off, or the authority lives in this process's memory.
+
+    Raises:
+        ConfigError: when none is configured, and the user has no home directory.
     """
     if not config.journal_enabled or config.is_in_memory:
         return None
-    root = default_directory() if config.journal_dir is None else Path(config.journal_dir).expanduser().absolute()
+    root = default_directory() if config.journal_dir is None else Path(config.journal_dir)
     partition = partition_of(config.base_url, config.tenant, config.api_key)
     about = {"authority": server_of(config.base_url), "tenant": config.tenant}
     return opened(root / partition, fsync=config.journal_fsync, about=about, tell=tell)

@@ -75,8 +75,10 @@ def settings_of(
             source = variable if os.environ.get(variable) else "default"
         if source == "argument":
             source = options.get(setting.name, "command line")
-        if value is not None and (setting.secret or (config is None and "@" in str(value))):
+        if value is not None and setting.secret:
             value = "***"
+        elif isinstance(value, str) and config is None:
+            value = setting.show(value)[1:-1]  # as the error shows it, without its quotes
         rows.append({"name": setting.name, "value": value, "source": source})
     return rows
 

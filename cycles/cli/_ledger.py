@@ -35,9 +35,10 @@ def ledger_option(*, must_exist: bool = True, default: str | None = None) -> Cal
         path = value or named_by_environment() or default
         if path is None:
             raise click.UsageError("name the ledger file: --db FILE, or set CYCLES_BASE_URL=local:FILE", ctx)
-        if must_exist and not Path(path).expanduser().exists():
+        file = os.path.expanduser(path)  # noqa: PTH111 - pathlib raises for a user without a home
+        if must_exist and not Path(file).exists():
             raise click.BadParameter(f"{path}: there is no such file; `cycles local init` makes one", ctx, param)
-        return str(Path(path).expanduser())
+        return str(Path(file))
 
     told = f"{default}" if default is not None else "none"
     return click.option(

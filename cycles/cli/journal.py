@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +42,7 @@ file_name: Final = click.argument("name", metavar="FILE")
 
 
 def _journals(root: Path | None) -> Iterator[Journal]:
-    root = default_directory() if root is None else root.expanduser()
+    root = default_directory() if root is None else Path(os.path.expanduser(root))  # noqa: PTH111 - never raises
     for path in sorted(root.glob("*/partition.json")):
         yield Journal(path.parent)
 

@@ -109,7 +109,7 @@ def test_a_misspelt_variable_is_noted(served):
         ({"base_url": None}, "CYCLES_BASE_URL is not set"),
         ({"api_key": None}, "no API key"),
         ({"read_timeout": "soon"}, "CYCLES_READ_TIMEOUT='soon'"),
-        ({"base_url": "http://user:pass-word@host"}, "holds a user name or password"),
+        ({"base_url": "http://user:pass-word@host"}, "without user name and password"),
         ({"api_key": "two words"}, "printable ASCII"),
     ],
 )

@@ -238,6 +238,7 @@ class _World:
 
     def normal(self, text: str) -> str:
         """Replace what is another one each time."""
+        text = re.sub(r"(?m)^SETTING .*\n(?:\w+ {2,}.*\n)+", self._realigned, text)
         text = text.replace(str(self.folder), "/home/you")
         text = re.sub(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", self._same_id, text)
         text = re.sub(r"\bkey_[0-9a-f]{16}\b", self._same_id, text)
@@ -248,6 +249,12 @@ class _World:
         text = re.sub(r"(_ms\": )\d{13}", r"\g<1>1769860800000", text)
         text = re.sub(r"http://127\.0\.0\.1:\d{4,5}", "http://127.0.0.1:7878", text)
         return re.sub(r"\[Errno \d+\] ", "", text)
+
+    def _realigned(self, table: re.Match[str]) -> str:
+        """Return a table of settings whose paths are shorter: its columns are as wide as what they then hold."""
+        rows = [re.split(" {2,}", row) for row in table[0].replace(str(self.folder), "/home/you").splitlines()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
 
     def _same_id(self, match: re.Match[str]) -> str:
         found = match[0]

@@ -11,9 +11,11 @@ from contextlib import contextmanager, suppress
 def answering(*chunks: bytes):
     """A server of one connection that answers with *chunks* and then breaks off."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
         def serve() -> None:
             connection, _ = listener.accept()
+            listener.close()
             with connection:
                 connection.recv(65536)
                 for chunk in chunks:
@@ -21,7 +23,7 @@ def answering(*chunks: bytes):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield url
         thread.join()
 
 

@@ -99,7 +99,10 @@ def read_url(url: str) -> tuple[str, list[Amount]]:
         raise ConfigError(f"{url!r} is no local: URL: write local:, local:PATH or local:?usd=1.00")
     path, _, query = url.removeprefix("local:").partition("?")
     wanted = [parse_budget(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
-    return os.path.abspath(Path(path).expanduser()) if path else "", wanted  # noqa: PTH100 - not resolved
+    try:
+        return os.path.abspath(Path(path).expanduser()) if path else "", wanted  # noqa: PTH100 - not resolved
+    except (RuntimeError, OSError) as error:
+        raise ConfigError(f"{url!r}: {error}; give an absolute path") from None
 
 
 def _whole(text: str) -> int:

@@ -1,0 +1,184 @@
+"""Answers are read within bounds, and what comes after one is not the next one's."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import threading
+import zlib
+from contextlib import contextmanager, suppress
+
+import httpx
+import pytest
+
+from cycles._drivers.aiohttp_engine import AiohttpClient
+from cycles._drivers.bodies import LARGEST, Body
+from cycles._drivers.connections import AsyncDirectClient, DirectClient
+from cycles_api.errors import DecodeError
+
+from .sockets import answering
+
+BODY = b'{"balances": []}'
+
+
+def body_of(content, encoding, *, step=7):
+    body = Body(200, httpx.Headers({"content-encoding": encoding} if encoding else {}))
+    for start in range(0, len(content), step):
+        body.feed(content[start : start + step])
+    return body.end()
+
+
+def raw_deflate(content):
+    packing = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packing.compress(content) + packing.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        (None, BODY),
+        ("identity", BODY),
+        ("gzip", gzip.compress(BODY)),
+        ("x-gzip", gzip.compress(BODY)),
+        (" GZip ", gzip.compress(BODY)),
+        ("deflate", zlib.compress(BODY)),
+        ("deflate", raw_deflate(BODY)),
+        ("gzip", b""),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 100])
+def test_what_was_asked_for_is_decoded(encoding, packed, step):
+    assert body_of(packed, encoding, step=step) == (BODY if packed else b"")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed", "reason"),
+    [
+        ("br", BODY, "was not asked for"),
+        ("zstd", BODY, "was not asked for"),
+        ("gzip, gzip", gzip.compress(gzip.compress(BODY)), "was not asked for"),
+        ("gzip", BODY, "badly encoded"),
+        ("deflate", b"\xff" * 9, "badly encoded"),
+        ("gzip", gzip.compress(BODY)[:-9], "cut off"),
+        ("gzip", gzip.compress(BODY) + gzip.compress(BODY), "goes on after its end"),
+    ],
+)
+def test_what_can_not_be_decoded_is_no_answer(encoding, packed, reason):
+    with pytest.raises(DecodeError, match=reason) as caught:
+        body_of(packed, encoding, step=1000)
+    assert caught.value.status_code == 200
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip", "deflate"])
+def test_a_body_has_a_largest_size_as_it_comes_and_decoded(encoding):
+    pack = {None: bytes, "gzip": gzip.compress, "deflate": zlib.compress}[encoding]
+    whole = bytes(LARGEST)
+    assert len(body_of(pack(whole), encoding, step=65536)) == LARGEST
+    with pytest.raises(DecodeError, match="larger than 4 MiB"):
+        body_of(pack(whole + b"x"), encoding, step=65536)
+
+
+def test_no_more_is_decoded_than_is_kept(monkeypatch):
+    """16 MiB of zeros are 16 KiB: no step of decoding may return them."""
+    given = []
+    inflate = Body.feed.__globals__["_Inflater"].inflate
+    monkeypatch.setattr(
+        "cycles._drivers.bodies._Inflater.inflate",
+        lambda self, chunk, most: given.append(inflate(self, chunk, most)) or given[-1],
+    )
+    with pytest.raises(DecodeError, match="larger"):
+        body_of(gzip.compress(bytes(16 << 20)), "gzip", step=1 << 20)
+    assert sum(map(len, given)) == LARGEST + 1
+
+
+@pytest.mark.parametrize("length", [str(LARGEST + 1), "9" * 400])
+def test_a_length_that_is_too_much_is_believed_at_once(length):
+    with pytest.raises(DecodeError, match="larger"):
+        Body(200, httpx.Headers({"content-length": length}))
+
+
+# -- on the wire -------------------------------------------------------------------------------------------------------
+KINDS = [DirectClient, AsyncDirectClient, AiohttpClient]
+
+
+def asked(kind, url, times=1, between=lambda: None):
+    """Send GETs one after the other through one client; return the bodies."""
+    if kind is DirectClient:
+        found = []
+        with DirectClient(base_url=url) as client:
+            for _ in range(times):
+                found.append(client.get("/").content)
+                between()
+        return found
+
+    async def main():
+        found = []
+        async with kind(base_url=url) as client:
+            for _ in range(times):
+                found.append((await client.get("/")).content)
+                await asyncio.to_thread(between)
+        return found
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bomb_is_no_answer(kind):
+    packed = gzip.compress(bytes(16 << 20))
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
+    with answering(head, packed) as url, pytest.raises(DecodeError, match="larger than 4 MiB"):
+        asked(kind, url)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_packed_answer_is_unpacked_once(kind):
+    packed = gzip.compress(BODY)
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
+    with answering(head, packed) as url:
+        assert asked(kind, url) == [BODY]
+
+
+@contextmanager
+def generous(*, later: bool):
+    """A server that answers each request on a connection by its number, and its first one twice.
+
+    Yields its URL, how many connections it has had, and an event: the surplus has been sent.
+    """
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n%d"
+    surplus, sent, connections = answer % 9, threading.Event(), []
+
+    def serve(connection):
+        with connection, suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent has arrived, on loopback
+            for number in range(1, 9):
+                if not connection.recv(65536):
+                    return
+                first = len(connections) == 1 and number == 1
+                connection.sendall(answer % number + (surplus if first and not later else b""))
+                if first and later:
+                    connection.sendall(surplus)
+                sent.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                connections.append(connection)
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", connections, sent
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "in another segment"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_surplus_answer_is_not_the_next_ones(kind, later):
+    with generous(later=later) as (url, connections, sent):
+        assert asked(kind, url, 2, sent.wait) == [b"1", b"1"]
+    assert len(connections) == 2, "the second request has a connection of its own"
