@@ -39,8 +39,8 @@ DEFAULT_TTL_MS: Final = 60_000
 
 _TRANSIENT: Final = (Verdict.AMBIGUOUS, Verdict.THROTTLED)
 
-_GONE: Final = frozenset({"RESERVATION_EXPIRED", "RESERVATION_FINALIZED", "TENANT_CLOSED", "NOT_FOUND"})
-"""Error codes that say that the hold is gone, whatever was left of the lease."""
+_GONE: Final = frozenset({"RESERVATION_FINALIZED", "TENANT_CLOSED", "NOT_FOUND"})
+"""Codes of rejections that say that the hold is gone, whatever was left of the lease."""
 
 
 class Heart:
@@ -201,7 +201,7 @@ def beat(heart: Heart) -> Flow[float | None]:
 
 def _failed(heart: Heart, answer: Answer[models.ReservationExtendResponse], verdict: Verdict) -> Flow[float | None]:
     reason = str(error_of(EXTEND_RESERVATION, answer))
-    if verdict is Verdict.EXPIRED or answer.code in _GONE:
+    if verdict is Verdict.EXPIRED or (verdict is Verdict.REJECTED and answer.code in _GONE):
         return (yield from _lost(heart, reason))
     if verdict not in _TRANSIENT:
         return (yield from _stop(heart, reason))

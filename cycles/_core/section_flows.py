@@ -13,12 +13,12 @@ Every decision of `Guard`, `Reservation` and `AsyncReservation` is here, once; t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cycles._core import flows
 from cycles._core.effects import Forget, NewKey, Notify, Now, Ready, Record
 from cycles._core.grant import Grant
-from cycles._core.lifecycle import Happened, State
+from cycles._core.lifecycle import NOTHING_HELD, Happened, State
 from cycles._core.requests import checked_actual
 from cycles._core.results import Settlement
 from cycles._core.section import Section
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from cycles._core.retry import RetryPolicy
     from cycles_api.models.amount import Amount
     from cycles_api.models.standard_metrics import StandardMetrics
+
+_BEGAN: Final = {State.DRY_RUN: "dry run", State.OBSERVED: "observed"}
+"""What is told of a section that begins, by its state; else "reserved"."""
 
 Unreported: TypeAlias = Literal["estimate", "release", "error"]
 
@@ -75,7 +78,7 @@ def begin(
         return section
     section = Section(terms, grant, policy)
     yield from Notify(
-        "dry run" if terms.dry_run else "reserved",
+        _BEGAN.get(section.state, "reserved"),
         reservation_id=section.reservation_id,
         decision=str(grant.response.decision),
         **_asked(terms),
@@ -112,7 +115,7 @@ def report(
         AlreadySettled, InvalidRequest: see `Section.report`.
     """
     section.report(actual, metrics, metadata)
-    if section.reported is None or section.state is State.DRY_RUN:
+    if section.reported is None or section.state in NOTHING_HELD:
         return
     key = (yield from NewKey()) if section.provisional is None else section.provisional.key
     section.provisional = section.spend(key, section.reported, provisional=True)
@@ -132,8 +135,8 @@ def commit(
         InvalidRequest: when the amount or its metadata can't be sent; the section stays open.
     """
     section.report(checked_actual(actual, section.terms.estimate), metrics, metadata)
-    if section.state is State.DRY_RUN:
-        return Settlement(State.DRY_RUN, via="commit", attempts=0)
+    if section.state in NOTHING_HELD:
+        return Settlement(section.state, via="commit", attempts=0)
     key = yield from NewKey()
     if not section.leave(Happened.COMMIT_WANTED):
         raise section.already_settled("commit")
@@ -159,8 +162,8 @@ def release(section: Section, reason: str | None) -> Flow[Settlement]:
     Raises:
         AlreadySettled: when the section was settled before.
     """
-    if section.state is State.DRY_RUN:
-        return Settlement(State.DRY_RUN, via="release", attempts=0)
+    if section.state in NOTHING_HELD:
+        return Settlement(section.state, via="release", attempts=0)
     if not section.leave(Happened.RELEASE_ENDED):
         raise section.already_settled("release")
     if section.provisional is not None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _REFUSED: Final = (Verdict.REJECTED, Verdict.EXPIRED)
 """Understood and refused: asking again can't help."""
 
-_STOPPED: Final = (Verdict.UNAUTHORIZED, Verdict.UNINTELLIGIBLE)
+_STOPPED: Final = Verdict.UNAUTHORIZED
 """Asking again in this run can't help; in a later one it may."""
 
 _PATIENCE: Final = 3
@@ -99,7 +99,7 @@ def _settled(
             yield from Forget(pending, {"status": answer.status, "code": answer.code, "message": str(error)})
             is_kept, outcome = False, "rejected"
         else:
-            outcome = "stopped" if verdict in _STOPPED else "pending"
+            outcome = "stopped" if verdict is _STOPPED else "pending"
             outcome = outcome if is_kept else "unsettled"
         settlement = Settlement(
             State.UNSETTLED, via=pending.via, attempts=sent, error=error, is_kept=is_kept, headers=answer.headers
@@ -131,7 +131,7 @@ def _event_of(verdict: Verdict, *, is_kept: bool) -> str:
         return "settlement rejected"
     if not is_kept:
         return "settlement failed"
-    return "settlement stopped" if verdict in _STOPPED else "settlement pending"
+    return "settlement stopped" if verdict is _STOPPED else "settlement pending"
 
 
 def pending_error(settlement: Settlement) -> SettlementPending:
@@ -254,7 +254,7 @@ def _recover_one(pending: Pending, claim: Claim, recovery: Recovery, timeout: fl
     elif verdict in _REFUSED:
         recovery.rejected += 1
         recovery.failures = 0
-    elif verdict in _STOPPED:
+    elif verdict is _STOPPED:
         recovery.aside.add(pending.key)
         recovery.is_stopped = settlement.error is not None and settlement.error.status == 401
     else:
