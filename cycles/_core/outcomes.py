@@ -201,8 +201,8 @@ def error_of(operation: Operation[Any], answer: Answer[Any], *, unit: str | None
     said = _said(answer)
     if answer.is_outage:
         return AuthorityUnavailable(
-            f"{operation.name}: the authority can't reach its own database (401 INTERNAL_ERROR, which says nothing about "
-            "the key); ask its operator, or try again later",
+            f"{operation.name}: the authority can't reach its own database: a 401 whose message is INTERNAL_ERROR says "
+            "nothing about the key; ask its operator, or try again later",
             **said,
         )
     kind = _kind(operation, answer)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core.lifecycle import NOTHING_HELD, OPEN, Happened, State, step
 from cycles._core.records import Pending
-from cycles._core.requests import checked_actual, checked_metrics, metadata_of
+from cycles._core.requests import checked_actual, sendable_metadata, sendable_metrics
 from cycles.errors import AlreadySettled
 from cycles_api.types import Unset
 
@@ -33,6 +33,7 @@ class Section:
             the same field, so that neither can undo what the other one said.
         reported: The amount that the end of the section will commit, or None.
         metrics, metadata: What goes along with it.
+        left_out: What was reported and can't go along, and why.
         settlement: How it ended, or None while it is open.
         is_unreported: It ended without an amount, and the guard makes that an error. Nothing more is sent, unless the
             program still commits or releases.
@@ -48,6 +49,7 @@ class Section:
         "grant",
         "is_unreported",
         "lease_lost",
+        "left_out",
         "metadata",
         "metrics",
         "policy",
@@ -68,6 +70,7 @@ class Section:
         self.reported: Amount | None = None
         self.metrics: StandardMetrics | None = None
         self.metadata: dict[str, Any] | None = None
+        self.left_out: tuple[str, ...] = ()
         self.settlement: Settlement | None = None
         self.lease_lost = False
         expires_at_ms = grant.response.expires_at_ms
@@ -114,15 +117,18 @@ class Section:
     ) -> None:
         """Set what the end of the section will commit; the last report wins, field by field.
 
+        The charge does not wait for what goes along with it: what can't be sent of that is noted in `left_out`.
+
         Raises:
             AlreadySettled: when the section was settled before.
-            InvalidRequest: naming the field, the value and the remedy; the earlier report stays.
+            InvalidRequest: naming what is wrong with the amount, and the remedy; the earlier report stays.
         """
         if self.state not in NOTHING_HELD:
             self._must_be_open("report")
         amount = None if actual is None else checked_actual(actual, self.terms.estimate)
-        kept = metadata_of("metadata", metadata)
-        metrics = checked_metrics(metrics)
+        kept, wrong = sendable_metadata(metadata)
+        metrics, wrong_too = sendable_metrics(metrics)
+        self.left_out = tuple(dict.fromkeys((*self.left_out, *wrong, *wrong_too)))
         self.reported = amount or self.reported
         self.metrics = metrics or self.metrics
         if kept is not None:

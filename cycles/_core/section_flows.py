@@ -114,12 +114,25 @@ def report(
     Raises:
         AlreadySettled, InvalidRequest: see `Section.report`.
     """
-    section.report(actual, metrics, metadata)
+    yield from _noted(section, actual, metrics, metadata)
     if section.reported is None or section.state in NOTHING_HELD:
         return
     key = (yield from NewKey()) if section.provisional is None else section.provisional.key
     section.provisional = section.spend(key, section.reported, provisional=True)
     yield from Record(section.provisional)
+
+
+def _noted(
+    section: Section,
+    actual: Amount | None,
+    metrics: StandardMetrics | None,
+    metadata: Mapping[str, Any] | None,
+) -> Flow[None]:
+    before = section.left_out
+    section.report(actual, metrics, metadata)
+    if section.left_out != before:
+        new = [wrong for wrong in section.left_out if wrong not in before]
+        yield from Notify("left out of the charge", reservation_id=section.reservation_id, reason="; ".join(new))
 
 
 def commit(
@@ -132,9 +145,9 @@ def commit(
 
     Raises:
         AlreadySettled: when the section was settled before.
-        InvalidRequest: when the amount or its metadata can't be sent; the section stays open.
+        InvalidRequest: when the amount can't be sent; the section stays open.
     """
-    section.report(checked_actual(actual, section.terms.estimate), metrics, metadata)
+    yield from _noted(section, checked_actual(actual, section.terms.estimate), metrics, metadata)
     if section.state in NOTHING_HELD:
         return Settlement(section.state, via="commit", attempts=0)
     key = yield from NewKey()
@@ -144,6 +157,7 @@ def commit(
     if section.provisional is not None and section.reservation_id is None:
         key = section.provisional.key  # its record is named after it
     section.settlement = yield from settle(section.spend(key, section.reported), section.policy)
+    section.settlement.left_out = section.left_out
     if section.settlement.state is State.COMMITTED:
         section.settled()
         yield from Notify(
@@ -245,7 +259,6 @@ def trouble_to_raise(settlement: Settlement, *, asked: bool, raise_on_unsettled:
     error = settlement.error
     if error is None or settlement.via == "release":
         return None
-    refused = isinstance(error, Denied) or (isinstance(error, AuthorityError) and not error.is_retryable)
-    if not raise_on_unsettled and not (asked and refused):
+    if not raise_on_unsettled and not (asked and settlement.is_refused):
         return None
     return pending_error(settlement) if settlement.is_kept else error
