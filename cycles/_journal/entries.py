@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cycles._core.record_format import UnusableRecord, load
 from cycles._journal.files import discarded
 from cycles._journal.partitions import QUARANTINE, REJECTED, is_record
+from cycles._journal.trust import Foreign, read_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from cycles._journal.partitions import Partition
 
@@ -36,7 +38,12 @@ class Entry(NamedTuple):
 
 
 def entries(partition: Partition) -> Iterator[Entry]:
-    """Return every file of *partition*, pending ones first; nothing is moved."""
+    """Return every file of *partition*, pending ones first; nothing is moved.
+
+    Raises:
+        JournalError: when its directory can't be trusted.
+    """
+    partition.must_be_ours(REJECTED, QUARANTINE)
     for where, directory in (
         ("pending", partition.directory),
         (REJECTED, partition.directory / REJECTED),
@@ -65,21 +72,23 @@ def _is_file_of(where: str, name: str) -> bool:
 
 
 def _entry(path: Path, where: str) -> Entry | None:
+    record, reason, content = None, "", b""
     try:
-        content, written = path.read_bytes(), path.stat().st_mtime
+        written = path.lstat().st_mtime
+        content = read_own(str(path))
     except OSError:
         return None
-    record, reason = None, ""
+    except Foreign as foreign:
+        reason = str(foreign)
     try:
-        parsed = json.loads(content)
+        parsed = None if reason else json.loads(content)
         record = parsed if isinstance(parsed, dict) else None
-        if where == "pending":
+        if where == "pending" and not reason:
             load(content, path.name)
     except UnusableRecord as error:
         reason = str(error)
     except (ValueError, RecursionError) as error:
         reason = f"not JSON: {error}"
-    beside = Path(f"{path}.reason")
-    if beside.exists():
-        reason = beside.read_text("utf-8", errors="replace").strip()
+    with suppress(OSError, Foreign):
+        reason = read_own(f"{path}.reason").decode(errors="replace").strip()
     return Entry(path.name, where, record, reason, datetime.fromtimestamp(written, UTC))

@@ -81,6 +81,19 @@ class Journal:
         """
         self.partition.check()
 
+    def must_be_ours(self) -> None:
+        """Refuse a directory that others may write to.
+
+        Raises:
+            JournalError: naming the path, and whose it is.
+        """
+        self.partition.must_be_ours()
+
+    def refresh(self) -> None:
+        """Keep the sign that this process lives, and what its sections reported, from being swept as old."""
+        if self.owners.refresh():
+            self.records.touch()
+
     def leave(self) -> None:
         """Give up the sign that this process lives, at its end: any process may settle its records then."""
         self.owners.leave()
