@@ -135,6 +135,7 @@ class Upkeep:
         journal = self.journal
         if journal is not None and not (self._is_sibling and journal.was_visited) and journal.names():
             journal.was_visited = True
+            journal.keep()
             self.recover()
 
     def retry_later(self) -> None:

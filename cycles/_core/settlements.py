@@ -241,9 +241,8 @@ def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int,
     """
     response: Any = answer.parsed
     if isinstance(response, models.ReservationDetail):
-        return Settlement(
-            State.COMMITTED, via=via, attempts=attempts, charged=response.committed, headers=answer.headers
-        )
+        known = actual if isinstance(response.committed, Unset) else response.committed
+        return Settlement(State.COMMITTED, via=via, attempts=attempts, charged=known, headers=answer.headers)
     # An event says what it charged only when that is less than the actual.
     taken = actual if isinstance(response.charged, Unset) else response.charged
     if before:
