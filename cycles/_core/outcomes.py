@@ -107,15 +107,19 @@ class Answer(Generic[S]):
 
     @property
     def is_outage(self) -> bool:
-        """Whether this is a 401 that says nothing about the key: the reference server's answer without its database."""
-        return self.status == 401 and self.code == "UNAUTHORIZED" and str(_told(self.error)) == "INTERNAL_ERROR"
+        """Whether this is an outage in spite of its status; see the function of this name."""
+        return is_outage(self.status, self.error)
 
 
 _MOST_DIGITS: Final = 9
+"""Digits of a Retry-After that are read: nobody waits for longer."""
 
 
-def _told(error: ErrorResponse | None) -> object:
-    return None if error is None else error.message
+def is_outage(status: int | None, error: ErrorResponse | None) -> bool:
+    """Return whether this is a 401 that says nothing about the key: a server's answer while its database is away."""
+    return (
+        status == 401 and error is not None and (str(error.error), error.message) == ("UNAUTHORIZED", "INTERNAL_ERROR")
+    )
 
 
 class Verdict(Enum):

@@ -273,7 +273,7 @@ def checked_metrics(metrics: models.StandardMetrics | None) -> models.StandardMe
         text("metrics.model_version", metrics.model_version, least=0, most=128)
     custom: Any = metrics.custom
     if not _is_left_out(custom):
-        if not isinstance(custom, models.CustomMetrics | Mapping):
+        if not isinstance(custom, Mapping):
             raise InvalidRequest(f"metrics.custom={_cut(custom)}: give a mapping from texts to JSON values")
         metadata_of("metrics.custom", dict(custom), levels=MOST_LEVELS - 1)
     return metrics

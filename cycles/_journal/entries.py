@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cycles._core.record_format import UnusableRecord, load
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from cycles._core.records import Floor
     from cycles._journal.partitions import Partition
 
 
@@ -28,6 +30,7 @@ class Entry(NamedTuple):
         record: What it holds, as JSON; None if it is none.
         reason: Why it is in quarantine, or what is wrong with it; else "".
         written_at: When it was last written (UTC).
+        floor: Of a pending record: what the authority asked to wait, or None.
     """
 
     name: str
@@ -35,6 +38,15 @@ class Entry(NamedTuple):
     record: Mapping[str, Any] | None
     reason: str
     written_at: datetime
+    floor: Floor | None = None
+
+    def parked_until(self) -> datetime | None:
+        """Return until when a pending record is not sent again, for the authority asked to wait; None when it may be.
+
+        By this machine's clock; when that went back since, the wait begins anew.
+        """
+        left = 0.0 if self.floor is None else self.floor.left(time.time_ns() // 1_000_000)
+        return datetime.now(UTC) + timedelta(seconds=left) if left > 0 else None
 
 
 def entries(partition: Partition) -> Iterator[Entry]:
@@ -72,7 +84,7 @@ def _is_file_of(where: str, name: str) -> bool:
 
 
 def _entry(path: Path, where: str) -> Entry | None:
-    record, reason, content = None, "", b""
+    record, reason, content, floor = None, "", b"", None
     try:
         written = path.lstat().st_mtime
         content = read_own(str(path))
@@ -84,11 +96,11 @@ def _entry(path: Path, where: str) -> Entry | None:
         parsed = None if reason else json.loads(content)
         record = parsed if isinstance(parsed, dict) else None
         if where == "pending" and not reason:
-            load(content, path.name)
+            floor = load(content, path.name)[0].floor
     except UnusableRecord as error:
         reason = str(error)
     except (ValueError, RecursionError) as error:
         reason = f"not JSON: {error}"
     with suppress(OSError, Foreign):
         reason = read_own(f"{path}.reason").decode(errors="replace").strip()
-    return Entry(path.name, where, record, reason, datetime.fromtimestamp(written, UTC))
+    return Entry(path.name, where, record, reason, datetime.fromtimestamp(written, UTC), floor)

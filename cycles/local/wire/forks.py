@@ -15,16 +15,17 @@ class Locking(Protocol):
         ...
 
 
-_locking: Final[weakref.WeakSet[Locking]] = weakref.WeakSet()
+_locking: Final[weakref.WeakValueDictionary[int, Locking]] = weakref.WeakValueDictionary()
+"""By their ids: some of them are equal when what they hold is, and so can't be hashed."""
 
 
 def renewed_in_forks(one: Locking) -> None:
     """Let *one*, as long as it lives, have a new lock in each forked child."""
-    _locking.add(one)
+    _locking[id(one)] = one
 
 
 def _in_child() -> None:
-    for one in list(_locking):
+    for one in list(_locking.values()):
         one.forked()
 
 
