@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from weakref import WeakSet
 
 from cycles._client.faces import runtime_of
 from cycles._client.opened_section import Opened, entered
@@ -131,8 +133,9 @@ class Guard:
         self._policy: Final = SettlementPolicy(actual, unreported)
         self._raise_on_unsettled: Final = raise_on_unsettled
         self._client: Final = client
-        self._lock: Final = threading.Lock()
+        self._lock = threading.Lock()
         self._block: Any = None
+        _guards.add(self)
 
     # -- reserving -----------------------------------------------------------------------------------------------------
     def _options(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -172,6 +175,10 @@ class Guard:
         return spans.around(opening, options, client.config.tenant)
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
+    def forked(self) -> None:
+        """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
+        self._lock = threading.Lock()
+
     def _claim(self, block: Any) -> None:
         with self._lock:
             if self._block is not None:
@@ -261,3 +268,15 @@ def _reserved(runtime: BlockingRuntime, options: dict[str, Any]) -> Opened[Reser
 async def _reserved_async(runtime: AsyncRuntime, options: dict[str, Any]) -> Opened[AsyncReservation]:
     running = await runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
     return Opened(running, AsyncReservation(running))
+
+
+_guards: Final[WeakSet[Guard]] = WeakSet()
+
+
+def _in_child() -> None:
+    for guard in list(_guards):
+        guard.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

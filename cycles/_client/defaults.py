@@ -88,7 +88,9 @@ class Defaults(Generic[C, A]):
         if home is loop and not runtime.is_elsewhere:
             return client
         for ended in [each for each in self._by_loop if each.is_closed()]:  # their clients hold them
-            self._made.remove(self._by_loop.pop(ended))
+            del self._by_loop[ended]
+        kept = {id(each) for each in (self._client, self._async_client, *self._by_loop.values())}
+        self._made = [each for each in self._made if id(each) in kept]
         found = self._by_loop[loop] = self._make_async(client.config, on_settlement=runtime.on_settlement)
         self._made.append(found)
         return found
