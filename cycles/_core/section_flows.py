@@ -91,7 +91,7 @@ def _asked(terms: Terms) -> dict[str, Any]:
 
 
 def _is_unreachable(error: AuthorityUnavailable | AuthorityError) -> bool:
-    return error.status is None or error.status >= 500
+    return isinstance(error, AuthorityUnavailable) or error.status is None or error.status >= 500
 
 
 def _without_hold(terms: Terms, policy: RetryPolicy, error: Exception) -> Flow[Section]:
