@@ -162,21 +162,23 @@ class Client(Face[BlockingRuntime]):
         with siblings_of(self._runtime):
             return type(self)(config, http_client=http_client, on_settlement=self._runtime.on_settlement)
 
-    def drain(self, timeout: float | timedelta = 10.0) -> Drained:
+    def drain(self, timeout: float | timedelta = 10.0, *, now: bool = False) -> Drained:
         """Settle what the journal holds: the spend of this process, and of processes that died.
 
         See docs/protocol.md, Settlement and recovery.
 
         Args:
             timeout: Seconds that it takes at most, 0 to 86400; what is left stays in the journal.
+            now: Also try, once, what the authority asked to wait with: a Retry-After, of which an hour counts.
 
         Returns:
             How many records were settled and rejected, and how many are still pending.
 
         Raises:
             InvalidRequest: naming the field and what is allowed.
+            JournalError: the journal's directory belongs to, or may be written to by, somebody else.
         """
-        flow = arguments.draining(self.config, self._runtime.upkeep.journal, timeout)
+        flow = arguments.draining(self.config, self._runtime.upkeep.journal, timeout, now=now)
         self._runtime.access.open()
         return blocking.run(flow, self._runtime.world)
 
@@ -255,9 +257,14 @@ class AsyncClient(Face[AsyncRuntime]):
         with siblings_of(self._runtime):
             return type(self)(config, http_client=http_client, on_settlement=self._runtime.on_settlement)
 
-    async def drain(self, timeout: float | timedelta = 10.0) -> Drained:  # noqa: ASYNC109 - the twin of Client.drain
+    async def drain(  # the twin of Client.drain
+        self,
+        timeout: float | timedelta = 10.0,  # noqa: ASYNC109
+        *,
+        now: bool = False,
+    ) -> Drained:
         """Settle what the journal holds; see `Client.drain`."""
-        flow = arguments.draining(self.config, self._runtime.upkeep.journal, timeout)
+        flow = arguments.draining(self.config, self._runtime.upkeep.journal, timeout, now=now)
         return await aio.run(flow, self._runtime.traced())
 
     async def close(self) -> None:

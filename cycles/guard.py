@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import threading
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from weakref import WeakSet
 
 from cycles._client.faces import runtime_of
 from cycles._client.opened_section import Opened, entered
@@ -138,6 +140,7 @@ class Guard:
         self._client: Final = client
         self._lock = threading.Lock()
         self._block: Any = None
+        _guards.add(self)
 
     # -- as a value ----------------------------------------------------------------------------------------------------
     def __getstate__(self) -> dict[str, Any]:
@@ -155,6 +158,7 @@ class Guard:
     def __setstate__(self, value: dict[str, Any]) -> None:
         self.__dict__.update(value)
         self._lock, self._block = threading.Lock(), None
+        _guards.add(self)
 
     def __copy__(self) -> Self:
         copied = type(self).__new__(type(self))
@@ -205,6 +209,10 @@ class Guard:
         return spans.around(opening, options, client.config.tenant)
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
+    def forked(self) -> None:
+        """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
+        self._lock = threading.Lock()
+
     def _claim(self, block: Any) -> None:
         with self._lock:
             if self._block is not None:
@@ -297,3 +305,15 @@ def _reserved(runtime: BlockingRuntime, options: dict[str, Any]) -> Opened[Reser
 async def _reserved_async(runtime: AsyncRuntime, options: dict[str, Any]) -> Opened[AsyncReservation]:
     running = await runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
     return Opened(running, AsyncReservation(running))
+
+
+_guards: Final[WeakSet[Guard]] = WeakSet()
+
+
+def _in_child() -> None:
+    for guard in list(_guards):
+        guard.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

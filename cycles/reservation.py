@@ -14,6 +14,7 @@ from cycles._client.opened_section import innermost
 from cycles._core import flows, section_flows
 from cycles._core.requests import text
 from cycles._core.response_info import ResponseInfo
+from cycles._core.results import reference
 from cycles._drivers import aio, blocking
 from cycles.amounts import describe
 from cycles_api.types import Unset
@@ -73,7 +74,7 @@ class _View:
 
     @property
     def id(self) -> str | None:
-        """The authority's id, 1 to 128 characters; None for a dry run."""
+        """The authority's id, 1 to 128 characters; None where nothing is held (DRY_RUN, OBSERVED, UNRESERVED)."""
         return self._section.reservation_id
 
     @property
@@ -170,9 +171,12 @@ class _View:
             metrics: The last report wins.
             metadata: JSON values; reports are merged, a later value wins.
 
+        What no request can carry of metrics and metadata is left out, with a warning in the log: the charge does not
+        wait for it. `settlement.left_out` says what it was.
+
         Raises:
             AlreadySettled: when it was committed or released before.
-            InvalidRequest: naming the field, the value and the remedy.
+            InvalidRequest: naming what is wrong with *actual*, and the remedy.
             LeaseLost: it is kept, but the lease is lost and the client's `heartbeat` is cancel.
         """
         # Only local effects: nothing that an event loop would have to wait for.
@@ -183,6 +187,11 @@ class _View:
     def info(self) -> ResponseInfo:
         """What the headers of the answer that granted it said; those of its end are in `settlement.info`."""
         return ResponseInfo(self._section.grant.headers)
+
+    @property
+    def evidence(self) -> dict[str, Any] | None:
+        """The evidence reference of the answer that granted it (`evidence_id`, `cycles_evidence_url`), or None."""
+        return reference(self._response.cycles_evidence)
 
     @property
     def reason_code(self) -> str | None:
@@ -214,16 +223,16 @@ class Reservation(_View):
 
         Args:
             actual: What it really cost, in the estimate's unit, 0 or more.
-            metrics: Usage figures to keep with it.
-            metadata: JSON values to keep with it.
+            metrics: Usage figures to keep with it; what no request can carry is left out, as in `report`.
+            metadata: JSON values to keep with it; likewise.
 
         Returns:
             How it ended: `charged` may be less than *actual* (docs/protocol.md, Overage policies). Transport
-                trouble is in `error`.
+                trouble is in `error`, and what was left out in `left_out`.
 
         Raises:
             AlreadySettled: when it was committed or released before; nothing is sent.
-            InvalidRequest: when the amount or the metadata can't be sent; it stays open.
+            InvalidRequest: when the amount can't be sent; it stays open.
             AuthorityError, Denied: when the authority understood and refused.
         """
         settlement = self._running.settle(section_flows.commit(self._section, actual, metrics, metadata))
@@ -249,8 +258,9 @@ class Reservation(_View):
             AuthorityError, AuthorityUnavailable: when the authority refuses or can't be reached.
         """
         held, extend_by_ms = self._running.extension(seconds)
-        response = blocking.run(flows.extend(held, extend_by_ms, self._section.policy), self._running.world)
-        self._section.expires_at_ms = response.expires_at_ms
+        if held is not None:
+            response = blocking.run(flows.extend(held, extend_by_ms, self._section.policy), self._running.world)
+            self._section.expires_at_ms = response.expires_at_ms
 
 
 class AsyncReservation(_View):
@@ -275,8 +285,9 @@ class AsyncReservation(_View):
     async def extend(self, seconds: float | timedelta) -> None:
         """Prolong the lease; see `Reservation.extend`."""
         held, extend_by_ms = self._running.extension(seconds)
-        response = await aio.run(flows.extend(held, extend_by_ms, self._section.policy), self._running.world)
-        self._section.expires_at_ms = response.expires_at_ms
+        if held is not None:
+            response = await aio.run(flows.extend(held, extend_by_ms, self._section.policy), self._running.world)
+            self._section.expires_at_ms = response.expires_at_ms
 
 
 def _reason(reason: str | None) -> str | None:

@@ -78,7 +78,7 @@ def test_an_error_carries_what_the_authority_said():
     assert "req-1" in str(error)
 
 
-@pytest.mark.parametrize("header", ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1.5", "", "9" * 400, "٣"])
+@pytest.mark.parametrize("header", ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1.5", "", "٣"])
 def test_retry_after_is_whole_seconds_or_nothing(header):
     assert refused(429, "LIMIT_EXCEEDED", headers={"retry-after": header}).retry_after is None
 

@@ -8,9 +8,11 @@ ends a Python program without an exit, unless the program turns it into one.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from cycles._drivers import blocking
 from cycles._journal.recovery import drain
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     Opener = Callable[[], AbstractContextManager[World | None]]
 
-_known: Final[dict[Journal, tuple[Config, Opener]]] = {}
+_known: Final[WeakKeyDictionary[Journal, tuple[Config, Opener]]] = WeakKeyDictionary()
 _lock = threading.Lock()
 _is_registered = False
 
@@ -37,7 +39,8 @@ def remember(journal: Journal, config: Config, opener: Opener) -> None:
     Args:
         journal: Holds the records.
         config: Says how long it may take, and how often to try.
-        opener: Opens the world to do it in, or gives None when nothing can be sent any more.
+        opener: Opens the world to do it in, or gives None when nothing can be sent any more. It must not keep *journal*
+            alive: what has no client and no record is forgotten.
     """
     global _is_registered  # noqa: PLW0603 - one a process
     with _lock:
@@ -74,3 +77,12 @@ def _drain(journal: Journal, config: Config, opener: Opener, left: float) -> Non
             facts["pending"] = blocking.run(drain(journal, config.retry, left, patience), world).pending
     if facts["pending"]:
         log.notify("pending at exit", facts)
+
+
+def _in_child() -> None:
+    global _lock  # noqa: PLW0603 - a lock that another thread of the parent held would never be let go
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

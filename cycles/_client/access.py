@@ -55,6 +55,9 @@ class Access:
         authority: EmbeddedAuthority | None = None
         if config.is_local and http_client is None:
             authority, config = local_authority(config)
+        if http_client is None and authority is None:
+            # Not by whichever thread asks first: a child that is forked meanwhile could never import it.
+            import httpcore  # noqa: F401, PLC0415 - what httpx loads with its first pool
         self.config: Final = config
         self.is_owned: Final = http_client is None
         self.authority: Final[EmbeddedAuthority | None] = authority if parent is None else parent.authority

@@ -12,6 +12,7 @@ from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions,
 from cycles._core import listings, queries, requests, section_flows
 from cycles._core.requests import LEVELS
 from cycles._journal.recovery import drain
+from cycles.errors import InvalidRequest
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -93,10 +94,12 @@ def reading(config: Config, reservation_id: str) -> Flow[ReservationDetail]:
     return queries.reservation(requests.text("reservation_id", reservation_id, most=128), config.retry)
 
 
-def draining(config: Config, journal: Journal | None, timeout: float | timedelta) -> Flow[Drained]:
+def draining(config: Config, journal: Journal | None, timeout: float | timedelta, *, now: bool) -> Flow[Drained]:
     """Return the flow of `Client.drain`."""
+    if not isinstance(now, bool):
+        raise InvalidRequest(f"now={now!r}: give True or False")
     seconds = requests.milliseconds("timeout", timeout, low=0.0, high=requests.MAX_TTL) / 1000
-    return drain(journal, config.retry, seconds, config.connect_timeout + config.read_timeout)
+    return drain(journal, config.retry, seconds, config.connect_timeout + config.read_timeout, now=now)
 
 
 def _narrowed(config: Config, rest: dict[str, Any]) -> tuple[dict[str, str | None], dict[str, Any]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Generic, TypeGuard, TypeVar
-from weakref import WeakKeyDictionary, ref
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from cycles._client.async_runtime import AsyncRuntime
 from cycles._client.blocking_runtime import BlockingRuntime
@@ -34,13 +35,18 @@ class Defaults(Generic[C, A]):
         self._kinds: Final = (blocking, asynchronous)
         self._make: Final[Callable[..., C]] = blocking
         self._make_async: Final[Callable[..., A]] = asynchronous
-        self._lock: Final = threads.Lock()
+        self._lock = threads.Lock()
         self._config: Config | None = None
         self._client: C | None = None
         self._async_client: A | None = None
         self._made: list[C | A] = []  # for want of a configured one
         self._home: ref[AbstractEventLoop] | None = None  # the loop that the default client was last given to
         self._by_loop: WeakKeyDictionary[AbstractEventLoop, A] = WeakKeyDictionary()
+        _forkable.add(self)
+
+    def forked(self) -> None:
+        """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
+        self._lock = threads.Lock()
 
     def configure(self, source: C | A | Config | None) -> None:
         """Set what the default clients are, or are made of; see `cycles.configure`."""
@@ -81,6 +87,10 @@ class Defaults(Generic[C, A]):
         runtime = runtime_of(client)
         if home is loop and not runtime.is_elsewhere:
             return client
+        for ended in [each for each in self._by_loop if each.is_closed()]:  # their clients hold them
+            del self._by_loop[ended]
+        kept = {id(each) for each in (self._client, self._async_client, *self._by_loop.values())}
+        self._made = [each for each in self._made if id(each) in kept]
         found = self._by_loop[loop] = self._make_async(client.config, on_settlement=runtime.on_settlement)
         self._made.append(found)
         return found
@@ -129,3 +139,15 @@ class Defaults(Generic[C, A]):
 
     def _is_async(self, source: object) -> TypeGuard[A]:
         return isinstance(source, self._kinds[1])
+
+
+_forkable: Final[WeakSet[Defaults[Any, Any]]] = WeakSet()
+
+
+def _in_child() -> None:
+    for defaults in list(_forkable):
+        defaults.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

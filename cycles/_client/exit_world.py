@@ -31,18 +31,18 @@ def settle_at_exit(
 ) -> None:
     """Let the exit settle what is left in *journal*: through *http_client* if that still exists, or its own client."""
     given = None if http_client is None else weakref.ref(http_client)
-    exit_drain.remember(journal, config, partial(_exit_world, config, given, journal, on_settlement))
+    exit_drain.remember(journal, config, partial(_exit_world, config, given, weakref.ref(journal), on_settlement))
 
 
 @contextmanager
 def _exit_world(
     config: Config,
     http_client: weakref.ref[HttpClient] | None,
-    journal: Journal,
+    journal: weakref.ref[Journal],
     on_settlement: OnSettlement | None,
 ) -> Iterator[World | None]:
     """Open the world of the exit; None when the http client that was given can't be used any more."""
-    found = None if http_client is None else http_client()
+    found, kept = None if http_client is None else http_client(), journal()
     given = found if isinstance(found, httpx.Client) and not found.is_closed else None
     if given is None and http_client is not None and not config.is_local:
         yield None  # nobody can make it again: it may have had a proxy or a certificate of its own
@@ -51,7 +51,7 @@ def _exit_world(
     access.connect(given)
     access.open()
     try:
-        yield journal_world(access, journal, on_settlement)
+        yield None if kept is None else journal_world(access, kept, on_settlement)
     finally:
         access.close()
 

@@ -128,8 +128,8 @@ class RunningSection:
             "may have been granted its budget meanwhile; ask for a longer ttl"
         )
 
-    def extension(self, seconds: float | timedelta) -> tuple[str, int]:
-        """Return the id of the hold and the milliseconds to extend it by.
+    def extension(self, seconds: float | timedelta) -> tuple[str | None, int]:
+        """Return the id of the hold and the milliseconds to extend it by; no id where an authority only observes.
 
         Raises:
             AlreadySettled: when it was committed or released before.
@@ -137,6 +137,8 @@ class RunningSection:
             LeaseLost: where the policy is to cancel the section.
         """
         held = self.section.reservation_id
+        if self.section.state is State.OBSERVED:
+            return None, milliseconds("seconds", seconds, low=0.001, high=MAX_TTL)
         if not self.section.is_open or held is None:
             raise AlreadySettled(f"can't extend: reservation {held} is {self.section.state}; nothing was sent")
         self.check_lease()

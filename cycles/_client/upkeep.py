@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 LATER: Final = 5.0
 """Seconds after which the background tries a settlement again whose attempts are used up."""
 
+_MOST_TOLD: Final = 64
+"""Lengths of leases that a client calls too short, one line each; a program asks for the same few."""
+
 _SETTLING_IN: Final = 1.0
 """Seconds until the background looks for a create whose fate is not known: it may still be on its way."""
 
@@ -85,6 +88,7 @@ class Upkeep:
         self._too_short: Final[set[int]] = set()
         self._is_closed = False
         if self.journal is not None:
+            self.journal.must_be_ours()
             if config.unavailable == "allow":
                 self.journal.check()
             settle_at_exit(config, None if access.shares_config else http_client, self.journal, on_settlement)
@@ -93,9 +97,10 @@ class Upkeep:
     def renew(self, section: Section, world: World, on_lost: Callable[[], object] | None = None) -> None:
         """Renew the lease of *section* until it ends."""
         if section.reservation_id is not None and not section.terms.dry_run:
-            heart = Heart(section, self._config.connect_timeout + self._config.read_timeout, on_lost)
-            if heart.is_too_short and heart.ttl_ms not in self._too_short:
-                self._too_short.add(heart.ttl_ms)  # once is enough: a program asks for the same few
+            on_beat = None if self.journal is None else self.journal.refresh
+            heart = Heart(section, self._config.connect_timeout + self._config.read_timeout, on_lost, on_beat)
+            if heart.is_too_short and heart.ttl_ms not in self._too_short and len(self._too_short) < _MOST_TOLD:
+                self._too_short.add(heart.ttl_ms)
                 facts = {"reservation_id": section.reservation_id, "left": heart.left, "needed": heart.needed}
                 log.notify("lease too short to be renewed safely, ask for a longer ttl", facts)
             self._keep(heart, world)
@@ -130,6 +135,7 @@ class Upkeep:
         journal = self.journal
         if journal is not None and not (self._is_sibling and journal.was_visited) and journal.names():
             journal.was_visited = True
+            journal.keep()
             self.recover()
 
     def retry_later(self) -> None:

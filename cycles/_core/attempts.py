@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles._core.effects import Call, Jitter, Notify, Sleep
 from cycles._core.outcomes import Verdict, judge
+from cycles._core.records import LONGEST_FLOOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+_AGAIN: Final = (Verdict.AMBIGUOUS, Verdict.THROTTLED)
+_SETTLES_AGAIN: Final = (*_AGAIN, Verdict.UNINTELLIGIBLE)
+
 
 def until_known(
     operation: Operation[S],
@@ -26,16 +30,20 @@ def until_known(
 ) -> Flow[tuple[Answer[S], int]]:
     """Send the same request until its answer is neither ambiguous nor throttled, or the policy says stop.
 
-    *throttled* runs with the seconds of a Retry-After, before the wait.
+    With *throttled* the request settles a spend. Then that runs with the seconds of a Retry-After, before the wait; an
+    hour of it counts; and an answer that nobody can understand is no answer.
     """
+    again = _AGAIN if throttled is None else _SETTLES_AGAIN
     attempt = 1
     while True:
         answer = yield from Call(operation, **arguments)
-        if judge(operation, answer) not in (Verdict.AMBIGUOUS, Verdict.THROTTLED):
+        if judge(operation, answer) not in again:
             return answer, attempt
-        if throttled is not None and answer.retry_after:
-            yield from throttled(answer.retry_after)
-        delay = policy.delay(attempt, (yield from Jitter()), answer.retry_after)
+        after = answer.retry_after
+        if throttled is not None and after:
+            after = min(after, LONGEST_FLOOR)
+            yield from throttled(after)
+        delay = policy.delay(attempt, (yield from Jitter()), after)
         yield from Notify(
             "attempt failed",
             operation=operation.name,

@@ -13,7 +13,7 @@ from cycles._core.grant import Grant
 from cycles._core.lifecycle import State
 from cycles._core.operations import CREATE_RESERVATION, EXTEND_RESERVATION, LIST_RESERVATIONS, RELEASE_RESERVATION
 from cycles._core.outcomes import Trouble, Verdict, error_of, judge
-from cycles._core.results import Settlement
+from cycles._core.results import Settlement, reference
 from cycles.errors import (
     DENIALS,
     BudgetClosed,
@@ -21,7 +21,6 @@ from cycles.errors import (
     Denied,
     RateLimited,
     TenantClosed,
-    UnexpectedResponse,
 )
 from cycles_api import models
 from cycles_api.types import UNSET, Unset
@@ -120,15 +119,8 @@ def _granted(terms: Terms, answer: Answer[models.ReservationCreateResponse]) -> 
     if response is None:
         raise error_of(CREATE_RESERVATION, answer, unit=terms.estimate.unit)
     allowed = response.decision in (models.DecisionEnum.ALLOW, models.DecisionEnum.ALLOW_WITH_CAPS)
-    if not terms.dry_run:
-        if not allowed:
-            raise denial_of(response, answer)
-        if isinstance(response.reservation_id, Unset):
-            raise UnexpectedResponse(
-                "create_reservation: allowed, but without a reservation_id; nothing can be committed against it",
-                status=answer.status,
-                request_id=answer.headers.get("x-request-id"),
-            )
+    if not terms.dry_run and not allowed:
+        raise denial_of(response, answer)
     return Grant(response, answer.headers, sent_at=answer.sent_at, received_at=answer.received_at)
 
 
@@ -151,7 +143,7 @@ def denial_of(response: Any, answer: Answer[Any]) -> Denied:
 
 def find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None]]:
     """Return whether it is known what *key* made, and the live reservation if there is one."""
-    answer = yield from Call(LIST_RESERVATIONS, within=within, idempotency_key=key)
+    answer = yield from Call(LIST_RESERVATIONS, within=within, idempotency_key=key, limit=1)
     if judge(LIST_RESERVATIONS, answer) is not Verdict.DONE or answer.parsed is None:
         return False, None
     for row in answer.parsed.reservations:
@@ -172,9 +164,8 @@ def find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None
 # -- release and extend ------------------------------------------------------------------------------------------------
 def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flow[Settlement]:
     """Give the whole hold back, if that can be done: else it ends at its expiry."""
-    body = models.ReleaseRequest(
-        idempotency_key=(yield from NewKey()), reason=UNSET if reason is None else reason[:256]
-    )
+    reason = None if reason is None else _sendable(reason)
+    body = models.ReleaseRequest(idempotency_key=(yield from NewKey()), reason=reason or UNSET)
     answer, attempts = yield from until_known(
         RELEASE_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy
     )
@@ -188,11 +179,17 @@ def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flo
             released=response.released,
             balances=() if isinstance(response.balances, Unset) else tuple(response.balances),
             headers=answer.headers,
+            evidence=reference(response.cycles_evidence),
         )
     error = error_of(RELEASE_RESERVATION, answer)
     yield from Notify("release failed", reservation_id=reservation_id, reason=str(error))
     state = State.EXPIRED if verdict is Verdict.EXPIRED else State.RELEASED
     return Settlement(state, via="release", attempts=attempts, error=error, headers=answer.headers)
+
+
+def _sendable(reason: str) -> str:
+    """Return *reason* as the protocol takes it: at most 256 characters, none that UTF-8 can't carry."""
+    return reason[:256].encode(errors="replace").decode()
 
 
 def extend(reservation_id: str, extend_by_ms: int, policy: RetryPolicy) -> Flow[models.ReservationExtendResponse]:

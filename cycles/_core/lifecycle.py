@@ -20,6 +20,7 @@ class State(StrEnum):
     EXPIRED = "EXPIRED"  # the authority says that the hold is gone
     LOST = "LOST"  # the lease could not be kept while the section was running
     DRY_RUN = "DRY_RUN"  # nothing was ever held
+    OBSERVED = "OBSERVED"  # allowed by an authority that only observes: nothing is held, and nothing is settled
     UNRESERVED = "UNRESERVED"  # running without a hold because the authority could not be reached
 
 
@@ -52,6 +53,9 @@ _TABLE: Final[dict[tuple[State, Happened], State]] = {
     (State.RELEASED, Happened.LEASE_LOST): State.RELEASED,
     (State.EXPIRED, Happened.LEASE_LOST): State.EXPIRED,
 }
+
+NOTHING_HELD: Final = frozenset({State.DRY_RUN, State.OBSERVED})
+"""States in which commit, release and report are accepted, and nothing is sent."""
 
 OPEN: Final = frozenset({State.ACTIVE, State.LOST, State.UNRESERVED})
 """States in which commit and release are still possible."""

@@ -100,8 +100,26 @@ class Answer(Generic[S]):
     def retry_after(self) -> float | None:
         """Retry-After in seconds; only whole seconds count, never a date."""
         text = self.headers.get("retry-after", "").strip()
+        if not (text.isascii() and text.isdigit()):
+            return None
         # The length bound keeps a hostile header from becoming a huge integer.
-        return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+        return float(text.lstrip("0")[:_MOST_DIGITS] or 0)
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether this is an outage in spite of its status; see the function of this name."""
+        return is_outage(self.status, self.error)
+
+
+_MOST_DIGITS: Final = 9
+"""Digits of a Retry-After that are read: nobody waits for longer."""
+
+
+def is_outage(status: int | None, error: ErrorResponse | None) -> bool:
+    """Return whether this is a 401 that says nothing about the key: a server's answer while its database is away."""
+    return (
+        status == 401 and error is not None and (str(error.error), error.message) == ("UNAUTHORIZED", "INTERNAL_ERROR")
+    )
 
 
 class Verdict(Enum):
@@ -113,27 +131,63 @@ class Verdict(Enum):
     EXPIRED = "expired"  # the hold is gone
     REJECTED = "rejected"  # understood and refused: terminal
     UNAUTHORIZED = "unauthorized"  # refused for now: stop in this run
-    UNINTELLIGIBLE = "unintelligible"  # no answer of this protocol: stop and report
+    UNINTELLIGIBLE = "unintelligible"  # nobody has refused anything: report it; spend is sent again, as after a 5xx
+
+
+CODES: Final[dict[str, int]] = {
+    "INVALID_REQUEST": 400,
+    "UNIT_MISMATCH": 400,
+    "UNAUTHORIZED": 401,
+    "FORBIDDEN": 403,
+    "NOT_FOUND": 404,
+    "BUDGET_EXCEEDED": 409,
+    "BUDGET_FROZEN": 409,
+    "BUDGET_CLOSED": 409,
+    "OVERDRAFT_LIMIT_EXCEEDED": 409,
+    "DEBT_OUTSTANDING": 409,
+    "TENANT_CLOSED": 409,
+    "RESERVATION_FINALIZED": 409,
+    "IDEMPOTENCY_MISMATCH": 409,
+    "MAX_EXTENSIONS_EXCEEDED": 409,
+    "RESERVATION_EXPIRED": 410,
+    "LIMIT_EXCEEDED": 429,
+    "INTERNAL_ERROR": 500,
+}
+"""The protocol's error codes, and the one status that each comes with (docs/protocol.md, Errors)."""
 
 
 def judge(operation: Operation[Any], answer: Answer[Any]) -> Verdict:
-    """Return what *answer* means for a request of *operation*."""
-    status = answer.status
+    """Return what *answer* means for a request of *operation*.
+
+    First match wins:
+
+        no answer, or one that can't be read            AMBIGUOUS
+        the operation's success, with its state         DONE
+        any other 2xx, any 5xx                          AMBIGUOUS
+        401 UNAUTHORIZED with message INTERNAL_ERROR    AMBIGUOUS (the authority's database is away)
+        429                                             THROTTLED
+        401, 403, unless a known code contradicts it    UNAUTHORIZED
+        410 with its code                               EXPIRED
+        any other code with its own status              REJECTED
+        any other 4xx, and 1xx and 3xx                  UNINTELLIGIBLE
+    """
+    status, code = answer.status, answer.code
     if status is None or answer.trouble is not None:
         return Verdict.AMBIGUOUS
     if status == operation.success and answer.parsed is not None:
         # The enum is open: a status of a newer authority decodes, but proves nothing.
         said = getattr(answer.parsed, "status", None)
         return Verdict.DONE if operation.state in (None, said) else Verdict.AMBIGUOUS
-    if 200 <= status < 300 or status >= 500:
+    if 200 <= status < 300 or status >= 500 or answer.is_outage:
         return Verdict.AMBIGUOUS
     if status == 429:
         return Verdict.THROTTLED
-    if status in (401, 403):
+    own = None if code is None else CODES.get(code)
+    if status in (401, 403) and own in (None, status):
         return Verdict.UNAUTHORIZED
-    if status == 410 or answer.code == "RESERVATION_EXPIRED":
-        return Verdict.EXPIRED
-    return Verdict.REJECTED if 400 <= status < 500 and answer.error is not None else Verdict.UNINTELLIGIBLE
+    if own != status:
+        return Verdict.UNINTELLIGIBLE
+    return Verdict.EXPIRED if status == 410 else Verdict.REJECTED
 
 
 def error_of(operation: Operation[Any], answer: Answer[Any], *, unit: str | None = None) -> CyclesError:
@@ -149,6 +203,12 @@ def error_of(operation: Operation[Any], answer: Answer[Any], *, unit: str | None
             f"no answer from the authority to {operation.name}: {answer.reason}; check CYCLES_BASE_URL and the network"
         )
     said = _said(answer)
+    if answer.is_outage:
+        return AuthorityUnavailable(
+            f"{operation.name}: the authority can't reach its own database: a 401 whose message is INTERNAL_ERROR says "
+            "nothing about the key; ask its operator, or try again later",
+            **said,
+        )
     kind = _kind(operation, answer)
     message = f"{operation.name}: {_message(answer, kind)}"
     if issubclass(kind, BudgetNotFound) and unit is not None:

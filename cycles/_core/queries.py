@@ -99,7 +99,7 @@ def record(
     if error is not None:
         if settlement.is_kept:
             raise pending_error(settlement) from error
-        if error.status is None or not 400 <= error.status < 500:
+        if not settlement.is_refused and error.status != 429:
             # A new key would be a new charge; programs that must know pass a key of their own.
             error.add_note(f"it may be charged already: record it again with idempotency_key={pending.key!r}")
         raise error

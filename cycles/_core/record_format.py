@@ -57,6 +57,7 @@ def dump(pending: Pending, owner: str | None, written_at: str) -> bytes:
         "provisional": pending.provisional,
         "reservation_id": pending.reservation_id,
         "idempotency_key": pending.key,
+        "reported_key": pending.reported_key,
         "actual": pending.actual.to_dict(),
         "metrics": None if pending.metrics is None else pending.metrics.to_dict(),
         "metadata": pending.metadata,
@@ -124,6 +125,7 @@ def _pending(record: Mapping[str, Any]) -> Pending:
         metadata=metadata,
         by_event=mode == "event",
         provisional=record["provisional"] is True,
+        reported_key=_text("reported_key", reported) if (reported := record.get("reported_key")) is not None else None,
         floor=_floor(record["not_before"]),
     )
 

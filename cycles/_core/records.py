@@ -16,19 +16,27 @@ if TYPE_CHECKING:
     from cycles_api.models.standard_metrics import StandardMetrics
 
 
+LONGEST_FLOOR: Final = 3600.0
+"""Seconds of a Retry-After that count for a settlement: anything in between can send any number."""
+
+
 class Floor:
-    """A time before which the authority must not be asked again (Retry-After of a 429).
+    """A time before which the authority must not be asked again (Retry-After of a 429); an hour away at most.
 
     Attributes:
         set_at_ms: When the authority said so, by this machine's clock, in milliseconds since the epoch.
-        until_ms: The end of it, likewise.
+        until_ms: The end of it, likewise; also of a file's floor that is further away, an hour after *set_at_ms*.
     """
 
     __slots__ = ("set_at_ms", "until_ms")
 
     def __init__(self, set_at_ms: int, until_ms: int) -> None:
         self.set_at_ms: Final = set_at_ms
-        self.until_ms: Final = until_ms
+        self.until_ms: Final = min(until_ms, set_at_ms + round(LONGEST_FLOOR * 1000))
+
+    def left(self, now_ms: int) -> float:
+        """Return the seconds that are left of it at *now_ms*, 0 when it is over."""
+        return max(0, self.again(now_ms).until_ms - now_ms) / 1000
 
     def again(self, now_ms: int) -> Floor:
         """Return the floor as it stands at *now_ms*; when the clock went back since, the whole wait begins anew."""
@@ -48,6 +56,8 @@ class Pending:
         metrics, metadata: Sent with it, or None.
         by_event: There is no hold, or none any more: charge by event.
         provisional: A running section's report so far; it is settled as it stands if the process dies.
+        reported_key: Of the section's reports, or None if it made none: another process that took this one for dead
+            may have charged one of them under it.
         floor: Until when the authority must not be asked, or None.
     """
 
@@ -59,6 +69,7 @@ class Pending:
         "metadata",
         "metrics",
         "provisional",
+        "reported_key",
         "reservation_id",
         "terms",
     )
@@ -74,6 +85,7 @@ class Pending:
         metadata: dict[str, Any] | None = None,
         by_event: bool = False,
         provisional: bool = False,
+        reported_key: str | None = None,
         floor: Floor | None = None,
     ) -> None:
         self.reservation_id: Final = reservation_id
@@ -84,6 +96,7 @@ class Pending:
         self.metadata: Final = metadata
         self.by_event: Final = by_event
         self.provisional: Final = provisional
+        self.reported_key: Final = reported_key
         self.floor: Final = floor
 
     @property
@@ -93,7 +106,21 @@ class Pending:
 
     def as_event(self) -> Pending:
         """Return the same intent under the same key, to be charged by event."""
-        return self._changed(by_event=True, floor=None)
+        return self._recovered("commit_after_reservation_expired")
+
+    def rest(self, charged: int) -> Pending:
+        """Return what is left of this intent when *charged* of it was charged already, to be charged by event."""
+        left = models.Amount(unit=self.actual.unit, amount=self.actual.amount - charged)
+        return self._recovered("rest_of_a_report_that_was_charged", actual=left)
+
+    def _recovered(self, reason: str, **changes: Any) -> Pending:
+        # Kept in the record, so that every attempt sends the same event, also that of a later version.
+        about = {"recovered_reservation_id": self.reservation_id, "recovery_reason": reason}
+        return self._changed(by_event=True, floor=None, metadata={**(self.metadata or {}), **about}, **changes)
+
+    def under(self, key: str) -> Pending:
+        """Return the same spend under another key."""
+        return self._changed(key=key)
 
     def final(self) -> Pending:
         """Return the same intent, which a running section can no longer change."""

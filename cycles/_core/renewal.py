@@ -39,8 +39,8 @@ DEFAULT_TTL_MS: Final = 60_000
 
 _TRANSIENT: Final = (Verdict.AMBIGUOUS, Verdict.THROTTLED)
 
-_GONE: Final = frozenset({"RESERVATION_EXPIRED", "RESERVATION_FINALIZED", "TENANT_CLOSED", "NOT_FOUND"})
-"""Error codes that say that the hold is gone, whatever was left of the lease."""
+_GONE: Final = frozenset({"RESERVATION_FINALIZED", "TENANT_CLOSED", "NOT_FOUND"})
+"""Codes of rejections that say that the hold is gone, whatever was left of the lease."""
 
 
 class Heart:
@@ -50,6 +50,7 @@ class Heart:
         section: What it belongs to.
         ordinary: Seconds that bound an ordinary request; an extend attempt may be given less (`attempt_timeout`).
         on_lost: Called when the lease is lost while the section is running.
+        on_beat: Called at each attempt: the process lives, and its section runs.
 
     Attributes:
         ttl_ms: Milliseconds that each renewal asks for: as many as the reserve asked for.
@@ -67,14 +68,22 @@ class Heart:
         "is_stopped",
         "key",
         "lease",
+        "on_beat",
         "on_lost",
         "section",
         "timeout",
         "ttl_ms",
     )
 
-    def __init__(self, section: Section, ordinary: float, on_lost: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        section: Section,
+        ordinary: float,
+        on_lost: Callable[[], object] | None = None,
+        on_beat: Callable[[], object] | None = None,
+    ) -> None:
         self.on_lost: Final = on_lost
+        self.on_beat: Final = on_beat
         grant = section.grant
         remaining = grant.response.remaining_ttl_ms
         self.section: Final = section
@@ -177,6 +186,8 @@ def beat(heart: Heart) -> Flow[float | None]:
     section = heart.section
     if not heart.is_needed or section.reservation_id is None:
         return None
+    if heart.on_beat is not None:
+        heart.on_beat()
     if heart.is_stopped:
         return (yield from _lost(heart, "it ran out"))
     if heart.key is None:
@@ -201,7 +212,7 @@ def beat(heart: Heart) -> Flow[float | None]:
 
 def _failed(heart: Heart, answer: Answer[models.ReservationExtendResponse], verdict: Verdict) -> Flow[float | None]:
     reason = str(error_of(EXTEND_RESERVATION, answer))
-    if verdict is Verdict.EXPIRED or answer.code in _GONE:
+    if verdict is Verdict.EXPIRED or (verdict is Verdict.REJECTED and answer.code in _GONE):
         return (yield from _lost(heart, reason))
     if verdict not in _TRANSIENT:
         return (yield from _stop(heart, reason))

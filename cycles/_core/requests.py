@@ -11,13 +11,23 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from cycles.amounts import check
+from cycles.amounts import INT64_MAX, check
 from cycles.errors import InvalidRequest
 from cycles_api import models
-from cycles_api.types import UNSET
+from cycles_api.types import UNSET, Unset
 
 LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
 """The levels of a subject, widest first."""
+
+MOST_LEVELS: Final = 99
+"""Levels of objects and arrays in metadata: an authority reads 100 in a body, which is one itself."""
+
+_MOST_DIGITS: Final = 1000
+_LARGEST: Final = 10**_MOST_DIGITS
+"""Whole numbers reach up to here: readers of JSON refuse longer ones, and Python does not write them."""
+
+_COUNTS: Final = ("tokens_input", "tokens_output", "latency_ms")
+"""The whole numbers among the metrics."""
 
 MAX_TTL: Final = 86_400.0
 """Seconds: the longest lease that can be asked for, and the longest single extension."""
@@ -204,19 +214,49 @@ def _float(number: float) -> float:
         return math.copysign(math.inf, number > 0 or -1)
 
 
-def metadata_of(field: str, metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return a copy of *metadata* that is known to survive the wire, or None."""
+def metadata_of(field: str, metadata: Mapping[str, Any] | None, *, levels: int = MOST_LEVELS) -> dict[str, Any] | None:
+    """Return a copy of *metadata* that is known to survive the wire, or None; *levels* is how deep it may be."""
     if metadata is None:
         return None
-    if not isinstance(metadata, Mapping) or not all(isinstance(name, str) for name in metadata):
-        raise InvalidRequest(f"{field}: give a mapping from texts to JSON values")
+    if not isinstance(metadata, Mapping):
+        raise InvalidRequest(f"{field}: give a mapping from texts to JSON values, not {type(metadata).__name__}")
+    shown = dict(metadata)
+    _must_be_plain(field, shown, levels)
     try:
-        encoded = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+        encoded = json.dumps(shown, ensure_ascii=False, allow_nan=False)
         encoded.encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise InvalidRequest(f"{field}: not JSON: {error}") from None
     copied: dict[str, Any] = json.loads(encoded)
     return copied
+
+
+def _must_be_plain(field: str, value: object, levels: int) -> None:
+    """Refuse what JSON can't say, or what an authority does not read: see MOST_LEVELS and _LARGEST."""
+    left = [(field, value, 1)]
+    while left:
+        path, value, level = left.pop()
+        if isinstance(value, dict | list | tuple) and level > levels:
+            raise InvalidRequest(f"{field}: nested deeper than {levels} levels; give less, or a text")
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                if not isinstance(name, str):
+                    raise InvalidRequest(f"{path}: the key {_cut(name)} is no text; names in JSON are texts")
+                left.append((f"{path}.{name[:80]}", inner, level + 1))
+        elif isinstance(value, list | tuple):
+            left.extend((f"{path}[{index}]", inner, level + 1) for index, inner in enumerate(value))
+        elif isinstance(value, int) and not -_LARGEST < value < _LARGEST:
+            raise InvalidRequest(f"{path}: a whole number of more than {_MOST_DIGITS} digits; give it as a text")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise InvalidRequest(f"{field}: not JSON: {path} is {value}; give a finite number")
+
+
+def _cut(value: object) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:  # an int of more digits than Python writes
+        return type(value).__name__
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"
 
 
 def checked_metrics(metrics: models.StandardMetrics | None) -> models.StandardMetrics | None:
@@ -224,14 +264,61 @@ def checked_metrics(metrics: models.StandardMetrics | None) -> models.StandardMe
     if metrics is None:
         return None
     if not isinstance(metrics, models.StandardMetrics):
-        raise InvalidRequest(f"metrics={metrics!r}: give a cycles.Metrics")
-    try:
-        metadata_of("metrics", metrics.to_dict())
-    except InvalidRequest:
-        raise
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"metrics: {error}") from None
+        raise InvalidRequest(f"metrics={_cut(metrics)}: give a cycles.Metrics")
+    for name in _COUNTS:
+        count = getattr(metrics, name)
+        if not _is_left_out(count) and (type(count) is not int or not 0 <= count <= INT64_MAX):
+            raise InvalidRequest(f"metrics.{name}={_cut(count)}: give a whole number from 0 to {INT64_MAX}")
+    if not _is_left_out(metrics.model_version):
+        text("metrics.model_version", metrics.model_version, least=0, most=128)
+    custom: Any = metrics.custom
+    if not _is_left_out(custom):
+        if not isinstance(custom, Mapping):
+            raise InvalidRequest(f"metrics.custom={_cut(custom)}: give a mapping from texts to JSON values")
+        metadata_of("metrics.custom", dict(custom), levels=MOST_LEVELS - 1)
     return metrics
+
+
+def _is_left_out(value: object) -> bool:
+    return value is None or isinstance(value, Unset)
+
+
+# -- what goes along with a charge: the charge must not wait for it ----------------------------------------------------
+def sendable_metadata(metadata: Mapping[str, Any] | None) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return what of *metadata* can be sent, entry by entry, and what is wrong with the rest."""
+    try:
+        return metadata_of("metadata", metadata), []
+    except InvalidRequest as error:
+        if not isinstance(metadata, Mapping):
+            return None, [error.message]
+    kept: dict[str, Any] = {}
+    wrong = []
+    for name, value in metadata.items():
+        try:
+            kept |= metadata_of("metadata", {name: value}) or {}
+        except InvalidRequest as error:
+            wrong.append(error.message)
+    return kept or None, wrong
+
+
+def sendable_metrics(metrics: models.StandardMetrics | None) -> tuple[models.StandardMetrics | None, list[str]]:
+    """Return what of *metrics* can be sent, figure by figure, and what is wrong with the rest."""
+    try:
+        return checked_metrics(metrics), []
+    except InvalidRequest as error:
+        if not isinstance(metrics, models.StandardMetrics):
+            return None, [error.message]
+    kept: dict[str, Any] = {}
+    wrong = []
+    for name in (*_COUNTS, "model_version", "custom"):
+        one = {name: getattr(metrics, name)}
+        try:
+            checked_metrics(models.StandardMetrics(**one))
+        except InvalidRequest as error:
+            wrong.append(error.message)
+        else:
+            kept |= one
+    return models.StandardMetrics(**kept), wrong
 
 
 def checked_actual(actual: object, estimate: models.Amount) -> models.Amount:

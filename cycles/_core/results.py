@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core.response_info import ResponseInfo
 from cycles.amounts import describe
 from cycles_api import models
+from cycles_api.types import Unset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from cycles.errors import CyclesError
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
+    from cycles_api.models.cycles_evidence_ref import CyclesEvidenceRef
+
+
+def reference(evidence: CyclesEvidenceRef | Unset) -> dict[str, Any] | None:
+    """Return the evidence reference of an answer, or None when it has none."""
+    return None if isinstance(evidence, Unset) else evidence.to_dict()
 
 
 class Decision:
@@ -72,10 +79,28 @@ class Settlement:
         balances: The budgets after it, as the authority said.
         attempts: Requests sent for it.
         is_kept: Whether the journal holds it, so that it is settled later; only for an unsettled spend.
+        is_refused: Whether the authority refused the spend or the key, so that the same request can't help.
+        prospect: What becomes of a spend that the journal holds, in words.
+        left_out: What could not be sent along with the charge, and why: metrics or metadata that no request can carry.
+        evidence: The authority's evidence reference (`evidence_id`, `cycles_evidence_url`), or None.
         error: Why it is not settled, or what went wrong on the way; None when all went well.
     """
 
-    __slots__ = ("_headers", "attempts", "balances", "charged", "error", "is_kept", "released", "state", "via")
+    __slots__ = (
+        "_headers",
+        "attempts",
+        "balances",
+        "charged",
+        "error",
+        "evidence",
+        "is_kept",
+        "is_refused",
+        "left_out",
+        "prospect",
+        "released",
+        "state",
+        "via",
+    )
 
     def __init__(
         self,
@@ -88,6 +113,9 @@ class Settlement:
         balances: tuple[Balance, ...] = (),
         error: CyclesError | None = None,
         is_kept: bool = False,
+        is_refused: bool = False,
+        prospect: str = "",
+        evidence: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.state: Final = state
@@ -98,6 +126,10 @@ class Settlement:
         self.balances: Final = balances
         self.error: Final = error
         self.is_kept: Final = is_kept
+        self.is_refused: Final = is_refused
+        self.prospect: Final = prospect
+        self.left_out: tuple[str, ...] = ()
+        self.evidence: Final = evidence
         self._headers: Final[Mapping[str, str]] = {} if headers is None else headers
 
     @property
@@ -119,7 +151,7 @@ class SettlementDetails:
         actual: What the work really cost.
         outcome: "settled"; "rejected" (the authority understood and refused: a person has to look at it); "pending"
             (the journal holds it, and it is sent again); "stopped" (the journal holds it, and it is not tried again in
-            this run: the key is refused, or the answer is not of the protocol); "unsettled" (no journal holds it).
+            this run: the key is refused); "unsettled" (no journal holds it).
         via: "commit" or "event".
         charged: What was charged; None unless settled.
         attempts: Requests sent for it in this run.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._core.lifecycle import OPEN, Happened, State, step
+from cycles._core.lifecycle import NOTHING_HELD, OPEN, Happened, State, step
 from cycles._core.records import Pending
-from cycles._core.requests import checked_actual, checked_metrics, metadata_of
+from cycles._core.requests import checked_actual, sendable_metadata, sendable_metrics
 from cycles.errors import AlreadySettled
 from cycles_api.types import Unset
 
@@ -33,6 +33,7 @@ class Section:
             the same field, so that neither can undo what the other one said.
         reported: The amount that the end of the section will commit, or None.
         metrics, metadata: What goes along with it.
+        left_out: What was reported and can't go along, and why.
         settlement: How it ended, or None while it is open.
         is_unreported: It ended without an amount, and the guard makes that an error. Nothing more is sent, unless the
             program still commits or releases.
@@ -48,6 +49,7 @@ class Section:
         "grant",
         "is_unreported",
         "lease_lost",
+        "left_out",
         "metadata",
         "metrics",
         "policy",
@@ -61,13 +63,14 @@ class Section:
         self.terms: Final = terms
         self.grant: Final = grant
         self.policy: Final = policy
-        self._state = state or (State.DRY_RUN if terms.dry_run else State.ACTIVE)
+        self._state = state or _granted_state(terms, grant)
         self._tickets = [None]
         self.provisional: Pending | None = None
         self.is_unreported = False
         self.reported: Amount | None = None
         self.metrics: StandardMetrics | None = None
         self.metadata: dict[str, Any] | None = None
+        self.left_out: tuple[str, ...] = ()
         self.settlement: Settlement | None = None
         self.lease_lost = False
         expires_at_ms = grant.response.expires_at_ms
@@ -76,8 +79,7 @@ class Section:
     @property
     def reservation_id(self) -> str | None:
         """The authority's id of the hold; None for a dry run, and without a hold."""
-        held = self.grant.response.reservation_id
-        return None if isinstance(held, Unset) else held
+        return _held(self.grant)
 
     @property
     def state(self) -> State:
@@ -115,15 +117,18 @@ class Section:
     ) -> None:
         """Set what the end of the section will commit; the last report wins, field by field.
 
+        The charge does not wait for what goes along with it: what can't be sent of that is noted in `left_out`.
+
         Raises:
             AlreadySettled: when the section was settled before.
-            InvalidRequest: naming the field, the value and the remedy; the earlier report stays.
+            InvalidRequest: naming what is wrong with the amount, and the remedy; the earlier report stays.
         """
-        if self.state is not State.DRY_RUN:
+        if self.state not in NOTHING_HELD:
             self._must_be_open("report")
         amount = None if actual is None else checked_actual(actual, self.terms.estimate)
-        kept = metadata_of("metadata", metadata)
-        metrics = checked_metrics(metrics)
+        kept, wrong = sendable_metadata(metadata)
+        metrics, wrong_too = sendable_metrics(metrics)
+        self.left_out = tuple(dict.fromkeys((*self.left_out, *wrong, *wrong_too)))
         self.reported = amount or self.reported
         self.metrics = metrics or self.metrics
         if kept is not None:
@@ -132,6 +137,9 @@ class Section:
     def spend(self, key: str, actual: Amount, *, provisional: bool = False) -> Pending:
         """Return the intent to charge *actual* under *key*, by event if there is no hold."""
         source = {"actual_source": "reported"} if provisional else {}
+        if self.reservation_id is None:
+            source["recovery_reason"] = "authority_unavailable"
+        reported_key = key if provisional else None if self.provisional is None else self.provisional.key
         return Pending(
             reservation_id=self.reservation_id,
             terms=self.terms,
@@ -141,6 +149,7 @@ class Section:
             metadata={**(self.metadata or {}), **source} or None,
             by_event=self.reservation_id is None,
             provisional=provisional,
+            reported_key=None if self.reservation_id is None else reported_key,
         )
 
     def _must_be_open(self, wanted: str) -> None:
@@ -152,3 +161,14 @@ class Section:
         return AlreadySettled(
             f"can't {wanted}: reservation {self.reservation_id} is {self.state} already; nothing was sent"
         )
+
+
+def _held(grant: Grant) -> str | None:
+    held = grant.response.reservation_id
+    return None if isinstance(held, Unset) else held
+
+
+def _granted_state(terms: Terms, grant: Grant) -> State:
+    if terms.dry_run:
+        return State.DRY_RUN
+    return State.OBSERVED if _held(grant) is None else State.ACTIVE

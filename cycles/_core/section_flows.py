@@ -13,12 +13,12 @@ Every decision of `Guard`, `Reservation` and `AsyncReservation` is here, once; t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cycles._core import flows
 from cycles._core.effects import Forget, NewKey, Notify, Now, Ready, Record
 from cycles._core.grant import Grant
-from cycles._core.lifecycle import Happened, State
+from cycles._core.lifecycle import NOTHING_HELD, Happened, State
 from cycles._core.requests import checked_actual
 from cycles._core.results import Settlement
 from cycles._core.section import Section
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from cycles._core.retry import RetryPolicy
     from cycles_api.models.amount import Amount
     from cycles_api.models.standard_metrics import StandardMetrics
+
+_BEGAN: Final = {State.DRY_RUN: "dry run", State.OBSERVED: "observed"}
+"""What is told of a section that begins, by its state; else "reserved"."""
 
 Unreported: TypeAlias = Literal["estimate", "release", "error"]
 
@@ -75,7 +78,7 @@ def begin(
         return section
     section = Section(terms, grant, policy)
     yield from Notify(
-        "dry run" if terms.dry_run else "reserved",
+        _BEGAN.get(section.state, "reserved"),
         reservation_id=section.reservation_id,
         decision=str(grant.response.decision),
         **_asked(terms),
@@ -88,7 +91,7 @@ def _asked(terms: Terms) -> dict[str, Any]:
 
 
 def _is_unreachable(error: AuthorityUnavailable | AuthorityError) -> bool:
-    return error.status is None or error.status >= 500
+    return isinstance(error, AuthorityUnavailable) or error.status is None or error.status >= 500
 
 
 def _without_hold(terms: Terms, policy: RetryPolicy, error: Exception) -> Flow[Section]:
@@ -111,12 +114,25 @@ def report(
     Raises:
         AlreadySettled, InvalidRequest: see `Section.report`.
     """
-    section.report(actual, metrics, metadata)
-    if section.reported is None or section.state is State.DRY_RUN:
+    yield from _noted(section, actual, metrics, metadata)
+    if section.reported is None or section.state in NOTHING_HELD:
         return
     key = (yield from NewKey()) if section.provisional is None else section.provisional.key
     section.provisional = section.spend(key, section.reported, provisional=True)
     yield from Record(section.provisional)
+
+
+def _noted(
+    section: Section,
+    actual: Amount | None,
+    metrics: StandardMetrics | None,
+    metadata: Mapping[str, Any] | None,
+) -> Flow[None]:
+    before = section.left_out
+    section.report(actual, metrics, metadata)
+    if section.left_out != before:
+        new = [wrong for wrong in section.left_out if wrong not in before]
+        yield from Notify("left out of the charge", reservation_id=section.reservation_id, reason="; ".join(new))
 
 
 def commit(
@@ -129,11 +145,11 @@ def commit(
 
     Raises:
         AlreadySettled: when the section was settled before.
-        InvalidRequest: when the amount or its metadata can't be sent; the section stays open.
+        InvalidRequest: when the amount can't be sent; the section stays open.
     """
-    section.report(checked_actual(actual, section.terms.estimate), metrics, metadata)
-    if section.state is State.DRY_RUN:
-        return Settlement(State.DRY_RUN, via="commit", attempts=0)
+    yield from _noted(section, checked_actual(actual, section.terms.estimate), metrics, metadata)
+    if section.state in NOTHING_HELD:
+        return Settlement(section.state, via="commit", attempts=0)
     key = yield from NewKey()
     if not section.leave(Happened.COMMIT_WANTED):
         raise section.already_settled("commit")
@@ -141,6 +157,7 @@ def commit(
     if section.provisional is not None and section.reservation_id is None:
         key = section.provisional.key  # its record is named after it
     section.settlement = yield from settle(section.spend(key, section.reported), section.policy)
+    section.settlement.left_out = section.left_out
     if section.settlement.state is State.COMMITTED:
         section.settled()
         yield from Notify(
@@ -159,8 +176,8 @@ def release(section: Section, reason: str | None) -> Flow[Settlement]:
     Raises:
         AlreadySettled: when the section was settled before.
     """
-    if section.state is State.DRY_RUN:
-        return Settlement(State.DRY_RUN, via="release", attempts=0)
+    if section.state in NOTHING_HELD:
+        return Settlement(section.state, via="release", attempts=0)
     if not section.leave(Happened.RELEASE_ENDED):
         raise section.already_settled("release")
     if section.provisional is not None:
@@ -242,7 +259,6 @@ def trouble_to_raise(settlement: Settlement, *, asked: bool, raise_on_unsettled:
     error = settlement.error
     if error is None or settlement.via == "release":
         return None
-    refused = isinstance(error, Denied) or (isinstance(error, AuthorityError) and not error.is_retryable)
-    if not raise_on_unsettled and not (asked and refused):
+    if not raise_on_unsettled and not (asked and settlement.is_refused):
         return None
     return pending_error(settlement) if settlement.is_kept else error

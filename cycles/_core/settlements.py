@@ -6,15 +6,15 @@ first request leaves. `recover` goes on from there: in the next run, in another 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles._core.attempts import until_known
-from cycles._core.effects import Clock, Forget, Notify, Now, Record, Take, Tell
+from cycles._core.effects import Call, Clock, Forget, Notify, Now, Record, Take, Tell
 from cycles._core.lifecycle import State
-from cycles._core.operations import COMMIT_RESERVATION, CREATE_EVENT
+from cycles._core.operations import COMMIT_RESERVATION, CREATE_EVENT, GET_RESERVATION
 from cycles._core.outcomes import Verdict, error_of, judge
-from cycles._core.records import Claim, Floor
-from cycles._core.results import Settlement, SettlementDetails
+from cycles._core.records import LONGEST_FLOOR, Claim, Floor
+from cycles._core.results import Settlement, SettlementDetails, reference
 from cycles._core.retry import NO_RETRY
 from cycles.errors import SettlementPending
 from cycles_api import models
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _REFUSED: Final = (Verdict.REJECTED, Verdict.EXPIRED)
 """Understood and refused: asking again can't help."""
 
-_STOPPED: Final = (Verdict.UNAUTHORIZED, Verdict.UNINTELLIGIBLE)
+_STOPPED: Final = Verdict.UNAUTHORIZED
 """Asking again in this run can't help; in a later one it may."""
 
 _PATIENCE: Final = 3
@@ -62,47 +62,126 @@ def _charge(
     timeout: float | None = None,
 ) -> Flow[tuple[Settlement, Verdict]]:
     bounds: dict[str, Any] = {} if timeout is None else {"request_timeout": timeout}
-    sent = 0
+    sent = before = 0
 
     def throttled(seconds: float) -> Flow[None]:
         now = yield from Clock()
         yield from Record(pending.not_before(Floor(now, now + round(seconds * 1000))), claim)
 
-    while True:  # twice at most: an event can't expire into another event
-        if pending.by_event:
-            operation: Operation[Any] = CREATE_EVENT
-            arguments: dict[str, Any] = {"body": pending.event_body()}
-        else:
-            operation = COMMIT_RESERVATION
-            arguments = {"reservation_id": pending.reservation_id, "body": pending.commit_body()}
+    while True:  # twice at most: an event can't become another event
+        operation, arguments = _request(pending)
         answer, attempts = yield from until_known(operation, arguments | bounds, policy, throttled)
         sent += attempts
         verdict = judge(operation, answer)
-        if verdict is not Verdict.EXPIRED or pending.by_event:
-            settlement = yield from _settled(pending, operation, answer, sent, is_kept=is_kept, recovered=recovered)
+        taken = None
+        if verdict is Verdict.REJECTED and _may_be_taken(pending, answer):
+            operation, answer, taken = yield from _taken(pending, operation, answer, bounds)
+            verdict = judge(operation, answer)
+        if taken is not None and taken < pending.actual.amount:
+            before, pending, happened = taken, pending.rest(taken), "report charged already"
+        elif verdict is Verdict.EXPIRED and not pending.by_event:
+            pending, happened = pending.as_event(), "hold expired"
+        else:
+            how = _How(policy, sent, is_kept=is_kept, recovered=recovered, before=before)
+            settlement = yield from _settled(pending, operation, answer, verdict, how)
             return settlement, verdict
-        pending = pending.as_event()
         is_kept = yield from Record(pending, claim)  # the switch is kept before the event leaves
-        yield from Notify("hold expired", reservation_id=pending.reservation_id)
+        yield from Notify(happened, reservation_id=pending.reservation_id)
+
+
+def _request(pending: Pending) -> tuple[Operation[Any], dict[str, Any]]:
+    if pending.by_event:
+        return CREATE_EVENT, {"body": pending.event_body()}
+    return COMMIT_RESERVATION, {"reservation_id": pending.reservation_id, "body": pending.commit_body()}
+
+
+# -- a report that another process has charged -------------------------------------------------------------------------
+#
+#     this process                              another one, which takes it for dead (its lock file was swept)
+#     report(1): kept under the reports' key
+#                                               commits 1 under that key: 200
+#     report(50), the section ends
+#     commits 50 under a key of its own: 409 RESERVATION_FINALIZED
+#     commits 50 under the reports' key: 409 IDEMPOTENCY_MISMATCH: so it was a report of this section
+#     reads the reservation: 1 is charged
+#     charges 49 by event
+def _may_be_taken(pending: Pending, answer: Answer[Any]) -> bool:
+    """Whether a rejection may mean that another process has charged a report of this section."""
+    if pending.by_event or pending.reported_key is None:
+        return False
+    return answer.code == ("IDEMPOTENCY_MISMATCH" if pending.reported_key == pending.key else "RESERVATION_FINALIZED")
+
+
+def _taken(
+    pending: Pending, operation: Operation[Any], answer: Answer[Any], bounds: dict[str, Any]
+) -> Flow[tuple[Operation[Any], Answer[Any], int | None]]:
+    """Find out what was charged by a report of this section.
+
+    Returns:
+        The request that says what became of *pending*, its answer, and what is charged already; None for that when it
+        was no report of this section, or when the authority can't say it now.
+    """
+    assert pending.reservation_id is not None  # noqa: S101 - types: see _may_be_taken
+    assert pending.reported_key is not None  # noqa: S101 - likewise
+    if pending.key != pending.reported_key:
+        probe, body = COMMIT_RESERVATION, pending.under(pending.reported_key).commit_body()
+        probed = yield from Call(probe, reservation_id=pending.reservation_id, body=body, **bounds)
+        if judge(probe, probed) not in _REFUSED:
+            return probe, probed, None  # the very same charge, replayed; or not known
+        if probed.code != "IDEMPOTENCY_MISMATCH":
+            return operation, answer, None
+    found = yield from Call(GET_RESERVATION, reservation_id=pending.reservation_id, **bounds)
+    if judge(GET_RESERVATION, found) not in (*_REFUSED, Verdict.DONE):
+        return GET_RESERVATION, found, None
+    known = None if found.parsed is None else found.parsed.committed
+    if not isinstance(known, models.Amount) or known.unit != pending.actual.unit:
+        return operation, answer, None
+    return GET_RESERVATION, found, known.amount
+
+
+# -- how it ended ------------------------------------------------------------------------------------------------------
+class _How(NamedTuple):
+    """How an answer was reached.
+
+    Attributes:
+        policy: Of the attempts.
+        sent: Requests sent.
+        is_kept: Whether the journal holds the record.
+        recovered: Whether it comes from the journal.
+        before: What was charged by a report of this section already.
+    """
+
+    policy: RetryPolicy
+    sent: int
+    is_kept: bool
+    recovered: bool
+    before: int
 
 
 def _settled(
-    pending: Pending, operation: Operation[Any], answer: Answer[Any], sent: int, *, is_kept: bool, recovered: bool
+    pending: Pending, operation: Operation[Any], answer: Answer[Any], verdict: Verdict, how: _How
 ) -> Flow[Settlement]:
-    verdict = judge(operation, answer)
+    is_kept = how.is_kept
     if verdict is Verdict.DONE:
         yield from Forget(pending)
-        settlement, outcome = charged(pending.actual, answer, pending.via, sent), "settled"
+        settlement, outcome = charged(pending.actual, answer, pending.via, how.sent, before=how.before), "settled"
     else:
         error = error_of(operation, answer, unit=pending.actual.unit)
         if verdict in _REFUSED:
             yield from Forget(pending, {"status": answer.status, "code": answer.code, "message": str(error)})
             is_kept, outcome = False, "rejected"
         else:
-            outcome = "stopped" if verdict in _STOPPED else "pending"
+            outcome = "stopped" if verdict is _STOPPED else "pending"
             outcome = outcome if is_kept else "unsettled"
         settlement = Settlement(
-            State.UNSETTLED, via=pending.via, attempts=sent, error=error, is_kept=is_kept, headers=answer.headers
+            State.UNSETTLED,
+            via=pending.via,
+            attempts=how.sent,
+            error=error,
+            is_kept=is_kept,
+            is_refused=verdict in _REFUSED or verdict is _STOPPED,
+            prospect=_prospect(verdict, how.policy),
+            headers=answer.headers,
         )
         yield from Notify(
             _event_of(verdict, is_kept=is_kept),
@@ -118,8 +197,8 @@ def _settled(
             pending,
             outcome,
             charged=settlement.charged,
-            attempts=sent,
-            recovered=recovered,
+            attempts=how.sent,
+            recovered=how.recovered,
             error=settlement.error,
         )
     )
@@ -131,15 +210,23 @@ def _event_of(verdict: Verdict, *, is_kept: bool) -> str:
         return "settlement rejected"
     if not is_kept:
         return "settlement failed"
-    return "settlement stopped" if verdict in _STOPPED else "settlement pending"
+    return "settlement stopped" if verdict is _STOPPED else "settlement pending"
+
+
+def _prospect(verdict: Verdict, policy: RetryPolicy) -> str:
+    """Return what becomes of a spend that the journal holds, in words."""
+    if verdict is _STOPPED:
+        return "it is kept for the next run, with a key that the authority accepts (set CYCLES_API_KEY)"
+    if policy is NO_RETRY:
+        return "it is tried again at exit and at the next start, for retries are turned off"
+    return "it is tried again in the background, at exit and at the next start"
 
 
 def pending_error(settlement: Settlement) -> SettlementPending:
     """Return the error that says that the journal holds an unsettled spend."""
     error = settlement.error
     return SettlementPending(
-        f"not settled yet, and kept in the journal: {error}; it is tried again in the background, at exit and at the "
-        "next start; do not charge it again",
+        f"not settled yet, and kept in the journal: {error}; {settlement.prospect}; do not charge it again",
         status=None if error is None else error.status,
         code=None if error is None else error.code,
         request_id=None if error is None else error.request_id,
@@ -147,11 +234,19 @@ def pending_error(settlement: Settlement) -> SettlementPending:
     )
 
 
-def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int) -> Settlement:
-    """Return the settlement that a successful *answer* to a commit or an event is."""
+def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int, *, before: int = 0) -> Settlement:
+    """Return the settlement that a successful *answer* is: to a commit, to an event, or to the look at a reservation.
+
+    *before* was charged by a report of the same section.
+    """
     response: Any = answer.parsed
+    if isinstance(response, models.ReservationDetail):
+        known = actual if isinstance(response.committed, Unset) else response.committed
+        return Settlement(State.COMMITTED, via=via, attempts=attempts, charged=known, headers=answer.headers)
     # An event says what it charged only when that is less than the actual.
     taken = actual if isinstance(response.charged, Unset) else response.charged
+    if before:
+        taken = models.Amount(unit=taken.unit, amount=taken.amount + before)
     released = response.released if isinstance(response, models.CommitResponse) else UNSET
     return Settlement(
         State.COMMITTED,
@@ -161,6 +256,7 @@ def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int)
         released=None if isinstance(released, Unset) else released,
         balances=() if isinstance(response.balances, Unset) else tuple(response.balances),
         headers=answer.headers,
+        evidence=reference(getattr(response, "cycles_evidence", UNSET)),
     )
 
 
@@ -172,6 +268,7 @@ class Recovery:
         deadline: Monotonic seconds at which it ends, or None.
         patience: Seconds that bound one request when there is a deadline.
         aside: Keys of records that this run does not try again; the recovery adds to them.
+        overridden: Keys of records whose floor was overridden in this run: each is, once. None: a floor holds.
 
     Attributes:
         settled, rejected, pending: Records by what became of them.
@@ -188,15 +285,24 @@ class Recovery:
         "failures",
         "is_paused",
         "is_stopped",
+        "overridden",
         "patience",
         "pending",
         "rejected",
         "settled",
     )
 
-    def __init__(self, deadline: float | None = None, *, patience: float = 10.0, aside: set[str] | None = None) -> None:
+    def __init__(
+        self,
+        deadline: float | None = None,
+        *,
+        patience: float = 10.0,
+        aside: set[str] | None = None,
+        overridden: set[str] | None = None,
+    ) -> None:
         self.deadline: Final = deadline
         self.patience: Final = patience
+        self.overridden: Final = overridden
         self.aside: Final[set[str]] = set() if aside is None else aside
         self.settled = self.rejected = self.pending = self.failures = 0
         self.is_paused = self.is_stopped = False
@@ -206,6 +312,13 @@ class Recovery:
     def goes_on(self) -> bool:
         """Whether there is a point in taking another record."""
         return not self.is_paused and not self.is_stopped
+
+    def overrides(self, key: str) -> bool:
+        """Return whether the floor of the record with this *key* is overridden now; what comes after it holds."""
+        if self.overridden is None or key in self.overridden:
+            return False
+        self.overridden.add(key)
+        return True
 
     def waits(self, seconds: float) -> None:
         """Note that a floor is over in *seconds*."""
@@ -238,7 +351,7 @@ def recover(queue: Queue, recovery: Recovery, most: int) -> Flow[bool]:
 
 
 def _recover_one(pending: Pending, claim: Claim, recovery: Recovery, timeout: float | None) -> Flow[None]:
-    if pending.floor is not None:
+    if pending.floor is not None and not recovery.overrides(pending.key):
         now = yield from Clock()
         floor = pending.floor.again(now)
         if floor is not pending.floor:
@@ -254,7 +367,7 @@ def _recover_one(pending: Pending, claim: Claim, recovery: Recovery, timeout: fl
     elif verdict in _REFUSED:
         recovery.rejected += 1
         recovery.failures = 0
-    elif verdict in _STOPPED:
+    elif verdict is _STOPPED:
         recovery.aside.add(pending.key)
         recovery.is_stopped = settlement.error is not None and settlement.error.status == 401
     else:
@@ -263,5 +376,5 @@ def _recover_one(pending: Pending, claim: Claim, recovery: Recovery, timeout: fl
         error = settlement.error
         assert error is not None  # noqa: S101 - types
         if error.retry_after is not None:
-            recovery.waits(error.retry_after)
+            recovery.waits(min(error.retry_after, LONGEST_FLOOR))
         recovery.is_paused = verdict is Verdict.THROTTLED or recovery.failures >= _PATIENCE

@@ -219,7 +219,7 @@ class World:
                 self.journal.report(pending)
             else:
                 self.journal.write(pending, claim)
-        except (OSError, ValueError) as error:  # settlement goes on: the work was done
+        except (OSError, ValueError, JournalError) as error:  # settlement goes on: the work was done
             self.journal.failed(error)
             return False
         return True
@@ -228,7 +228,7 @@ class World:
         if self.journal is not None:
             try:
                 self.journal.forget(pending, refusal)
-            except OSError as error:
+            except (OSError, JournalError) as error:
                 self.journal.failed(error)
 
     def answered(self, call: Call[Any], response: Response[Any], sent_at: float) -> Answer[Any]:

@@ -5,10 +5,24 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from cycles._journal.trust import QUIETLY
+
 
 def created(path: str) -> int:
-    """Create a file that only the user can read, and return it open."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Create a file that only the user can read, and return it open; nothing that is there is followed or opened."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | QUIETLY, 0o600)
+
+
+def made_once(path: str, content: bytes) -> None:
+    """Create a file with *content*, unless there is something with this name, whatever it is."""
+    try:
+        descriptor = created(path)
+    except FileExistsError:
+        return
+    try:
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -20,7 +34,7 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 def flush_file(path: str) -> None:
     """Return when what a file holds is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | QUIETLY)
     try:
         os.fsync(descriptor)
     finally:

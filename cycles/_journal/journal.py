@@ -8,6 +8,7 @@ Nothing here asks an authority: see `recovery`.
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,6 +67,19 @@ class Journal:
         self.records: Final = Records(self.partition, self.owners, fsync=fsync)
         self.was_visited = False
         _journals.add(self)
+        weakref.finalize(self, self.owners.leave).atexit = False  # at exit, records come first
+
+    def keep(self) -> None:
+        """Keep this journal until it has no records, whatever becomes of its clients: the exit settles them."""
+        global _sweep_at  # noqa: PLW0603 - one a process
+        if self in _with_records:
+            return
+        with _guard:
+            _with_records.add(self)
+            if len(_with_records) >= _sweep_at:
+                idle = [each for each in list(_with_records) if each is not self and not (each.busy() or each.names())]
+                _with_records.difference_update(idle)
+                _sweep_at = max(_LEAST_SWEEP, 2 * len(_with_records))
 
     def forked(self) -> None:
         """Begin anew in a forked child: records and their lock stay the parent's."""
@@ -81,6 +95,19 @@ class Journal:
         """
         self.partition.check()
 
+    def must_be_ours(self) -> None:
+        """Refuse a directory that others may write to.
+
+        Raises:
+            JournalError: naming the path, and whose it is.
+        """
+        self.partition.must_be_ours()
+
+    def refresh(self) -> None:
+        """Keep the sign that this process lives, and what its sections reported, from being swept as old."""
+        if self.owners.refresh():
+            self.records.touch()
+
     def leave(self) -> None:
         """Give up the sign that this process lives, at its end: any process may settle its records then."""
         self.owners.leave()
@@ -94,12 +121,14 @@ class Journal:
         """
         if claim is not None:
             self.claims.put(name_of(pending), claim)
+        self.keep()
         self.records.write(pending)
 
     def write_soon(self, pending: Pending, claim: Claim | None) -> Future[None]:
         """Keep *pending* on the writer's thread, together with others that come at the same time."""
         if claim is not None:
             self.claims.put(name_of(pending), claim)
+        self.keep()
         return the_writer().write(self.records, pending)
 
     def report(self, pending: Pending) -> None:
@@ -111,6 +140,7 @@ class Journal:
             OSError: when it can't be kept.
         """
         due = self.records.report(pending)
+        self.keep()
         if due is not None:
             the_writer().later(due, self.records, name_of(pending))
 
@@ -186,8 +216,17 @@ class Journal:
 
 _journals: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()
 
+_LEAST_SWEEP: Final = 64
+"""Journals that have, or had, records, from which on those that have none are let go."""
+
+_with_records: Final[set[Journal]] = set()
+_sweep_at = _LEAST_SWEEP
+_guard = threading.RLock()
+
 
 def _in_child() -> None:
+    global _guard  # noqa: PLW0603 - a lock that another thread of the parent held would never be let go
+    _guard = threading.RLock()
     for journal in list(_journals):
         journal.forked()
 

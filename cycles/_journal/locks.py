@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from cycles._journal import processes
 from cycles._journal.files import discarded
+from cycles._journal.trust import QUIETLY
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+TOUCHED_EVERY: Final = 60.0
+"""Seconds between two touches of what must not look old."""
 
 _guard = threading.RLock()
 
@@ -28,7 +35,7 @@ class Lock:
         Raises:
             OSError: when files can't be locked here.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | QUIETLY, 0o600)
         try:
             if _lock(descriptor):
                 return cls(descriptor)
@@ -38,6 +45,14 @@ class Lock:
         os.close(descriptor)
         return None
 
+    def is_at(self, path: Path) -> bool:
+        """Whether the file at *path* is the locked one: it may have been removed, or replaced."""
+        try:
+            there, ours = os.lstat(path), os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return os.path.samestat(there, ours)
+
     def leave(self) -> None:
         """Close the file, and with it the lock if no other process shares it."""
         os.close(self._descriptor)
@@ -45,6 +60,9 @@ class Lock:
 
 class Owner:
     """The sign that this process lives: a locked file, named in its records; one for all partitions of a journal.
+
+    Whatever sweeps directories of temporary files may remove it while the process lives. So it is touched now and then,
+    made again when it is gone, and its name says which process it is of (see `processes`).
 
     Attributes:
         name: The name of that file without its suffix; None when files can't be locked here.
@@ -75,8 +93,9 @@ class Owner:
         self._lock: Lock | None = None
         self._directory: Final = directory
         self._partitions = 0
+        self._touched_at = time.monotonic()
         while self.name is None:
-            name = uuid.uuid4().hex
+            name = processes.named(uuid.uuid4().hex)
             self._path = directory / f"{name}.lock"
             try:
                 self._lock = Lock.taken(self._path)
@@ -87,6 +106,35 @@ class Owner:
                 self.name = name
             elif self._lock is not None:
                 self._lock.leave()
+
+    def refresh(self) -> bool:
+        """Make the file again if it is gone; touch it if that was long ago, and return whether it was."""
+        with _guard:
+            if self._lock is None:
+                return False
+            if not self._lock.is_at(self._path):
+                self._make_again()
+            if time.monotonic() - self._touched_at < TOUCHED_EVERY:
+                return False
+            self._touched_at = time.monotonic()
+            with suppress(OSError):
+                os.utime(self._path)
+            return True
+
+    def _make_again(self) -> None:
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            lock = Lock.taken(self._path)
+        except OSError:
+            return  # the next write tries again
+        if lock is not None and self._lock is not None:
+            self._lock.leave()
+            self._lock = lock
+
+    @classmethod
+    def is_known(cls, name: str) -> bool:
+        """Whether *name* is that of an owner of this process."""
+        return any(owner.name == name for owner in list(cls._shared.values()))
 
     def end(self) -> None:
         """Remove the file and its lock when no other partition needs them."""
@@ -100,10 +148,12 @@ class Owner:
                 self._lock.leave()
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock on the file at *path*; False when there is none."""
+def is_locked(path: Path) -> bool | None:
+    """Whether a process holds the lock on the file at *path*; None when there is no file."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | QUIETLY)
+    except FileNotFoundError:
+        return None
     except OSError:
         return False
     try:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cycles._journal import processes
 from cycles._journal.files import discarded
 from cycles._journal.locks import Owner, is_locked
 from cycles._journal.partitions import TEMPORARY
@@ -47,15 +48,24 @@ class Owners:
 
         Raises:
             OSError: when the directory can't be made.
+            JournalError: when it can't be trusted.
         """
         with self._lock:
             if self._own is None:
                 self._partition.make()
                 self._partition.owners.mkdir(mode=0o700, exist_ok=True)
+                self._partition.must_be_ours()
                 self._own = Owner.of(self._partition.owners)
                 if len(os.listdir(self._partition.owners)) > _MANY:
                     self.sweep()
+            else:
+                self._own.refresh()
             return self._own.name
+
+    def refresh(self) -> bool:
+        """Keep this process's lock file from being swept as old; return whether that was due."""
+        with self._lock:
+            return self._own is not None and self._own.refresh()
 
     def leave(self) -> None:
         """Give up this process's lock at its end: any process may settle its records then."""
@@ -74,7 +84,11 @@ class Owners:
             return False
         if self._own is not None and owner == self._own.name:
             return True
-        return is_locked(self._partition.owners / f"{Path(owner).name}.lock")
+        locked = is_locked(self._partition.owners / f"{Path(owner).name}.lock")
+        if locked is not None:
+            return locked
+        # No file: the process has ended, or something swept the file away from under it.
+        return processes.is_running(owner) and (not processes.is_own(owner) or Owner.is_known(owner))
 
     def sweep(self) -> None:
         """Remove what dead processes left over: unfinished writes, and lock files."""
@@ -88,7 +102,10 @@ class Owners:
                 owner = entry.name[len(TEMPORARY) :].rpartition("-")[0]
                 with suppress(OSError):
                     # On a file system without locks nobody seems to live: a draft is only minutes old while it matters.
-                    if not self.is_alive(owner) and time.time() - entry.stat().st_mtime > _OLD_DRAFT:
+                    if (
+                        not self.is_alive(owner)
+                        and time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD_DRAFT
+                    ):
                         discarded(entry.path)
         for entry in owners:
             if not self.is_alive(entry.name.removesuffix(".lock")):

@@ -14,10 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from cycles._journal.files import created, made_once
+from cycles._journal.trust import must_be_ours
 from cycles.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
@@ -119,18 +122,29 @@ class Partition:
         return self._prefix + name
 
     def make(self, *below: str) -> None:
-        """Make the directory, and what is *below* it; only the user can look into it."""
+        """Make the directory, and what is *below* it; only the user can look into it.
+
+        Raises:
+            OSError: when it can't be made.
+            JournalError: when it is there, and can't be trusted.
+        """
+        self.must_be_ours()
         target = self.directory.joinpath(*below)
         missing = [path for path in (target, *target.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(mode=0o700, exist_ok=True)
-        readme = self.directory.parent / "README.txt"
-        if not readme.exists():
-            readme.write_text(README, encoding="utf-8")
-        about = self.directory / "partition.json"
-        if not about.exists():
-            about.write_text(json.dumps(self._about, ensure_ascii=False) + "\n", encoding="utf-8")
-            about.chmod(0o600)
+        self.must_be_ours(*below)  # somebody may have been quicker
+        made_once(str(self.directory.parent / "README.txt"), README.encode())
+        made_once(self.file("partition.json"), json.dumps(self._about, ensure_ascii=False).encode() + b"\n")
+
+    def must_be_ours(self, *below: str) -> None:
+        """Refuse a directory that others may write to.
+
+        Raises:
+            JournalError: naming the path, and whose it is.
+        """
+        inside = [self.directory / name for name in below]
+        must_be_ours(self.directory.parent, self.owners, self.directory, *inside)
 
     def check(self) -> None:
         """Make the directory, and see that a record can be written to it.
@@ -140,8 +154,8 @@ class Partition:
         """
         try:
             self.make()
-            temporary = self.file(f"{TEMPORARY}{os.getpid()}-check")
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600)
+            temporary = self.file(f"{TEMPORARY}{uuid.uuid4().hex}-check")
+            descriptor = created(temporary)
             try:
                 os.write(descriptor, bytes(_CHECKED))  # a full disk still takes an empty file
             finally:
@@ -156,11 +170,12 @@ class Partition:
     def names(self) -> list[str]:
         """Return the names of all records, whatever they hold."""
         try:
+            self.must_be_ours()
             with os.scandir(self.path) as found:
                 return [entry.name for entry in found if is_record(entry.name)]
         except (FileNotFoundError, NotADirectoryError):
             return []
-        except OSError as error:
+        except (OSError, JournalError) as error:
             self.tell("journal unreadable", {"directory": self.path, "reason": str(error)})
             return []
 

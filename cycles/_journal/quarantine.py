@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cycles._journal.files import discarded
+from cycles._journal.files import discarded, made_once
 from cycles._journal.partitions import QUARANTINE, RECORDS
+from cycles.errors import JournalError
 
 if TYPE_CHECKING:
     from cycles._journal.partitions import Partition
@@ -19,13 +19,13 @@ def set_aside(partition: Partition, name: str, reason: str) -> None:
     try:
         partition.make(QUARANTINE)
         target = partition.directory / QUARANTINE / name
-        if target.exists():
+        if os.path.lexists(target) or os.path.lexists(f"{target}.reason"):
             target = target.with_name(f"{uuid.uuid4().hex[:8]}-{name}")
-        Path(f"{target}.reason").write_text(reason + "\n", encoding="utf-8")
+        made_once(f"{target}.reason", reason.encode(errors="replace") + b"\n")
         os.replace(partition.file(name), target)
     except FileNotFoundError:
         return  # another process was quicker
-    except OSError as error:
+    except (OSError, JournalError) as error:
         reason = f"{reason}; and it can't be moved: {error}"
     partition.tell("record quarantined", {"file": partition.file(name), "reason": reason})
 
@@ -38,7 +38,7 @@ def restore(partition: Partition, name: str) -> None:
     """
     source = partition.directory / QUARANTINE / name
     target = partition.directory / (name if name.startswith(RECORDS) else name.partition("-")[2])
-    if target.exists():
+    if os.path.lexists(target):
         raise FileExistsError(f"{target.name} is pending already")
     source.rename(target)
     discarded(f"{source}.reason")

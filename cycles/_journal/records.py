@@ -12,13 +12,13 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core.record_format import UnusableRecord, dump, load, name_of
 from cycles._journal import quarantine, rejected
 from cycles._journal.files import created, discarded, flush_directory, flush_file, write_all
 from cycles._journal.partitions import TEMPORARY
+from cycles._journal.trust import Foreign, read_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,8 +134,11 @@ class Records:
     def read(self, name: str) -> tuple[Pending, str | None] | None:
         """Return a record and its owner; None when it is gone. A file that is no record goes to quarantine."""
         try:
-            content = Path(self.partition.file(name)).read_bytes()
+            content = read_own(self.partition.file(name))
         except FileNotFoundError:
+            return None
+        except Foreign as foreign:
+            quarantine.set_aside(self.partition, name, str(foreign))
             return None
         except OSError as error:
             self.partition.tell("journal unreadable", {"file": self.partition.file(name), "reason": str(error)})
@@ -187,6 +190,12 @@ class Records:
             except FileNotFoundError:
                 return  # settled meanwhile
             flush_directory(self.partition.path)
+
+    def touch(self) -> None:
+        """Keep what running sections reported from looking old: directories of temporary files are swept by age."""
+        for name in tuple(self._reported_at):
+            with suppress(OSError):
+                os.utime(self.partition.file(name))
 
     def _overtake(self, name: str) -> None:
         self._late.pop(name, None)

@@ -118,7 +118,13 @@ class Recoverer:
 
 
 def drain(
-    journal: Journal | None, policy: RetryPolicy, timeout: float, patience: float, *, everyone: bool = False
+    journal: Journal | None,
+    policy: RetryPolicy,
+    timeout: float,
+    patience: float,
+    *,
+    everyone: bool = False,
+    now: bool = False,
 ) -> Flow[Drained]:
     """Settle what this process may settle, for *timeout* seconds at most; the rest stays in the journal.
 
@@ -128,15 +134,22 @@ def drain(
         timeout: Seconds for all rounds together.
         patience: Seconds that one request may take.
         everyone: Also settle what processes that still run have left pending.
+        now: Also try, once, what the authority asked to wait with (Retry-After).
+
+    Raises:
+        JournalError: when the journal's directory can't be trusted.
     """
     if journal is None:
         return Drained()
+    journal.must_be_ours()
     deadline = (yield from Now()) + timeout
     settled = rejected = rounds = 0
     aside: set[str] = set()
+    overridden: set[str] | None = set() if now else None
     while True:
         rounds += 1
-        this, queue = Recovery(deadline, patience=patience, aside=aside), journal.queue(everyone=everyone)
+        this = Recovery(deadline, patience=patience, aside=aside, overridden=overridden)
+        queue = journal.queue(everyone=everyone)
         try:
             ended = yield from recover(queue, this, len(queue) + 1)
         finally:

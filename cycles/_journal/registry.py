@@ -1,4 +1,7 @@
-"""The journals that this process has open: one for each directory, shared by its clients. No file is touched here."""
+"""The journals that this process has open: one for each directory, shared by its clients. No file is touched here.
+
+A journal goes with its last client, unless it has records: see `Journal.keep`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 from cycles._journal.journal import Journal
 from cycles._journal.partitions import default_directory, partition_of, server_of
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from cycles.config import Config
 
 
-_opened: Final[dict[str, Journal]] = {}
+_opened: Final[WeakValueDictionary[str, Journal]] = WeakValueDictionary()
 _guard = threading.RLock()
 
 
@@ -30,9 +34,10 @@ def opened(
     """Return this process's journal of the partition in *directory*; the arguments are as of `Journal`."""
     key = f"{directory}\n{fsync}"
     with _guard:
-        if key not in _opened:
-            _opened[key] = Journal(directory, fsync=fsync, about=about, tell=tell)
-        return _opened[key]
+        found = _opened.get(key)
+        if found is None:
+            found = _opened[key] = Journal(directory, fsync=fsync, about=about, tell=tell)
+        return found
 
 
 def journal_of(config: Config, tell: Callable[[str, dict[str, Any]], None]) -> Journal | None:

@@ -242,6 +242,7 @@ def journal(config: Config) -> Iterator[Check]:
 
 
 def _must_be_writable(found: Journal) -> None:
+    found.must_be_ours()
     if found.directory.exists():
         found.check()
         return
@@ -256,9 +257,15 @@ def _what_it_holds(found: Journal) -> Iterator[Check]:
     count = {where: sum(entry.where == where for entry in entries) for where in ("pending", "rejected", "quarantine")}
     if running:
         yield Check("journal", NOTE, f"{running} of running sections, or of ones that were killed")
-    if count["pending"] > running:
+    waits = [wait for entry in entries if (wait := entry.parked_until()) is not None]
+    if count["pending"] > running + len(waits):
+        left = count["pending"] - running - len(waits)
         remedy = "`cycles journal drain` settles it now; the next program with these settings does it too"
-        yield Check("journal", NOTE, f"{count['pending'] - running} pending: spend that is not charged yet", remedy)
+        yield Check("journal", NOTE, f"{left} pending: spend that is not charged yet", remedy)
+    if waits:
+        until = f"{max(waits):%Y-%m-%d %H:%M:%S}Z"
+        parked = f"{len(waits)} parked until {until} at the latest: the authority asked to wait (429, Retry-After)"
+        yield Check("journal", NOTE, parked, "`cycles journal drain --now` tries it before that")
     if count["rejected"]:
         remedy = "look with `cycles journal rejected list`, then `cycles journal rejected remove FILE`"
         yield Check("journal", WRONG, f"{count['rejected']} rejected: spend that the authority refused", remedy)

@@ -11,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from cycles._core.outcomes import is_outage
 from cycles.cli._checks import NOTE, OK, WRONG, Check
 from cycles_api.api.balances import get_balances
 from cycles_api.errors import DecodeError
@@ -119,6 +120,9 @@ def ask(client: Client, tenant: str | None) -> Answered:
     if status >= 500:
         remedy = f"ask its operator; the request id is {headers.get('x-request-id', 'not known')}"
         return Answered(Check("http", WRONG, f"the authority fails: {status} {told}", remedy))
+    if isinstance(parsed, ErrorResponse) and is_outage(status, parsed):
+        found = "the authority can't reach its own database: 401 INTERNAL_ERROR, which says nothing about the key"
+        return Answered(Check("http", WRONG, found, "ask its operator, or try again later; the key may well be good"))
     return Answered(
         Check("http", OK, f"an authority answers, in {took * 1000:.0f} ms"),
         status,

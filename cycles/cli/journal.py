@@ -14,6 +14,7 @@ from cycles._journal.journal import Journal
 from cycles._journal.partitions import default_directory
 from cycles._journal.recovery import drain as draining
 from cycles._journal.registry import journal_of
+from cycles._journal.trust import Foreign, must_be_ours, read_own
 from cycles._telemetry import log
 from cycles.amounts import describe
 from cycles.cli._client import configured
@@ -42,15 +43,21 @@ file_name: Final = click.argument("name", metavar="FILE")
 
 
 def _journals(root: Path | None) -> Iterator[Journal]:
+    """Return the journal of each partition.
+
+    Raises:
+        JournalError: the directory can't be trusted.
+    """
     root = default_directory() if root is None else Path(os.path.expanduser(root))  # noqa: PTH111 - never raises
+    must_be_ours(root)
     for path in sorted(root.glob("*/partition.json")):
         yield Journal(path.parent)
 
 
 def _about(found: Journal) -> dict[str, Any]:
     try:
-        about = json.loads((found.directory / "partition.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        about = json.loads(read_own(str(found.directory / "partition.json")))
+    except (OSError, ValueError, RecursionError, Foreign):
         return {}
     return about if isinstance(about, dict) else {}
 
@@ -64,6 +71,7 @@ def _facts(found: Journal, entry: Entry) -> dict[str, Any]:
         "tenant": about.get("tenant"),
         "written_at": entry.written_at.isoformat(timespec="seconds"),
         "reason": entry.reason or None,
+        "parked_until": None if (until := entry.parked_until()) is None else until.isoformat(timespec="seconds"),
         "record": entry.record,
     }
 
@@ -76,7 +84,10 @@ def _row(found: Journal, entry: Entry) -> tuple[str | None, ...]:
         amount = None
     answer = record.get("answer")
     refusal = f"{answer.get('status')} {answer.get('code')}" if isinstance(answer, dict) else None
-    notes = [note for note in (record.get("provisional") and "of a running section", refusal, entry.reason) if note]
+    until = entry.parked_until()
+    parked = None if until is None else f"parked until {until:%Y-%m-%d %H:%M:%S}Z: the authority asked to wait (429)"
+    running = record.get("provisional") and "of a running section"
+    notes = [note for note in (running, parked, refusal, entry.reason) if note]
     about = _about(found)
     return (
         entry.where,
@@ -91,7 +102,8 @@ def _row(found: Journal, entry: Entry) -> tuple[str | None, ...]:
 
 
 def _show(root: Path | None, *where: str, as_json: bool) -> None:
-    found = [(journal, entry) for journal in _journals(root) for entry in journal.entries() if entry.where in where]
+    with explained(as_json=as_json):
+        found = [(journal, entry) for journal in _journals(root) for entry in journal.entries() if entry.where in where]
     if as_json:
         write_json([_facts(journal, entry) for journal, entry in found])
     elif found:
@@ -103,12 +115,13 @@ def _show(root: Path | None, *where: str, as_json: bool) -> None:
 
 def _with(root: Path | None, name: str, *where: str, as_json: bool) -> tuple[Journal, Entry]:
     """Return the one file whose name begins with *name*."""
-    matching = [
-        (found, entry)
-        for found in _journals(root)
-        for entry in found.entries()
-        if entry.where in where and entry.name.startswith(name)
-    ]
+    with explained(as_json=as_json):
+        matching = [
+            (found, entry)
+            for found in _journals(root)
+            for entry in found.entries()
+            if entry.where in where and entry.name.startswith(name)
+        ]
     if len(matching) != 1:
         how_many = "no such file" if not matching else f"{len(matching)} files begin like this"
         message = f"{name}: {how_many} in {' or '.join(where)}"
@@ -157,8 +170,9 @@ def show(root: Path | None, name: str, *, as_json: bool) -> None:
 @authority_options
 @directory
 @click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(0, 86_400), help="Seconds.")
+@click.option("--now", is_flag=True, help="Also try, once, what the authority asked to wait with (Retry-After).")
 @json_output
-def drain(*, where: Where, root: Path | None, timeout: float, as_json: bool) -> None:
+def drain(*, where: Where, root: Path | None, timeout: float, now: bool, as_json: bool) -> None:
     """Settle what is pending of one authority, tenant and key.
 
     Also what programs that still run have left pending; the keys make sure that nothing is charged twice. Ends with
@@ -167,6 +181,7 @@ def drain(*, where: Where, root: Path | None, timeout: float, as_json: bool) -> 
     \b
     Example:
       cycles journal drain --timeout 60
+      cycles journal drain --now
     """
     with explained(as_json=as_json):
         config = configured(where)
@@ -179,12 +194,16 @@ def drain(*, where: Where, root: Path | None, timeout: float, as_json: bool) -> 
         with Client(config.replace(journal_enabled=False, unavailable="deny")) as client:
             world = client.world(journal=found)
             patience = config.connect_timeout + config.read_timeout
-            drained = blocking.run(draining(found, config.retry, timeout, patience, everyone=True), world)
+            drained = blocking.run(draining(found, config.retry, timeout, patience, everyone=True, now=now), world)
     left = len(found.names())
+    waits = [wait for entry in found.entries() if (wait := entry.parked_until()) is not None]
     if as_json:
-        write_json({"settled": drained.settled, "rejected": drained.rejected, "pending": left})
+        write_json({"settled": drained.settled, "rejected": drained.rejected, "pending": left, "parked": len(waits)})
     else:
         click.echo(f"{drained.settled} settled, {drained.rejected} rejected, {left} pending")
+        if waits:
+            until = f"{max(waits):%Y-%m-%d %H:%M:%S}Z"
+            click.echo(f"{len(waits)} parked until {until} at the latest: the authority asked to wait (429); see --now")
     if left:
         raise click.exceptions.Exit(NO)
 

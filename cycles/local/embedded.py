@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.errors import ConfigError
-from cycles.local.admin.keys import new_secret
 from cycles.local.admin.names import checked_scope
 from cycles.local.admin.provisioning import Provisioning
 from cycles.local.ledger import leases
@@ -62,12 +61,7 @@ class EmbeddedAuthority(Provisioning):
     def session_key(self, *, tenant: str) -> str:
         """Return an API key of *tenant* for requests in this process, as long as it lives; no ledger file keeps it."""
         checked_scope(f"tenant:{tenant}")
-        keys = self.app.session_keys
-        known = next((secret for secret, owner in list(keys.items()) if owner == tenant), None)
-        if known is None:
-            known = new_secret()
-            keys[known] = tenant
-        return known
+        return self.app.session_keys.key(tenant)
 
     # -- what tests look at --------------------------------------------------------------------------------------------
     @property

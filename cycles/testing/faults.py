@@ -25,6 +25,8 @@ class Fault(StrEnum):
     THROTTLED = FaultKind.THROTTLED
     THROTTLED_SILENT = FaultKind.THROTTLED_SILENT
     UNAUTHORIZED = "401"
+    UNINTELLIGIBLE = "4xx that says nothing"  # a proxy's, or a code of tomorrow: nobody has refused anything
+    OUTAGE = "401 for want of a database"
     MALFORMED = FaultKind.MALFORMED
     OTHER_SUCCESS = "other 2xx"
     UNKNOWN_VALUE = "unknown status or decision"
@@ -43,7 +45,7 @@ class Fault(StrEnum):
     FROZEN = "operator freezes"
 
 
-REQUEST_FAULTS: Final = tuple(Fault)[:12]
+REQUEST_FAULTS: Final = tuple(Fault)[:14]
 INTERRUPTS: Final[dict[Fault, type[BaseException]]] = {
     Fault.KEYBOARD_INTERRUPT: KeyboardInterrupt,
     Fault.CANCELLED: CancelledError,

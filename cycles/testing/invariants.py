@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from cycles.testing.faults import Fault
 from cycles.testing.violation import Broken, must
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from cycles.testing.authority import SimulatedAuthority
     from cycles.testing.cases import Case
     from cycles.testing.disk import Disk
-    from cycles.testing.faults import Fault
     from cycles.testing.messages import Raw
 
 _SETTLES: Final = {"commit_reservation": False, "create_event": True}
@@ -33,8 +33,8 @@ _MOST_WITHOUT_PAUSE: Final = 24
 
 _REAL_PAUSE: Final = 0.04
 
-LONGEST_FLOOR: Final = 40.0
-"""Seconds of the longest Retry-After that the fault plan sends."""
+LONGEST_FLOOR: Final = 3600.0
+"""Seconds of a Retry-After that count, whatever is sent."""
 
 _ALLOWS: Final = ("ALLOW", "ALLOW_WITH_CAPS")
 
@@ -231,8 +231,9 @@ class Invariants:
 
     def forgets(self, case: Case, who: str, pending: Pending) -> None:
         """Check that a record that is dropped is settled or refused for good."""
-        status, body, _ = case.answered.get(f"settle {who}", _NO_ANSWER)
+        status, body, fault = case.answered.get(f"settle {who}", _NO_ANSWER)
         refused = 400 <= status < 500 and body is not None and status not in (401, 403, 429)
+        refused = refused and fault is not Fault.UNINTELLIGIBLE
         given_up = pending.provisional and case.section is not None and case.section.state == "RELEASED"
         must(
             case.acknowledged is not None or refused or given_up,

@@ -47,6 +47,8 @@ _NOT_DELIVERED: Final = frozenset(
         Fault.THROTTLED,
         Fault.THROTTLED_SILENT,
         Fault.UNAUTHORIZED,
+        Fault.UNINTELLIGIBLE,
+        Fault.OUTAGE,
     }
 )
 
@@ -109,11 +111,15 @@ class Wire:
         if fault in (Fault.ERROR_BEFORE, Fault.ERROR_AFTER):
             return Raw(choice((500, 502, 503, 599)), choice((None, _error("INTERNAL_ERROR"))))
         if fault is Fault.THROTTLED:
-            return Raw(429, _error("LIMIT_EXCEEDED"), choice(("0", "1", "5", "40")))
+            return Raw(429, _error("LIMIT_EXCEEDED"), choice(("0", "1", "5", "40", "999999999")))
         if fault is Fault.THROTTLED_SILENT:
             return Raw(429, choice((None, _error("LIMIT_EXCEEDED"))), choice((None, "-1", "1.5", _NO_DATE)))
         if fault is Fault.UNAUTHORIZED:
             return Raw(401, _error("UNAUTHORIZED"))
+        if fault is Fault.OUTAGE:
+            return Raw(401, _error("UNAUTHORIZED") | {"message": "INTERNAL_ERROR"})
+        if fault is Fault.UNINTELLIGIBLE:
+            return Raw(*choice(_SAYS_NOTHING))
         if fault is Fault.OTHER_SUCCESS or raw.body is None:
             return Raw(choice((202, 204, 206)), None)
         if fault is Fault.UNKNOWN_VALUE:
@@ -126,6 +132,22 @@ class Wire:
             return None
         needed = next(name for name in _NEEDED if name in body)
         return {name: value for name, value in body.items() if name != needed} | ({needed: 1.5} if kind == 1 else {})
+
+
+def _error(code: str) -> Body:
+    return {"error": code, "message": "by the fault plan", "request_id": "req-sim"}
+
+
+_SAYS_NOTHING: Final = (
+    (400, None),
+    (404, None),
+    (410, None),
+    (409, _error("OF_TOMORROW")),
+    (409, _error("LIMIT_EXCEEDED")),
+    (400, _error("INTERNAL_ERROR")),
+    (302, None),
+)
+"""Answers from 300 to 499 that nobody can understand."""
 
 
 def decoded(operation: str, success: int, raw: Raw, sent_at: float, received_at: float) -> Answer[Any]:
@@ -150,10 +172,6 @@ def decoded(operation: str, success: int, raw: Raw, sent_at: float, received_at:
         sent_at=sent_at,
         received_at=received_at,
     )
-
-
-def _error(code: str) -> Body:
-    return {"error": code, "message": "by the fault plan", "request_id": "req-sim"}
 
 
 def _of_tomorrow(body: Body) -> Body:

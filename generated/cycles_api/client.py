@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import httpx
@@ -68,6 +70,9 @@ class Client:
     _injected: bool = field(default=False, init=False, repr=False)
     _async_injected: bool = field(default=False, init=False, repr=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        _clients.add(self)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} can't be pickled or copied: it holds connections and may hold a key")
@@ -266,3 +271,16 @@ class AuthenticatedClient(Client):
     def _without_keys(self, request: httpx.Request) -> httpx.Request:
         request.headers.pop(self.auth_header_name, None)
         return super()._without_keys(request)
+
+
+_clients: Final[weakref.WeakSet[Client]] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    # A lock that another thread of the parent held would never be let go.
+    for client in list(_clients):
+        client._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

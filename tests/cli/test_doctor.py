@@ -185,6 +185,12 @@ def test_a_certificate_that_is_not_trusted(monkeypatch):
         (301, b"", "http", "no authority: status 301"),
         (502, b"bad gateway", "http", "no authority: status 502"),
         (500, b'{"error": "INTERNAL_ERROR", "message": "on fire", "request_id": "r1"}', "http", "500 on fire"),
+        (
+            401,
+            b'{"error": "UNAUTHORIZED", "message": "INTERNAL_ERROR", "request_id": "r1"}',
+            "http",
+            "can't reach its own database",
+        ),
     ],
 )
 def test_something_else_answers(served, status, body, name, says):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import deque
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +20,7 @@ def run(environ):
         env = {**environ, **{f"CYCLES_{name.upper()}": value for name, value in changed.items()}}
         return CliRunner().invoke(command, ["journal", *arguments], env=env)
 
+    ran.env = environ
     return ran
 
 
@@ -47,7 +51,7 @@ def test_what_is_pending_is_listed_shown_and_drained(run, left, server, environ)
     shown = json.loads(run("show", facts["file"]).output)
     assert shown == facts
     assert environ["CYCLES_API_KEY"] not in listed + json.dumps(shown)
-    assert json.loads(run("drain", "--json").output) == {"settled": 1, "rejected": 0, "pending": 0}
+    assert json.loads(run("drain", "--json").output) == {"settled": 1, "rejected": 0, "pending": 0, "parked": 0}
     assert server.spent() == 3
     assert run("list").output == "nothing there\n"
 
@@ -56,6 +60,25 @@ def test_a_drain_that_leaves_something_ends_with_status_1(run, left, server):
     server.always["commit"] = Answer(503, error("INTERNAL_ERROR"))
     ran = run("drain", "--timeout", "0.5")
     assert (ran.exit_code, ran.output.splitlines()[-1]) == (1, "0 settled, 0 rejected, 1 pending")
+
+
+def test_what_the_authority_asked_to_wait_with_is_parked_until_a_person_says_now(run, left, server):
+    server.plan["commit"] = deque([Answer(429, error("LIMIT_EXCEEDED"), {"retry-after": "999999999"})])
+    ran = run("drain", "--timeout", "5")
+    assert ran.exit_code == 1
+    assert re.search(r"^1 parked until 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\dZ .*see --now$", ran.output, re.MULTILINE)
+    assert "parked until 2" in run("list").output
+    (facts,) = json.loads(run("list", "--json").output)
+    until = datetime.fromisoformat(facts["parked_until"])
+    assert timedelta(minutes=50) < until - datetime.now(UTC) <= timedelta(hours=1)
+    doctor = CliRunner().invoke(command, ["doctor"], env=run.env).output
+    assert "1 parked until 2" in doctor
+    assert "`cycles journal drain --now` tries it before that" in doctor
+    assert "`cycles journal drain` settles it now" not in doctor
+    assert json.loads(run("drain", "--json").output) == {"settled": 0, "rejected": 0, "pending": 1, "parked": 1}
+    assert server.spent() == 0
+    assert run("drain", "--now").output == "1 settled, 0 rejected, 0 pending\n"
+    assert server.spent() == 3
 
 
 def test_what_was_refused_stays_listed(run, left, server):

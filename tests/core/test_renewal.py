@@ -201,3 +201,29 @@ def test_without_remaining_ttl_a_refusal_leaves_the_section_what_may_be_left_of_
     world.now += 59.0
     assert world.run(beat(heart)) is None
     assert heart.section.lease_lost
+
+
+def test_each_attempt_says_that_the_process_lives(world):
+    beats = []
+    heart = Heart(section(), 7.0, on_beat=lambda: beats.append(world.now))
+    world.answers = [LOST, extended(remaining_ttl_ms=60_000)]
+    world.run(beat(heart))
+    world.run(beat(heart))
+    assert len(beats) == 2
+
+
+@pytest.mark.parametrize("answer", [refusal(401, "UNAUTHORIZED", "INTERNAL_ERROR"), refusal(500, "NOT_FOUND")])
+def test_an_outage_is_retried_whatever_it_calls_itself(world, answer):
+    heart = Heart(section(), 7.0)
+    world.answers = [answer]
+    assert world.run(beat(heart)) is not None
+    assert not heart.is_stopped
+    assert heart.section.state is State.ACTIVE
+
+
+def test_a_refusal_that_nobody_can_understand_stops_it_and_the_lease_is_not_lost(world):
+    heart = Heart(section(), 7.0)
+    world.answers = [refusal(400, "RESERVATION_FINALIZED")]
+    world.run(beat(heart))
+    assert heart.is_stopped
+    assert heart.section.state is State.ACTIVE

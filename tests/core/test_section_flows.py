@@ -133,10 +133,62 @@ def test_a_bad_amount_leaves_the_section_open(world, section):
 
 def test_bad_metadata_leaves_the_earlier_report(world, section):
     section.report(tokens(4), None, {"kept": True})
-    with pytest.raises(cycles.InvalidRequest, match="metadata"):
-        section.report(tokens(5), None, {"bad": object()})
+    with pytest.raises(cycles.InvalidRequest, match="actual"):
+        section.report(usd(5), None, {"late": True})
     assert section.reported == tokens(4)
     assert section.metadata == {"kept": True}
+
+
+def test_what_can_not_go_along_never_costs_the_charge(world, section):
+    """Neither in a report nor in the commit; the log and the settlement say what was left out, once."""
+    bad = {"bad": object(), "good": 1}
+    world.run(section_flows.report(section, tokens(5), cycles.Metrics(tokens_input=-1, latency_ms=2), bad))
+    assert section.reported == tokens(5)
+    world.answers = [committed(5)]
+    settlement = world.run(section_flows.commit(section, tokens(5), None, bad))
+    sent = world.calls[-1].arguments["body"]
+    assert (sent.actual, sent.metadata, sent.metrics.to_dict()) == (tokens(5), {"good": 1}, {"latency_ms": 2})
+    assert [text.partition(":")[0].partition("=")[0] for text in settlement.left_out] == [
+        "metadata",
+        "metrics.tokens_input",
+    ]
+    assert world.notes.count("left out of the charge") == 1
+
+
+@pytest.mark.parametrize("name", ["E" * 300, "\ud800", "Fehler\udfff" + "x" * 300])
+def test_any_name_of_an_exception_is_a_reason(world, section, name):
+    world.answers = [released()]
+
+    class Named(type):
+        @property
+        def __name__(cls):  # a class statement takes no surrogates
+            return name
+
+    world.run(section_flows.end(section, raised=Named("Any", (Exception,), {})()))
+    reason = world.calls[-1].arguments["body"].reason
+    assert 0 < len(reason) <= 256
+    assert reason.encode().decode() == reason
+
+
+def test_an_exception_without_a_name_gives_no_reason(world, section):
+    world.answers = [released()]
+    world.run(section_flows.end(section, raised=type("", (Exception,), {})()))
+    assert "reason" not in world.calls[-1].arguments["body"].to_dict()
+
+
+def test_an_authority_that_only_observes_holds_and_settles_nothing(world, wanted):
+    world.answers = [granted(reservation_id=None)]
+    section = world.run(section_flows.begin(wanted, NO_RETRY))
+    assert section.state is State.OBSERVED
+    asked = len(world.calls)
+    for _ in range(2):  # as often as a section likes
+        world.run(section_flows.report(section, tokens(3), None, None))
+        assert world.run(section_flows.commit(section, tokens(7))).state is State.OBSERVED
+        assert world.run(section_flows.release(section, "why")).state is State.OBSERVED
+    assert world.run(section_flows.end(section)) is None
+    assert not section_flows.dropped(section)
+    assert len(world.calls) == asked
+    assert world.records == []
 
 
 def test_a_dry_run_holds_and_settles_nothing(world):

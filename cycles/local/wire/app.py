@@ -16,6 +16,7 @@ from cycles.local.wire import auth, lists, overview, validation
 from cycles.local.wire.denials import Denials
 from cycles.local.wire.messages import Response, encoded, new_id, new_row_id, trace_id_of
 from cycles.local.wire.routes import OPERATIONS, operation_of, routes_of
+from cycles.local.wire.session_keys import SessionKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ class App:
         faults: The faults that a test has declared.
 
     Attributes:
-        session_keys: Keys that are good in this process only, and their tenants; no file has them.
+        session_keys: Keys that are good in this process only; no file has them.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class App:
         self.transactions: Final = transactions
         self.denials: Final = Denials()
         self.faults: Final = faults
-        self.session_keys: Final[dict[str, str]] = {}
+        self.session_keys: Final = SessionKeys()
         self._store: Final = transactions.store
         self._administration: Final = administration
         self._admin_hash: Final = admin_hash
@@ -163,7 +164,7 @@ class App:
         secret = auth.tenant_key(request)
         # A key is found by its hash, so a guess learns nothing from how long the search takes.
         with self._store.glancing() as books:
-            tenant = self.session_keys.get(secret)
+            tenant = self.session_keys.tenant(secret)
             found = books.credential(secret) if tenant is None else books.session(tenant)
         return auth.admitted(found, self.transactions.clock, 401).tenant
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cycles.errors import InvalidRequest
+from cycles.local.wire.forks import renewed_in_forks
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
@@ -29,11 +30,16 @@ class ManualClock:
         InvalidRequest: naming what is wrong with the start.
     """
 
-    __slots__ = ("_lock", "_now_ms")
+    __slots__ = ("__weakref__", "_lock", "_now_ms")
 
     def __init__(self, start: datetime | int | None = None) -> None:
-        self._lock: Final = threading.Lock()
+        self._lock = threading.Lock()
         self._now_ms = wall_clock() if start is None else _instant("start", start)
+        renewed_in_forks(self)
+
+    def forked(self) -> None:
+        """Begin with a lock of its own in a forked child."""
+        self._lock = threading.Lock()
 
     def __call__(self) -> int:
         """Return milliseconds since the epoch."""

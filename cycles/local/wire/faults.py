@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cycles.errors import InvalidRequest
 from cycles.local.wire.clock import span_ms
+from cycles.local.wire.forks import renewed_in_forks
 from cycles.local.wire.messages import Response, encoded
 from cycles.local.wire.routes import OPERATIONS
 
@@ -146,8 +147,13 @@ class Faults:
     """
 
     def __init__(self) -> None:
-        self._lock: Final = threading.Lock()
+        self._lock = threading.Lock()
         self._declared: list[Fault] = []
+        renewed_in_forks(self)
+
+    def forked(self) -> None:
+        """Begin with a lock of its own in a forked child."""
+        self._lock = threading.Lock()
 
     # -- the vocabulary ------------------------------------------------------------------------------------------------
     def refuse_connection(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:

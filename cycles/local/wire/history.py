@@ -17,6 +17,7 @@ from attrs import frozen
 
 from cycles.local.ledger.notices import RuntimeEvent
 from cycles.local.wire.clock import moment
+from cycles.local.wire.forks import renewed_in_forks
 from cycles.local.wire.messages import Request, encoded
 from cycles.local.wire.routes import operation_of
 
@@ -72,9 +73,14 @@ class Log(Sequence[T], Generic[T]):
     """
 
     def __init__(self, bound: int, read: Callable[[Any], T]) -> None:
-        self._lock: Final = threading.Lock()
+        self._lock = threading.Lock()
         self._kept: Final[deque[Any]] = deque(maxlen=bound)
         self._read: Final = read
+        renewed_in_forks(self)
+
+    def forked(self) -> None:
+        """Begin with a lock of its own in a forked child."""
+        self._lock = threading.Lock()
 
     def append(self, item: Any) -> None:
         with self._lock:

@@ -1,0 +1,33 @@
+"""Forks: in a forked child, what this room locks gets new locks, for the parent's threads are not there to let go."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Final, Protocol
+
+
+class Locking(Protocol):
+    """Something with a lock."""
+
+    def forked(self) -> None:
+        """Begin with a lock of its own."""
+        ...
+
+
+_locking: Final[weakref.WeakValueDictionary[int, Locking]] = weakref.WeakValueDictionary()
+"""By their ids: some of them are equal when what they hold is, and so can't be hashed."""
+
+
+def renewed_in_forks(one: Locking) -> None:
+    """Let *one*, as long as it lives, have a new lock in each forked child."""
+    _locking[id(one)] = one
+
+
+def _in_child() -> None:
+    for one in list(_locking.values()):
+        one.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,177 @@
+"""Forks at any instant of a busy program: every child answers, whatever lock a thread of the parent held just then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import cycles
+from cycles import tokens
+from cycles._background import exit_drain
+from cycles._client.defaults import Defaults
+from cycles._journal import journal as journals
+from cycles._journal import locks, registry, writer
+from cycles._journal.journal import Journal
+from cycles.local import LocalAuthority, ManualClock
+from cycles_api.client import AuthenticatedClient
+from tests.support.authorities import ACTION
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="no safe fork here"),
+    # From 3.12 on Python warns of forks beside threads: that is what is tested.
+    pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning"),
+]
+
+
+def held_while_forking(lock, work):
+    """Fork while another thread holds *lock*; return whether the child's *work* came to its end."""
+    inside, done = threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            inside.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:
+        try:
+            threading.Thread(target=lambda: (done.wait(20), os._exit(9)), daemon=True).start()  # a child that hangs
+            work()
+            os._exit(0)
+        finally:
+            os._exit(8)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    done.set()
+    thread.join()
+    return ended
+
+
+def spent_in(guard):
+    with guard as held:
+        held.commit(tokens(1))
+
+
+def test_a_lock_that_was_held_at_the_fork_is_free_in_the_child(tmp_path):
+    api = AuthenticatedClient("http://127.0.0.1:9", "key")
+    defaults = Defaults(cycles.Client, cycles.AsyncClient)
+    config = cycles.Config("http://127.0.0.1:9", api_key="k", tenant="acme", journal_dir=str(tmp_path / "journal"))
+    defaults.configure(config)
+    path = tmp_path / "ledger.db"
+    with LocalAuthority(path, clock=ManualClock(), history=10) as authority:
+        authority.budget("tenant:acme", tokens(10))
+        client = authority.client(tenant="acme")
+        guard = cycles.Guard(tokens(1), action=ACTION, client=client)
+        journal = Journal(tmp_path / "journal" / "one")
+        cases = {
+            "generated client": (api._lock, api.get_httpx_client),
+            "default clients": (defaults._lock, defaults.client),
+            "guard": (guard._lock, lambda: spent_in(guard)),
+            "exit": (exit_drain._lock, lambda: cycles.Client(config)),
+            "registry": (registry._guard, lambda: cycles.Client(config)),
+            "journals": (journals._guard, journal.keep),
+            "owners": (journal.owners._lock, journal.owners.own),
+            "owner": (locks._guard, journal.owners.own),
+            "claims": (journal.claims._lock, lambda: journal.claims.take("x")),
+            "records": (journal.records._lock, journal.queue),
+            "writer": (writer._guard, writer.the_writer),
+            "clock": (authority.clock._lock, lambda: authority.advance(1)),
+            "history": (authority.requests._lock, authority.requests.clear),
+            "faults": (authority.faults._lock, authority.faults.lose_request),
+            "store": (authority.store._lock, lambda: spent_in(guard)),
+        }
+        answers = {name: held_while_forking(lock, work) for name, (lock, work) in cases.items()}
+        client.close()
+    assert answers == dict.fromkeys(cases, 0)
+
+
+BUSY = """
+import faulthandler, os, random, sys, tempfile, threading, time, warnings
+warnings.simplefilter("ignore")  # forking with threads is what is tested
+import cycles
+from cycles import tokens
+from cycles._client.defaults import Defaults
+from cycles_api.client import AuthenticatedClient
+
+url, key, journal = sys.argv[1:]
+config = cycles.Config(url, api_key=key, tenant="acme", journal_dir=journal)
+shared = cycles.Client(config)
+guards = [cycles.Guard(tokens(1), action=("a", "b"), client=shared) for _ in range(8)]
+state = {"api": AuthenticatedClient(url, key), "defaults": Defaults(cycles.Client, cycles.AsyncClient)}
+stop = threading.Event()
+
+def renew():
+    state["api"] = AuthenticatedClient(url, key)
+    state["defaults"] = Defaults(cycles.Client, cycles.AsyncClient)
+    state["defaults"].configure(config)
+
+def ask(random, client):
+    state["api"].get_httpx_client()
+    state["defaults"].client()
+    sibling = client.with_options(agent=f"a{random.randrange(9)}")
+    held = sibling.reserve(tokens(1), action=("a", "b"))
+    held.report(actual=tokens(0))
+    held.commit(tokens(0))
+
+def busy(number):
+    mine = random.Random(number)
+    while not stop.is_set():
+        try:
+            if mine.random() < 0.1:
+                renew()
+            ask(mine, shared)
+        except cycles.CyclesError:
+            pass  # the authority is busy too
+
+renew()
+ask(random.Random(0), shared)  # all modules are loaded: a fork in the middle of an import is beyond any library
+threads = [threading.Thread(target=busy, args=(number,), daemon=True) for number in range(200)]
+for thread in threads:
+    thread.start()
+instants, hung, wrong = random.Random(7), 0, 0
+for number in range(50):
+    time.sleep(instants.random() * 0.05)
+    child = os.fork()
+    if child == 0:
+        faulthandler.dump_traceback_later(120, exit=True)  # a child that waits for a lock says where, and ends
+        try:
+            for _ in range(60):
+                try:
+                    ask(instants, shared)
+                    with guards[number % 8]:
+                        pass
+                    os._exit(0)
+                except cycles.CyclesError:
+                    time.sleep(0.2)
+            os._exit(3)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(4)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    hung += ended == 1
+    wrong += ended not in (0, 1)
+stop.set()
+print(hung, wrong, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_two_hundred_threads_and_fifty_forks_at_any_instant(server, config):
+    server.authority.budget("tenant:acme", tokens(10**9))
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY, server.url, config.api_key, config.journal_dir],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.stdout.split() == ["0", "0"], done.stderr
