@@ -15,6 +15,7 @@ from cycles.local.store import lists
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
     from cycles.local.ledger.notices import Notice, Origin
     from cycles.local.store.protocols import BudgetQuery, HoldQuery, KeyQuery
@@ -204,20 +205,22 @@ class SqliteBooks:
         self.connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     # -- pages ---------------------------------------------------------------------------------------------------------
-    def find_holds(self, query: HoldQuery, after: tuple[int | str, str] | None, most: int) -> list[Hold]:
-        return [self.hold_of(data) for (data,) in lists.holds(self.connection, query, after, most)]
+    def find_holds(self, query: HoldQuery, after: tuple[int | str, str] | None, most: int) -> Iterator[Hold]:
+        return (self.hold_of(data) for (data,) in lists.holds(self.connection, query, after, most))
 
     def find_budgets(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[Budget]:
         return [self.budget_of(data) for (data,) in lists.budgets(self.connection, query, after, most)]
 
-    def find_ledgers(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[tuple[Budget, Terms]]:
-        return [
+    def find_ledgers(
+        self, query: BudgetQuery, after: tuple[str, str] | None, most: int
+    ) -> Iterator[tuple[Budget, Terms]]:
+        return (
             (self.budget_of(data), Terms() if noted is None else self.terms_of(noted))
             for data, noted in lists.ledgers(self.connection, query, after, most)
-        ]
+        )
 
-    def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> list[ApiKey]:
-        return [self.key_of(data) for (data,) in lists.keys(self.connection, query, after, most, now_ms)]
+    def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> Iterator[ApiKey]:
+        return (self.key_of(data) for (data,) in lists.keys(self.connection, query, after, most, now_ms))
 
     def live_holds(self, tenant: str | None, most: int) -> list[Hold]:
         return [self.hold_of(data) for (data,) in lists.live_holds(self.connection, tenant, most)]
