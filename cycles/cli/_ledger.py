@@ -35,9 +35,16 @@ def ledger_option(*, must_exist: bool = True, default: str | None = None) -> Cal
         path = value or named_by_environment() or default
         if path is None:
             raise click.UsageError("name the ledger file: --db FILE, or set CYCLES_BASE_URL=local:FILE", ctx)
-        if must_exist and not Path(path).expanduser().exists():
+        try:
+            found = Path(path).expanduser()
+            is_missing = must_exist and not found.exists()
+        except RuntimeError as error:  # ~nobody
+            raise click.BadParameter(f"{path}: {error}; give the whole path", ctx, param) from None
+        except (OSError, ValueError):  # opening it says what is wrong
+            return str(found)
+        if is_missing:
             raise click.BadParameter(f"{path}: there is no such file; `cycles local init` makes one", ctx, param)
-        return str(Path(path).expanduser())
+        return str(found)
 
     told = f"{default}" if default is not None else "none"
     return click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cycles.errors import ConfigError
 from cycles.local.admin.keys import new_secret
-from cycles.local.admin.names import checked_scope
+from cycles.local.admin.names import own_scope
 from cycles.local.admin.provisioning import Provisioning
 from cycles.local.ledger import leases
 from cycles.local.ledger.keys import key_hash
@@ -61,7 +61,7 @@ class EmbeddedAuthority(Provisioning):
 
     def session_key(self, *, tenant: str) -> str:
         """Return an API key of *tenant* for requests in this process, as long as it lives; no ledger file keeps it."""
-        checked_scope(f"tenant:{tenant}")
+        own_scope(f"tenant:{tenant}")
         keys = self.app.session_keys
         known = next((secret for secret, owner in list(keys.items()) if owner == tenant), None)
         if known is None:

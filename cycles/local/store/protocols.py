@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 from cycles.local.ledger.books import Books
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
@@ -219,6 +220,14 @@ class Store(Protocol):
         """Return everything that is wrong with the ledger, for people; reads all of it.
 
         The figures of every budget must add up and fit int64, and what is reserved must be what live holds sum up to.
+        """
+        ...
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Write a copy of the ledger, as of one moment, to a new file.
+
+        Raises:
+            ConfigError: when there is a file already, or it can't be written.
         """
         ...
 
