@@ -77,7 +77,7 @@ def _looked_at(path: Path, size: int) -> _Look:
         damage = (schema.change_of(connection) or integrity.damage_of(connection, size)) if is_ours else None
         return _Look(tables, application, version, is_ours and schema.log_is_elsewhere(connection), damage)
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF not in _DAMAGE:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
             raise ConfigError(f"{path}: can't be opened: {error}") from None
         with path.open("rb") as file:
             is_ours = file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")

@@ -359,12 +359,6 @@ def test_a_cursor_of_balances_belongs_to_its_list(budgets, authority):
     assert failed(budgets.get("/v1/balances", tenant="acme2", cursor=cursor), 400, "INVALID_REQUEST")
 
 
-def test_a_tenant_in_capitals_sees_its_balances(wire, authority):
-    authority.budget("tenant:Zebra", tokens(10))
-    wire.http.headers["X-Cycles-API-Key"] = authority.key(tenant="Zebra")
-    assert paths(wire.get("/v1/balances", tenant="Zebra")) == [("tenant:zebra", "TOKENS")]
-
-
 @pytest.mark.parametrize(
     "parameters", [{}, {"limit": 1}, {"tenant": "acme", "include_children": "perhaps"}, {"tenant": "acme", "limit": 0}]
 )

@@ -37,7 +37,7 @@ REQUESTS: dict[str, tuple[str, str, validation.Check, dict[str, Any]]] = {
             "grace_period_ms": 0,
             "overage_policy": "REJECT",
             "dry_run": True,
-            "observe_mode": "OBSERVE",
+            "observe_mode": "ENFORCE",
         },
     ),
     "decide": ("/v1/decide", "DecisionRequest", validation.decision_request, _ASK | {"estimate": _AMOUNT}),
