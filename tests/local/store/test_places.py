@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from cycles import tokens
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import LocalAuthority
+from cycles.local.store import places
 from cycles.local.store import sqlite as store
 from tests.support.authorities import SCOPE, Clock
 from tests.support.wire import Wire, failed
@@ -67,62 +69,71 @@ def test_the_mode_of_a_file_that_is_there_is_the_owners_choice(path):
         assert {stat.S_IMODE(file.stat().st_mode) for file in beside(path)} == {0o640}
 
 
-OTHER = """
-import json, os, sys
-from cycles.errors import ConfigError
-from cycles.local import LocalAuthority
-for path in json.loads(sys.argv[1]):
-    try:
-        LocalAuthority(path).close()
-        print(json.dumps("works"))
-    except ConfigError as error:
-        print(json.dumps(error.message))
-"""
+def as_another_user(paths: list[str]) -> list[str]:
+    """Return what a user without any rights of its own is told about each of *paths*."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = []
+        try:
+            os.setgroups([])
+            os.setresgid(54321, 54321, 54321)
+            os.setresuid(54321, 54321, 54321)
+            for path in paths:
+                try:
+                    LocalAuthority(path).close()
+                    said.append("works")
+                except ConfigError as error:
+                    said.append(error.message)
+            os.write(writing, json.dumps(said).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as answer:
+        told = json.loads(answer.read())
+    os.waitpid(child, 0)
+    return list(told)
 
 
 @posix
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be another user")
-def test_another_users_files_are_explained(tmp_path):
-    tmp_path = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
-    try:
-        tmp_path.chmod(0o755)
-        unreadable, unwritable, shut, open_folder = (tmp_path / name for name in ("a.db", "b.db", "shut", "open"))
-        for folder, mode in ((shut, 0o700), (open_folder, 0o777)):
-            folder.mkdir()
-            folder.chmod(mode)
-        for file, mode in ((unreadable, 0o600), (unwritable, 0o644), (tmp_path / "c.db", 0o666)):
-            LocalAuthority(file).close()
-            file.chmod(mode)
-        in_use = LocalAuthority(open_folder / "used.db")
-        (open_folder / "used.db").chmod(0o666)
-        cases = {
-            str(unreadable): "user 54321 may not read it (it belongs to user 0, mode 0600)",
-            str(unwritable): "user 54321 may not write it (it belongs to user 0, mode 0644)",
-            str(tmp_path / "c.db"): f"user 54321 may not make files in {tmp_path}",
-            str(tmp_path / "new.db"): f"user 54321 may not make files in {tmp_path}",
-            str(shut / "new.db"): "user 54321 may not search the folders",
-            str(shut / "sub" / "new.db"): "user 54321 may not search the folders",
-            str(open_folder / "used.db"): "used.db-wal: user 54321 may not read it",
-            str(open_folder / "new.db"): "works",
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", OTHER, json.dumps(list(cases))],
-            user=54321,
-            group=54321,
-            extra_groups=[],
-            cwd="/",
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        for line, (file, says) in zip(done.stdout.splitlines(), cases.items(), strict=True):
-            assert says in json.loads(line), (file, line)
-            assert "restore" not in line
-        in_use.close()
-    finally:
-        shutil.rmtree(tmp_path)
+def test_another_users_files_are_explained():
+    with tempfile.TemporaryDirectory() as name:  # pytest's own are root's alone
+        folder = Path(name)
+        folder.chmod(0o755)
+        for sub, mode in (("shut", 0o700), ("open", 0o777)):
+            (folder / sub).mkdir()
+            (folder / sub).chmod(mode)
+        for file, mode in (("a.db", 0o600), ("b.db", 0o644), ("c.db", 0o666)):
+            LocalAuthority(folder / file).close()
+            (folder / file).chmod(mode)
+        with LocalAuthority(folder / "open" / "used.db"):
+            (folder / "open" / "used.db").chmod(0o666)
+            cases = {
+                "a.db": "user 54321 may not read it (it belongs to user 0, mode 0600)",
+                "b.db": "user 54321 may not write it (it belongs to user 0, mode 0644)",
+                "c.db": f"user 54321 may not make files in {folder} (it belongs to user 0, mode 0755)",
+                "new.db": f"user 54321 may not make files in {folder}",
+                "shut/new.db": "user 54321 may not search the folders",
+                "shut/sub/new.db": "user 54321 may not search the folders",
+                "open/used.db": "used.db-wal: user 54321 may not read it",
+                "open/new.db": "works",
+            }
+            told = as_another_user([str(folder / file) for file in cases])
+        for said, (file, says) in zip(told, cases.items(), strict=True):
+            assert says in said, file
+            assert "restore" not in said
+
+
+@posix
+def test_a_read_only_file_system_is_named(path, monkeypatch):
+    """Seen from the system calls: nobody mounts anything in a test."""
+    LocalAuthority(path).close()
+    monkeypatch.setattr(places, "_may", lambda _, mode: not mode & os.W_OK)
+    monkeypatch.setattr(places, "_is_read_only", lambda _: True)
+    for file in (path, path.with_name("new.db")):
+        with pytest.raises(ConfigError, match="read-only file system"):
+            LocalAuthority(file)
 
 
 def pipe(folder: Path) -> Path:
@@ -483,11 +494,10 @@ def test_a_changed_row_is_found_by_the_check(closed, table, edit, says):
 
 def test_a_row_that_cant_be_read_is_an_error_in_words(closed):
     change(closed, "UPDATE budgets SET data = json_remove(data, '$.allocated')")
-    with LocalAuthority(closed, clock=Clock()) as authority:
+    with LocalAuthority(closed) as authority:
         with pytest.raises(ConfigError, match=r"a row of a budget can't be read .*'allocated'"):
             authority.balances()
-        wire = Wire(authority, Clock())
-        assert failed(wire.reserve(1), 500, "INTERNAL_ERROR")
+        assert failed(Wire(authority, Clock()).reserve(1, key="another"), 500, "INTERNAL_ERROR")
 
 
 # -- tenants -----------------------------------------------------------------------------------------------------------
