@@ -104,7 +104,7 @@ def backup(db: str, file: str) -> None:
 
     \b
     Example:
-      cycles local backup ledger-monday.db
+      cycles local backup monday.db
     """
     with ledger(db, as_json=False) as authority:
         authority.backup(Path(file).expanduser())
