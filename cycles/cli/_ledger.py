@@ -37,9 +37,10 @@ def ledger_option(*, must_exist: bool = True, default: str | None = None) -> Cal
             raise click.UsageError("name the ledger file: --db FILE, or set CYCLES_BASE_URL=local:FILE", ctx)
         try:
             found = Path(path).expanduser()
-            is_missing = must_exist and not found.exists()
         except RuntimeError as error:  # ~nobody
             raise click.BadParameter(f"{path}: {error}; give the whole path", ctx, param) from None
+        try:
+            is_missing = must_exist and not found.exists()
         except (OSError, ValueError):  # opening it says what is wrong
             return str(found)
         if is_missing:

@@ -38,7 +38,10 @@ def most_connections() -> int:
     return MOST if resource is not None and files == resource.RLIM_INFINITY else max(8, min(MOST, files // 2))
 
 
-class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # which one depends on what is installed
+_Protocol: Any = AutoHTTPProtocol  # which one it is depends on what is installed
+
+
+class Connection(_Protocol):  # type: ignore[misc]  # see above
     """A connection that is closed when no request arrives in time, or when another needs its place."""
 
     most = MOST
