@@ -269,6 +269,7 @@ DENIALS: Final[dict[str, type[Denied]]] = {
     "DEBT_OUTSTANDING": DebtOutstanding,
     "OVERDRAFT_LIMIT_EXCEEDED": OverdraftLimitExceeded,
     "TENANT_CLOSED": TenantClosed,
+    **dict.fromkeys(("ACTION_QUOTA_EXCEEDED", "ACTION_KIND_NOT_ALLOWED", "ACTION_KIND_DENIED"), Denied),
 }
 """Error codes and reason codes that are denials, and what each is raised as."""
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def key_in(path: str) -> str:
+def key_in(path: str, option: str = "--api-key-file") -> str:
     """Return the first line of a file, or of standard input.
 
     Raises:
@@ -22,11 +22,11 @@ def key_in(path: str) -> str:
         with click.open_file(path, encoding="utf-8") as file:
             key: str = file.readline(4096).strip()
     except OSError as error:
-        raise ConfigError(f"--api-key-file {path}: {error.strerror}") from None
+        raise ConfigError(f"{option} {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"--api-key-file {path}: no text; its first line must be the key") from None
+        raise ConfigError(f"{option} {path}: no text; its first line must be the key") from None
     if not key:
-        raise ConfigError(f"--api-key-file {path}: its first line is empty; it must be the key")
+        raise ConfigError(f"{option} {path}: its first line is empty; it must be the key")
     return key
 
 

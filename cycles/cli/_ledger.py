@@ -35,10 +35,14 @@ def ledger_option(*, must_exist: bool = True, default: str | None = None) -> Cal
         path = value or named_by_environment() or default
         if path is None:
             raise click.UsageError("name the ledger file: --db FILE, or set CYCLES_BASE_URL=local:FILE", ctx)
-        file = os.path.expanduser(path)  # noqa: PTH111 - pathlib raises for a user without a home
-        if must_exist and not Path(file).exists():
+        found = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises for a user without a home
+        try:
+            is_missing = must_exist and not found.exists()
+        except (OSError, ValueError):  # opening it says what is wrong
+            return str(found)
+        if is_missing:
             raise click.BadParameter(f"{path}: there is no such file; `cycles local init` makes one", ctx, param)
-        return str(Path(file))
+        return str(found)
 
     told = f"{default}" if default is not None else "none"
     return click.option(

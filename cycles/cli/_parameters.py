@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cycles.errors import CyclesError
-from cycles.local.admin.names import checked_scope, parse_budget
+from cycles.local.admin.names import checked_scope, own_scope, parse_budget
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
@@ -60,18 +60,17 @@ class BudgetType(BudgetParameter):
         scope, separator, amount = str(value).rpartition("=")
         if not separator:
             self.fail(f"{value!r}: write it like tenant:acme=usd:1.00", param, ctx)
-        ScopeType().convert(scope, param, ctx)  # checked, but kept as written: keys name their tenant so
-        return scope, AmountType().convert(amount, param, ctx)
+        return ScopeType().convert(scope, param, ctx), AmountType().convert(amount, param, ctx)
 
 
 class ScopeType(TextParameter):
-    """A scope path: tenant:acme/agent:planner."""
+    """A scope path, its tenant in lower case: tenant:acme/agent:planner."""
 
     name = "SCOPE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            return checked_scope(str(value))
+            return own_scope(str(value))
         except CyclesError as error:
             self.fail(error.message, param, ctx)
 
@@ -86,6 +85,8 @@ class TenantType(TextParameter):
             checked_scope(f"tenant:{value}")
         except CyclesError:
             self.fail(f"{value!r}: give 1 to 128 letters, digits, '_', '.' or '-'", param, ctx)
+        if value != value.lower():
+            self.fail(f"{value!r}: tenants are named in lower case; write {value.lower()}", param, ctx)
         return str(value)
 
 

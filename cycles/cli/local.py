@@ -95,6 +95,23 @@ def init(
 
 
 @local.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@ledger_option()
+def backup(db: str, file: str) -> None:
+    """Copy the ledger to FILE, which must not be there yet; programs may go on using the ledger meanwhile.
+
+    The copy is a whole ledger in one file. A plain copy of a ledger in use lacks the last that was spent.
+
+    \b
+    Example:
+      cycles local backup monday.db
+    """
+    with ledger(db, as_json=False) as authority:
+        authority.backup(Path(file).expanduser())
+    click.echo(f"copied {db} to {file}")
+
+
+@local.command()
 @ledger_option()
 @click.option("--tenant", "tenant_id", type=TenantType(), help="Only this tenant's budgets.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cycles.cli._errors import explained
-from cycles.cli._keys import chosen_key, key_options
+from cycles.cli._keys import chosen_key, key_in, key_options
 from cycles.cli._parameters import BudgetType
+from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from cycles.local.registry import DEFAULT_TENANT
+from cycles.local.wire.log import FORMATS, LEVELS, started, written_to_stderr
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -33,7 +37,16 @@ if TYPE_CHECKING:
     envvar="CYCLES_ADMIN_KEY",
     help="Let X-Admin-API-Key be this; default: nobody is the administrator.  [env: CYCLES_ADMIN_KEY]",
 )
+@click.option("--admin-key-file", metavar="FILE", help="Let the first line of FILE be the administrator's key.")
 @click.option("--lenient-permissions", is_flag=True, help="Let a tenant's key fund its own budgets over HTTP.")
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="warning",
+    show_default=True,
+    help="What is logged to stderr; info: the start, and a line for each request.",
+)
+@click.option("--log-format", type=click.Choice(FORMATS), default="text", show_default=True, help="Of the log.")
 @click.option("--json", "as_json", is_flag=True, help="Write the ready line as JSON: base_url, api_key, tenant.")
 def serve(
     *,
@@ -45,6 +58,9 @@ def serve(
     api_key: str | None,
     api_key_file: str | None,
     admin_key: str | None,
+    admin_key_file: str | None,
+    log_level: str,
+    log_format: str,
     lenient_permissions: bool,
     beyond_loopback: bool,
     as_json: bool,
@@ -58,6 +74,8 @@ def serve(
       cycles serve --db ledger.db --budget tenant:acme=usd:1.00
     """
     api_key = chosen_key(api_key, api_key_file)
+    admin_key = _administrators_key(admin_key, admin_key_file)
+    written_to_stderr(log_level, log_format)
     with explained(as_json=as_json):
         from cycles.local.wire.server import Server, listening, url_of  # noqa: PLC0415 - needs the extra
 
@@ -73,8 +91,27 @@ def serve(
                 api_key = authority.key(tenant=tenant, name="cycles serve")
             else:
                 authority.add_key(api_key, tenant=tenant, name="cycles serve")
+            started(url_of(listener), "memory" if db is None else str(Path(db).absolute()))
             ready = {"base_url": url_of(listener), "api_key": api_key, "tenant": tenant}
             run(Server(authority), listener, _ready_line(ready, as_json=as_json))
+
+
+def _administrators_key(admin_key: str | None, admin_key_file: str | None) -> str | None:
+    """Return the administrator's key, and warn about one that `ps` shows."""
+    if admin_key_file is not None:
+        if click.get_current_context().get_parameter_source("admin_key") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("give --admin-key or --admin-key-file, not both")
+        try:
+            return key_in(admin_key_file, "--admin-key-file")
+        except ConfigError as error:
+            raise click.UsageError(error.message) from None
+    if click.get_current_context().get_parameter_source("admin_key") is ParameterSource.COMMANDLINE:
+        click.echo(
+            "Warning: --admin-key is on the command line, where every user of this machine can read it: "
+            "use CYCLES_ADMIN_KEY or --admin-key-file",
+            err=True,
+        )
+    return admin_key
 
 
 def run(server: Any, listener: Any, line: str) -> None:

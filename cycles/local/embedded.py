@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.errors import ConfigError
-from cycles.local.admin.names import checked_scope
+from cycles.local.admin.names import own_scope
 from cycles.local.admin.provisioning import Provisioning
 from cycles.local.ledger import leases
 from cycles.local.ledger.keys import key_hash
@@ -60,7 +60,7 @@ class EmbeddedAuthority(Provisioning):
 
     def session_key(self, *, tenant: str) -> str:
         """Return an API key of *tenant* for requests in this process, as long as it lives; no ledger file keeps it."""
-        checked_scope(f"tenant:{tenant}")
+        own_scope(f"tenant:{tenant}")
         return self.app.session_keys.key(tenant)
 
     # -- what tests look at --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cycles.errors import ConfigError, InvalidRequest
-from cycles.local.admin.names import checked_scope, read_url
+from cycles.local.admin.names import own_scope, read_url
 from cycles.local.embedded import EmbeddedAuthority
 from cycles.local.store.turns import SleepersLock
 
@@ -53,7 +53,7 @@ def authority_of(
     """
     path, wanted = read_url(url)
     try:
-        scope = checked_scope(f"tenant:{DEFAULT_TENANT if tenant is None else tenant}")
+        scope = own_scope(f"tenant:{DEFAULT_TENANT if tenant is None else tenant}")
     except InvalidRequest as error:
         raise ConfigError(error.message) from None
     with _registry_lock:

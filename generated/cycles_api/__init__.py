@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .client import AuthenticatedClient, Client
 
 SPEC_VERSION: Final = "0.1.25.16"
-SPEC_SHA256: Final = "e1115c05736d5ee2b9f6fc0a6771daccb85358efc58cd632d9d8a8fc85173df5"
+SPEC_SHA256: Final = "f55742a378467c782f3631c4b96dc69b189ac39814fe71b8b739d0308125febf"
 
 
 def __getattr__(name: str) -> object:

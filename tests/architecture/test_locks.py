@@ -9,17 +9,20 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-KINDS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"}
+KINDS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier", "SleepersLock"}
 
 RENEWED_BY_THEIR_OWNER = {
     ("cycles/_journal/claims.py", "Claims"): "Journal.forked calls its own",
     ("cycles/_journal/owners.py", "Owners"): "Journal.forked calls its own",
     ("cycles/_journal/records.py", "Records"): "Journal.forked calls its own",
     ("cycles/_journal/writer.py", "Writer"): "the module forgets the writer",
-    ("cycles/_background/schedule.py", "_Agenda"): "ThreadHeartbeats.forked forgets it; a loop's belongs to that loop",
+    ("cycles/_background/agenda.py", "Agenda"): "ThreadHeartbeats.forked forgets it; a loop's belongs to that loop",
+    ("cycles/_background/greenlets.py", "GreenBeats"): "ThreadHeartbeats.forked forgets it",
+    ("cycles/_drivers/threads.py", "Lock"): "it is a lock itself: whoever has one renews it",
     ("cycles/_client/lanes.py", ""): "BlockingRuntime.reconnect opens new ones",
     ("cycles/local/wire/server.py", "Server"): "its thread is not in the child, and nothing serves there",
-    ("cycles/local/store/sqlite.py", "_Turn"): "SqliteStore.forget_parent makes another one",
+    ("cycles/local/store/turns.py", "SleepersLock"): "it is a lock itself: whoever has one renews it",
+    ("cycles/local/store/turns.py", "Turn"): "SqliteStore.forget_parent makes another one",
 }
 """What makes a lock without a hook of its own, and who renews it."""
 
@@ -31,7 +34,7 @@ def modules():
 def made_by(name):
     """Whether *name*, of a call or of an attrs factory, makes a lock: `threading.Lock`, or `Lock` alone."""
     if isinstance(name, ast.Attribute) and isinstance(name.value, ast.Name):
-        return name.value.id == "threading" and name.attr in KINDS
+        return name.value.id in {"threading", "threads"} and name.attr in KINDS
     return isinstance(name, ast.Name) and name.id in KINDS
 
 

@@ -212,3 +212,22 @@ def test_a_ledger_in_use_can_be_changed(authority, bare, path):
         bare("local", "budget", "fund", "tenant:acme", "--usd", "1", "--db", str(path))
         held.commit(usd("25"))
     assert authority.balance("tenant:acme", "USD_MICROCENTS").remaining == 100_000_000
+
+
+# -- backup ------------------------------------------------------------------------------------------------------------
+def test_backup(local, tmp_path):
+    assert "copied" in local("backup", str(tmp_path / "copy.db"))
+    with LocalAuthority(tmp_path / "copy.db") as authority:
+        assert authority.balance("tenant:acme", "USD_MICROCENTS").allocated == usd("25").amount
+    assert "is there already" in local("backup", str(tmp_path / "copy.db"), code=2)
+
+
+def test_tenants_are_named_in_lower_case(local):
+    for arguments in (
+        ("budget", "create", "tenant:ACME", "--usd", "1"),
+        ("tenant", "create", "ACME"),
+        ("key", "create", "ACME"),
+        ("init", "--tenant", "ACME", "--usd", "1"),
+        ("init", "--budget", "tenant:ACME=usd:1"),
+    ):
+        assert "write acme" in local(*arguments, code=2)

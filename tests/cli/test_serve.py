@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -122,3 +123,68 @@ def test_a_start_that_fails_leaves_nothing_behind(tmp_path):
     assert result.exit_code == 2
     assert f"port {port}" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+def _logged(tmp_path, *arguments: str) -> list[str]:
+    """Serve, ask once with a query and once without a key, and return the log."""
+    path = str(tmp_path / "ledger.db")
+    with serving(
+        "--json", "--db", path, "--budget", "tenant:acme=tokens:100", "--log-level", "info", *arguments
+    ) as process:
+        said = ready(process)
+        with httpx.Client(base_url=said["base_url"], timeout=10) as http:
+            http.get("/v1/balances?tenant=acme&secret=hidden", headers={"X-Cycles-API-Key": said["api_key"]})
+            http.get("/v1/balances")
+            Path(path).unlink()
+            http.get("/v1/balances?tenant=acme", headers={"X-Cycles-API-Key": said["api_key"]})
+        process.kill()
+        log = process.communicate()[1]
+    assert said["api_key"] not in log
+    assert "hidden" not in log
+    return log.splitlines()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be deleted there")
+def test_the_log_in_words(tmp_path):
+    started, allowed, refused, failed = _logged(tmp_path)
+    assert re.search(rf" INFO serving {tmp_path}/ledger\.db at http://127\.0\.0\.1:\d+$", started)
+    assert re.search(r" INFO GET /v1/balances 200 [0-9.]+ ms tenant=acme request_id=[0-9a-f-]{36}$", allowed)
+    assert re.search(r" INFO GET /v1/balances 401 [0-9.]+ ms tenant=None request_id=", refused)
+    assert re.search(r" ERROR GET /v1/balances 500 .*request_id=[0-9a-f-]{36}$", failed)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be deleted there")
+def test_the_log_for_programs(tmp_path):
+    started, allowed, _, failed = map(json.loads, _logged(tmp_path, "--log-format", "json"))
+    assert (started["level"], started["ledger"]) == ("info", f"{tmp_path}/ledger.db")
+    assert {name: allowed[name] for name in ("method", "path", "status", "tenant")} == {
+        "method": "GET",
+        "path": "/v1/balances",
+        "status": 200,
+        "tenant": "acme",
+    }
+    assert allowed["ms"] >= 0
+    assert (failed["level"], failed["status"], len(failed["request_id"])) == ("error", 500, 36)
+
+
+def test_an_administrators_key_that_ps_shows(tmp_path, monkeypatch):
+    monkeypatch.delenv("CYCLES_ADMIN_KEY", raising=False)
+    (tmp_path / "admin").write_text("the-administrator\n")
+    with serving("--json", "--admin-key-file", str(tmp_path / "admin")) as process:
+        said = ready(process)
+        headers = {"X-Admin-API-Key": "the-administrator"}
+        assert httpx.get(f"{said['base_url']}/v1/admin/tenants", headers=headers, timeout=10).status_code == 200
+        process.terminate()
+        assert process.communicate()[1] == ""
+    with serving("--json", "--admin-key", "the-administrator") as process:
+        ready(process)
+        process.terminate()
+        log = process.communicate()[1]
+    assert "CYCLES_ADMIN_KEY or --admin-key-file" in log
+    assert "the-administrator" not in log
+
+
+def test_one_administrators_key():
+    result = CliRunner().invoke(command, ["serve", "--admin-key", "a", "--admin-key-file", "b"])
+    assert (result.exit_code, "not both" in result.output) == (2, True)

@@ -33,12 +33,12 @@ def test_one_name_is_one_authority(tmp_path, monkeypatch):
 
 
 def test_a_url_makes_a_budget_only_once():
-    shared = LocalAuthority.from_url("local:?usd=1", tenant="Acme")
+    shared = LocalAuthority.from_url("local:?usd=1", tenant="acme")
     shared.fund("tenant:acme", "CREDIT", usd(1))
-    LocalAuthority.from_url("local:?usd=1", tenant="Acme")
+    LocalAuthority.from_url("local:?usd=1", tenant="acme")
     row = shared.balance("tenant:acme", "USD_MICROCENTS")
     assert row.allocated == row.remaining == 200_000_000
-    with shared.client(tenant="Acme") as client:
+    with shared.client(tenant="acme") as client:
         client.reserve(usd(2), action=("k", "n")).release()
 
 

@@ -163,7 +163,7 @@ class HttpAdministration:
         if "spent" in body and body["operation"] != "RESET_SPENT":
             raise invalid("spent", f"goes with RESET_SPENT, not with {body['operation']}")
         tenant = asked.owner(asked.request.parameters().get("tenant_id"))
-        if tenant is None:
+        if not tenant:
             raise invalid("tenant_id", "is required in the query with X-Admin-API-Key")
         asked.must_reach(path)
         return 200, self._write(asked, lambda books, now: operations.fund(books, path, tenant, body, now))

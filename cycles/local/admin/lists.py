@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cycles.local.admin.bodies import key_body, ledger_body, tenant_body
 from cycles.local.ledger.values import UNITS
 from cycles.local.store.protocols import BudgetQuery, KeyQuery
-from cycles.local.wire.paging import bad, fingerprint_of, limit_of, one_of, paged, position_of
+from cycles.local.wire.paging import bad, fingerprint_of, limit_of, one_of, page_of, paged, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,20 +26,19 @@ def tenants(books: StoredBooks, parameters: Parameters) -> Body:
     position = position_of(parameters, fingerprint, str, str)
     start = "" if position is None else position[0]
     found = [each for each in books.tenants() if each.tenant_id > start and status in ("", each.status)]
-    after = (found[limit - 1].tenant_id, "") if len(found) > limit else None
-    return paged("tenants", [tenant_body(each) for each in found[:limit]], fingerprint, after)
+    page, after = page_of(found, limit, tenant_body, lambda each: (each.tenant_id, ""))
+    return paged("tenants", page, fingerprint, after)
 
 
 def keys(books: StoredBooks, parameters: Parameters, now_ms: int) -> Body:
     """Return a page of API keys, newest first."""
     limit = limit_of(parameters)
     status = one_of(parameters, "status", "ACTIVE", "REVOKED", "EXPIRED")
-    query = KeyQuery(parameters.get("tenant_id", ""), status)
+    query = KeyQuery(parameters.get("tenant_id"), status)
     fingerprint = fingerprint_of("keys", query)
     found = books.find_keys(query, position_of(parameters, fingerprint, int, str), limit + 1, now_ms)
-    last = found[limit - 1] if len(found) > limit else None
-    after = None if last is None else (last.created_at_ms, last.key_id)
-    return paged("keys", [key_body(key, now_ms) for key in found[:limit]], fingerprint, after)
+    page, after = page_of(found, limit, lambda key: key_body(key, now_ms), lambda key: (key.created_at_ms, key.key_id))
+    return paged("keys", page, fingerprint, after)
 
 
 def ledgers(books: StoredBooks, parameters: Parameters, tenant: str | None, allowed: Sequence[str] = ()) -> Body:
@@ -63,13 +62,16 @@ def ledgers(books: StoredBooks, parameters: Parameters, tenant: str | None, allo
     )
     fingerprint = fingerprint_of("ledgers", query)
     found = books.find_ledgers(query, position_of(parameters, fingerprint, str, str), limit + 1)
-    last = found[limit - 1][0] if len(found) > limit else None
-    after = None if last is None else (last.scope_path, last.unit)
-    return paged("ledgers", [ledger_body(row, terms) for row, terms in found[:limit]], fingerprint, after)
+    page, after = page_of(
+        found, limit, lambda pair: ledger_body(*pair), lambda pair: (pair[0].scope_path, pair[0].unit)
+    )
+    return paged("ledgers", page, fingerprint, after)
 
 
 def _flag(parameters: Parameters, name: str) -> bool | None:
-    value = parameters.get(name, "")
-    if value and value.lower() not in _FLAGS:
+    value = parameters.get(name)
+    if value is None:
+        return None
+    if value.lower() not in _FLAGS:
         raise bad(name, value, "true or false")
-    return _FLAGS.get(value.lower())
+    return _FLAGS[value.lower()]

@@ -64,6 +64,19 @@ def checked_scope(scope: str) -> str:
     return derived[-1]
 
 
+def own_scope(scope: str) -> str:
+    """Return *scope* in the form in which it is kept; its tenant must be written in lower case, as over HTTP.
+
+    Raises:
+        InvalidRequest: when it is no scope path; or names a tenant that would share the budget of another.
+    """
+    path = checked_scope(scope)
+    tenant = scope.partition("/")[0].removeprefix("tenant:")
+    if tenant != tenant.lower():
+        raise InvalidRequest(f"tenant {tenant!r}: tenants are named in lower case; write {tenant.lower()}")
+    return path
+
+
 def tenant_of(scope_path: str) -> str:
     """Return the tenant, in lower case, of a scope path as it is kept."""
     return scope_path.partition("/")[0].removeprefix("tenant:")
@@ -100,9 +113,10 @@ def read_url(url: str) -> tuple[str, list[Amount]]:
     path, _, query = url.removeprefix("local:").partition("?")
     wanted = [parse_budget(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
     try:
-        return os.path.abspath(Path(path).expanduser()) if path else "", wanted  # noqa: PTH100 - not resolved
-    except (RuntimeError, OSError) as error:
-        raise ConfigError(f"{url!r}: {error}; give an absolute path") from None
+        found = os.path.abspath(Path(path).expanduser()) if path else ""  # noqa: PTH100 - not resolved
+    except (RuntimeError, OSError) as error:  # ~nobody, or a current folder that is gone
+        raise ConfigError(f"{url!r}: {error}; give the whole path") from None
+    return found, wanted
 
 
 def _whole(text: str) -> int:

@@ -65,6 +65,8 @@ def create_tenant(books: StoredBooks, body: Body, now_ms: int) -> tuple[int, Bod
 def change_tenant(books: StoredBooks, tenant_id: str, body: Body, now_ms: int) -> Body:
     """Change a tenant; closing it releases its holds, closes its budgets and revokes its keys."""
     known = known_tenant(books, tenant_id)
+    if known.status == "CLOSED" and body.get("status", "CLOSED") != "CLOSED":
+        raise invalid("status", f"the tenant {known.tenant_id} is closed for good")
     return tenant_body(funding.set_tenant(books, evolve(known, **_settings(body)), now_ms=now_ms))
 
 
@@ -76,6 +78,7 @@ def _settings(body: Body) -> dict[str, Any]:
 def create_key(books: StoredBooks, body: Body, now_ms: int) -> Body:
     """Make an API key; its secret is in this answer and nowhere else."""
     tenant = known_tenant(books, body["tenant_id"])
+    _must_be_open(tenant)
     if tenant.status != "ACTIVE":
         raise invalid("tenant_id", f"the tenant {tenant.tenant_id} is {tenant.status}, and gets no keys")
     expires_at_ms = times.microseconds(body["expires_at"]) // 1000 if "expires_at" in body else now_ms + KEY_LASTS_MS
@@ -143,15 +146,12 @@ def change_budget(books: StoredBooks, scope_path: str, unit: str, body: Body, no
 
 
 def fund(books: StoredBooks, scope_path: str, tenant: str, body: Body, now_ms: int) -> Body:
-    """Apply a funding operation of *tenant*, once for each idempotency key.
-
-    Keys are shared by all tenants, so the payload that a key is bound to includes the tenant: otherwise a key that two
-    tenants happened to choose would show one of them the figures of the other.
-    """
+    """Apply a funding operation of *tenant*, once for each of its idempotency keys."""
     unit = body["amount"]["unit"]
     _must_be_open(books.tenant(tenant))
-    key, digest = body.get("idempotency_key"), digest_of({**body, "scope": scope_path, "tenant": tenant})
-    replayed = None if key is None else replayed_body(books, "fund", key, digest, now_ms)
+    key, digest = body.get("idempotency_key"), digest_of({**body, "scope": scope_path})
+    kept_in = f"fund:{tenant.lower()}"
+    replayed = None if key is None else replayed_body(books, kept_in, key, digest, now_ms)
     if replayed is not None:
         return replayed
     before = owned(books, scope_path, unit, tenant)
@@ -165,7 +165,7 @@ def fund(books: StoredBooks, scope_path: str, tenant: str, body: Body, now_ms: i
             answer[f"{when}_{name}"] = amount_body(unit, getattr(row, name))
     answer |= {"is_over_limit": after.is_over_limit, "timestamp": times.iso(now_ms)}
     if key is not None:
-        books.put_replay("fund", key, Replay(now_ms + KEPT_MS, digest, answer))
+        books.put_replay(kept_in, key, Replay(now_ms + KEPT_MS, digest, answer))
     return answer
 
 

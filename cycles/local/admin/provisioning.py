@@ -10,13 +10,14 @@ from attrs import evolve
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local.admin.keys import expiry_ms, new_key, new_secret
-from cycles.local.admin.names import checked_scope, tenant_of
+from cycles.local.admin.names import own_scope, tenant_of
 from cycles.local.ledger import funding, leases
 from cycles.local.ledger.keys import DEFAULT_PERMISSIONS
-from cycles.local.ledger.values import INT64_MAX, Refusal, Tenant
+from cycles.local.ledger.values import INT64_MAX, Refusal, Tenant, Unusable
 from cycles.local.wire import validation
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime, timedelta
 
@@ -61,7 +62,7 @@ class Provisioning:
         Raises:
             InvalidRequest: naming the setting, or saying that the tenant is closed.
         """
-        checked_scope(f"tenant:{tenant_id}")
+        own_scope(f"tenant:{tenant_id}")
         settings: dict[str, Any] = {
             "status": status,
             "default_ttl_ms": default_ttl_ms,
@@ -116,7 +117,7 @@ class Provisioning:
         expires: datetime | timedelta | None = None,
     ) -> ApiKey:
         """Let *secret* be an API key of *tenant* (scripts that need a fixed one); see `key`."""
-        checked_scope(f"tenant:{tenant}")
+        own_scope(f"tenant:{tenant}")
         if not secret or secret != secret.strip():
             raise InvalidRequest("secret: an API key has at least one character, and no space around it")
         with self._changing() as books:
@@ -182,7 +183,7 @@ class Provisioning:
         Raises:
             InvalidRequest: naming what is wrong with the scope or the amounts.
         """
-        path = checked_scope(scope)
+        path = own_scope(scope)
         unit = str(amounts.check("allocated", allocated).unit)
         if overdraft_limit is not None and amounts.check("overdraft_limit", overdraft_limit).unit != allocated.unit:
             raise InvalidRequest(f"overdraft_limit: unit {overdraft_limit.unit}, but allocated is in {allocated.unit}")
@@ -203,7 +204,7 @@ class Provisioning:
 
         For programs that start again and again: unlike `budget`, it never undoes what an operator funded meanwhile.
         """
-        path, unit = checked_scope(scope), str(amounts.check("allocated", allocated).unit)
+        path, unit = own_scope(scope), str(amounts.check("allocated", allocated).unit)
         with self._changing() as books:
             return books.budget(path, unit) or funding.set_budget(
                 books,
@@ -234,7 +235,7 @@ class Provisioning:
         with self._changing() as books:
             return funding.fund(
                 books,
-                checked_scope(scope),
+                own_scope(scope),
                 str(amount.unit),
                 operation,
                 amount.amount,
@@ -257,13 +258,13 @@ class Provisioning:
     def terms(self, scope: str, unit: str) -> Terms:
         """Return what was noted about a budget over HTTP: kept, not evaluated."""
         with self._changing() as books:
-            path = checked_scope(scope)
+            path = own_scope(scope)
             funding.existing(books, path, unit)
             return books.terms(path, unit)
 
     def _status(self, scope: str, unit: str, status: str) -> Budget:
         with self._changing() as books:
-            return funding.set_status(books, checked_scope(scope), unit, status, now_ms=self.clock())
+            return funding.set_status(books, own_scope(scope), unit, status, now_ms=self.clock())
 
     # -- looking -------------------------------------------------------------------------------------------------------
     def balance(self, scope: str, unit: str) -> Budget:
@@ -273,7 +274,7 @@ class Provisioning:
             InvalidRequest: when there is none.
         """
         with self._changing() as books:
-            return funding.existing(books, checked_scope(scope), unit)
+            return funding.existing(books, own_scope(scope), unit)
 
     def balances(self) -> list[Budget]:
         """Return every ledger row, by scope path and unit."""
@@ -305,8 +306,24 @@ class Provisioning:
             return self.store.problems()
         except self.store.failure as error:
             return [f"it can't be read: {error}"]
+        except Unusable as refusal:
+            return [refusal.message]
         except Refusal as refusal:
             raise InvalidRequest(refusal.message) from None
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Write a copy of the ledger, as of one moment, to a new file; requests go on meanwhile.
+
+        Args:
+            path: Where there is no file yet; the copy is a whole ledger in one file.
+
+        Raises:
+            ConfigError: when there is a file, or it can't be written.
+        """
+        try:
+            self.store.backup(path)
+        except Unusable as refusal:
+            raise ConfigError(refusal.message) from None
 
     @contextmanager
     def _changing(self) -> Iterator[StoredBooks]:
@@ -314,6 +331,8 @@ class Provisioning:
             with self.store.writing() as books:
                 leases.sweep(books, self.clock())
                 yield books
+        except Unusable as refusal:
+            raise ConfigError(refusal.message) from None
         except Refusal as refusal:
             raise InvalidRequest(refusal.message) from None
         except self.store.failure as error:

@@ -39,7 +39,7 @@ class Asked(NamedTuple):
     def owner(self, named: str | None) -> str | None:
         """Return the tenant whose budgets are asked for: the key's, or the one that the administrator *named*."""
         if self.key is None:
-            return named or None
+            return named  # one that is there and empty has no budgets
         if named and named != self.key.tenant:
             raise Refusal(403, "FORBIDDEN", f"tenant_id={named!r}: this API key is of the tenant {self.key.tenant}")
         return self.key.tenant

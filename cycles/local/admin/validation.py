@@ -44,8 +44,8 @@ def _word(value: Any, field: str) -> str:
 
 def _moment(value: Any, field: str) -> str:
     try:
-        times.microseconds(value)
-    except (TypeError, ValueError):
+        times.iso(times.microseconds(value) // 1000)  # what could not be shown again is not taken
+    except (TypeError, ValueError, OverflowError):
         raise invalid(field, "must be a time with its zone, such as 2026-01-31T12:00:00Z") from None
     return str(value)
 

@@ -32,7 +32,13 @@ def spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[Bu
                 409,
                 "OVERDRAFT_LIMIT_EXCEEDED",
                 f"{row.scope_path} would owe {row.debt + deficit} {row.unit}, and may owe {row.overdraft_limit}",
-                {"scope": row.scope_path, "overdraft_limit": row.overdraft_limit, "debt": row.debt},
+                {
+                    "scope": row.scope_path,
+                    "remaining": row.remaining,
+                    "unit": row.unit,
+                    "overdraft_limit": row.overdraft_limit,
+                    "debt": row.debt,
+                },
             )
     after = []
     for row in budgets:

@@ -15,6 +15,7 @@ from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import amount_body, balance_body
 from cycles.local.ledger.charging import put_all
 from cycles.local.ledger.idempotency import DEFAULT_GRACE_MS, KEPT_MS, digest_of, replayed_body
+from cycles.local.ledger.remedies import detail_of
 from cycles.local.ledger.reservations import open_tenant
 from cycles.local.ledger.scopes import budgets_on, reserve_gate, scopes_of
 from cycles.local.ledger.values import Budget, Hold, Refusal, Replay, Tenant
@@ -24,17 +25,19 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 
-_DENY_INSTEAD_OF: Final = {"NOT_FOUND": "BUDGET_NOT_FOUND"}
 _STAYS_AN_ERROR: Final = frozenset({"UNIT_MISMATCH", "INTERNAL_ERROR"})
 
 
 def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) -> Body:
-    """Hold an estimate in the budget of every scope of the subject; a dry run only says whether it could be held."""
+    """Hold an estimate in the budget of every scope of the subject.
+
+    A dry run, and observe mode, only say whether it could be held.
+    """
     scope, key, digest = f"reserve:{tenant}", body["idempotency_key"], digest_of(body)
     replayed = replayed_body(books, scope, key, digest, now_ms)
     if replayed is not None:
         return replayed
-    if body.get("dry_run"):
+    if holds_nothing(body):
         answer = _dry_run(books, tenant, body)
         books.put_replay(scope, key, Replay(now_ms + KEPT_MS, digest, answer))
         if books.notices is not None:
@@ -56,6 +59,11 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
     if books.notices is not None:
         books.notices += notices.moved(tenant, budgets, after, now_ms)
     return answer
+
+
+def holds_nothing(body: Body) -> bool:
+    """Whether a reserve is only to be evaluated: a dry run, or observe mode."""
+    return bool(body.get("dry_run")) or body.get("observe_mode") == "OBSERVE"
 
 
 def _new_hold(
@@ -102,8 +110,8 @@ def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:
     replayed = replayed_body(books, scope, key, digest, now_ms)
     if replayed is not None:
         return replayed
-    affected, _, reason, caps = _evaluated(books, tenant, body)
-    answer = {**_decision(reason, caps), "affected_scopes": list(affected)}
+    affected, _, denial, caps = _evaluated(books, tenant, body)
+    answer = {**_decision(denial, caps), "affected_scopes": list(affected)}
     books.put_replay(scope, key, Replay(now_ms + KEPT_MS, digest, answer))
     if books.notices is not None:
         books.notices += notices.denied(tenant, body, answer, now_ms)
@@ -111,15 +119,15 @@ def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:
 
 
 def _dry_run(books: Books, tenant: str, body: Body) -> Body:
-    affected, budgets, reason, caps = _evaluated(books, tenant, body)
-    answer = {**_decision(reason, caps), "affected_scopes": list(affected), "scope_path": affected[-1]}
-    if reason is None:
+    affected, budgets, denial, caps = _evaluated(books, tenant, body)
+    answer = {**_decision(denial, caps), "affected_scopes": list(affected), "scope_path": affected[-1]}
+    if denial is None:
         answer |= {"reserved": dict(body["estimate"]), "balances": [balance_body(row) for row in budgets]}
     return answer
 
 
-def _evaluated(books: Books, tenant: str, body: Body) -> tuple[tuple[str, ...], list[Budget], str | None, Body]:
-    """Return (affected scopes, budgets, reason of a DENY, caps): the gates of reserve, read only."""
+def _evaluated(books: Books, tenant: str, body: Body) -> tuple[tuple[str, ...], list[Budget], Body | None, Body]:
+    """Return (affected scopes, budgets, detail of a DENY, caps): the gates of reserve, read only."""
     affected = scopes_of(body["subject"])
     unit, estimate = body["estimate"]["unit"], body["estimate"]["amount"]
     try:
@@ -128,13 +136,13 @@ def _evaluated(books: Books, tenant: str, body: Body) -> tuple[tuple[str, ...], 
     except Refusal as refusal:
         if refusal.code in _STAYS_AN_ERROR:
             raise
-        return affected, [], _DENY_INSTEAD_OF.get(refusal.code, refusal.code), {}
+        return affected, [], detail_of(refusal), {}
     return affected, budgets, None, _caps(budgets, affected)
 
 
-def _decision(reason: str | None, caps: Body) -> Body:
-    if reason is not None:
-        return {"decision": "DENY", "reason_code": reason}
+def _decision(denial: Body | None, caps: Body) -> Body:
+    if denial is not None:
+        return {"decision": "DENY", "reason_code": denial["reason_code"], "deny_detail": denial}
     return {"decision": "ALLOW_WITH_CAPS" if caps else "ALLOW", **caps}
 
 

@@ -76,7 +76,7 @@ def denied(tenant: str, body: Body, answer: Body, at_ms: int) -> list[Notice]:
         "estimate": dict(body["estimate"]),
         "subject": body["subject"],
         "action": body["action"],
-        "dry_run": bool(body.get("dry_run")),
+        "dry_run": bool(body.get("dry_run")) or body.get("observe_mode") == "OBSERVE",
     }
     return [Notice("reservation.denied", tenant, answer["affected_scopes"][-1], at_ms, data)]
 

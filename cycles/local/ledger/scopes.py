@@ -69,10 +69,16 @@ def _no_budget(books: Books, scopes: Sequence[str], unit: str) -> Refusal:
 def shut(budget: Budget) -> Refusal | None:
     """Return the refusal of a budget that takes nothing new, or None."""
     if budget.status == "FROZEN":
-        return Refusal(409, "BUDGET_FROZEN", f"the budget at {budget.scope_path} in {budget.unit} is frozen")
+        message = f"the budget at {budget.scope_path} in {budget.unit} is frozen"
+        return Refusal(409, "BUDGET_FROZEN", message, _facts(budget))
     if budget.status == "CLOSED":
-        return Refusal(409, "BUDGET_CLOSED", f"the budget at {budget.scope_path} in {budget.unit} is closed")
+        message = f"the budget at {budget.scope_path} in {budget.unit} is closed"
+        return Refusal(409, "BUDGET_CLOSED", message, _facts(budget))
     return None
+
+
+def _facts(budget: Budget) -> dict[str, Any]:
+    return {"scope": budget.scope_path, "remaining": budget.remaining, "unit": budget.unit}
 
 
 def short(budget: Budget, wanted: int) -> Refusal:
@@ -81,7 +87,7 @@ def short(budget: Budget, wanted: int) -> Refusal:
         409,
         "BUDGET_EXCEEDED",
         f"{budget.scope_path} has {budget.remaining} {budget.unit} remaining, and {wanted} were asked for",
-        {"scope": budget.scope_path, "remaining": budget.remaining, "requested": wanted, "unit": budget.unit},
+        _facts(budget) | {"requested": wanted},
     )
 
 
@@ -92,20 +98,19 @@ def reserve_gate(estimate: int) -> Callable[[Budget], Refusal | None]:
         refusal = shut(budget)
         if refusal is not None:
             return refusal
-        at = {"scope": budget.scope_path, "unit": budget.unit}
         if budget.is_over_limit:
             return Refusal(
                 409,
                 "OVERDRAFT_LIMIT_EXCEEDED",
                 f"{budget.scope_path} is over its limit; an operator must fund it",
-                at,
+                _facts(budget),
             )
         if budget.debt > 0 and budget.overdraft_limit == 0:
             return Refusal(
                 409,
                 "DEBT_OUTSTANDING",
                 f"{budget.scope_path} owes {budget.debt} {budget.unit}",
-                at | {"debt": budget.debt},
+                _facts(budget) | {"debt": budget.debt},
             )
         return short(budget, estimate) if budget.remaining < estimate else None
 

@@ -37,6 +37,13 @@ class Refusal(Exception):
         self.details: Final = details
 
 
+class Unusable(Refusal):
+    """The ledger is not there any more, or not the one that was opened: only an operator can help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(500, "INTERNAL_ERROR", message)
+
+
 @frozen(slots=False)
 class Tenant:
     """A tenant and its settings; durations in milliseconds."""

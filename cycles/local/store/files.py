@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Final
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cycles.errors import ConfigError
-from cycles.local.store import integrity, schema
+from cycles.local.store import integrity, places, schema
 from cycles.local.store.turns import BUSY_TIMEOUT
 
 if TYPE_CHECKING:
@@ -15,33 +16,51 @@ if TYPE_CHECKING:
 
 APPLICATION_ID: Final = 0x4359434C  # "CYCL": how a file says that it is one of ours
 _SMALLEST_PAGE: Final = 512
+_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class _Look(NamedTuple):
+    """What a database says about itself."""
+
+    tables: int
+    application: int
+    version: int
+    log_is_elsewhere: bool
+    damage: str | None
 
 
 def refuse_foreign(path: Path) -> None:
     """Raise ConfigError unless *path* is a ledger, or nothing yet. Opened read-only, so that it stays as it is."""
-    if path.is_dir():
-        raise ConfigError(f"{path}: is a folder; name a file")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
-    size = path.stat().st_size if path.exists() else 0
+    size = places.size_of(path)
     if size == 0:
         return
-    tables, application, version, damage = _looked_at(path, size)
-    if application == tables == 0 and size >= _SMALLEST_PAGE:
-        return  # another process is making it just now
-    if application != APPLICATION_ID:
-        raise ConfigError(f"{path}: is a database of something else; it was left untouched: name another file")
-    if version > schema.VERSION:
+    log = places.log_of(path)
+    has_log = log.exists() and log.stat().st_size > 0
+    found = _looked_at(path, size)
+    if found.application == found.tables == 0 and size >= _SMALLEST_PAGE:
+        if has_log:
+            return  # another process is making it just now
         raise ConfigError(
-            f"{path}: was written by a later version of cycles (its format is {version}, this one knows up to "
+            f"{path}: is an empty database; it was left untouched. If it is a copy of a ledger, its log {log.name} is "
+            "missing: copy that too, or use `cycles local backup`; else delete it, or name another file"
+        )
+    if found.application != APPLICATION_ID:
+        raise ConfigError(f"{path}: is a database of something else; it was left untouched: name another file")
+    if found.version > schema.VERSION:
+        raise ConfigError(
+            f"{path}: was written by a later version of cycles (its format is {found.version}, this one knows up to "
             f"{schema.VERSION}); it was left untouched: upgrade cycles-guard, or name another file"
         )
-    if damage is not None:
-        raise _damaged(path, damage)
+    if found.damage is not None:
+        raise _damaged(path, found.damage)
+    if found.log_is_elsewhere and not has_log:
+        raise ConfigError(
+            f"{path}: is a copy that was made while the ledger was in use, without its log {log.name}, so the last "
+            "that was spent is not in it; it was left untouched: copy the log too, or use `cycles local backup`"
+        )
 
 
-def _looked_at(path: Path, size: int) -> tuple[int, int, int, str | None]:
-    """Return (tables, application id, version, damage) of a database."""
+def _looked_at(path: Path, size: int) -> _Look:
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
     except sqlite3.Error as error:
@@ -53,8 +72,11 @@ def _looked_at(path: Path, size: int) -> tuple[int, int, int, str | None]:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         is_ours = application == APPLICATION_ID and version <= schema.VERSION
-        return tables, application, version, integrity.damage_of(connection, size) if is_ours else None
+        damage = (schema.change_of(connection) or integrity.damage_of(connection, size)) if is_ours else None
+        return _Look(tables, application, version, is_ours and schema.log_is_elsewhere(connection), damage)
     except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
+            raise ConfigError(f"{path}: can't be opened: {error}") from None
         with path.open("rb") as file:
             is_ours = file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")
         if is_ours:
@@ -73,7 +95,7 @@ def _damaged(path: Path, damage: str) -> ConfigError:
     )
 
 
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
+def switch_to_wal(connection: sqlite3.Connection) -> None:
     """Set the journal mode, which is kept in the file; SQLite does not wait when two processes do so at once."""
     deadline = time.monotonic() + BUSY_TIMEOUT
     while True:
@@ -88,9 +110,55 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
-    """Make or upgrade the tables of the ledger that *connection* is to, a file or in memory."""
-    if path is not None:
-        _switch_to_wal(connection)
+    """Make or upgrade the tables of the ledger that *connection* is to, a file or in memory.
+
+    A file gets its tables before its log, so that no copy of it, however early, is taken for an empty one.
+    """
     connection.execute("BEGIN IMMEDIATE")  # of processes that start at once, one makes the tables
     schema.bring_up_to_date(connection, APPLICATION_ID)
     connection.execute("COMMIT")
+    if path is not None:
+        switch_to_wal(connection)
+
+
+def move_log(connection: sqlite3.Connection) -> None:
+    """Move the log into the file, and leave word in the file that there is more in the log from now on.
+
+    The file alone says that its log is elsewhere, and the first transaction in the log takes that back. So a copy of
+    the file without its log is recognised, and one of a ledger that was closed is not: SQLite then moves all of the
+    log. A process that dies in between leaves a log that has something in it.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        schema.note_log(connection, is_elsewhere=True)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return  # another process writes, and will move the log itself when it is its turn
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000)}")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    finally:
+        schema.note_log(connection, is_elsewhere=False)
+
+
+def backed_up(source: sqlite3.Connection, path: Path) -> None:
+    """Write a copy of the ledger, as of one moment, to the file *path*, which must not be there yet.
+
+    Raises:
+        ConfigError: when it is there, or can't be written.
+    """
+    if places.size_of(path) or path.exists():
+        raise ConfigError(f"{path}: is there already; name a new file")
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)  # of a backup that was interrupted
+    places.made(part)
+    try:
+        with closing(sqlite3.connect(part, isolation_level=None)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log
+        part.rename(path)
+    except (sqlite3.Error, OSError) as error:
+        part.unlink(missing_ok=True)
+        raise ConfigError(f"{path}: the copy can't be written: {error}") from None

@@ -6,11 +6,13 @@ that ended early, a disk that lost a write, another program that wrote into it.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from cycles.local.ledger.charging import fits
+from cycles.local.store import schema
 
 if TYPE_CHECKING:
     from cycles.local.store.rows import SqliteBooks
@@ -25,6 +27,35 @@ _BOTH_ENDS: Final = (  # each by an index
     "holds WHERE status = 'ACTIVE' ORDER BY deadline_ms",
     "replays ORDER BY keep_until_ms",
 )
+_MOST_PROBLEMS: Final = 20
+
+_ROWS: Final[dict[str, tuple[str, str, dict[str, type], tuple[str, ...]]]] = {
+    "budgets": (
+        "budget",
+        "scope_path || ' in ' || unit",
+        {
+            **dict.fromkeys(("scope_path", "unit", "tenant", "status"), str),
+            **dict.fromkeys(("allocated", "remaining", "reserved", "spent", "debt", "overdraft_limit"), int),
+            "is_over_limit": bool,
+        },
+        ("scope_path", "unit", "tenant"),
+    ),
+    "holds": (
+        "reservation",
+        "reservation_id",
+        {
+            **dict.fromkeys(("reservation_id", "tenant", "unit", "idempotency_key", "overage_policy", "status"), str),
+            **dict.fromkeys(("estimate", "created_at_ms", "expires_at_ms", "grace_ms", "max_extensions"), int),
+            **dict.fromkeys(("affected", "budgeted"), list),
+            **dict.fromkeys(("subject", "action"), dict),
+        },
+        ("reservation_id", "tenant", "unit", "estimate", "status", "idempotency_key", "expires_at_ms"),
+    ),
+    "tenants": ("tenant", "tenant_id", {"tenant_id": str, "status": str}, ("tenant_id",)),
+    "keys": ("key", "key_id", dict.fromkeys(("key_id", "key_hash", "tenant"), str), ("key_id", "key_hash", "tenant")),
+}
+"""Of each table: what a row is, its name, the fields that it must have, and those that are columns as well."""
+
 _CHECKS_A_TABLE: Final = sqlite3.sqlite_version_info >= (3, 33)
 
 
@@ -59,22 +90,61 @@ def problems_of(books: SqliteBooks) -> list[str]:
         damage = _found(books.connection, "PRAGMA integrity_check(20)")
         if damage is not None:
             return [damage]
-        held: dict[tuple[str, str], int] = defaultdict(int)
-        for (data,) in books.connection.execute("SELECT data FROM holds WHERE status = 'ACTIVE'"):
-            hold = books.hold_of(data)
-            for scope in hold.budgeted:
-                held[scope, hold.unit] += hold.estimate
-        problems = []
-        for row in books.all_budgets():
-            at = f"{row.scope_path} in {row.unit}"
-            if row.remaining != row.allocated - row.reserved - row.spent - row.debt or not fits(row):
-                problems.append(f"the figures of {at} do not add up")
-            if row.reserved != held[row.scope_path, row.unit]:
-                problems.append(
-                    f"{at} has {row.reserved} reserved, and its reservations hold {held[row.scope_path, row.unit]}"
-                )
+        change = schema.change_of(books.connection)
+        problems = [] if change is None else [change]
+        problems += _odd_rows(books.connection)
+        return problems or _wrong_figures(books)
     except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
         return [f"it can't be read: {error}"]
+
+
+def _odd_rows(connection: sqlite3.Connection) -> list[str]:
+    """Return what is wrong with rows one by one: fields that are missing, or of another kind, or differ from a column.
+
+    A row that an earlier version wrote lacks the fields that came later; those have a default, and are not money.
+    """
+    problems = []
+    for table, (noun, name, needed, same) in _ROWS.items():
+        for data, *columns in connection.execute(f"SELECT data, {', '.join((name, *same))} FROM {table}"):  # noqa: S608
+            at = f"the {noun} {columns[0]}"
+            try:
+                values = json.loads(data)
+            except ValueError:
+                values = None
+            if not isinstance(values, dict):
+                problems.append(f"{at} is no JSON object")
+                continue
+            problems += [f"{at} has no {field}" for field in needed if field not in values]
+            problems += [
+                f"{at} has {values[field]!r} as its {field}"
+                for field, kind in needed.items()
+                if field in values and type(values[field]) is not kind
+            ]
+            problems += [
+                f"{at} has two values of {field}: {values[field]!r} and {column!r}"
+                for field, column in zip(same, columns[1:], strict=True)
+                if field in values and values[field] != column
+            ]
+            if len(problems) > _MOST_PROBLEMS:
+                return problems
+    return problems
+
+
+def _wrong_figures(books: SqliteBooks) -> list[str]:
+    held: dict[tuple[str, str], int] = defaultdict(int)
+    for (data,) in books.connection.execute("SELECT data FROM holds WHERE status = 'ACTIVE'"):
+        hold = books.hold_of(data)
+        for scope in hold.budgeted:
+            held[scope, hold.unit] += hold.estimate
+    problems = []
+    for row in books.all_budgets():
+        at = f"{row.scope_path} in {row.unit}"
+        if row.remaining != row.allocated - row.reserved - row.spent - row.debt or not fits(row):
+            problems.append(f"the figures of {at} do not add up")
+        if row.reserved != held[row.scope_path, row.unit]:
+            problems.append(
+                f"{at} has {row.reserved} reserved, and its reservations hold {held[row.scope_path, row.unit]}"
+            )
     return problems
 
 

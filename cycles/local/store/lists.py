@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from cycles.local.store.protocols import BudgetQuery, HoldQuery, KeyQuery
 
@@ -41,7 +41,7 @@ class _Conditions:
 
 def holds(
     connection: sqlite3.Connection, query: HoldQuery, after: tuple[int | str, str] | None, most: int
-) -> list[tuple[str]]:
+) -> Iterator[tuple[str]]:
     """Return the data of reservations; see `StoredBooks.find_holds`."""
     column, down = query.order_by, query.descending
     where = _Conditions()
@@ -50,7 +50,7 @@ def holds(
         where.add("status = 'ACTIVE'")  # in the text, or SQLite could not use the index of these
     elif query.status:
         where.add("status = ?", query.status)
-    if query.key:
+    if query.key is not None:
         where.add("idempotency_key = ?", query.key)
     where.add_levels(query.levels)
     windows = {"created_at_ms": query.created, "expires_at_ms": query.expires, "finalized_at_ms": query.finalized}
@@ -66,7 +66,7 @@ def holds(
         f"SELECT data FROM {_source(query)} WHERE {where} "  # noqa: S608
         f"ORDER BY {column} {'DESC' if down else 'ASC'}, reservation_id LIMIT ?",
         (*where.bound, most),
-    ).fetchall()
+    )
 
 
 def _source(query: HoldQuery) -> str:
@@ -75,7 +75,7 @@ def _source(query: HoldQuery) -> str:
     SQLite would choose the index that has the right order, and go through all that a tenant ever had for the few that
     are wanted: those with a key, or the live ones.
     """
-    if query.key:
+    if query.key is not None:
         return "holds INDEXED BY holds_by_key"
     return "holds INDEXED BY holds_by_deadline" if query.status == "ACTIVE" else "holds"
 
@@ -105,12 +105,10 @@ def budgets(
 
 def ledgers(
     connection: sqlite3.Connection, query: BudgetQuery, after: tuple[str, str] | None, most: int
-) -> list[tuple[str, str | None]]:
+) -> Iterator[tuple[str, str | None]]:
     """Return the data of budgets and of their terms, by scope path and unit."""
     where = _of_budgets(query, after)
-    return connection.execute(
-        f"{_LEDGERS} WHERE {where} ORDER BY scope_path, unit LIMIT ?", (*where.bound, most)
-    ).fetchall()
+    return connection.execute(f"{_LEDGERS} WHERE {where} ORDER BY scope_path, unit LIMIT ?", (*where.bound, most))
 
 
 def _of_budgets(query: BudgetQuery, after: tuple[str, str] | None) -> _Conditions:
@@ -138,10 +136,10 @@ def _of_budgets(query: BudgetQuery, after: tuple[str, str] | None) -> _Condition
 
 def keys(
     connection: sqlite3.Connection, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int
-) -> list[tuple[str]]:
+) -> Iterator[tuple[str]]:
     """Return the data of API keys, newest first."""
     where = _Conditions()
-    if query.tenant:
+    if query.tenant is not None:
         where.add("tenant = ?", query.tenant)
     if query.status == "REVOKED":
         where.add("revoked_at_ms IS NOT NULL")
@@ -153,4 +151,4 @@ def keys(
     return connection.execute(
         f"SELECT data FROM keys WHERE {where} ORDER BY created_at_ms DESC, key_id LIMIT ?",  # noqa: S608
         (*where.bound, most),
-    ).fetchall()
+    )

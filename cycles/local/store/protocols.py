@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 from cycles.local.ledger.books import Books
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import os
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -40,7 +41,7 @@ class HoldQuery(NamedTuple):
         order_by: What they are ordered by; those that are equal in it come by ascending id.
         descending: Whether the largest comes first.
         status: One status; "": any.
-        key: One idempotency key; "": any.
+        key: One idempotency key; None: any.
         levels: Levels and values, in lower case, that the scope path must have as whole segments.
         created, expires, finalized: Times.
     """
@@ -49,7 +50,7 @@ class HoldQuery(NamedTuple):
     order_by: Order
     descending: bool
     status: str
-    key: str
+    key: str | None
     levels: tuple[tuple[str, str], ...]
     created: Window
     expires: Window
@@ -57,14 +58,14 @@ class HoldQuery(NamedTuple):
 
 
 class KeyQuery(NamedTuple):
-    """Which API keys a list has; newest first. "" takes any.
+    """Which API keys a list has; newest first.
 
     Attributes:
-        tenant: The tenant that they belong to.
-        status: ACTIVE, REVOKED or EXPIRED.
+        tenant: The tenant that they belong to; None: any.
+        status: ACTIVE, REVOKED or EXPIRED; "": any.
     """
 
-    tenant: str
+    tenant: str | None
     status: str
 
 
@@ -144,21 +145,24 @@ class StoredBooks(Books, Protocol):
 
     def put_terms(self, scope_path: str, unit: str, terms: Terms) -> None: ...
 
-    # -- pages: up to *most* rows that come after the position *after*, from the start when it is None -----------------
-    def find_holds(self, query: HoldQuery, after: tuple[int | str, str] | None, most: int) -> list[Hold]:
-        """Return reservations after (the value in the order, the id)."""
+    # -- pages: up to *most* rows that come after the position *after*, from the start when it is None. Rows may
+    #    hold large metadata, so they are read one by one, before anything else is asked of the books ------------------
+    def find_holds(self, query: HoldQuery, after: tuple[int | str, str] | None, most: int) -> Iterator[Hold]:
+        """Give reservations after (the value in the order, the id)."""
         ...
 
     def find_budgets(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[Budget]:
         """Return budgets after (scope path, unit)."""
         ...
 
-    def find_ledgers(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[tuple[Budget, Terms]]:
-        """Return budgets and what was noted about them, after (scope path, unit)."""
+    def find_ledgers(
+        self, query: BudgetQuery, after: tuple[str, str] | None, most: int
+    ) -> Iterator[tuple[Budget, Terms]]:
+        """Give budgets and what was noted about them, after (scope path, unit)."""
         ...
 
-    def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> list[ApiKey]:
-        """Return API keys after (time of creation, id)."""
+    def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> Iterator[ApiKey]:
+        """Give API keys after (time of creation, id)."""
         ...
 
     def live_holds(self, tenant: str | None, most: int) -> list[Hold]:
@@ -216,6 +220,14 @@ class Store(Protocol):
         """Return everything that is wrong with the ledger, for people; reads all of it.
 
         The figures of every budget must add up and fit int64, and what is reserved must be what live holds sum up to.
+        """
+        ...
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Write a copy of the ledger, as of one moment, to a new file.
+
+        Raises:
+            ConfigError: when there is a file already, or it can't be written.
         """
         ...
 

@@ -7,14 +7,15 @@ reservation.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles.local.ledger.keys import ApiKey, Credential, key_hash
 from cycles.local.ledger.values import UNITS, Budget, Hold, Replay, Tenant, Terms
 from cycles.local.store import lists
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Iterator
 
     from cycles.local.ledger.notices import Notice, Origin
     from cycles.local.store.protocols import BudgetQuery, HoldQuery, KeyQuery
@@ -23,6 +24,10 @@ HOLD_KEPT_MS: Final = 30 * 86_400_000
 """How long a reservation that is over is kept after its deadline."""
 
 PURGED_AT_ONCE: Final = 200
+
+T = TypeVar("T", Tenant, Budget, ApiKey, Terms)
+
+_NOUNS: Final = {Tenant: "tenant", Budget: "budget", Hold: "reservation", ApiKey: "key", Terms: "budget's terms"}
 
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
@@ -39,7 +44,7 @@ class SqliteBooks:
 
     def tenant(self, tenant_id: str) -> Tenant | None:
         row = self._one("SELECT data FROM tenants WHERE tenant_id = ?", tenant_id)
-        return None if row is None else Tenant(**json.loads(row[0]))
+        return None if row is None else self.tenant_of(row[0])
 
     def put_tenant(self, tenant: Tenant) -> None:
         data = _encoded(tenant)
@@ -135,7 +140,7 @@ class SqliteBooks:
     # -- provisioning --------------------------------------------------------------------------------------------------
     def tenants(self) -> list[Tenant]:
         """Return every tenant by its id; also those without a record, which have a key or a budget and the defaults."""
-        known = {data[0]: Tenant(**json.loads(data[1])) for data in self.connection.execute("SELECT * FROM tenants")}
+        known = {row[0]: self.tenant_of(row[1]) for row in self.connection.execute("SELECT * FROM tenants")}
         implied = self.connection.execute(
             "SELECT tenant, min(at_ms) FROM (SELECT tenant, created_at_ms AS at_ms FROM keys UNION ALL "
             "SELECT tenant, json_extract(data, '$.created_at_ms') FROM budgets) GROUP BY tenant ORDER BY tenant"
@@ -204,50 +209,73 @@ class SqliteBooks:
         self.connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     # -- pages ---------------------------------------------------------------------------------------------------------
-    def find_holds(self, query: HoldQuery, after: tuple[int | str, str] | None, most: int) -> list[Hold]:
-        return [self.hold_of(data) for (data,) in lists.holds(self.connection, query, after, most)]
+    def find_holds(self, query: HoldQuery, after: tuple[int | str, str] | None, most: int) -> Iterator[Hold]:
+        return (self.hold_of(data) for (data,) in lists.holds(self.connection, query, after, most))
 
     def find_budgets(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[Budget]:
         return [self.budget_of(data) for (data,) in lists.budgets(self.connection, query, after, most)]
 
-    def find_ledgers(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[tuple[Budget, Terms]]:
-        return [
+    def find_ledgers(
+        self, query: BudgetQuery, after: tuple[str, str] | None, most: int
+    ) -> Iterator[tuple[Budget, Terms]]:
+        return (
             (self.budget_of(data), Terms() if noted is None else self.terms_of(noted))
             for data, noted in lists.ledgers(self.connection, query, after, most)
-        ]
+        )
 
-    def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> list[ApiKey]:
-        return [self.key_of(data) for (data,) in lists.keys(self.connection, query, after, most, now_ms)]
+    def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> Iterator[ApiKey]:
+        return (self.key_of(data) for (data,) in lists.keys(self.connection, query, after, most, now_ms))
 
     def live_holds(self, tenant: str | None, most: int) -> list[Hold]:
         return [self.hold_of(data) for (data,) in lists.live_holds(self.connection, tenant, most)]
 
     # -- values of rows ------------------------------------------------------------------------------------------------
     @staticmethod
+    def tenant_of(data: str) -> Tenant:
+        """Return the tenant in a row's *data*."""
+        return _decoded(Tenant, data)
+
+    @staticmethod
     def key_of(data: str) -> ApiKey:
         """Return the API key in a row's *data*."""
-        return ApiKey(**json.loads(data))
+        return _decoded(ApiKey, data)
 
     @staticmethod
     def terms_of(data: str) -> Terms:
         """Return the terms in a row's *data*."""
-        return Terms(**json.loads(data))
+        return _decoded(Terms, data)
 
     @staticmethod
     def budget_of(data: str) -> Budget:
         """Return the budget in a row's *data*."""
-        return Budget(**json.loads(data))
+        return _decoded(Budget, data)
 
     @staticmethod
     def hold_of(data: str) -> Hold:
         """Return the reservation in a row's *data*."""
-        values: dict[str, Any] = json.loads(data)
-        values["affected"], values["budgeted"] = tuple(values["affected"]), tuple(values["budgeted"])
-        return Hold(**values)
+        try:
+            values: dict[str, Any] = json.loads(data)
+            values["affected"], values["budgeted"] = tuple(values["affected"]), tuple(values["budgeted"])
+            return Hold(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise _unreadable(Hold, error) from None
 
     def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self.connection.execute(sql, parameters).fetchone()
         return row
+
+
+def _decoded(kind: type[T], data: str) -> T:
+    try:
+        return kind(**json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise _unreadable(kind, error) from None
+
+
+def _unreadable(kind: type, error: Exception) -> sqlite3.DatabaseError:
+    """Return the error of a row that somebody else wrote."""
+    said = str(error).partition("__init__() ")[2] or f"{type(error).__name__}: {error}"
+    return sqlite3.DatabaseError(f"a row of a {_NOUNS[kind]} can't be read ({said})")
 
 
 def _encoded(value: Tenant | Budget | Hold | ApiKey | Terms) -> str:

@@ -6,6 +6,7 @@ that dies in the middle leaves the file as it was. A file of a later version is 
 
 from __future__ import annotations
 
+import re
 import secrets
 import sqlite3
 from typing import TYPE_CHECKING, Final
@@ -56,10 +57,54 @@ CREATE INDEX replays_by_end ON replays (keep_until_ms);
 )
 
 
+_LOG: Final = "CREATE TABLE IF NOT EXISTS log_state (is_elsewhere INTEGER NOT NULL)"
+"""One row: 1 in the file while later transactions are in its log; see files.move_log. Older programs don't mind it."""
+
+_STATEMENT: Final = re.compile(r"CREATE (TABLE|INDEX) (?:IF NOT EXISTS )?(\w+)")
+
+
+def log_is_elsewhere(connection: sqlite3.Connection) -> bool:
+    """Whether the file as it is seen says that later transactions are in its log."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'log_state'").fetchone() is None:
+        return False
+    (noted,) = connection.execute("SELECT max(is_elsewhere) FROM log_state").fetchone()
+    return bool(noted)
+
+
+def note_log(connection: sqlite3.Connection, *, is_elsewhere: bool) -> None:
+    """Write down whether later transactions are in the log."""
+    connection.execute("UPDATE log_state SET is_elsewhere = ?", (int(is_elsewhere),))
+
+
+def change_of(connection: sqlite3.Connection) -> str | None:
+    """Return what somebody else changed about the tables of a ledger, or None.
+
+    A trigger could move money while a row is written, and a column too many stops every write.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version < 1:
+        return f"its format is said to be {version}, which no version of cycles writes"
+    known = {match[2]: _plain(text) for text in f"{SCHEMA};{_LOG}".split(";") if (match := _STATEMENT.search(text))}
+    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
+        if kind in ("trigger", "view"):
+            return f"it has a {kind}, {name}, which no version of cycles makes"
+        # A version before this one had other keys; the upgrade will see to them.
+        if version == VERSION and name in known and _plain(sql) != known[name]:
+            return f"its {kind} {name} was changed"
+        if kind == "index" and name not in known and "UNIQUE" in (sql or "").upper():
+            return f"it has an index, {name}, which no version of cycles makes"
+    return None
+
+
+def _plain(sql: str) -> str:
+    return " ".join(sql.replace("IF NOT EXISTS ", "").split())
+
+
 def bring_up_to_date(connection: sqlite3.Connection, application_id: int) -> None:
     """Make the tables, or upgrade them; inside the caller's transaction."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == VERSION:
+        _add_log_state(connection)
         return
     if version > VERSION:  # it was not when it was looked at
         raise sqlite3.DatabaseError("another process has just upgraded it to a later version of cycles")
@@ -69,7 +114,16 @@ def bring_up_to_date(connection: sqlite3.Connection, application_id: int) -> Non
     else:
         for step in range(version, VERSION):
             _UPGRADES[step](connection)
+    _add_log_state(connection)
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _add_log_state(connection: sqlite3.Connection) -> None:
+    """Add the table of files that were made without it."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'log_state'").fetchone() is None:
+        connection.execute(_LOG)
+    if connection.execute("SELECT count(*) FROM log_state").fetchone() == (0,):
+        connection.execute("INSERT INTO log_state VALUES (0)")
 
 
 def _run(connection: sqlite3.Connection, statements: str) -> None:

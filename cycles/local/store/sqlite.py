@@ -7,20 +7,21 @@ process loses nothing that was acknowledged; a power failure may lose the last m
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import sqlite3
 import threading
 import time
 import weakref
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 from cycles.errors import ConfigError
-from cycles.local.ledger.values import Refusal
+from cycles.local.ledger.values import Refusal, Unusable
 from cycles.local.store import integrity
-from cycles.local.store.files import prepare, refuse_foreign
+from cycles.local.store.files import backed_up, move_log, prepare, refuse_foreign, switch_to_wal
+from cycles.local.store.places import Place, located, made
 from cycles.local.store.rows import SqliteBooks
 from cycles.local.store.turns import BUSY_TIMEOUT, Turn
 
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 
     from cycles.local.ledger.notices import Notice, Origin
 
-CHECKPOINT_PAGES: Final = 4000
-"""Pages (16 MB) in the write-ahead log from which on they are moved into the file, which waits for the disk. With
-SQLite's own 1000 the disk took most of the time of a commit, and the more the larger the file (docs/performance.md)."""
+MOVE_LOG_EVERY: Final = 500
+"""Transactions of a process after which it moves the write-ahead log into the file, which waits for the disk: some 4000
+pages, 16 MB. With SQLite's own 1000 the disk took most of the time of a commit, and the more the larger the file
+(docs/performance.md). SQLite does not do so by itself, for the file must say then that there is more in the log."""
 
 _SHORTEST_PAUSE: Final = 0.0001
 _LONGEST_PAUSE: Final = 0.01
@@ -44,6 +46,9 @@ IDLE_CONNECTIONS: Final = 8
 _NO_LOCK: Final = nullcontext()
 
 _stores: Final[weakref.WeakSet[SqliteStore]] = weakref.WeakSet()
+_abandoned: Final[list[sqlite3.Connection]] = []
+"""Connections to files that are not there any more; see `_abandon`."""
+
 _inherited: Final[list[sqlite3.Connection]] = []
 """Connections of the parent process, in its fork: kept, for SQLite forbids any use of them there, closing included."""
 
@@ -57,6 +62,17 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def _abandon(connection: sqlite3.Connection) -> None:
+    """Let *connection* stay open until the process ends, whoever forgets it.
+
+    Its file is not there any more. The last connection to a file deletes the log by its name when it is closed, and
+    that may be the log of the ledger which is there now.
+    """
+    if connection not in _abandoned:
+        _abandoned.append(connection)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # or the end of the interpreter would close it
+
+
 class SqliteStore:
     """A `Store` on SQLite, safe to share between threads; a file also between processes.
 
@@ -68,7 +84,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path: Final = None if path is None else Path(path).absolute()
+        self.path: Final = None if path is None else located(path)
         self._lock = threading.RLock()  # guards the two sets of connections
         self._idle: list[sqlite3.Connection] = []
         self._busy: set[sqlite3.Connection] = set()
@@ -78,11 +94,18 @@ class SqliteStore:
         self._closed = False
         self.publish: Callable[[list[Notice], Origin | None], None] | None = None
         """See `Store.publish`."""
+        self._place: Place | None = None
+        self._written = 0
         if self.path is not None:
             refuse_foreign(self.path)
-        connection = self._connect()
+            made(self.path)
+            self._place = Place(self.path)
+        connection = self._opened()
         try:
             prepare(connection, self.path)
+            if self._place is not None:
+                connection.execute("SELECT count(*) FROM tenants").fetchone()  # now its log is there
+                self._place.opened()
         except BaseException as error:
             connection.close()  # which undoes what was begun
             if isinstance(error, sqlite3.Error):
@@ -110,6 +133,12 @@ class SqliteStore:
         """Whether *error* says that other writers held the ledger for longer than BUSY_TIMEOUT."""
         return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Write a copy of the ledger, as of one moment, to a new file; see `Store.backup`."""
+        target = located(path)
+        with self.glancing() as books:
+            backed_up(books.connection, target)
+
     def problems(self) -> list[str]:
         """Return everything that is wrong with the ledger, for people; the time it takes grows with the file."""
         with self.reading() as books:
@@ -121,10 +150,16 @@ class SqliteStore:
         with self._turn:
             connection = self._taken()
             try:
+                if self._place is not None and self._place.log_size == 0:
+                    move_log(connection)
                 self._begin(connection)
                 books = SqliteBooks(connection, None if self.publish is None else [])
                 yield books
                 connection.execute("COMMIT")
+                self._written += 1
+                if self._place is not None and self._written % MOVE_LOG_EVERY == 0:
+                    with suppress(sqlite3.Error):  # what was written is safe in the log
+                        move_log(connection)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -188,7 +223,15 @@ class SqliteStore:
             self._must_be_open()
             connection = self._idle.pop() if self._idle else self._connect()
             self._busy.add(connection)
-            return connection
+        if self._place is not None:
+            trouble = self._place.trouble()
+            if trouble is not None:
+                with self._lock:
+                    for each in (*self._idle, *self._busy):
+                        _abandon(each)
+                self._give_back(connection)
+                raise Unusable(trouble)
+        return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:
@@ -198,7 +241,14 @@ class SqliteStore:
             if not self._closed and len(self._idle) < IDLE_CONNECTIONS:
                 self._idle.append(connection)
                 return
-        connection.close()
+        self._parted(connection)
+
+    def _parted(self, connection: sqlite3.Connection) -> None:
+        """Close a connection; one to a file that is not there any more stays open, see `_abandon`."""
+        if self._place is not None and self._place.trouble() is not None:
+            _abandon(connection)
+        else:
+            connection.close()
 
     def _must_be_open(self) -> None:
         if self._closed:
@@ -219,6 +269,16 @@ class SqliteStore:
         self._inherited = self.path is None
 
     def _connect(self) -> sqlite3.Connection:
+        """Return one more connection; the first in a fork opens the log anew."""
+        connection = self._opened()
+        if self._place is not None:
+            switch_to_wal(connection)
+            if not self._busy and not self._idle:
+                connection.execute("SELECT count(*) FROM tenants").fetchone()
+                self._place.opened()
+        return connection
+
+    def _opened(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             ":memory:" if self.path is None else self.path,
             timeout=BUSY_TIMEOUT,
@@ -228,7 +288,7 @@ class SqliteStore:
         )
         if self.path is not None:
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
 
     def close(self) -> None:
@@ -237,7 +297,7 @@ class SqliteStore:
             self._closed = True
             idle, self._idle = self._idle, []
         for connection in idle:
-            connection.close()
+            self._parted(connection)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {'in memory' if self.path is None else str(self.path)!r}>"

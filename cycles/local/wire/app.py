@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from cycles.local.ledger import estimates, events, leases, reservations, settlements
 from cycles.local.ledger.bodies import hold_body
+from cycles.local.ledger.remedies import with_detail
 from cycles.local.ledger.values import Refusal
 from cycles.local.wire import auth, lists, overview, validation
 from cycles.local.wire.denials import Denials
@@ -131,7 +132,8 @@ class App:
         try:
             status, body = self._answered(request, headers, request_id, trace_id)
         except Refusal as refusal:
-            status, body = refusal.status, _error_body(refusal, request_id, trace_id)
+            runtime = not self._administration.takes(request.path)
+            status, body = refusal.status, _error_body(refusal, request_id, trace_id, runtime=runtime)
         except Exception as error:  # noqa: BLE001 - an answer too: transports need not know what can go wrong here
             _log.exception("request %s failed", request_id)
             status, body = 500, _error_body(self._internal(error), request_id, trace_id)
@@ -239,13 +241,14 @@ class App:
 
     def reservations(self, asked: Asked) -> tuple[int, Body]:
         parameters = asked.request.parameters()
-        tenant = asked.tenant or parameters.get("tenant", "")
+        tenant = parameters.get("tenant", "") if asked.tenant is None else asked.tenant
         if not tenant:
             message = "tenant query parameter is required when using admin key authentication"
             raise Refusal(400, "INVALID_REQUEST", message)
         _own_tenant(asked.tenant, parameters.get("tenant"))
         with self.transactions.reading() as books:
-            return 200, lists.reservations(books, tenant, parameters)
+            # A filter that is there and empty takes nothing, the tenant's too.
+            return 200, lists.reservations(books, parameters.get("tenant", tenant), parameters)
 
     def balances(self, asked: Asked) -> tuple[int, Body]:
         assert asked.tenant is not None  # noqa: S101 - types: the administrator has no such route
@@ -308,13 +311,14 @@ def _own_tenant(tenant: str | None, named: str | None) -> None:
         raise Refusal(403, "FORBIDDEN", f"the API key is of the tenant {tenant}, not of {named}")
 
 
-def _error_body(refusal: Refusal, request_id: str, trace_id: str) -> Body:
+def _error_body(refusal: Refusal, request_id: str, trace_id: str, *, runtime: bool = True) -> Body:
     body: Body = {
         "error": refusal.code,
         "message": refusal.message,
         "request_id": request_id,
         "trace_id": trace_id,
     }
-    if refusal.details is not None:
-        body["details"] = refusal.details
+    details = with_detail(refusal) if runtime else refusal.details
+    if details is not None:
+        body["details"] = details
     return body

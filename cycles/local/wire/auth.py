@@ -26,7 +26,7 @@ def is_administrator(request: Request, admin_hash: str | None) -> bool:
     if not given:
         return False
     if admin_hash is None:
-        raise Refusal(500, "INTERNAL_ERROR", NO_ADMINISTRATOR)
+        raise Refusal(401, "UNAUTHORIZED", f"INVALID_KEY: {NO_ADMINISTRATOR}")
     if not hmac.compare_digest(key_hash(given), admin_hash):
         raise Refusal(401, "UNAUTHORIZED", "INVALID_KEY: X-Admin-API-Key is not the administrator's")
     return True

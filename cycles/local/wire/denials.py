@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from cycles.local.ledger.remedies import REASONS
 from cycles.local.ledger.scopes import scopes_of
 
 if TYPE_CHECKING:
@@ -12,22 +13,6 @@ if TYPE_CHECKING:
 
 KEPT: Final = 500
 """How many refused requests are remembered; a request that is sent again counts again."""
-
-_REASONS: Final = {
-    **{
-        code: code
-        for code in (
-            "BUDGET_EXCEEDED",
-            "BUDGET_FROZEN",
-            "BUDGET_CLOSED",
-            "OVERDRAFT_LIMIT_EXCEEDED",
-            "DEBT_OUTSTANDING",
-            "TENANT_CLOSED",
-        )
-    },
-    "NOT_FOUND": "BUDGET_NOT_FOUND",
-}
-"""Refusals of a reserve, decide or event that are denials, and the reasons that a DENY gives for them."""
 
 Body = dict[str, Any]
 
@@ -72,13 +57,15 @@ class Denials:
 
     def refused(self, operation: str, tenant: str, body: Body, refusal: Refusal, now_ms: int) -> None:
         """Remember *refusal* of the request *body* when it is a denial."""
-        reason = _REASONS.get(refusal.code)
+        reason = REASONS.get(refusal.code)
         if reason is not None:
             self._add(operation, tenant, body, now_ms, reason=reason, details=refusal.details or {})
 
     def decided(self, operation: str, tenant: str, body: Body, answer: Body, now_ms: int) -> None:
         """Remember a DENY."""
-        self._add(operation, tenant, body, now_ms, reason=answer["reason_code"], details={})
+        detail = answer["deny_detail"]
+        facts = {"scope": detail.get("blocked_by_scope"), "remaining": detail.get("budget_remaining")}
+        self._add(operation, tenant, body, now_ms, reason=answer["reason_code"], details=facts)
 
     def _add(self, operation: str, tenant: str, body: Body, now_ms: int, *, reason: str, details: Body) -> None:
         action, asked = body["action"], body.get("estimate") or body["actual"]

@@ -8,7 +8,7 @@ from cycles.local.ledger import times
 from cycles.local.ledger.bodies import balance_body, hold_body
 from cycles.local.ledger.values import LEVELS, Refusal
 from cycles.local.store.protocols import BudgetQuery, HoldQuery, Window
-from cycles.local.wire.paging import bad, fingerprint_of, limit_of, one_of, paged, position_of
+from cycles.local.wire.paging import bad, fingerprint_of, limit_of, one_of, page_of, paged, position_of
 
 if TYPE_CHECKING:
     from cycles.local.ledger.values import Hold
@@ -37,17 +37,21 @@ def reservations(books: StoredBooks, tenant: str, parameters: Parameters) -> Bod
     query = _hold_query(tenant, parameters)
     fingerprint = fingerprint_of("reservations", query)
     after = position_of(parameters, fingerprint, int if query.order_by in _NUMBERS else str, str)
-    found = books.find_holds(query, after, limit + 1)
     include = _MAPS & {token.strip().lower() for token in parameters.get("include", "").split(",")}
-    page = [hold_body(hold, include=include) for hold in found[:limit]]
-    return paged("reservations", page, fingerprint, _place(found[limit - 1], query) if len(found) > limit else None)
+    page, after = page_of(
+        books.find_holds(query, after, limit + 1),
+        limit,
+        lambda hold: hold_body(hold, include=include),
+        lambda hold: _place(hold, query),
+    )
+    return paged("reservations", page, fingerprint, after)
 
 
 def _hold_query(tenant: str, parameters: Parameters) -> HoldQuery:
     order_by, descending = _order(parameters)
     status = one_of(parameters, "status", "ACTIVE", "COMMITTED", "RELEASED", "EXPIRED")
-    key = parameters.get("idempotency_key", "")
-    if len(key) > MAX_KEY:
+    key = parameters.get("idempotency_key")
+    if key is not None and len(key) > MAX_KEY:
         raise bad("idempotency_key", key, f"a key of at most {MAX_KEY} characters")
     return HoldQuery(
         tenant=tenant,
@@ -55,7 +59,7 @@ def _hold_query(tenant: str, parameters: Parameters) -> HoldQuery:
         descending=descending,
         status=status,
         key=key,
-        levels=tuple((level, parameters[level].lower()) for level in LEVELS[1:] if parameters.get(level)),
+        levels=tuple((level, parameters[level].lower()) for level in LEVELS[1:] if level in parameters),
         created=_window("", parameters),
         expires=_window("expires_", parameters),
         finalized=_window("finalized_", parameters),
@@ -63,11 +67,11 @@ def _hold_query(tenant: str, parameters: Parameters) -> HoldQuery:
 
 
 def _order(parameters: Parameters) -> tuple[Order, bool]:
-    by, direction = parameters.get("sort_by", ""), parameters.get("sort_dir", "")
-    order = _ORDERS.get((by or "created_at_ms").lower())
+    by, direction = parameters.get("sort_by", "created_at_ms"), parameters.get("sort_dir", "desc")
+    order = _ORDERS.get(by.lower())
     if order is None:
         raise bad("sort_by", by, f"one of {', '.join(_ORDERS)}")
-    if direction.lower() not in ("", "asc", "desc"):
+    if direction.lower() not in ("asc", "desc"):
         raise bad("sort_dir", direction, "asc or desc")
     return order, direction.lower() != "asc"
 
@@ -82,14 +86,16 @@ def _window(prefix: str, parameters: Parameters) -> Window:
 
 def _moment(name: str, parameters: Parameters, *, up: bool) -> int | None:
     """Return a time in milliseconds, rounded so that the window stays inclusive and exact."""
-    text = parameters.get(name, "").strip()
-    if not text:
+    text = parameters.get(name, "")
+    if not text.strip():
         return None
     try:
         moment = times.microseconds(text)
     except ValueError:
         raise bad(
-            name, text, "a time with its zone, such as 2026-01-31T12:00:00Z (a plus sign is written %2B)"
+            name,
+            text,
+            "a time with its seconds and its zone, such as 2026-01-31T12:00:00Z (a plus sign is written %2B)",
         ) from None
     return -(-moment // 1000) if up else moment // 1000
 
@@ -113,6 +119,5 @@ def balances(books: StoredBooks, tenant: str, parameters: Parameters) -> Body:
     query = BudgetQuery(tenant=tenant.lower(), levels=levels)
     fingerprint = fingerprint_of("balances", query)
     found = books.find_budgets(query, position_of(parameters, fingerprint, str, str), limit + 1)
-    last = found[limit - 1] if len(found) > limit else None
-    after = None if last is None else (last.scope_path, last.unit)
-    return paged("balances", [balance_body(row) for row in found[:limit]], fingerprint, after)
+    page, after = page_of(found, limit, balance_body, lambda row: (row.scope_path, row.unit))
+    return paged("balances", page, fingerprint, after)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from cycles.local.wire.messages import Response
@@ -47,7 +47,7 @@ def _policy(html: str) -> str:
 
 
 def _page() -> Response:
-    html = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    html = files("cycles.local.wire").joinpath("page.html").read_text(encoding="utf-8")
     headers = [
         ("content-type", "text/html; charset=utf-8"),
         ("content-security-policy", _policy(html)),

@@ -6,12 +6,21 @@ import base64
 import hashlib
 import json
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles.local.ledger.values import INT64_MAX, Refusal
+from cycles.local.wire.messages import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
+MAX_BYTES: Final = 1024 * 1024
+"""Bytes of a page's rows: metadata may be as large as a request, and 200 of those would be 200 MB."""
+
+T = TypeVar("T")
+Position = tuple[int | str, str]
 
 _LIMIT: Final = re.compile(r"[0-9]{1,9}")
 
@@ -26,8 +35,10 @@ def bad(name: str, value: str, allowed: str) -> Refusal:
 
 def one_of(parameters: Parameters, name: str, *known: str) -> str:
     """Return a parameter that has one of the *known* values, or "" when it is absent."""
-    value = parameters.get(name, "")
-    if value and value not in known:
+    value = parameters.get(name)
+    if value is None:
+        return ""
+    if value not in known:
         raise bad(name, value, f"one of {', '.join(known)}")
     return value
 
@@ -68,7 +79,27 @@ def _bindable(part: int | str) -> bool:
     return part.isascii() if isinstance(part, str) else abs(part) <= INT64_MAX
 
 
-def paged(name: str, page: list[Body], fingerprint: str, after: tuple[int | str, str] | None) -> Body:
+def page_of(
+    rows: Iterable[T], limit: int, body_of: Callable[[T], Body], place_of: Callable[[T], Position]
+) -> tuple[list[Body], Position | None]:
+    """Return a page's bodies, and the position of its last row when more follow.
+
+    A page ends after *limit* rows, or before the row that would make it larger than MAX_BYTES; it has at least one. No
+    more rows are read than that.
+    """
+    page: list[Body] = []
+    size, after = 0, None
+    for row in rows:
+        body = body_of(row)
+        size += len(encoded(body))
+        if len(page) == limit or (page and size > MAX_BYTES):
+            return page, after
+        page.append(body)
+        after = place_of(row)
+    return page, None
+
+
+def paged(name: str, page: list[Body], fingerprint: str, after: Position | None) -> Body:
     """Return the body of a page; there is another one *after* this position, unless it is None."""
     if after is None:
         return {name: page, "has_more": False}

@@ -8,11 +8,12 @@ import logging
 import socket
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cycles.errors import ConfigError
-from cycles.local.wire import page
+from cycles.local.wire import log, page
 from cycles.local.wire.clock import ManualClock
 from cycles.local.wire.messages import MAX_BODY, Request
 
@@ -20,6 +21,8 @@ try:
     import uvicorn
 except ModuleNotFoundError as missing:
     raise ConfigError("serving over HTTP needs an extra: pip install 'cycles-guard[server]'") from missing
+
+from cycles.local.wire import connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +38,9 @@ SWEEP_EVERY: Final = 5.0
 
 _STARTUP: Final = 10.0
 _SHUTDOWN: Final = 5
+_BACKLOG: Final = 512
+"""Connections that wait to be taken; asyncio takes so many at once, and complains as often when there are no files."""
+
 _log: Final = logging.getLogger("cycles.local")
 
 
@@ -57,13 +63,21 @@ class Asgi:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            body = await _body(receive)
+            try:
+                async with asyncio.timeout(connections.REQUEST_WITHIN):
+                    body = await _body(receive)
+            except TimeoutError:
+                send.__self__.transport.abort()  # uvicorn's `send` belongs to the exchange, which knows its connection
+                return
             if body is None:
                 return
             request = _asked(scope, body)
             fault = self._app.fault_of(request)
             if fault is None:
-                await _send(send, await self._answered(request))
+                began = time.perf_counter()
+                response = await self._answered(request)
+                log.answered(request, response, time.perf_counter() - began)
+                await _send(send, response)
             else:
                 await self._spoilt(request, fault, receive, send)
         else:
@@ -148,6 +162,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 ws="none",
+                http=connections.limited(connections.most_connections()),
+                backlog=_BACKLOG,
                 lifespan="on",
                 # Longer than clients keep an idle connection, or they would write into one that is just closing.
                 timeout_keep_alive=75,
@@ -163,6 +179,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(connections.quieter(loop, loop.time))
         await super().startup(sockets)
         self.ready.set()
 
@@ -193,7 +211,7 @@ def listening(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, *, beyond_loop
         if sys.platform != "win32":  # there it would let two servers have one port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((str(address[0]), port))
-        listener.listen(2048)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise ConfigError(f"can't listen on {host} port {port}: {error.strerror or error}") from None

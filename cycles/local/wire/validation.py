@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 
 Check: TypeAlias = Callable[[Any, str], Any]
 
+_LONGEST_EXPONENT: Final = 8
+
 MAX_DEPTH: Final = 100
 """Levels of objects and arrays in a body: a deeper one could be read and kept, but not encoded in an answer."""
 
 _SUBJECT_VALUE: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+_BLANK: Final = "".join(map(chr, range(33)))
+"""What a text must have more than; other white space, such as a no-break space, is a character like any other."""
+
+_NUMBER: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -83,10 +89,30 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
 
 
+class _Written(float):
+    """A number with a point or an exponent, as it was written: 9007199254740993.0 is an integer that no float holds."""
+
+    text: str
+
+    def whole(self) -> int | None:
+        """Return the number when its fraction is zero, else None; exact up to far beyond int64."""
+        match = _NUMBER.fullmatch(self.text)
+        assert match is not None  # noqa: S101 - types: the decoder found a number of JSON
+        sign, digits, fraction, exponent = match[1], match[2], match[3] or "", match[4] or "0"
+        significant = (digits + fraction).rstrip("0")
+        if not significant.strip("0"):
+            return 0
+        if len(exponent) > _LONGEST_EXPONENT:  # far from 0 it is out of range already, so this is a tiny fraction
+            return None
+        power = int(exponent) + len(digits) - len(significant)
+        return int(f"{sign}{significant.lstrip('0')}{'0' * power}") if power >= 0 else None
+
+
 def _finite(text: str) -> float:
-    number = float(text)
+    number = _Written(text)
     if math.isinf(number):
         raise ValueError(f"{text} is out of range")
+    number.text = text
     return number
 
 
@@ -100,7 +126,7 @@ def text(low: int, high: int, *, blank: bool = True) -> Check:
     def check(value: Any, field: str) -> str:
         if not isinstance(value, str):
             raise invalid(field, "must be a string")
-        if not blank and not value.strip():
+        if not blank and not value.strip(_BLANK):
             raise invalid(field, "must not be blank")
         if not low <= len(value) <= high:
             raise invalid(field, bounds)
@@ -111,7 +137,9 @@ def text(low: int, high: int, *, blank: bool = True) -> Check:
 
 def integer(low: int, high: int) -> Check:
     def check(value: Any, field: str) -> int:
-        if type(value) is not int or not low <= value <= high:  # no bool, no float, no digits in a string
+        if isinstance(value, _Written):
+            value = value.whole()
+        if type(value) is not int or not low <= value <= high:  # no bool, no fraction, no digits in a string
             raise invalid(field, f"must be an integer from {low} to {high}")
         return value
 
@@ -207,7 +235,20 @@ _tool: Final = text(0, 256)
 _permission: Final = one_of(*PERMISSIONS)
 policy: Final = one_of("REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT")
 _subject: Final = fields({}, {**dict.fromkeys(LEVELS, _level), "dimensions": strings_of(16)})
-_action: Final = fields({"kind": text(0, 64, blank=False), "name": text(0, 256, blank=False)}, {"tags": _tags})
+_policy_keys: Final = fields(  # kept with the action; there are no rules that would go by them
+    {},
+    {
+        "host": text(0, 253),
+        "recipient_domain": text(0, 253),
+        "resource_type": text(0, 128),
+        "path_prefix": text(0, 512),
+        "custom": strings_of(8),
+    },
+)
+_action: Final = fields(
+    {"kind": text(0, 64, blank=False), "name": text(0, 256, blank=False)},
+    {"tags": _tags, "policy_keys": _policy_keys},
+)
 amount: Final = fields({"unit": one_of(*UNITS), "amount": count}, {})
 _metrics: Final = fields(
     {},
@@ -229,6 +270,7 @@ reservation_request: Final = fields(
         "grace_period_ms": integer(0, 60_000),
         "overage_policy": policy,
         "dry_run": _flag,
+        "observe_mode": one_of("DISABLED", "OBSERVE", "ENFORCE"),
         "metadata": anything,
     },
 )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .action import Action
+    from .action_policy_keys import ActionPolicyKeys
+    from .action_quota_violation import ActionQuotaViolation
     from .amount import Amount
     from .balance import Balance
     from .balance_response import BalanceResponse
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from .commit_response import CommitResponse
     from .commit_status import CommitStatus
     from .custom_metrics import CustomMetrics
+    from .custom_policy_keys import CustomPolicyKeys
     from .cycles_evidence_envelope import CyclesEvidenceEnvelope
     from .cycles_evidence_jwk import CyclesEvidenceJwk
     from .cycles_evidence_jwks import CyclesEvidenceJwks
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from .decision_enum import DecisionEnum
     from .decision_request import DecisionRequest
     from .decision_response import DecisionResponse
+    from .deny_detail import DenyDetail
     from .dimensions import Dimensions
     from .error_code import ErrorCode
     from .error_details import ErrorDetails
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from .extend_status import ExtendStatus
     from .jwk_status import JwkStatus
     from .metadata import Metadata
+    from .observe_mode import ObserveMode
+    from .quota_window import QuotaWindow
     from .release_request import ReleaseRequest
     from .release_response import ReleaseResponse
     from .release_status import ReleaseStatus
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
     from .reservation_sort_field import ReservationSortField
     from .reservation_status import ReservationStatus
     from .reservation_summary import ReservationSummary
+    from .risk_class import RiskClass
     from .signed_amount import SignedAmount
     from .sort_direction import SortDirection
     from .standard_metrics import StandardMetrics
@@ -57,6 +64,8 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Action": ".action",
+    "ActionPolicyKeys": ".action_policy_keys",
+    "ActionQuotaViolation": ".action_quota_violation",
     "Amount": ".amount",
     "Balance": ".balance",
     "BalanceResponse": ".balance_response",
@@ -66,6 +75,7 @@ _MODULES = {
     "CommitResponse": ".commit_response",
     "CommitStatus": ".commit_status",
     "CustomMetrics": ".custom_metrics",
+    "CustomPolicyKeys": ".custom_policy_keys",
     "CyclesEvidenceEnvelope": ".cycles_evidence_envelope",
     "CyclesEvidenceJwk": ".cycles_evidence_jwk",
     "CyclesEvidenceJwks": ".cycles_evidence_jwks",
@@ -73,6 +83,7 @@ _MODULES = {
     "DecisionEnum": ".decision_enum",
     "DecisionRequest": ".decision_request",
     "DecisionResponse": ".decision_response",
+    "DenyDetail": ".deny_detail",
     "Dimensions": ".dimensions",
     "ErrorCode": ".error_code",
     "ErrorDetails": ".error_details",
@@ -85,6 +96,8 @@ _MODULES = {
     "ExtendStatus": ".extend_status",
     "JwkStatus": ".jwk_status",
     "Metadata": ".metadata",
+    "ObserveMode": ".observe_mode",
+    "QuotaWindow": ".quota_window",
     "ReleaseRequest": ".release_request",
     "ReleaseResponse": ".release_response",
     "ReleaseStatus": ".release_status",
@@ -98,6 +111,7 @@ _MODULES = {
     "ReservationSortField": ".reservation_sort_field",
     "ReservationStatus": ".reservation_status",
     "ReservationSummary": ".reservation_summary",
+    "RiskClass": ".risk_class",
     "SignedAmount": ".signed_amount",
     "SortDirection": ".sort_direction",
     "StandardMetrics": ".standard_metrics",
@@ -120,6 +134,8 @@ def __dir__() -> list[str]:
 
 __all__ = (
     "Action",
+    "ActionPolicyKeys",
+    "ActionQuotaViolation",
     "Amount",
     "Balance",
     "BalanceResponse",
@@ -129,6 +145,7 @@ __all__ = (
     "CommitResponse",
     "CommitStatus",
     "CustomMetrics",
+    "CustomPolicyKeys",
     "CyclesEvidenceEnvelope",
     "CyclesEvidenceJwk",
     "CyclesEvidenceJwks",
@@ -136,6 +153,7 @@ __all__ = (
     "DecisionEnum",
     "DecisionRequest",
     "DecisionResponse",
+    "DenyDetail",
     "Dimensions",
     "ErrorCode",
     "ErrorDetails",
@@ -148,6 +166,8 @@ __all__ = (
     "ExtendStatus",
     "JwkStatus",
     "Metadata",
+    "ObserveMode",
+    "QuotaWindow",
     "ReleaseRequest",
     "ReleaseResponse",
     "ReleaseStatus",
@@ -161,6 +181,7 @@ __all__ = (
     "ReservationSortField",
     "ReservationStatus",
     "ReservationSummary",
+    "RiskClass",
     "SignedAmount",
     "SortDirection",
     "StandardMetrics",

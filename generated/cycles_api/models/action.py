@@ -18,11 +18,13 @@ class Action:
         kind: Family of the action, such as `llm.completion`; at most 64 characters.
         name: Model or tool, such as `openai:gpt-4o`; at most 256 characters. Caps name tools by it.
         tags: Up to 10 tags of up to 64 characters.
+        policy_keys: What rules of an authority may go by; an authority without rules ignores it.
     """
 
     kind: str
     name: str
     tags: list[str] | Unset = UNSET
+    policy_keys: ActionPolicyKeys | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is sent for this: what is unset, or None without being nullable, is left out.
@@ -37,6 +39,8 @@ class Action:
         }
         if (tags := self.tags) is not None and not isinstance(tags, Unset):
             _fields["tags"] = list(tags)
+        if (policy_keys := self.policy_keys) is not None and not isinstance(policy_keys, Unset):
+            _fields["policy_keys"] = policy_keys.to_dict()
         return _fields
 
     @classmethod
@@ -56,6 +60,11 @@ class Action:
                 tags=UNSET
                 if (_v := _d.get("tags")) is None
                 else [_codec.text("Action.tags[]", _item) for _item in _codec.array("Action.tags", _v)],
+                policy_keys=UNSET if (_v := _d.get("policy_keys")) is None else ActionPolicyKeys.from_dict(_v),
             )
         except KeyError as error:
             raise _codec.missing("Action", error) from None
+
+
+# At the end, where a cycle of models would do no harm.
+from ..models.action_policy_keys import ActionPolicyKeys

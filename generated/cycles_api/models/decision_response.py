@@ -21,6 +21,7 @@ class DecisionResponse:
         decision: Whether it would be allowed.
         caps: Limits to keep; only with ALLOW_WITH_CAPS.
         reason_code: Why it is a DENY; an unknown reason is a plain denial.
+        deny_detail: More about a DENY; absent otherwise.
         retry_after_ms: Milliseconds after which asking again may help; may come with a DENY.
         affected_scopes: Scope paths that the subject falls under, widest first.
         cycles_evidence: Where the signed record of this answer is.
@@ -29,6 +30,7 @@ class DecisionResponse:
     decision: DecisionEnum = _attrs_field(converter=to_decision_enum)
     caps: Caps | Unset = UNSET
     reason_code: str | Unset = UNSET
+    deny_detail: DenyDetail | Unset = UNSET
     retry_after_ms: int | Unset = UNSET
     affected_scopes: list[str] | Unset = UNSET
     cycles_evidence: CyclesEvidenceRef | Unset = UNSET
@@ -47,6 +49,8 @@ class DecisionResponse:
             _fields["caps"] = caps.to_dict()
         if (reason_code := self.reason_code) is not None and not isinstance(reason_code, Unset):
             _fields["reason_code"] = reason_code
+        if (deny_detail := self.deny_detail) is not None and not isinstance(deny_detail, Unset):
+            _fields["deny_detail"] = deny_detail.to_dict()
         if (retry_after_ms := self.retry_after_ms) is not None and not isinstance(retry_after_ms, Unset):
             _fields["retry_after_ms"] = _codec.exact("DecisionResponse.retry_after_ms", retry_after_ms, low=0)
         if (affected_scopes := self.affected_scopes) is not None and not isinstance(affected_scopes, Unset):
@@ -72,6 +76,7 @@ class DecisionResponse:
                 reason_code=UNSET
                 if (_v := _d.get("reason_code")) is None
                 else _codec.text("DecisionResponse.reason_code", _v),
+                deny_detail=UNSET if (_v := _d.get("deny_detail")) is None else DenyDetail.from_dict(_v),
                 retry_after_ms=UNSET
                 if (_v := _d.get("retry_after_ms")) is None
                 else _codec.integer("DecisionResponse.retry_after_ms", _v, low=0),
@@ -90,3 +95,4 @@ class DecisionResponse:
 # At the end, where a cycle of models would do no harm.
 from ..models.caps import Caps
 from ..models.cycles_evidence_ref import CyclesEvidenceRef
+from ..models.deny_detail import DenyDetail

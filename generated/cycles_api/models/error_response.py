@@ -22,7 +22,8 @@ class ErrorResponse:
         message: Why, for people.
         request_id: Names this request to the operator.
         trace_id: Trace of this request, 32 lower-case hex digits.
-        details: Facts about the error. UNIT_MISMATCH has scope, requested_unit and expected_units.
+        details: Facts about the error. UNIT_MISMATCH has scope, requested_unit and expected_units. A denial may
+            have deny_detail, as a DENY has it.
         cycles_evidence: Where the signed record of this answer is.
     """
 

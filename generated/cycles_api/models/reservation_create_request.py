@@ -10,11 +10,16 @@ from attrs import setters as _attrs_setters
 
 from .. import _codec
 from ..models.commit_overage_policy import CommitOveragePolicy, to_commit_overage_policy
+from ..models.observe_mode import ObserveMode, to_observe_mode
 from ..types import UNSET, Unset
 
 
 def _to_overage_policy(value: str | Unset | None) -> CommitOveragePolicy | Unset:
     return UNSET if value is None or isinstance(value, Unset) else to_commit_overage_policy(value)
+
+
+def _to_observe_mode(value: str | Unset | None) -> ObserveMode | Unset:
+    return UNSET if value is None or isinstance(value, Unset) else to_observe_mode(value)
 
 
 @_attrs_define(on_setattr=_attrs_setters.NO_OP)
@@ -33,6 +38,7 @@ class ReservationCreateRequest:
         overage_policy: What a commit above the estimate does. The server takes ALLOW_IF_AVAILABLE when it is
             left out.
         dry_run: Evaluate only; nothing is held.
+        observe_mode: OBSERVE evaluates only, as `dry_run` does; the others reserve, as without it.
         metadata: Kept with the reservation; the server does not read it.
     """
 
@@ -44,6 +50,7 @@ class ReservationCreateRequest:
     grace_period_ms: int | Unset = UNSET
     overage_policy: CommitOveragePolicy | Unset = _attrs_field(default=UNSET, converter=_to_overage_policy)
     dry_run: bool | Unset = UNSET
+    observe_mode: ObserveMode | Unset = _attrs_field(default=UNSET, converter=_to_observe_mode)
     metadata: Metadata | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,6 +76,8 @@ class ReservationCreateRequest:
             _fields["overage_policy"] = str(overage_policy)
         if (dry_run := self.dry_run) is not None and not isinstance(dry_run, Unset):
             _fields["dry_run"] = dry_run
+        if (observe_mode := self.observe_mode) is not None and not isinstance(observe_mode, Unset):
+            _fields["observe_mode"] = str(observe_mode)
         if (metadata := self.metadata) is not None and not isinstance(metadata, Unset):
             _fields["metadata"] = dict(metadata)
         return _fields
@@ -101,6 +110,9 @@ class ReservationCreateRequest:
                 dry_run=UNSET
                 if (_v := _d.get("dry_run")) is None
                 else _codec.boolean("ReservationCreateRequest.dry_run", _v),
+                observe_mode=UNSET
+                if (_v := _d.get("observe_mode")) is None
+                else _codec.text("ReservationCreateRequest.observe_mode", _v),
                 metadata=UNSET
                 if (_v := _d.get("metadata")) is None
                 else _codec.free("ReservationCreateRequest.metadata", _v),

@@ -18,9 +18,9 @@ class ReservationCreateResponse:
     """The hold; or, with `dry_run`, what would happen.
 
     Attributes:
-        decision: Whether it is allowed. DENY comes only with `dry_run`.
+        decision: Whether it is allowed. DENY comes only with `dry_run`, or with OBSERVE.
         affected_scopes: Scope paths that the subject falls under, widest first.
-        reservation_id: Names the reservation; opaque. Absent with `dry_run`.
+        reservation_id: Names the reservation; opaque. Absent with `dry_run`, and with OBSERVE.
         reserved: What is held.
         expires_at_ms: When the lease ends, by the server's clock. Absent with `dry_run`.
         remaining_ttl_ms: Milliseconds left of the lease when this was sent; what a heartbeat is timed by. A
@@ -29,6 +29,7 @@ class ReservationCreateResponse:
         caps: Limits to keep; only with ALLOW_WITH_CAPS.
         balances: The budgets held from, after the hold.
         reason_code: Why it is a DENY; an unknown reason is a plain denial.
+        deny_detail: More about a DENY; absent otherwise.
         retry_after_ms: Milliseconds after which asking again may help; may come with a DENY.
         cycles_evidence: Where the signed record of this answer is.
     """
@@ -43,6 +44,7 @@ class ReservationCreateResponse:
     caps: Caps | Unset = UNSET
     balances: list[Balance] | Unset = UNSET
     reason_code: str | Unset = UNSET
+    deny_detail: DenyDetail | Unset = UNSET
     retry_after_ms: int | Unset = UNSET
     cycles_evidence: CyclesEvidenceRef | Unset = UNSET
 
@@ -75,6 +77,8 @@ class ReservationCreateResponse:
             _fields["balances"] = [_item.to_dict() for _item in balances]
         if (reason_code := self.reason_code) is not None and not isinstance(reason_code, Unset):
             _fields["reason_code"] = reason_code
+        if (deny_detail := self.deny_detail) is not None and not isinstance(deny_detail, Unset):
+            _fields["deny_detail"] = deny_detail.to_dict()
         if (retry_after_ms := self.retry_after_ms) is not None and not isinstance(retry_after_ms, Unset):
             _fields["retry_after_ms"] = _codec.exact("ReservationCreateResponse.retry_after_ms", retry_after_ms, low=0)
         if (cycles_evidence := self.cycles_evidence) is not None and not isinstance(cycles_evidence, Unset):
@@ -118,6 +122,7 @@ class ReservationCreateResponse:
                 reason_code=UNSET
                 if (_v := _d.get("reason_code")) is None
                 else _codec.text("ReservationCreateResponse.reason_code", _v),
+                deny_detail=UNSET if (_v := _d.get("deny_detail")) is None else DenyDetail.from_dict(_v),
                 retry_after_ms=UNSET
                 if (_v := _d.get("retry_after_ms")) is None
                 else _codec.integer("ReservationCreateResponse.retry_after_ms", _v, low=0),
@@ -132,3 +137,4 @@ from ..models.amount import Amount
 from ..models.balance import Balance
 from ..models.caps import Caps
 from ..models.cycles_evidence_ref import CyclesEvidenceRef
+from ..models.deny_detail import DenyDetail

@@ -179,7 +179,7 @@ def test_lenient_permissions(clock):
 def test_without_an_administrator_it_is_said(clock):
     with LocalAuthority(clock=clock) as authority, httpx.Client(transport=authority.transport()) as http:
         response = http.get(f"http://test{TENANTS}", headers={"X-Admin-API-Key": "any"})
-        assert failed(response, 500, "INTERNAL_ERROR")
+        assert failed(response, 401, "UNAUTHORIZED")
         assert "admin_key" in response.json()["message"]
         response = http.get(f"http://test{TENANTS}")
         assert failed(response, 401, "UNAUTHORIZED")
@@ -303,9 +303,10 @@ def test_g4_41_closing_a_tenant(authority, adm, wire, keyed, clock):
     assert failed(adm.patch(BUDGETS, params=AT, json={}), 409, "BUDGET_CLOSED")
     for step in ("freeze", "unfreeze"):
         assert failed(adm.post(f"{BUDGETS}/{step}", params=AT), 409, "BUDGET_CLOSED")
-    assert failed(adm.post(KEYS, json={"tenant_id": "acme", "name": "k"}), 400, "INVALID_REQUEST")
+    assert failed(adm.post(KEYS, json={"tenant_id": "acme", "name": "k"}), 409, "TENANT_CLOSED")
     # for good, and closing again changes nothing
-    assert failed(adm.patch(f"{TENANTS}/acme", json={"status": "ACTIVE"}), 409, "TENANT_CLOSED")
+    for status in ("ACTIVE", "SUSPENDED"):
+        assert failed(adm.patch(f"{TENANTS}/acme", json={"status": status}), 400, "INVALID_REQUEST")
     again = adm.patch(f"{TENANTS}/acme", json={"status": "CLOSED"})
     assert (again.status_code, again.json()) == (200, closed.json())
 
@@ -590,7 +591,7 @@ def test_a_funding_error_is_not_kept(adm, authority):
 
 
 def test_one_funding_key_of_two_tenants(adm, keyed):
-    """The key stands alone, not per tenant: the second tenant is refused, and sees nothing of the first's figures."""
+    """A funding key belongs to its tenant: the second one funds its own budget with it, and sees its own figures."""
     adm.post(TENANTS, json={"tenant_id": "other", "name": "n"})
     for tenant in ("acme", "other"):
         assert adm.post(BUDGETS, json=budget(tenant_id=tenant, scope=f"tenant:{tenant}")).status_code == 201
@@ -598,9 +599,13 @@ def test_one_funding_key_of_two_tenants(adm, keyed):
     mine, theirs = keyed("budgets:write"), keyed("budgets:write", tenant="other")
     first = mine.post(f"{BUDGETS}/fund", params=AT, json=asked)
     assert first.is_success
-    for params in ({"scope": "tenant:other", "unit": "TOKENS"}, AT):
-        response = theirs.post(f"{BUDGETS}/fund", params=params, json=asked)
-        assert failed(response, 409, "IDEMPOTENCY_MISMATCH")
+    at = {"scope": "tenant:other", "unit": "TOKENS"}
+    assert adm.post(f"{BUDGETS}/fund", params={**at, "tenant_id": "other"}, json=asked).is_success
+    again = theirs.post(f"{BUDGETS}/fund", params=at, json=asked)
+    assert again.json()["new_allocated"]["amount"] == 1100, "it was funded once, with this key"
+    changed = theirs.post(f"{BUDGETS}/fund", params=at, json=funding(number=101, idempotency_key="K"))
+    assert failed(changed, 409, "IDEMPOTENCY_MISMATCH")
+    assert failed(theirs.post(f"{BUDGETS}/fund", params=AT, json=funding(idempotency_key="L")), 403, "FORBIDDEN")
     assert adm.post(f"{BUDGETS}/fund", params=FUND, json=asked).content == first.content
 
 

@@ -154,7 +154,7 @@ def test_setting_a_budget_keeps_what_happened(wire, authority):
     wire.event(30)
     wire.reserve(20)
     for _ in range(2):
-        assert shows(authority.budget("Tenant:ACME".replace("Tenant", "tenant"), tokens(90)), A=90, R=40, V=20, S=30)
+        assert shows(authority.budget(SCOPE, tokens(90)), A=90, R=40, V=20, S=30)
     row = authority.balance(SCOPE, "TOKENS")
     assert (row.overdraft_limit, row.caps) == (7, {"max_tokens": 1})
     assert authority.budget(SCOPE, tokens(90), caps={}).caps is None
@@ -351,20 +351,20 @@ def test_bad_keys(authority, fields, says):
 
 
 def test_tenants_with_and_without_a_record(authority, clock):
-    authority.key(tenant="Zebra")
+    authority.key(tenant="zebra")
     authority.budget("tenant:zebra", tokens(1))
     authority.budget("tenant:alone/agent:a", tokens(1))
     clock.now += 1
     authority.tenant("acme", name="Acme Corporation", metadata={"plan": "free"})
     shown = [(tenant.tenant_id, tenant.name, tenant.created_at_ms) for tenant in authority.tenants()]
     assert shown == [
-        ("Zebra", "", clock.now - 1),
         ("acme", "Acme Corporation", clock.now),
         ("alone", "", clock.now - 1),
+        ("zebra", "", clock.now - 1),
     ]
     changed = authority.tenant("acme", status="SUSPENDED")
     assert (changed.name, changed.metadata, changed.status) == ("Acme Corporation", {"plan": "free"}, "SUSPENDED")
-    assert authority.tenants()[1] == changed
+    assert authority.tenants()[0] == changed
     with pytest.raises(InvalidRequest, match="name: must not be blank"):
         authority.tenant("acme", name=" ")
 

@@ -181,13 +181,14 @@ from cycles.local import LocalAuthority
 from cycles.local.store import sqlite as store
 path, last = sys.argv[1], 0
 class Connection(sqlite3.Connection):
-    began, done = False, 0
+    began, over, done = False, False, 0
     def execute(self, sql, *rest):
         self.began = self.began or sql.startswith("BEGIN IMMEDIATE")
-        if self.began:
+        if self.began and not self.over:
             if self.done == last:
                 os.kill(os.getpid(), signal.SIGKILL)
             self.done += 1
+        self.over = self.over or sql == "COMMIT"
         return super().execute(sql, *rest)
 connect = sqlite3.connect
 def dying(*arguments, **options):

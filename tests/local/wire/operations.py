@@ -15,7 +15,12 @@ _AMOUNT = {"unit": "TOKENS", "amount": 5}
 _ASK = {
     "idempotency_key": "key",
     "subject": {"tenant": "acme", "agent": "a", "dimensions": {"team": "x"}},
-    "action": {"kind": "llm.completion", "name": "gpt", "tags": ["t"]},
+    "action": {
+        "kind": "llm.completion",
+        "name": "gpt",
+        "tags": ["t"],
+        "policy_keys": {"host": "h", "custom": {"a": "b"}},
+    },
     "metadata": {"any": [1, {"thing": None}]},
 }
 _METRICS = {"tokens_input": 1, "tokens_output": 2, "latency_ms": 3, "model_version": "v", "custom": {"x": 1}}
@@ -25,7 +30,15 @@ REQUESTS: dict[str, tuple[str, str, validation.Check, dict[str, Any]]] = {
         "/v1/reservations",
         "ReservationCreateRequest",
         validation.reservation_request,
-        _ASK | {"estimate": _AMOUNT, "ttl_ms": 1000, "grace_period_ms": 0, "overage_policy": "REJECT", "dry_run": True},
+        _ASK
+        | {
+            "estimate": _AMOUNT,
+            "ttl_ms": 1000,
+            "grace_period_ms": 0,
+            "overage_policy": "REJECT",
+            "dry_run": True,
+            "observe_mode": "ENFORCE",
+        },
     ),
     "decide": ("/v1/decide", "DecisionRequest", validation.decision_request, _ASK | {"estimate": _AMOUNT}),
     "event": (

@@ -28,7 +28,7 @@ MANY = int(os.environ.get("CYCLES_FUZZ", "10000"))
 SEED = int(os.environ.get("CYCLES_FUZZ_SEED", "1"))
 ADMIN = "administrator"
 LISTS = ("/v1/reservations", "/v1/balances")
-INT = [-1, 2**63, 10**400, 1.5, 1.0, True, "1", [], {}]
+INT = [-1, 2**63, 10**400, 1.5, 1e19, True, "1", [], {}]
 TEXT = [1, 0.5, True, [], {}]
 BAD = {  # by the last name of a field
     "idempotency_key": [*TEXT, "", "x" * 257, None],

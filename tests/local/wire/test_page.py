@@ -168,8 +168,8 @@ def test_lists_are_cut(wire, authority):
 
 
 def test_a_tenant_sees_its_own_and_the_administrator_sees_all(wire, authority, clock):
-    authority.budget("tenant:Acme", tokens(10))
-    other = Wire(authority, clock, tenant="Other")  # scopes are folded, tenants are not
+    authority.budget("tenant:acme", tokens(10))
+    other = Wire(authority, clock, tenant="other")
     authority.budget("tenant:other", tokens(5))
     wire.reserve(1)
     other.reserve(2)

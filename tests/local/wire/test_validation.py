@@ -180,3 +180,51 @@ def test_no_request_does_more_than_it_says(asked, query, headers):
             assert rows(authority) == before
         for row in authority.balances():
             assert row.remaining == row.allocated - row.spent - row.reserved - row.debt
+
+
+# -- numbers and blanks as JSON and the protocol have them -------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ("100.0", 100),
+        ("1e2", 100),
+        ("1E+2", 100),
+        ("10000e-2", 100),
+        ("0.01e4", 100),
+        ("-0.0", 0),
+        ("-0", 0),
+        ("0e999", 0),
+        ("0.0e-99999999999", 0),
+        ("9007199254740993.0", 9007199254740993),
+        ("9223372036854775807.000", 2**63 - 1),
+        ("9.223372036854775807e18", 2**63 - 1),
+    ],
+)
+def test_a_number_without_fraction_is_an_integer(written, means):
+    body = validation.parsed(f'{{"unit": "TOKENS", "amount": {written}}}'.encode())
+    found = validation.amount(body, "")["amount"]
+    assert (type(found), found) == (int, means)
+
+
+@pytest.mark.parametrize(
+    "written", ["1.5", '"100"', "true", "9223372036854775808.0", "1e19", "1e300", "-1.0", "1e-2", "1e-99999999999"]
+)
+def test_other_numbers_are_none(written):
+    body = validation.parsed(f'{{"unit": "TOKENS", "amount": {written}}}'.encode())
+    with pytest.raises(Refusal, match="must be an integer"):
+        validation.amount(body, "")
+
+
+def test_metadata_keeps_numbers_as_numbers():
+    assert json.dumps(validation.parsed(b'{"a": 1.0, "b": [1e2, 0.5]}')) == '{"a": 1.0, "b": [100.0, 0.5]}'
+
+
+@pytest.mark.parametrize("name", ["\u00a0", "\u2003", "\u3000"])
+def test_a_name_of_other_white_space_is_a_name(name):
+    assert validation._action({"kind": name, "name": name}, "") == {"kind": name, "name": name}
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t\n ", "\x00"])
+def test_a_blank_name_is_none(name):
+    with pytest.raises(Refusal, match="must not be blank"):
+        validation._action({"kind": "k", "name": name}, "")
