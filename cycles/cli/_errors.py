@@ -43,6 +43,7 @@ REMEDIES: Final[dict[type[errors.CyclesError], str]] = {
     errors.DebtOutstanding: "the debt has to be repaid first (`cycles local budget fund --operation REPAY_DEBT`)",
     errors.OverdraftLimitExceeded: "the operator has to fund it (`cycles local budget fund`)",
     errors.TenantClosed: "the tenant is closed for good: use another",
+    errors.Denied: "ask the authority's operator, with the request id: a rule of its own refused",
     errors.Unauthorized: "set CYCLES_API_KEY (or --api-key-file) to a live key of this authority",
     errors.Forbidden: "the key is another tenant's: set CYCLES_TENANT (or --tenant) to the key's, or use another key",
     errors.UnitMismatch: "give the amount in the unit of the budget (`cycles balances` shows it)",

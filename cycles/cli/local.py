@@ -97,7 +97,8 @@ def init(
 @local.command()
 @click.argument("file", type=click.Path(dir_okay=False))
 @ledger_option()
-def backup(db: str, file: str) -> None:
+@json_output
+def backup(db: str, file: str, *, as_json: bool) -> None:
     """Copy the ledger to FILE, which must not be there yet; programs may go on using the ledger meanwhile.
 
     The copy is a whole ledger in one file. A plain copy of a ledger in use lacks the last that was spent.
@@ -106,9 +107,12 @@ def backup(db: str, file: str) -> None:
     Example:
       cycles local backup monday.db
     """
-    with ledger(db, as_json=False) as authority:
-        authority.backup(Path(file).expanduser())
-    click.echo(f"copied {db} to {file}")
+    with ledger(db, as_json=as_json) as authority:
+        authority.backup(file)
+    if as_json:
+        write_json({"ledger": db, "copy": file})
+    else:
+        click.echo(f"copied {db} to {file}")
 
 
 @local.command()

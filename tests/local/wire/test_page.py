@@ -183,4 +183,4 @@ def test_a_tenant_sees_its_own_and_the_administrator_sees_all(wire, authority, c
     assert "tenant" not in seen
     assert [row["scope_path"] for row in seen["budgets"]] == [SCOPE, "tenant:other"]
     assert len(seen["reservations"]) == 2
-    assert [row["tenant"] for row in seen["denials"]] == ["Other"]
+    assert [row["tenant"] for row in seen["denials"]] == ["other"]
