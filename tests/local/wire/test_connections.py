@@ -39,6 +39,7 @@ def closes(connection: socket.socket) -> bool:
 @pytest.fixture
 def few(monkeypatch):
     monkeypatch.setattr(connections, "most_connections", lambda: 8)
+    monkeypatch.setattr(connections, "REQUEST_WITHIN", 3600.0)  # it is not the time that closes them
 
 
 def test_idle_connections_keep_nobody_out(few):
