@@ -87,6 +87,9 @@ def _entry(path: Path, where: str) -> Entry | None:
     record, reason, content, floor = None, "", b"", None
     try:
         written = path.lstat().st_mtime
+    except OSError:
+        return None
+    try:
         content = read_own(str(path))
     except OSError:
         return None

@@ -116,3 +116,24 @@ def test_clients_in_this_process_leave_no_keys_in_the_file(tmp_path):
             pytest.raises(cycles.Unauthorized, match="KEY_NOT_FOUND"),
         ):
             client.reserve(usd("0.01"), action=("a", "b"))
+
+
+def test_a_session_key_says_whose_it_is_and_can_not_be_forged():
+    with LocalAuthority() as authority, LocalAuthority() as other:
+        keys = authority.app.session_keys
+        key = keys.key("acme")
+        assert keys.tenant(key) == "acme"
+        assert "session" in key
+        assert "acme" not in repr(keys)
+        beginning, _, signature = key.partition(".")
+        for wrong in (
+            "cyc_live_other",
+            beginning,
+            f"{beginning}.{signature[:-1]}x",
+            f"{beginning}é.{signature}",
+            f"cyc_live_session_!.{signature}",
+            f"cyc_live_session_gIA=.{signature}",  # no text
+            keys.key("other").partition(".")[0] + f".{signature}",
+            other.app.session_keys.key("acme"),
+        ):
+            assert keys.tenant(wrong) is None
