@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from cycles._core.retry import NO_RETRY, RetryPolicy
+from cycles._core.retry import RetryPolicy
 from cycles._core.settings import BY_NAME, LOCAL_SCHEME, SETTINGS, label_of, shown_url, values_of
 from cycles._drivers.addresses import refusal_of
 from cycles.errors import ConfigError
@@ -49,6 +49,7 @@ class Config:
     retry_multiplier: float
     retry_max_delay: float
     retry_flush_timeout: float
+    settle_wait: float
     journal_enabled: bool
     journal_dir: str | None
     journal_fsync: bool
@@ -129,12 +130,13 @@ class Config:
     def retry(self) -> RetryPolicy:
         """The retry settings as a policy."""
         if not self.retry_enabled:
-            return NO_RETRY
+            return RetryPolicy(max_attempts=1, settle_wait=self.settle_wait, is_off=True)
         return RetryPolicy(
             max_attempts=self.retry_max_attempts,
             initial_delay=self.retry_initial_delay,
             multiplier=self.retry_multiplier,
             max_delay=self.retry_max_delay,
+            settle_wait=self.settle_wait,
         )
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -248,7 +248,9 @@ class Reservation(_View):
         Raises:
             AlreadySettled: when it was committed or released before; nothing is sent.
         """
-        return blocking.run(section_flows.release(self._section, _reason(reason)), self._running.world)
+        settlement = self._running.settle(section_flows.release(self._section, _reason(reason)))
+        assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
+        return settlement
 
     def extend(self, seconds: float | timedelta) -> None:
         """Prolong the lease by *seconds* (0.001 to 86400) from its current expiry.
@@ -280,7 +282,7 @@ class AsyncReservation(_View):
 
     async def release(self, reason: str | None = None) -> Settlement:
         """Give the whole hold back, as best it can; see `Reservation.release`."""
-        return await aio.run(section_flows.release(self._section, _reason(reason)), self._running.world)
+        return await self._running.release_async(section_flows.release(self._section, _reason(reason)))
 
     async def extend(self, seconds: float | timedelta) -> None:
         """Prolong the lease; see `Reservation.extend`."""

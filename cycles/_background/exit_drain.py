@@ -11,24 +11,33 @@ import atexit
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from cycles._core.settlements import settle
 from cycles._drivers import blocking
 from cycles._journal.recovery import drain
+from cycles._outside.arrivals import arrived
 from cycles._telemetry import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from cycles._core.jobs import Charge
     from cycles._drivers.world import World
     from cycles._journal.journal import Journal
     from cycles.config import Config
 
     Opener = Callable[[], AbstractContextManager[World | None]]
 
+_MANY: Final = 64
+"""Debts from which on those that are settled are dropped."""
+
 _known: Final[WeakKeyDictionary[Journal, tuple[Config, Opener]]] = WeakKeyDictionary()
+_owed: list[tuple[Charge, Config, Opener]] = []
+_sweep_at = _MANY
 _lock = threading.Lock()
 _is_registered = False
 
@@ -42,32 +51,74 @@ def remember(journal: Journal, config: Config, opener: Opener) -> None:
         opener: Opens the world to do it in, or gives None when nothing can be sent any more. It must not keep *journal*
             alive: what has no client and no record is forgotten.
     """
-    global _is_registered  # noqa: PLW0603 - one a process
     with _lock:
         _known[journal] = (config, opener)
-        if not _is_registered:
-            _is_registered = True
-            # With the first client, not on import: what is registered later runs earlier, and an authority inside
-            # this process is closed by a function of its own.
-            atexit.register(at_exit)
+        _register()
+
+
+def owe(charge: Charge, config: Config, opener: Opener) -> None:
+    """Settle *charge* at exit, if the background is not done with it by then; see `remember`."""
+    global _owed, _sweep_at  # noqa: PLW0603 - one a process
+    with _lock:
+        _owed.append((charge, config, opener))
+        if len(_owed) >= _sweep_at:
+            _owed = [debt for debt in _owed if debt[0].is_needed]
+            _sweep_at = max(_MANY, 2 * len(_owed))
+        _register()
+
+
+def _register() -> None:
+    global _is_registered  # noqa: PLW0603 - one a process
+    if not _is_registered:
+        _is_registered = True
+        # With the first client, not on import: what is registered later runs earlier, and an authority inside this
+        # process is closed by a function of its own.
+        atexit.register(at_exit)
 
 
 def at_exit() -> None:
-    """Drain every journal that this process has records in, each within what is left of its `retry_flush_timeout`."""
+    """Settle what memory and the journals of this process hold, within what is left of each `retry_flush_timeout`."""
     started = time.monotonic()
     with _lock:
-        known = list(_known.items())
+        known, owed = list(_known.items()), [debt for debt in _owed if debt[0].is_needed]
+        _owed.clear()
+    stopped: BaseException | None = None
+    for charge, config, opener in owed:
+        left = started + config.retry_flush_timeout - time.monotonic()
+        stopped = stopped or _tried(partial(_settle, charge, config, opener, max(0.0, left)))
     for journal, (config, opener) in known:
-        try:
-            left = started + config.retry_flush_timeout - time.monotonic()
-            if journal.names() and journal.waiting():
-                _drain(journal, config, opener, max(0.0, left))
-        except Exception as error:  # noqa: BLE001 - the exit goes on, and the records stay
-            log.notify("drain at exit failed", {"reason": repr(error)})
+        left = started + config.retry_flush_timeout - time.monotonic()
+        stopped = stopped or _tried(partial(_drain, journal, config, opener, max(0.0, left)))
         journal.leave()
+    if stopped is not None:
+        raise stopped
+
+
+def _tried(work: Callable[[], None]) -> BaseException | None:
+    """Do *work*; return what arrives from outside meanwhile, which ends the draining, and log what else fails."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - the exit goes on, and the records stay
+        outside = arrived(error)
+        if outside is None:
+            log.notify("drain at exit failed", {"reason": repr(error)})
+        return outside
+    return None
+
+
+def _settle(charge: Charge, config: Config, opener: Opener, left: float) -> None:
+    pending = charge.pending
+    with opener() as world:
+        if world is None:
+            facts = {"reservation_id": pending.reservation_id, "amount": pending.actual.amount}
+            log.notify("settlement failed", facts | {"reason": "its http_client can't be used any more"})
+        else:
+            blocking.run(settle(pending, config.retry, wait=left), world)
 
 
 def _drain(journal: Journal, config: Config, opener: Opener, left: float) -> None:
+    if not journal.names() or not journal.waiting():
+        return
     facts: dict[str, Any] = {"directory": str(journal.directory)}
     with opener() as world:
         if world is None:
@@ -80,8 +131,8 @@ def _drain(journal: Journal, config: Config, opener: Opener, left: float) -> Non
 
 
 def _in_child() -> None:
-    global _lock  # noqa: PLW0603 - a lock that another thread of the parent held would never be let go
-    _lock = threading.Lock()
+    global _lock, _owed
+    _lock, _owed = threading.Lock(), []  # another thread of the parent may have held it; what is owed is the parent's
 
 
 if hasattr(os, "register_at_fork"):

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from cycles._background.agenda import MOST_AT_ONCE, Agenda
 from cycles._background.greenlets import GreenBeats
 from cycles._drivers import aio, blocking, threads
+from cycles._outside.arrivals import arrived
+from cycles._telemetry import log
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine
+    from concurrent.futures import Future
 
     from cycles._background.agenda import Job
     from cycles._drivers.world import World
@@ -103,15 +106,32 @@ class ThreadHeartbeats:
         self.blocks: Final = blocks
         self._lock = threads.Lock("RLock")  # see Agenda
         self._beats: _Beats | GreenBeats | None = None
+        self._unattended: list[tuple[Job, World]] = []
         _forkable.add(self)
 
     def keep(self, job: Job, world: World) -> None:
-        """Attempt *job* whenever it is due, until it is done."""
+        """Attempt *job* whenever it is due, until it is done.
+
+        When no thread or no loop can be made now, the job waits for the next one that is kept: the section goes on, and
+        its lease may end before it does.
+        """
         with self._lock:
+            jobs = [*self._unattended, (job, world)]
             if self._beats is None:
-                self._beats = self._start()
-            beats = self._beats
-            if beats.agenda.add(job.due, job, world):
+                try:
+                    self._beats = self._start()
+                except (OSError, RuntimeError, ImportError) as error:  # no descriptor, no thread, or the program ends
+                    if arrived(error) is not None:
+                        raise
+                    self._unattended = [(waiting, where) for waiting, where in jobs if waiting.is_needed]
+                    facts = {"waiting": len(self._unattended), "reason": str(error)}
+                    log.notify("no background, leases are not renewed and nothing is tried again", facts)
+                    return
+            self._unattended, beats = [], self._beats
+            is_first = False
+            for waiting, where in jobs:
+                is_first = beats.agenda.add(waiting.due, waiting, where) or is_first
+            if is_first:
                 beats.wake_soon()
 
     def _start(self) -> _Beats | GreenBeats:
@@ -122,8 +142,13 @@ class ThreadHeartbeats:
         import asyncio  # noqa: PLC0415 - a client that guards nothing needs no loop
 
         loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=_serve, args=(loop,), name="cycles-heartbeats", daemon=True)
-        thread.start()
+        try:
+            thread = threading.Thread(target=_serve, args=(loop,), name="cycles-heartbeats", daemon=True)
+            thread.start()
+        except BaseException:
+            if not loop.is_running():
+                loop.close()
+            raise
         # The thread knows only the loop: a client that is dropped unclosed takes its thread with it.
         beats = _Beats(loop, blocks=self.blocks)
         beats.thread = thread
@@ -136,11 +161,12 @@ class ThreadHeartbeats:
         if isinstance(self._beats, GreenBeats):
             self._beats.stop()  # greenlets go on in a fork, threads do not
         self._beats = None
+        self._unattended = []
 
     def close(self, last: Coroutine[Any, Any, None] | None = None) -> None:
         """Stop, after *last* has run on the loop; leases still held end at their expiry."""
         with self._lock:
-            beats, self._beats = self._beats, None
+            beats, self._beats, self._unattended = self._beats, None, []
         if beats is None:
             if last is not None:
                 last.close()
@@ -150,17 +176,25 @@ class ThreadHeartbeats:
                 last.close()
             beats.stop()
             return
-        if last is not None:
-            import asyncio  # noqa: PLC0415 - see _start
+        try:
+            if last is not None:
+                import asyncio  # noqa: PLC0415 - see _start
 
-            ended = asyncio.run_coroutine_threadsafe(beats.end(last), beats.loop)
-            try:
-                ended.result(timeout=_PATIENCE)
-            except Exception:  # noqa: BLE001 - closing is best effort
-                ended.cancel()
-        _stop(beats, os.getpid())
+                _ended(asyncio.run_coroutine_threadsafe(beats.end(last), beats.loop))
+        finally:
+            _stop(beats, os.getpid())
         if beats.thread is not None and beats.thread is not threading.current_thread():
             beats.thread.join(_PATIENCE)
+
+
+def _ended(ending: Future[None]) -> None:
+    """Wait for *ending*, but not long, and whatever comes of it: closing is best effort."""
+    try:
+        ending.result(timeout=_PATIENCE)
+    except Exception as error:
+        ending.cancel()
+        if arrived(error) is not None:
+            raise
 
 
 class LoopHeartbeats:

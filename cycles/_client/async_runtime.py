@@ -17,6 +17,7 @@ from cycles._client.upkeep import Upkeep
 from cycles._core.flows import Asking
 from cycles._drivers import aio
 from cycles._drivers.connections import AsyncDirectClient
+from cycles._drivers.readiness import get_ready
 from cycles.errors import ConfigError, InvalidRequest
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class AsyncRuntime:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
         flow, raise_on_unsettled = arguments.reserving(config, estimate, options, asking)
+        get_ready("network", "trio" if in_trio() else "asyncio")
         world = self.traced()
         try:
             section = await aio.run(flow, world)
@@ -124,9 +126,13 @@ class AsyncRuntime:
         """Do what is left to do for a *section* that was dropped."""
         self.upkeep.give_back(section)
 
-    def retry_later(self) -> None:
-        """Try the journal's records again in a while."""
-        self.upkeep.retry_later()
+    def settle_later(self, section: Section) -> None:
+        """Go on with the charge of *section*."""
+        self.upkeep.settle_later(section)
+
+    def release_later(self, section: Section) -> None:
+        """Go on with giving back the hold of *section*."""
+        self.upkeep.release_later(section)
 
     async def close(self) -> None:
         """Stop the background work, and close the connections that were made here."""

@@ -14,6 +14,7 @@ from cycles._client.siblings import parent_of
 from cycles._client.upkeep import Upkeep
 from cycles._core.flows import Asking
 from cycles._drivers import blocking
+from cycles._drivers.readiness import get_ready
 from cycles.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class BlockingRuntime:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
         flow, raise_on_unsettled = arguments.reserving(config, estimate, options, asking)
+        get_ready(*(() if self.heartbeats.blocks else ("network", "asyncio")))
         world = self.traced()
         try:
             section = blocking.run(flow, world)
@@ -106,9 +108,13 @@ class BlockingRuntime:
         """Do what is left to do for a *section* that was dropped."""
         self.upkeep.give_back(section)
 
-    def retry_later(self) -> None:
-        """Try the journal's records again in a while."""
-        self.upkeep.retry_later()
+    def settle_later(self, section: Section) -> None:
+        """Go on with the charge of *section*."""
+        self.upkeep.settle_later(section)
+
+    def release_later(self, section: Section) -> None:
+        """Go on with giving back the hold of *section*."""
+        self.upkeep.release_later(section)
 
     def close(self) -> None:
         """Stop the background work, and close the connections that were made here."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from cycles._background import exit_drain
 from cycles._client.access import Access
 from cycles._client.teller import Teller
 from cycles._drivers.world import World
@@ -19,6 +18,7 @@ from cycles._telemetry.trace import Trace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cycles._background import exit_drain
     from cycles._client.teller import OnSettlement
     from cycles._journal.journal import Journal
     from cycles.config import Config
@@ -26,23 +26,24 @@ if TYPE_CHECKING:
     HttpClient = httpx.Client | httpx.AsyncClient
 
 
-def settle_at_exit(
-    config: Config, http_client: HttpClient | None, journal: Journal, on_settlement: OnSettlement | None
-) -> None:
-    """Let the exit settle what is left in *journal*: through *http_client* if that still exists, or its own client."""
+def exit_opener(
+    config: Config, http_client: HttpClient | None, journal: Journal | None, on_settlement: OnSettlement | None
+) -> exit_drain.Opener:
+    """Return what opens the world of the exit: through *http_client* if that still exists, or a client of its own."""
     given = None if http_client is None else weakref.ref(http_client)
-    exit_drain.remember(journal, config, partial(_exit_world, config, given, weakref.ref(journal), on_settlement))
+    keeper = None if journal is None else weakref.ref(journal)
+    return partial(_exit_world, config, given, keeper, on_settlement)
 
 
 @contextmanager
 def _exit_world(
     config: Config,
     http_client: weakref.ref[HttpClient] | None,
-    journal: weakref.ref[Journal],
+    journal: weakref.ref[Journal] | None,
     on_settlement: OnSettlement | None,
 ) -> Iterator[World | None]:
     """Open the world of the exit; None when the http client that was given can't be used any more."""
-    found, kept = None if http_client is None else http_client(), journal()
+    found, kept = None if http_client is None else http_client(), None if journal is None else journal()
     given = found if isinstance(found, httpx.Client) and not found.is_closed else None
     if given is None and http_client is not None and not config.is_local:
         yield None  # nobody can make it again: it may have had a proxy or a certificate of its own
@@ -51,11 +52,12 @@ def _exit_world(
     access.connect(given)
     access.open()
     try:
-        yield None if kept is None else journal_world(access, kept, on_settlement)
+        is_gone = journal is not None and kept is None
+        yield None if is_gone else journal_world(access, kept, on_settlement)
     finally:
         access.close()
 
 
-def journal_world(access: Access, journal: Journal, on_settlement: OnSettlement | None) -> World:
+def journal_world(access: Access, journal: Journal | None, on_settlement: OnSettlement | None) -> World:
     """Return a world of *access* in which *journal* is settled: for the exit, and the CLI."""
     return World(access.api, log.notify, Trace(), journal=journal, tell=Teller(on_settlement))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cycles._background.schedule import in_trio
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -53,8 +55,11 @@ class LoopHome:
 
     def plan(self, job: Job, world: World) -> None:
         """Put *job* on the loop's schedule, from wherever this is: what is dropped is collected in any thread."""
+        if in_trio():
+            self._keep(job, world)
+            return
         if self.loop is None or self.loop.is_closed():
-            return  # trio, or a loop that ended: the hold ends at its expiry
+            return  # trio's own loop ended, or this one: a hold ends at its expiry, a charge waits for the exit
         if running_loop() is self.loop:
             self._keep(job, world)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from cycles._core import section_flows
@@ -13,6 +14,7 @@ from cycles._drivers import aio, blocking
 from cycles.errors import AlreadySettled, LeaseLost
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import timedelta
 
     from cycles._core.effects import Flow
@@ -33,8 +35,12 @@ class Keeper(Protocol):
         """Do what is left to do for a *section* that was dropped."""
         ...
 
-    def retry_later(self) -> None:
-        """Try the journal's records again in a while."""
+    def settle_later(self, section: Section) -> None:
+        """Go on with the charge of *section*."""
+        ...
+
+    def release_later(self, section: Section) -> None:
+        """Go on with giving back the hold of *section*."""
         ...
 
 
@@ -48,7 +54,7 @@ class RunningSection:
         keeper: The client's runtime; kept alive, for a lease must be renewed as long as somebody has the reservation.
     """
 
-    __slots__ = ("_lease_policy", "_raise_on_unsettled", "keeper", "pid", "section", "world")
+    __slots__ = ("_is_left", "_lease_policy", "_raise_on_unsettled", "keeper", "pid", "section", "world")
 
     def __init__(
         self, section: Section, world: World, keeper: Keeper, *, lease_policy: str, raise_on_unsettled: bool
@@ -57,6 +63,7 @@ class RunningSection:
         self.world: Final = world
         self.keeper: Final = keeper
         self.pid = os.getpid()
+        self._is_left = False
         self._lease_policy: Final = lease_policy
         self._raise_on_unsettled: Final = raise_on_unsettled
 
@@ -84,22 +91,47 @@ class RunningSection:
 
     # -- settling ------------------------------------------------------------------------------------------------------
     def settle(self, flow: Flow[T], *, hurried: bool = False) -> T | None:
-        """Run *flow*, for `PATIENCE` seconds at most when *hurried*; return None when it had to be given up."""
-        try:
+        """Run *flow*, for `PATIENCE` seconds at most when *hurried*; return None when it had to be given up.
+
+        The flow itself waits for the authority no longer than the client's `settle_wait`.
+        """
+        with self._left_to_background():
             return blocking.run_within(flow, self.world, PATIENCE) if hurried else blocking.run(flow, self.world)
-        finally:
-            self._retry_what_was_cut_off()
 
     async def settle_async(self, flow: Flow[T], *, hurried: bool = False) -> T | None:
         """Run *flow* to its end, through a cancellation; see `settle`."""
-        try:
+        with self._left_to_background():
             return await aio.run_through(flow, self.world, patience=PATIENCE, hurried=hurried)
-        finally:
-            self._retry_what_was_cut_off()
 
-    def _retry_what_was_cut_off(self) -> None:
-        if self.section.state is State.UNSETTLED and self.section.settlement is None:
-            self.keeper.retry_later()
+    async def release_async(self, flow: Flow[Settlement]) -> Settlement:
+        """Run *flow*, which a cancellation ends: the background goes on with it."""
+        with self._left_to_background():
+            return await aio.run(flow, self.world)
+
+    @contextmanager
+    def _left_to_background(self) -> Iterator[None]:
+        """Leave to the background what the end of the section, inside, did not finish or was cut off in."""
+        try:
+            yield
+        except AlreadySettled:
+            raise  # whoever settles it sees to that
+        except BaseException:
+            self._leave_to_background()
+            raise
+        self._leave_to_background()
+
+    def _leave_to_background(self) -> None:
+        section, ended = self.section, self.section.settlement
+        if self._is_left or self.is_inherited:
+            return
+        if section.state is State.UNSETTLED:
+            self._is_left = ended is None or (ended.goes_on and not ended.is_kept)
+            if self._is_left:
+                self.keeper.settle_later(section)
+        elif section.state is State.RELEASED and section.reservation_id is not None:
+            self._is_left = ended is None or (ended.error is not None and ended.error.is_retryable)
+            if self._is_left:
+                self.keeper.release_later(section)
 
     def conclude(self, settlement: Settlement, *, asked: bool) -> Settlement:
         """Return *settlement*, or raise what it must raise; *asked* is whether the caller asked for this commit."""

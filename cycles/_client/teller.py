@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from cycles._outside.arrivals import arrived
 from cycles._telemetry import log
 
 if TYPE_CHECKING:
@@ -29,8 +30,14 @@ class Teller:
         if self._on_settlement is not None:
             try:
                 self._on_settlement(details)
-            except Exception as error:  # noqa: BLE001 - it must not hide the section's own result
+            except Exception as error:  # it must not hide the section's own result
+                if arrived(error) is not None:
+                    self._ask_again(details)
+                    raise
                 log.notify("on_settlement failed", {"reason": repr(error)})
+        self._ask_again(details)
+
+    def _ask_again(self, details: SettlementDetails) -> None:
         retry_later = None if self._retry_later is None else self._retry_later()
         if retry_later is not None and details.outcome == "pending" and not details.recovered:
             retry_later()

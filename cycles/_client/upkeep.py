@@ -9,7 +9,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from cycles._client.exit_world import settle_at_exit
+from cycles._background import exit_drain
+from cycles._client.exit_world import exit_opener
 from cycles._client.teller import Teller
 from cycles._core.jobs import Charge, GiveBack
 from cycles._core.renewal import Heart
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     Plan = Callable[[Job, World], None]
 
-LATER: Final = 5.0
-"""Seconds after which the background tries a settlement again whose attempts are used up."""
+LATER: Final = 1.0
+"""Seconds after which the background goes on with a settlement that its section did not wait for any longer."""
 
 _MOST_TOLD: Final = 64
 """Lengths of leases that a client calls too short, one line each; a program asks for the same few."""
@@ -87,11 +88,13 @@ class Upkeep:
         self._recoverer: Recoverer | None = None
         self._too_short: Final[set[int]] = set()
         self._is_closed = False
+        given = None if access.shares_config else http_client
+        self._exit_opener: Final = exit_opener(config, given, self.journal, on_settlement)
         if self.journal is not None:
             self.journal.must_be_ours()
             if config.unavailable == "allow":
                 self.journal.check()
-            settle_at_exit(config, None if access.shares_config else http_client, self.journal, on_settlement)
+            exit_drain.remember(self.journal, config, self._exit_opener)
 
     # -- leases --------------------------------------------------------------------------------------------------------
     def renew(self, section: Section, world: World, on_lost: Callable[[], object] | None = None) -> None:
@@ -115,10 +118,24 @@ class Upkeep:
     def give_back(self, section: Section) -> None:
         """Charge what a dropped *section* reported, else release its hold."""
         if section.provisional is not None:
-            self._plan(Charge(section.provisional, due=time.monotonic()))
+            self._plan(Charge(section.provisional, self._config.retry, due=time.monotonic()))
         else:
             held = section.reservation_id
             self._plan(GiveBack(self._config.retry, reservation_id=held, due=time.monotonic()))
+
+    # -- ends that nobody waits for any longer -------------------------------------------------------------------------
+    def settle_later(self, section: Section) -> None:
+        """Go on with the charge of *section*; at the program's exit too, when no journal can hold it."""
+        if section.owed is not None:
+            charge = Charge(section.owed, self._config.retry, due=time.monotonic() + LATER)
+            if self.journal is None or section.settlement is not None:
+                exit_drain.owe(charge, self._config, self._exit_opener)
+            self._plan(charge)
+
+    def release_later(self, section: Section) -> None:
+        """Go on with giving back the hold of *section*."""
+        held = section.reservation_id
+        self._plan(GiveBack(self._config.retry, reservation_id=held, due=time.monotonic() + LATER))
 
     def _plan(self, job: Job) -> None:
         if not self._is_closed:

@@ -163,11 +163,12 @@ def find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None
 
 # -- release and extend ------------------------------------------------------------------------------------------------
 def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flow[Settlement]:
-    """Give the whole hold back, if that can be done: else it ends at its expiry."""
+    """Give the whole hold back, if that can be done in time: else it ends at its expiry."""
+    ends = None if policy.settle_wait is None else (yield from Now()) + policy.settle_wait
     reason = None if reason is None else _sendable(reason)
     body = models.ReleaseRequest(idempotency_key=(yield from NewKey()), reason=reason or UNSET)
     answer, attempts = yield from until_known(
-        RELEASE_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy
+        RELEASE_RESERVATION, {"reservation_id": reservation_id, "body": body}, policy, ends=ends
     )
     verdict, response = judge(RELEASE_RESERVATION, answer), answer.parsed
     if verdict is Verdict.DONE and response is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from cycles._core.effects import Jitter
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from cycles._core.retry import RetryPolicy
 
 
+_LEAST_PAUSE: Final = 0.5
+"""Seconds between two attempts at the least."""
+
+LOOKS: Final = (1.0, 2.0, 4.0)
+"""Seconds between looks for a hold that is not there: an authority may still be at work on the create."""
+
+
 class GiveBack:
     """Release a hold that no section of this process has.
 
@@ -25,7 +33,7 @@ class GiveBack:
         due: Monotonic seconds at which to begin.
     """
 
-    __slots__ = ("_attempts", "_key", "_policy", "_reservation_id", "due", "is_needed")
+    __slots__ = ("_attempts", "_key", "_looks", "_policy", "_reservation_id", "due", "is_needed")
 
     def __init__(
         self, policy: RetryPolicy, *, key: str | None = None, reservation_id: str | None = None, due: float = 0.0
@@ -34,6 +42,7 @@ class GiveBack:
         self._key: Final = key
         self._reservation_id = reservation_id
         self._attempts = 0
+        self._looks: Final = deque(LOOKS)
         self.due: Final = due
         self.is_needed = True
 
@@ -45,6 +54,8 @@ class GiveBack:
             is_known, grant = yield from find(self._key)
             held = None if grant is None else grant.response.reservation_id
             self._reservation_id = held if isinstance(held, str) else None
+            if is_known and self._reservation_id is None and self._looks:
+                return self._looks.popleft()
         if self._reservation_id is not None:
             ended = yield from release(self._reservation_id, "dropped", NO_RETRY)
             is_known = ended.error is None or not ended.error.is_retryable
@@ -54,21 +65,39 @@ class GiveBack:
 
 
 class Charge:
-    """Charge the spend that a dropped section had reported.
+    """Charge a spend that its section's end left unsettled, or that a dropped section had reported.
 
     Args:
-        pending: Its last report.
+        pending: What to charge.
+        policy: How long apart.
         due: Monotonic seconds at which to begin.
+
+    Attributes:
+        key: Under which it is charged.
     """
 
-    __slots__ = ("_pending", "due", "is_needed")
+    __slots__ = ("_attempts", "_policy", "due", "is_needed", "key", "pending")
 
-    def __init__(self, pending: Pending, *, due: float) -> None:
-        self._pending: Final = pending.final()
+    def __init__(self, pending: Pending, policy: RetryPolicy, *, due: float) -> None:
+        self.pending: Final = pending.final()
+        self.key: Final = pending.key
+        self._policy: Final = policy
+        self._attempts = 0
         self.due: Final = due
         self.is_needed = True
 
-    def attempt(self) -> Flow[None]:
-        """Charge it, in one attempt; if that leaves it pending, the journal's recovery goes on with it."""
-        self.is_needed = False
-        yield from settle(self._pending, NO_RETRY)
+    def attempt(self) -> Flow[float | None]:
+        """Charge it, in one attempt; return the seconds until the next one, or None.
+
+        When that leaves it pending, the journal's recovery goes on with it. What no journal holds is tried again here
+        for as long as the process lives, but by a policy without retries.
+        """
+        self._attempts += 1
+        goes_on = not self._policy.is_off
+        settlement = yield from settle(self.pending, NO_RETRY, goes_on=goes_on)
+        if settlement.is_kept or not settlement.goes_on:
+            self.is_needed = False
+            return None
+        error, backoff = settlement.error, self._policy.backoff(self._attempts, (yield from Jitter()))
+        asked = 0.0 if error is None else error.retry_after or 0.0
+        return max(backoff, _LEAST_PAUSE) + asked

@@ -83,6 +83,7 @@ class Settlement:
         prospect: What becomes of a spend that the journal holds, in words.
         left_out: What could not be sent along with the charge, and why: metrics or metadata that no request can carry.
         evidence: The authority's evidence reference (`evidence_id`, `cycles_evidence_url`), or None.
+        goes_on: Whether the background goes on with it; without a journal, from memory.
         error: Why it is not settled, or what went wrong on the way; None when all went well.
     """
 
@@ -93,6 +94,7 @@ class Settlement:
         "charged",
         "error",
         "evidence",
+        "goes_on",
         "is_kept",
         "is_refused",
         "left_out",
@@ -116,6 +118,7 @@ class Settlement:
         is_refused: bool = False,
         prospect: str = "",
         evidence: dict[str, Any] | None = None,
+        goes_on: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.state: Final = state
@@ -130,6 +133,7 @@ class Settlement:
         self.prospect: Final = prospect
         self.left_out: tuple[str, ...] = ()
         self.evidence: Final = evidence
+        self.goes_on: Final = goes_on
         self._headers: Final[Mapping[str, str]] = {} if headers is None else headers
 
     @property

@@ -15,9 +15,12 @@ class RetryPolicy:
         max_delay: Seconds that no delay exceeds; a longer Retry-After ends the attempts of this run.
         deadline: Seconds that a reserve takes at most, beside what it was told to `wait`: waiting for a connection,
             connecting, reading, and asking once more included.
+        settle_wait: Seconds that the end of a section, a commit and a release take at most, all attempts included; the
+            background goes on after that. None is without bound.
+        is_off: Whether nothing is to be sent again while the program runs.
     """
 
-    __slots__ = ("deadline", "initial_delay", "max_attempts", "max_delay", "multiplier")
+    __slots__ = ("deadline", "initial_delay", "is_off", "max_attempts", "max_delay", "multiplier", "settle_wait")
 
     def __init__(
         self,
@@ -27,12 +30,16 @@ class RetryPolicy:
         multiplier: float = 2.0,
         max_delay: float = 30.0,
         deadline: float = 30.0,
+        settle_wait: float | None = None,
+        is_off: bool = False,
     ) -> None:
         self.max_attempts: Final = max_attempts
         self.initial_delay: Final = initial_delay
         self.multiplier: Final = multiplier
         self.max_delay: Final = max_delay
         self.deadline: Final = deadline
+        self.settle_wait: Final = settle_wait
+        self.is_off: Final = is_off
 
     def delay(self, attempt: int, jitter: float, retry_after: float | None = None) -> float | None:
         """Return the seconds to wait after failed *attempt* (1-based), or None to stop.
@@ -57,8 +64,9 @@ class RetryPolicy:
     def __repr__(self) -> str:
         return (
             f"RetryPolicy(max_attempts={self.max_attempts}, initial_delay={self.initial_delay}, "
-            f"multiplier={self.multiplier}, max_delay={self.max_delay}, deadline={self.deadline})"
+            f"multiplier={self.multiplier}, max_delay={self.max_delay}, deadline={self.deadline}, "
+            f"settle_wait={self.settle_wait})"
         )
 
 
-NO_RETRY: Final = RetryPolicy(max_attempts=1)
+NO_RETRY: Final = RetryPolicy(max_attempts=1, is_off=True)

@@ -38,6 +38,7 @@ class Section:
         is_unreported: It ended without an amount, and the guard makes that an error. Nothing more is sent, unless the
             program still commits or releases.
         provisional: What its journal record says while it is open; None before anything was reported.
+        owed: What its end charges, from before the first request leaves; None when nothing is charged.
         lease_lost: Whether the lease was lost while the section was running.
         expires_at_ms: The lease's end by the authority's clock, as of the last answer; None for a dry run.
     """
@@ -52,6 +53,7 @@ class Section:
         "left_out",
         "metadata",
         "metrics",
+        "owed",
         "policy",
         "provisional",
         "reported",
@@ -66,6 +68,7 @@ class Section:
         self._state = state or _granted_state(terms, grant)
         self._tickets = [None]
         self.provisional: Pending | None = None
+        self.owed: Pending | None = None
         self.is_unreported = False
         self.reported: Amount | None = None
         self.metrics: StandardMetrics | None = None

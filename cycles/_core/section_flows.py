@@ -156,7 +156,9 @@ def commit(
     assert section.reported is not None  # noqa: S101 - types
     if section.provisional is not None and section.reservation_id is None:
         key = section.provisional.key  # its record is named after it
-    section.settlement = yield from settle(section.spend(key, section.reported), section.policy)
+    section.owed = section.spend(key, section.reported)
+    policy = section.policy
+    section.settlement = yield from settle(section.owed, policy, wait=policy.settle_wait, goes_on=True)
     section.settlement.left_out = section.left_out
     if section.settlement.state is State.COMMITTED:
         section.settled()
@@ -261,4 +263,4 @@ def trouble_to_raise(settlement: Settlement, *, asked: bool, raise_on_unsettled:
         return None
     if not raise_on_unsettled and not (asked and settlement.is_refused):
         return None
-    return pending_error(settlement) if settlement.is_kept else error
+    return pending_error(settlement) if settlement.is_kept or settlement.goes_on else error

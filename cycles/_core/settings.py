@@ -219,6 +219,13 @@ SETTINGS: Final = (
         "Seconds that the program's exit waits for settlements that are still pending; the rest stays in the journal.",
     ),
     Setting(
+        "settle_wait",
+        _delay,
+        2.0,
+        "Seconds that the end of a section, a commit and a release wait for the authority at most; then the background "
+        "goes on.",
+    ),
+    Setting(
         "journal_enabled",
         _flag,
         default=True,

@@ -33,20 +33,32 @@ _REFUSED: Final = (Verdict.REJECTED, Verdict.EXPIRED)
 _STOPPED: Final = Verdict.UNAUTHORIZED
 """Asking again in this run can't help; in a later one it may."""
 
+_LEAST: Final = 0.1
+"""Seconds that a question about a refusal has at the least."""
+
 _PATIENCE: Final = 3
 """Answers in a row that a recovery can't use before it pauses: the authority is not well."""
 
 
 # -- the section's own process -----------------------------------------------------------------------------------------
-def settle(pending: Pending, policy: RetryPolicy) -> Flow[Settlement]:
+def settle(
+    pending: Pending, policy: RetryPolicy, *, wait: float | None = None, goes_on: bool = False
+) -> Flow[Settlement]:
     """Charge *pending*, by commit, or by event when the hold is gone.
 
     Never raises for the authority's or the network's trouble: the settlement says how it ended.
+
+    Args:
+        pending: What to charge.
+        policy: How often, and how long apart.
+        wait: Seconds that it takes at most, or None.
+        goes_on: Whether the caller goes on with it under the same key when its outcome stays unknown.
     """
     claim = Claim()
+    ends = None if wait is None else (yield from Now()) + wait
     try:
         is_kept = yield from Record(pending, claim)
-        settlement, _ = yield from _charge(pending, policy, claim, is_kept=is_kept)
+        settlement, _ = yield from _charge(pending, policy, claim, is_kept=is_kept, goes_on=goes_on, ends=ends)
         return settlement
     finally:
         claim.active = False
@@ -58,8 +70,10 @@ def _charge(
     claim: Claim,
     *,
     is_kept: bool,
+    goes_on: bool = False,
     recovered: bool = False,
     timeout: float | None = None,
+    ends: float | None = None,
 ) -> Flow[tuple[Settlement, Verdict]]:
     bounds: dict[str, Any] = {} if timeout is None else {"request_timeout": timeout}
     sent = before = 0
@@ -70,19 +84,20 @@ def _charge(
 
     while True:  # twice at most: an event can't become another event
         operation, arguments = _request(pending)
-        answer, attempts = yield from until_known(operation, arguments | bounds, policy, throttled)
+        answer, attempts = yield from until_known(operation, arguments | bounds, policy, throttled, ends=ends)
         sent += attempts
         verdict = judge(operation, answer)
         taken = None
         if verdict is Verdict.REJECTED and _may_be_taken(pending, answer):
-            operation, answer, taken = yield from _taken(pending, operation, answer, bounds)
+            within = None if ends is None else max(_LEAST, ends - (yield from Now()))
+            operation, answer, taken = yield from _taken(pending, operation, answer, {**bounds, "within": within})
             verdict = judge(operation, answer)
         if taken is not None and taken < pending.actual.amount:
             before, pending, happened = taken, pending.rest(taken), "report charged already"
         elif verdict is Verdict.EXPIRED and not pending.by_event:
             pending, happened = pending.as_event(), "hold expired"
         else:
-            how = _How(policy, sent, is_kept=is_kept, recovered=recovered, before=before)
+            how = _How(policy, sent, is_kept=is_kept, goes_on=goes_on, recovered=recovered, before=before)
             settlement = yield from _settled(pending, operation, answer, verdict, how)
             return settlement, verdict
         is_kept = yield from Record(pending, claim)  # the switch is kept before the event leaves
@@ -147,6 +162,7 @@ class _How(NamedTuple):
         policy: Of the attempts.
         sent: Requests sent.
         is_kept: Whether the journal holds the record.
+        goes_on: Whether the caller goes on with it while its outcome is unknown.
         recovered: Whether it comes from the journal.
         before: What was charged by a report of this section already.
     """
@@ -154,6 +170,7 @@ class _How(NamedTuple):
     policy: RetryPolicy
     sent: int
     is_kept: bool
+    goes_on: bool
     recovered: bool
     before: int
 
@@ -167,24 +184,26 @@ def _settled(
         settlement, outcome = charged(pending.actual, answer, pending.via, how.sent, before=how.before), "settled"
     else:
         error = error_of(operation, answer, unit=pending.actual.unit)
+        goes_on = how.goes_on and verdict not in _REFUSED and verdict is not _STOPPED
         if verdict in _REFUSED:
             yield from Forget(pending, {"status": answer.status, "code": answer.code, "message": str(error)})
             is_kept, outcome = False, "rejected"
         else:
             outcome = "stopped" if verdict is _STOPPED else "pending"
-            outcome = outcome if is_kept else "unsettled"
+            outcome = outcome if is_kept or goes_on else "unsettled"
         settlement = Settlement(
             State.UNSETTLED,
             via=pending.via,
             attempts=how.sent,
             error=error,
             is_kept=is_kept,
+            goes_on=goes_on,
             is_refused=verdict in _REFUSED or verdict is _STOPPED,
-            prospect=_prospect(verdict, how.policy),
+            prospect=_prospect(verdict, how.policy, is_kept=is_kept),
             headers=answer.headers,
         )
         yield from Notify(
-            _event_of(verdict, is_kept=is_kept),
+            _event_of(verdict, is_kept=is_kept or goes_on),
             reservation_id=pending.reservation_id,
             via=pending.via,
             amount=pending.actual.amount,
@@ -213,11 +232,13 @@ def _event_of(verdict: Verdict, *, is_kept: bool) -> str:
     return "settlement stopped" if verdict is _STOPPED else "settlement pending"
 
 
-def _prospect(verdict: Verdict, policy: RetryPolicy) -> str:
-    """Return what becomes of a spend that the journal holds, in words."""
+def _prospect(verdict: Verdict, policy: RetryPolicy, *, is_kept: bool) -> str:
+    """Return what becomes of a spend that is not settled, in words."""
     if verdict is _STOPPED:
         return "it is kept for the next run, with a key that the authority accepts (set CYCLES_API_KEY)"
-    if policy is NO_RETRY:
+    if not is_kept:
+        return "it is tried again in the background, and at exit"
+    if policy.is_off:
         return "it is tried again at exit and at the next start, for retries are turned off"
     return "it is tried again in the background, at exit and at the next start"
 
@@ -225,8 +246,9 @@ def _prospect(verdict: Verdict, policy: RetryPolicy) -> str:
 def pending_error(settlement: Settlement) -> SettlementPending:
     """Return the error that says that the journal holds an unsettled spend."""
     error = settlement.error
+    kept = "kept in the journal" if settlement.is_kept else "kept in memory"
     return SettlementPending(
-        f"not settled yet, and kept in the journal: {error}; {settlement.prospect}; do not charge it again",
+        f"not settled yet, and {kept}: {error}; {settlement.prospect}; do not charge it again",
         status=None if error is None else error.status,
         code=None if error is None else error.code,
         request_id=None if error is None else error.request_id,

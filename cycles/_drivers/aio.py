@@ -12,6 +12,7 @@ import httpx
 from cycles._core.effects import Call, Record, Sleep
 from cycles._drivers import asyncgens
 from cycles._drivers.world import LONGEST_ATTEMPT, endpoint
+from cycles._outside.arrivals import arrived
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -114,7 +115,10 @@ async def _recorded(record: Record, journal: Keeper) -> bool:
 
             asyncio.get_running_loop()
         except RuntimeError:  # trio
-            await anyio.to_thread.run_sync(_waited, written)
+            try:
+                await anyio.to_thread.run_sync(_waited, written)
+            except RuntimeError:  # no thread can be started now
+                _waited(written)
         else:
             waiting = asyncio.wrap_future(written)
             while not waiting.done():
@@ -156,7 +160,11 @@ async def _call(call: Call[T], world: World) -> Answer[T]:
                     response = await asyncgens.request(
                         module.asyncio_detailed(client=world.api, request_headers=world.headers(), **call.arguments)
                     )
-    except Exception as error:  # noqa: BLE001 - see World.failed
+    except Exception as error:  # noqa: BLE001 - World.failed tells apart whose it is
         waited = isinstance(error, TimeoutError) and not is_sent
-        return world.failed(call, httpx.PoolTimeout("no connection was free in time") if waited else error, sent_at)
-    return world.answered(call, response, sent_at)
+        is_queue = waited and arrived(error, thrown=False) is None
+        failure = httpx.PoolTimeout("no connection was free in time") if is_queue else error
+    else:
+        return world.answered(call, response, sent_at)
+    # Futures of a loop raise what was set on them, bare as what is thrown into a thread.
+    return world.failed(call, failure, sent_at, thrown=False)

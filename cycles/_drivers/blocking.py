@@ -122,6 +122,8 @@ def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
         with deadline(seconds, waiting_counts=bool(bounds)), _lane(world, seconds if bounds else None, hurried=hurried):
             sent_at = time.monotonic()  # the time on the wire is what a lease is judged by, and not the time in a queue
             response = module.sync_detailed(client=world.api, request_headers=world.headers(), **arguments)
-    except Exception as error:  # noqa: BLE001 - see World.failed
-        return world.failed(call, error, sent_at)
-    return world.answered(call, response, sent_at)
+    except Exception as error:  # noqa: BLE001 - World.failed tells apart whose it is
+        failure = error
+    else:
+        return world.answered(call, response, sent_at)
+    return world.failed(call, failure, sent_at)  # here, for what comes out must not carry httpx's exception along

@@ -14,6 +14,7 @@ import httpx
 
 from cycles._drivers.bodies import ACCEPTED, Body, drop_if_more_follows, filled
 from cycles._drivers.loop_end import LoopEnd
+from cycles._outside.arrivals import Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,13 @@ class DirectClient(httpx.Client):
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """Send *request* and return its answer, read to the end."""
+        try:
+            return self._sent(request, options)
+        except Arrival as passing:
+            error = passing.error
+        raise error
+
+    def _sent(self, request: httpx.Request, options: Mapping[str, Any]) -> httpx.Response:
         if not _is_plain(self, request, options):
             return super().send(request, **options)
         response = self._transport_for_url(request.url).handle_request(request)

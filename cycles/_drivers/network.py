@@ -1,4 +1,8 @@
-"""Connections whose reads and writes obey the `deadline` of the request that they serve."""
+"""Connections whose reads and writes obey the `deadline` of the request that they serve.
+
+What arrives from outside meanwhile passes httpcore unchanged: it takes each OSError for the socket's own, and goes on
+after one in a write.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpcore
 
 from cycles._drivers.deadline import left
+from cycles._outside.arrivals import passing
 
 if TYPE_CHECKING:
     import ssl
@@ -28,13 +33,15 @@ class DeadlineBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         seconds = left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.connect_tcp(host, port, seconds, local_address, socket_options))
+        with passing():
+            return _Stream(self._inner.connect_tcp(host, port, seconds, local_address, socket_options))
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.NetworkStream:
         seconds = left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.connect_unix_socket(path, seconds, socket_options))
+        with passing():
+            return _Stream(self._inner.connect_unix_socket(path, seconds, socket_options))
 
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(seconds)
@@ -45,10 +52,12 @@ class _Stream(httpcore.NetworkStream):
         self._inner: Final = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, left(timeout, httpcore.ReadTimeout))
+        with passing():
+            return self._inner.read(max_bytes, left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, left(timeout, httpcore.WriteTimeout))
+        with passing():
+            self._inner.write(buffer, left(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._inner.close()
@@ -57,7 +66,8 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         seconds = left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, seconds))
+        with passing():
+            return _Stream(self._inner.start_tls(ssl_context, server_hostname, seconds))
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

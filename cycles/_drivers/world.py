@@ -11,6 +11,7 @@ import httpx
 
 from cycles._core.effects import Clock, Effect, Forget, Jitter, NewKey, Notify, Now, Ready, Record, Take, Tell
 from cycles._core.outcomes import Answer, Trouble
+from cycles._outside.arrivals import arrived
 from cycles._telemetry import metrics
 from cycles._telemetry.trace import Trace
 from cycles.errors import ConfigError, JournalError
@@ -42,6 +43,15 @@ _NOT_SENT: Final = (
     ConfigError,  # the connections of another loop or process, which its environment does not let come about
 )
 """Transport trouble in which no byte of the request reached the authority."""
+
+_FAILURES: Final = (httpx.HTTPError, httpx.InvalidURL, DecodeError, OSError, RuntimeError, ValueError, ImportError)
+"""What transports raise: httpx's own, the system's, a client that is closed, no thread to look a name up, a host that
+can't be encoded, a module that can't be loaded any more."""
+
+_TRANSPORTS: Final = frozenset(
+    ("httpx", "httpcore", "h11", "h2", "hpack", "anyio", "aiohttp", "httpx_aiohttp", "socksio")
+)
+"""Packages whose exceptions a transport may let through."""
 
 LONGEST_ATTEMPT: Final = 30.0
 """Seconds that one attempt takes at most once it has a connection, however slowly an answer comes in."""
@@ -220,6 +230,8 @@ class World:
             else:
                 self.journal.write(pending, claim)
         except (OSError, ValueError, JournalError) as error:  # settlement goes on: the work was done
+            if arrived(error) is not None:
+                raise
             self.journal.failed(error)
             return False
         return True
@@ -229,6 +241,8 @@ class World:
             try:
                 self.journal.forget(pending, refusal)
             except (OSError, JournalError) as error:
+                if arrived(error) is not None:
+                    raise
                 self.journal.failed(error)
 
     def answered(self, call: Call[Any], response: Response[Any], sent_at: float) -> Answer[Any]:
@@ -243,12 +257,23 @@ class World:
             sent_at=sent_at,
         )
 
-    def failed(self, call: Call[Any], error: Exception, sent_at: float) -> Answer[Any]:
+    def failed(self, call: Call[Any], error: Exception, sent_at: float, *, thrown: bool = True) -> Answer[Any]:
         """Return the answer to *call* that an exception of the transport or the decoder amounts to.
 
-        Whatever a transport raises becomes an answer: an exception here would hide the section's own result. The
-        exception itself is dropped, for httpx's carry the request with its key.
+        What a transport raises becomes an answer: an exception here would hide the section's own result. The exception
+        itself is dropped, for httpx's carry the request with its key. All else is the program's, and comes out.
+
+        Args:
+            call: What was asked.
+            error: What was caught.
+            sent_at: Monotonic seconds at which the attempt began.
+            thrown: Whether another thread may have thrown it.
         """
+        outside = arrived(error, causes=True, thrown=thrown)
+        if outside is not None:
+            raise outside
+        if not isinstance(error, _FAILURES) and type(error).__module__.partition(".")[0] not in _TRANSPORTS:
+            raise error
         status = None
         if isinstance(error, DecodeError):
             trouble, status = Trouble.UNREADABLE, error.status_code

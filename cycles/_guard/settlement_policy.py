@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core import section_flows
 from cycles._core.requests import checked_actual
+from cycles._outside.arrivals import arrived
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,8 @@ class SettlementPolicy:
         """Return what the end of a section that ended well does, and the interrupt that goes on after it, if any."""
         actual, failed = self._measured(section, result)
         flow = section_flows.end(section, actual=actual, actual_failed=failed, unreported=self.unreported)
-        return flow, None if isinstance(failed, Exception) else failed
+        is_own = failed is None or (isinstance(failed, Exception) and arrived(failed) is None)
+        return flow, None if is_own else failed
 
     def _measured(self, section: Section, result: Any) -> tuple[Amount | None, BaseException | None]:
         """Return what `actual=` makes of *result*, or why it made nothing that can be committed, a Ctrl-C included."""

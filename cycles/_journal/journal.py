@@ -20,7 +20,7 @@ from cycles._journal.owners import Owners
 from cycles._journal.partitions import QUARANTINE, Partition
 from cycles._journal.queue import JournalQueue
 from cycles._journal.records import Records
-from cycles._journal.writer import the_writer
+from cycles._journal.writer import the_writer, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -125,11 +125,12 @@ class Journal:
         self.records.write(pending)
 
     def write_soon(self, pending: Pending, claim: Claim | None) -> Future[None]:
-        """Keep *pending* on the writer's thread, together with others that come at the same time."""
+        """Keep *pending* on the writer's thread, together with others that come at the same time; without one, here."""
         if claim is not None:
             self.claims.put(name_of(pending), claim)
         self.keep()
-        return the_writer().write(self.records, pending)
+        writer = the_writer()
+        return written(self.records, pending) if writer is None else writer.write(self.records, pending)
 
     def report(self, pending: Pending) -> None:
         """Keep what a running section reports, at most once in `REPORT_PERIOD`; the last report wins.
@@ -142,7 +143,11 @@ class Journal:
         due = self.records.report(pending)
         self.keep()
         if due is not None:
-            the_writer().later(due, self.records, name_of(pending))
+            name, writer = name_of(pending), the_writer()
+            if writer is None:
+                self.records.catch_up(name)
+            else:
+                writer.later(due, self.records, name)
 
     def forget(self, pending: Pending, refusal: Mapping[str, Any] | None = None) -> None:
         """Drop what was kept of *pending*; with a *refusal*, keep it under rejected/ with that answer.

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cycles._drivers import threads
 from cycles._journal.files import discarded, flush_directory
+from cycles._outside.arrivals import arrived
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from cycles._core.records import Pending
     from cycles._journal.records import Records
 
@@ -40,8 +40,6 @@ class Writer:
 
     def write(self, records: Records, pending: Pending) -> Future[None]:
         """Write *pending* to *records* soon; the future is done when it is on disk, or can't be written."""
-        from concurrent.futures import Future  # noqa: PLC0415 - only asynchronous clients come here
-
         done: Future[None] = Future()
         with self._wake:
             self._writes.append(_Write(records, pending, done))
@@ -131,13 +129,29 @@ _guard = threads.Lock("RLock")
 _the_writer: Writer | None = None
 
 
-def the_writer() -> Writer:
-    """Return this process's writer; its thread starts when it is first asked for."""
+def the_writer() -> Writer | None:
+    """Return this process's writer; its thread starts when it is first asked for.
+
+    Returns:
+        None when no thread can be started now: what is to be written is written where it comes up.
+    """
     global _the_writer  # noqa: PLW0603 - one a process
     with _guard:
         if _the_writer is None:
-            _the_writer = Writer()
+            try:
+                _the_writer = Writer()
+            except RuntimeError as error:  # too many, or the interpreter is ending
+                if arrived(error) is not None:
+                    raise
+                return None
         return _the_writer
+
+
+def written(records: Records, pending: Pending) -> Future[None]:
+    """Write *pending* to *records* here and now; the future is done."""
+    write = _Write(records, pending, Future())
+    _write_together([write])
+    return write.done
 
 
 def _in_child() -> None:

@@ -7,8 +7,9 @@ dictionary. Attributes are few and bounded: no ids, and no names of tenants. Not
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+
+from cycles._outside.arrivals import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +82,7 @@ def request(operation: str, answer: Answer[Any]) -> None:
     api: Any = sys.modules.get(_API)
     if api is None:
         return
-    with suppress(Exception):
+    with harmless():
         attributes: dict[str, Any] = {"cycles.operation": operation}
         if answer.status is not None:
             attributes["http.response.status_code"] = answer.status
@@ -97,7 +98,7 @@ def event(name: str, facts: Mapping[str, Any]) -> None:
     api: Any = sys.modules.get(_API)
     if api is None:
         return
-    with suppress(Exception):
+    with harmless():
         if name in _BEGUN:
             attributes = {"cycles.outcome": _BEGUN[name]}
             if (decision := facts.get("decision")) is not None:
@@ -115,7 +116,7 @@ def settled(details: SettlementDetails) -> None:
     api: Any = sys.modules.get(_API)
     if api is None:
         return
-    with suppress(Exception):
+    with harmless():
         instruments = _instruments(api)
         instruments.settlements.add(1, {"cycles.outcome": details.outcome, "cycles.via": details.via})
         if details.charged is not None:

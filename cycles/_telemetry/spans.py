@@ -7,9 +7,10 @@ Nothing that fails here fails a section.
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from cycles._outside.arrivals import arrived, harmless
 from cycles.errors import Denied
 from cycles_api.models.amount import Amount
 from cycles_api.types import Unset
@@ -69,7 +70,9 @@ def around(opening: C, options: Mapping[str, Any], tenant: str | None) -> C:
         return opening
     try:
         traced: Any = _Traced(opening, SectionSpan(api, _asked(options, tenant)))
-    except Exception:  # noqa: BLE001 - half imported, or of another version: tracing must never fail a section
+    except Exception as error:  # half imported, or of another version: tracing must never fail a section
+        if arrived(error) is not None:
+            raise
         return opening
     section: C = traced
     return section
@@ -119,7 +122,7 @@ class SectionSpan:
 
     def leave(self, token: Any) -> None:
         """Make current again what was before `enter`."""
-        with suppress(Exception):
+        with harmless():
             is_ours = self._api.get_current_span() is self._span
             self._left = None if is_ours else self._context.get_current()
         self._detach(token)
@@ -127,13 +130,15 @@ class SectionSpan:
     def _attach(self, context: Any) -> Any:
         try:
             return self._context.attach(self._api.set_span_in_context(self._span) if context is None else context)
-        except Exception:  # noqa: BLE001 - see above
+        except Exception as error:  # see above
+            if arrived(error) is not None:
+                raise
             return None
 
     def _detach(self, token: Any) -> None:
         if token is None:
             return
-        with suppress(Exception):
+        with harmless():
             variable = getattr(token, "var", None)
             if variable is None:  # a runtime context of the program's own
                 self._context.detach(token)
@@ -162,7 +167,7 @@ class SectionSpan:
         """Note what the authority answered, and be current in the section's code from now on."""
         self._running = opened.running
         opened.inside = self
-        with suppress(Exception):
+        with harmless():
             if self._span.is_recording():
                 section = opened.running.section
                 self._span.set_attribute("cycles.decision", str(section.grant.response.decision))
@@ -173,10 +178,10 @@ class SectionSpan:
         running = self._running
         if running is not None and running.is_inherited:
             return  # a forked child's copy: the parent ends it
-        with suppress(Exception):
+        with harmless():
             if self._span.is_recording():
                 self._say_how(None if running is None else running.section, error)
-        with suppress(Exception):
+        with harmless():
             self._span.end()
 
     def _say_how(self, section: Section | None, error: BaseException | None) -> None:

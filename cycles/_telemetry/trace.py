@@ -9,6 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from cycles._outside.arrivals import arrived
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -53,6 +55,8 @@ def _callers() -> Mapping[str, str] | None:
             return None
         parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 0xFF:02x}"
         state = context.trace_state.to_header() if context.trace_state else ""
-    except Exception:  # noqa: BLE001 - half imported, or of another version: tracing must never fail a request
+    except Exception as error:  # half imported, or of another version: tracing must never fail a request
+        if arrived(error) is not None:
+            raise
         return None
     return {"traceparent": parent, "tracestate": state} if state else {"traceparent": parent}

@@ -113,6 +113,7 @@ class Case:
         has_ended: Whether its end finished without an interrupt.
         was_interrupted: Whether an exception was thrown into it, or its process killed.
         was_refused: Whether the authority refused a commit or an event of it, for another reason than expiry.
+        waited: Seconds that it waited, by intent.
         without_hold: Whether it is a charge without a reservation: by `record`, or of a section that has no hold.
         died: Whether its process was killed before it was over.
     """
@@ -131,6 +132,7 @@ class Case:
         "restless",
         "section",
         "sent",
+        "waited",
         "was_interrupted",
         "was_refused",
         "without_hold",
@@ -148,6 +150,7 @@ class Case:
         self.sent: dict[str, int] = {}
         self.moments: list[float] = []
         self.restless = 0
+        self.waited: dict[str, float] = {}
         self.has_ended = False
         self.was_interrupted = False
         self.was_refused = False
@@ -161,7 +164,9 @@ class Case:
 
 # -- drawing -----------------------------------------------------------------------------------------------------------
 _AMOUNTS: Final = tuple(tokens(amount) for amount in range(40))
-_POLICIES: Final = tuple(RetryPolicy(max_attempts=attempts) for attempts in (1, 2, 3, 5))
+_POLICIES: Final = tuple(
+    RetryPolicy(max_attempts=attempts, settle_wait=wait) for wait in (None, 2.0, 0.3) for attempts in (1, 2, 3, 5)
+)
 _OVERAGE: Final = (None, "REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT")
 _TTLS: Final = (None, 1.0, 3.0, 10.0, 60.0)
 _GRACES: Final = (None, 0.0, 2.0)

@@ -5,6 +5,7 @@ This is the third driver of the core's flows, beside `_drivers.blocking` and `_d
 
 from __future__ import annotations
 
+import math
 from asyncio import CancelledError
 from collections import Counter
 from random import Random
@@ -229,7 +230,7 @@ class Simulation:
         answer: Any = None
         match effect:
             case Call():
-                wait = self._random.choice(self._network)
+                wait = min(self._random.choice(self._network), math.inf if effect.within is None else effect.within)
                 answer, fault = self._called(program, case, effect, wait, delivered=delivered)
             case Sleep():
                 wait = effect.seconds
@@ -255,6 +256,7 @@ class Simulation:
             case _:
                 assert isinstance(effect, Notify | Tell | Ready), f"the simulator can't perform {effect!r}"  # noqa: S101
                 answer = True  # Ready: its disk is never full
+        self.invariants.holds_up(case, program.intent, wait)
         program.answer, program.ready_at = answer, self.now + wait
         self.trace.add(self.now, program.name, program.intent, effect, fault=fault, outcome=answer)
 
@@ -268,7 +270,10 @@ class Simulation:
         """Send a request; return its answer and the fault, if any."""
         self.invariants.leaves(case, program.name, program.intent, call, self.now)
         self.invariants.waits_out(program.name, program.began, call, self._clock_ms)
-        answer, raw, fault = self._wire.send(call, case, self._plan.of_request(), self.now, took)
+        planned = self._plan.of_request()
+        if planned is None and took == call.within:
+            planned = Fault.LOST_RESPONSE  # the driver gave it up; what it asked for may be done
+        answer, raw, fault = self._wire.send(call, case, planned, self.now, took)
         if fault is not None:
             self.faults[fault] += 1
         if delivered:

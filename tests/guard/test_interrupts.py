@@ -196,10 +196,10 @@ def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, clie
         goes_on.wait(5)
         return state
 
-    def settling(*args):
+    def settling(*args, **how):
         goes_on.set()
         until(lambda: reservation._section.lease_lost)
-        return (yield from settle(*args))
+        return (yield from settle(*args, **how))
 
     monkeypatch.setattr(renewal, "_lost", losing)
     monkeypatch.setattr(renewal, "step", stepping, raising=False)

@@ -31,7 +31,9 @@ def found(*invariants: str) -> None:
 # -- the core ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("module", [flows, queries, settlements], ids=["release", "decide", "settle"])
 def test_a_new_key_for_each_attempt(monkeypatch, module):
-    def until_known(operation, arguments, policy, throttled=None):
+    def until_known(operation, arguments, policy, throttled=None, *, ends=None, usual=attempts.until_known):
+        if ends is not None:
+            return (yield from usual(operation, arguments, policy, throttled, ends=ends))
         for attempt in range(1, policy.max_attempts + 1):
             answer = yield from Call(operation, **arguments)
             if judge(operation, answer) not in (Verdict.AMBIGUOUS, Verdict.THROTTLED):
@@ -44,6 +46,14 @@ def test_a_new_key_for_each_attempt(monkeypatch, module):
     found("all attempts of an intent have one key", "what is settled is on record before it leaves")
 
 
+def test_an_end_that_waits_for_all_attempts(monkeypatch):
+    def until_known(operation, arguments, policy, throttled=None, *, ends=None):
+        return (yield from attempts.until_known(operation, arguments, policy, throttled))
+
+    monkeypatch.setattr(settlements, "until_known", until_known)
+    found("an end waits for the authority as long as it may")
+
+
 def test_a_release_after_an_ambiguous_commit(monkeypatch):
     def commit(section, actual, metrics=None, metadata=None, commit=section_flows.commit):
         settlement = yield from commit(section, actual, metrics, metadata)
@@ -52,7 +62,7 @@ def test_a_release_after_an_ambiguous_commit(monkeypatch):
         return settlement
 
     monkeypatch.setattr(section_flows, "commit", commit)
-    found("no release and no extend after a possible commit")
+    found("no release and no extend after a possible commit", "no commit after a release")
 
 
 def test_a_second_settlement_after_an_interrupted_commit(monkeypatch):

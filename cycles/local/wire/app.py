@@ -9,6 +9,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from cycles._outside.arrivals import arrived
 from cycles.local.ledger import estimates, events, leases, reservations, settlements
 from cycles.local.ledger.bodies import hold_body
 from cycles.local.ledger.remedies import with_detail
@@ -134,7 +135,9 @@ class App:
         except Refusal as refusal:
             runtime = not self._administration.takes(request.path)
             status, body = refusal.status, _error_body(refusal, request_id, trace_id, runtime=runtime)
-        except Exception as error:  # noqa: BLE001 - an answer too: transports need not know what can go wrong here
+        except Exception as error:  # an answer too: transports need not know what can go wrong here
+            if arrived(error) is not None:
+                raise  # the caller's own, in whose thread this runs; the transaction is undone
             _log.exception("request %s failed", request_id)
             status, body = 500, _error_body(self._internal(error), request_id, trace_id)
         return Response(status, headers, encoded(body))

@@ -16,6 +16,7 @@ from cycles.errors import ConfigError
 from cycles.local.wire import log, page
 from cycles.local.wire.clock import ManualClock
 from cycles.local.wire.messages import MAX_BODY, Request
+from cycles.local.wire.transport import in_thread
 
 try:
     import uvicorn
@@ -88,7 +89,7 @@ class Asgi:
             return page.PAGE
         if self._app.is_memory:
             return self._app.handle(request)
-        return await asyncio.to_thread(self._app.handle, request)  # the disk must not hold up the others
+        return await in_thread(self._app.handle, request)  # the disk must not hold up the others
 
     async def _spoilt(self, request: Request, fault: Fault, receive: Any, send: Any) -> None:
         """Answer as an injected fault says; where no answer arrives, cut the connection."""
@@ -96,7 +97,7 @@ class Asgi:
             self._app.clock.advance(fault.seconds)
         else:
             await asyncio.sleep(fault.seconds)
-        response, arrives = await asyncio.to_thread(self._app.handle_badly, request, fault)
+        response, arrives = await in_thread(self._app.handle_badly, request, fault)
         if response is not None and arrives:
             await _send(send, response)
         else:

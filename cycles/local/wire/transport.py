@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
@@ -18,9 +18,13 @@ from cycles.local.wire.faults import FaultKind
 from cycles.local.wire.messages import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cycles.local.wire.app import App
     from cycles.local.wire.faults import Fault, Spoilt
     from cycles.local.wire.messages import Response
+
+R = TypeVar("R")
 
 ORIGIN: Final = "http://cycles.local"
 """The address of requests inside the process; nothing resolves it."""
@@ -72,7 +76,7 @@ class AsyncLocalTransport(httpx.AsyncBaseTransport):
         await anyio.sleep(_held_up(self._app, fault, request))
         if self._app.is_memory:
             return _spoilt(self._app.handle_badly(asked, fault), request, fault)
-        return _spoilt(await anyio.to_thread.run_sync(self._app.handle_badly, asked, fault), request, fault)
+        return _spoilt(await in_thread(self._app.handle_badly, asked, fault), request, fault)
 
     def __repr__(self) -> str:
         return f"<AsyncLocalTransport to {self._app!r}>"
@@ -130,9 +134,26 @@ class _Whole(httpx.Response):
 async def _handled(app: App, request: Request) -> Response:
     if app.is_memory:
         return app.handle(request)
+    return await in_thread(app.handle, request)
+
+
+async def in_thread(handle: Callable[..., R], *arguments: Any) -> R:
+    """Run *handle* on another thread, so that the disk does not hold up the loop; here when none can start."""
     from anyio import to_thread  # noqa: PLC0415 - httpx's own dependency; only needed here
 
-    return await to_thread.run_sync(app.handle, request)
+    has_begun = False
+
+    def begun() -> R:
+        nonlocal has_begun
+        has_begun = True
+        return handle(*arguments)
+
+    try:
+        return await to_thread.run_sync(begun)
+    except RuntimeError:
+        if has_begun:
+            raise
+    return handle(*arguments)
 
 
 def _plain(method: str, url: httpx.URL | str, options: dict[str, Any]) -> Request | None:

@@ -1,0 +1,81 @@
+"""What the end of a section needs is loaded before its reserve is sent.
+
+By the end a package may have been upgraded underneath the program, or its descriptors may be used up: an import that
+fails there would cost the charge. The bindings load their models and endpoints when each is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+from cycles._core import operations
+from cycles._drivers.world import endpoint
+from cycles.errors import ConfigError
+from cycles_api import models
+
+_OPERATIONS: Final = (
+    operations.COMMIT_RESERVATION,
+    operations.CREATE_EVENT,
+    operations.CREATE_RESERVATION,
+    operations.EXTEND_RESERVATION,
+    operations.LIST_RESERVATIONS,
+    operations.RELEASE_RESERVATION,
+)
+
+_MODELS: Final = (
+    "CommitRequest",
+    "ErrorResponse",
+    "EventCreateRequest",
+    "ReleaseRequest",
+    "ReservationExtendRequest",
+    "StandardMetrics",
+)
+"""Beside those of the answers, which the endpoints load."""
+
+_LOOPS: Final = ("asyncio", "concurrent.futures.thread")
+"""What a background runs on, and the thread in which asyncio looks a name up."""
+
+_NETWORK: Final = (
+    "anyio",
+    "cycles._drivers.network",
+    "encodings.idna",  # of each look-up
+    "httpcore._backends.anyio",
+    "httpcore._backends.auto",
+    "httpx._transports.default",
+)
+"""What sends again, and connects again; in blocking code too, whose background is an event loop."""
+
+_BACKENDS: Final = {
+    "asyncio": ("anyio._backends._asyncio", "anyio.to_thread"),
+    "trio": ("anyio._backends._trio", "anyio.to_thread", "httpcore._backends.trio"),
+}
+"""What anyio and httpcore run on, by library."""
+
+_loaded: Final[set[str]] = set()
+
+
+def get_ready(*needs: str) -> None:
+    """Load what settling takes, once: with "network", "asyncio" and "trio" also what those need.
+
+    Raises:
+        ConfigError: a module can't be loaded.
+    """
+    if _loaded.issuperset(needs) and _loaded:
+        return
+    try:
+        for operation in _OPERATIONS:
+            endpoint(operation.module)
+        for name in _MODELS:
+            getattr(models, name)
+        for name in _LOOPS:
+            importlib.import_module(name)
+        for need in needs:
+            for name in _NETWORK if need == "network" else _BACKENDS[need]:
+                importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"can't load {error.name}, which settling needs, so nothing is reserved: {error}; if the package was "
+            "upgraded or removed underneath this program, start it again"
+        ) from None
+    _loaded.update(("section", *needs))

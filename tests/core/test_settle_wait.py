@@ -1,0 +1,124 @@
+"""Ends that wait a bounded time, and the jobs that go on with what they left."""
+
+from __future__ import annotations
+
+import pytest
+
+from cycles import tokens
+from cycles._core import flows, settlements
+from cycles._core.jobs import LOOKS, Charge, GiveBack
+from cycles._core.retry import RetryPolicy
+from cycles_api.models import ReservationListResponse
+from tests.core.world import LOST, World, committed, refusal, released, reply
+from tests.support.records import pending
+
+POLICY = RetryPolicy(max_attempts=5, settle_wait=1.0)
+SPEND = pending(actual=tokens(7))
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_attempts_end_where_the_next_wait_would_outlast_the_caller(world):
+    world.answers = [LOST] * 5
+    settlement = world.run(settlements.settle(SPEND, POLICY, wait=1.0, goes_on=True))
+    assert world.sleeps == [0.25, 0.5], "the third wait would be of a second"
+    assert [call.within for call in world.calls] == [1.0, 0.75, 0.25]
+    assert (settlement.attempts, settlement.goes_on) == (3, True)
+    assert world.told[0].outcome == "pending"
+
+
+def test_without_time_nothing_is_sent(world):
+    settlement = world.run(settlements.settle(SPEND, POLICY, wait=0.0, goes_on=True))
+    assert (world.calls, settlement.attempts, settlement.goes_on) == ([], 0, True)
+    assert world.log == ["Record"], "it is kept, for the background"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"), [(refusal(401, "UNAUTHORIZED"), "unsettled"), (refusal(409, "BUDGET_FROZEN"), "rejected")]
+)
+def test_nobody_goes_on_with_what_was_refused(world, answer, outcome):
+    world.keeps, world.answers = False, [answer]
+    settlement = world.run(settlements.settle(SPEND, POLICY, wait=1.0, goes_on=True))
+    assert (settlement.goes_on, world.told[0].outcome) == (False, outcome)
+
+
+def test_an_unkept_settlement_says_that_memory_holds_it(world):
+    world.keeps, world.answers = False, [LOST] * 5
+    settlement = world.run(settlements.settle(SPEND, POLICY, wait=1.0, goes_on=True))
+    assert "kept in memory" in str(settlements.pending_error(settlement))
+
+
+def test_a_release_ends_in_time_too(world):
+    world.answers = [LOST] * 5
+    assert world.run(flows.release("res-1", None, POLICY)).error is not None
+    assert world.sleeps == [0.25, 0.5]
+
+
+# -- charging on -------------------------------------------------------------------------------------------------------
+def test_a_charge_that_no_journal_holds_is_tried_until_it_is_known(world):
+    charge = Charge(SPEND, POLICY, due=0.0)
+    world.keeps, world.answers = False, [LOST, refusal(429, "LIMIT_EXCEEDED", Retry_After="3"), committed()]
+    assert world.run(charge.attempt()) == 0.5
+    world.answers[0].headers["retry-after"] = "3"
+    assert world.run(charge.attempt()) == 3.5
+    assert charge.is_needed
+    assert world.run(charge.attempt()) is None
+    assert not charge.is_needed
+    assert world.keys_sent == [SPEND.key] * 3
+
+
+def test_a_charge_that_the_journal_holds_is_the_recoverys(world):
+    charge = Charge(SPEND, POLICY, due=0.0)
+    world.answers = [LOST]
+    assert world.run(charge.attempt()) is None
+    assert not charge.is_needed
+
+
+def test_without_retries_a_charge_is_tried_once(world):
+    charge = Charge(SPEND, RetryPolicy(max_attempts=1, is_off=True), due=0.0)
+    world.keeps, world.answers = False, [LOST]
+    assert world.run(charge.attempt()) is None
+
+
+# -- looking for a hold ------------------------------------------------------------------------------------------------
+def listed(*rows):
+    return reply(200, ReservationListResponse.from_dict({"reservations": list(rows), "has_more": False}))
+
+
+def test_a_hold_that_is_not_there_yet_is_looked_for_again(world):
+    """The authority may still be at work on the create when its caller is gone."""
+    row = {
+        "reservation_id": "res-1",
+        "status": "ACTIVE",
+        "idempotency_key": "key",
+        "subject": {"tenant": "acme"},
+        "action": {"kind": "a", "name": "b"},
+        "reserved": {"unit": "TOKENS", "amount": 7},
+        "created_at_ms": 1,
+        "expires_at_ms": 2,
+        "scope_path": "tenant:acme",
+        "affected_scopes": ["tenant:acme"],
+    }
+    job = GiveBack(POLICY, key="key")
+    world.answers = [listed(), listed(row), released()]
+    assert world.run(job.attempt()) == LOOKS[0]
+    assert job.is_needed
+    assert world.run(job.attempt()) is None
+    assert (job.is_needed, world.log[-1]) == (False, "release_reservation")
+
+
+def test_a_hold_that_never_appears_is_given_up(world):
+    job = GiveBack(POLICY, key="key")
+    world.answers = [listed() for _ in range(len(LOOKS) + 1)]
+    assert [world.run(job.attempt()) for _ in range(len(LOOKS) + 1)] == [*LOOKS, None]
+    assert not job.is_needed
+
+
+def test_a_hold_that_is_known_is_not_looked_for(world):
+    job = GiveBack(POLICY, reservation_id="res-1")
+    world.answers = [released()]
+    assert world.run(job.attempt()) is None
+    assert world.log == ["release_reservation"]
