@@ -19,6 +19,7 @@ _OPERATIONS: Final = (
     operations.CREATE_EVENT,
     operations.CREATE_RESERVATION,
     operations.EXTEND_RESERVATION,
+    operations.GET_RESERVATION,
     operations.LIST_RESERVATIONS,
     operations.RELEASE_RESERVATION,
 )
@@ -28,13 +29,14 @@ _MODELS: Final = (
     "ErrorResponse",
     "EventCreateRequest",
     "ReleaseRequest",
+    "ReservationDetail",
     "ReservationExtendRequest",
     "StandardMetrics",
 )
 """Beside those of the answers, which the endpoints load."""
 
-_LOOPS: Final = ("asyncio", "concurrent.futures.thread")
-"""What a background runs on, and the thread in which asyncio looks a name up."""
+_LOOPS: Final = ("asyncio", "concurrent.futures.thread", "encodings.ascii")
+"""What a background runs on, the thread in which asyncio looks a name up, and what the journal reads files by."""
 
 _NETWORK: Final = (
     "anyio",

@@ -105,7 +105,7 @@ def test_a_release_that_is_cancelled_goes_on(server, impatient):
     server.plan["release"] = deque([HANG])
 
     async def main():
-        async with cycles.AsyncClient(impatient) as client:
+        async with cycles.AsyncClient(impatient.replace(settle_wait=60)) as client:
             reservation = await client.reserve(usd("0.10"), action=ACTION)
             task = asyncio.create_task(reservation.release())
             await asyncio.to_thread(server.wait_for, "release")
