@@ -206,7 +206,7 @@ def test_only_what_never_connected_is_called_so(cause, meant):
 
 
 def test_a_request_while_the_connections_close_has_a_session_of_its_own():
-    """Several requests may come while a loop ends: what one of them opens is neither closed nor forgotten by another."""
+    """Requests may come while a loop ends: what one of them opens, another neither closes nor forgets."""
 
     async def main():
         engine = _Engine(verify=ssl.create_default_context(), proxy=None)
