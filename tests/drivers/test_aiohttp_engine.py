@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 import sys
 from collections import deque
+from unittest.mock import Mock
 
 import aiohttp
 import httpx
@@ -14,7 +16,7 @@ import pytest
 
 import cycles
 from cycles import usd
-from cycles._drivers.aiohttp_engine import AiohttpClient, _meant, quick_client
+from cycles._drivers.aiohttp_engine import AiohttpClient, _Engine, _meant, quick_client
 from cycles._drivers.connections import AsyncDirectClient
 from tests.support.authorities import ACTION
 from tests.support.net import LOSE
@@ -201,3 +203,29 @@ def test_only_what_never_connected_is_called_so(cause, meant):
     said = httpx.ReadTimeout("said") if meant is httpx.ReadTimeout else httpx.ConnectTimeout("said")
     said.__cause__ = cause
     assert type(_meant(said, httpx.Request("GET", "http://h"))) is meant
+
+
+def test_a_request_while_the_connections_close_has_a_session_of_its_own():
+    """Requests may come while a loop ends: what one of them opens, another neither closes nor forgets."""
+
+    async def main():
+        engine = _Engine(verify=ssl.create_default_context(), proxy=None)
+        await engine.aclose()  # nothing was opened
+        is_closing, may_end = asyncio.Event(), asyncio.Event()
+
+        async def slowly():
+            is_closing.set()
+            await may_end.wait()
+
+        engine.client = Mock(spec=aiohttp.ClientSession, close=slowly)
+        closing = asyncio.ensure_future(engine.aclose())
+        await is_closing.wait()
+        assert not isinstance(engine.client, aiohttp.ClientSession)
+        opened = engine.client = engine.client()  # as the next request does
+        may_end.set()
+        await closing
+        assert engine.client is opened
+        await engine.aclose()
+        assert opened.closed
+
+    asyncio.run(main())
