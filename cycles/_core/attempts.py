@@ -33,6 +33,7 @@ def until_known(
 
     With *throttled* the request settles a spend. Then that runs with the seconds of a Retry-After, before the wait; an
     hour of it counts; and an answer that nobody can understand is no answer.
+
     Args:
         operation: What to ask.
         arguments: Of each request.
