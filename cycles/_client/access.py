@@ -158,6 +158,10 @@ class Access:
             return config.replace(api_key=self.authority.session_key(tenant=config.tenant))
         return config
 
+    def end(self) -> None:
+        """Open nothing any more."""
+        self._is_closed = self.is_owned
+
     def close(self) -> None:
         """Close the blocking connections, if there are any and they were made here. Nothing is opened any more."""
         self._is_closed = self.is_owned
