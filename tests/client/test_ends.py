@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import cycles
-from cycles import tokens
+from cycles import tokens, usd
 from cycles.client import DEFAULTS
 from cycles.config import Config
 from tests.support.authorities import ACTION
@@ -139,7 +139,7 @@ def default(monkeypatch):
         yield
 
 
-spend = cycles.Guard(tokens(1), action=ACTION)
+spend = cycles.Guard(usd("0.01"), action=ACTION)
 
 
 @spend
@@ -153,7 +153,7 @@ async def asynchronous():
 
 
 def test_the_defaults_end_and_begin_again(default):
-    cycles.configure(Config("local:?tokens=100"))
+    cycles.configure(Config("local:?usd=1"))
     cycles.close()
     first, second = blocking(), asyncio.run(asynchronous())
     cycles.close()
@@ -171,7 +171,7 @@ def _settled(answer):
 
 
 def test_a_running_loops_client_ends_in_it(default):
-    cycles.configure(Config("local:?tokens=100"))
+    cycles.configure(Config("local:?usd=1"))
 
     async def main():
         first = await asynchronous()
@@ -186,7 +186,7 @@ def test_a_running_loops_client_ends_in_it(default):
 
 
 def test_a_client_that_was_given_stays_open(default):
-    with cycles.Client(Config("local:?tokens=100")) as mine:
+    with cycles.Client(Config("local:?usd=1")) as mine:
         cycles.configure(mine)
         asyncio.run(asynchronous())
         cycles.close()
