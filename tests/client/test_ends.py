@@ -210,6 +210,8 @@ def test_a_loop_that_ends_takes_its_connections_along(default, server, config, e
         gc.collect()
 
 
+# httpx reads by asynchronous generators, and asyncio warns of each that begins so late.
+@pytest.mark.filterwarnings("ignore:asynchronous generator .* was scheduled after:ResourceWarning")
 @pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
 def test_requests_of_a_loop_that_is_ending_leave_nothing_open(default, server, config, engine):
     """A generator of the program's own that is open at the end sends its last request while the loop closes it."""
