@@ -72,8 +72,9 @@ class _Engine(AiohttpTransport):
         return filled(response, content)
 
     async def aclose(self) -> None:
-        await super().aclose()
-        self.client = self._opened  # a request after that, in a loop that is ending, has a session of its own
+        session, self.client = self.client, self._opened  # what is sent from now on has a session of its own
+        if isinstance(session, aiohttp.ClientSession):
+            await session.close()
 
 
 def _meant(error: httpx.TransportError, request: httpx.Request) -> httpx.TransportError:
