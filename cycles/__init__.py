@@ -16,7 +16,7 @@ from cycles._core.results import Decision, Settlement, SettlementDetails
 from cycles._core.retry import RetryPolicy
 from cycles._journal.recovery import Drained
 from cycles.amounts import credits, risk_points, tokens, usd, usd_microcents
-from cycles.client import AsyncClient, Client, configure
+from cycles.client import AsyncClient, Client, aclose, close, configure
 from cycles.config import Config
 from cycles.errors import (
     AlreadySettled,
@@ -102,6 +102,8 @@ __all__ = [
     "UnexpectedResponse",
     "UnitMismatch",
     "UnreportedSpend",
+    "aclose",
+    "close",
     "configure",
     "credits",
     "current",

@@ -302,3 +302,18 @@ def configure(source: Client | AsyncClient | Config | None) -> None:
         ConfigError: when it is something else.
     """
     DEFAULTS.configure(source)
+
+
+def close() -> None:
+    """End the clients that guards were given by default: stop their heartbeats, close their connections.
+
+    For the end of a program, a worker or a test. It may be called again, and the next guard makes new clients. A client
+    that `configure` was given stays open, and what is configured stays so. So does a client that belongs to an event
+    loop that is still open: `aclose` in that loop ends it.
+    """
+    DEFAULTS.close()
+
+
+async def aclose() -> None:
+    """End the clients that guards were given by default, those of the running event loop too; see `close`."""
+    await DEFAULTS.aclose()

@@ -25,6 +25,25 @@ LOCAL_ORIGIN: Final = "http://cycles.local"
 """The base URL of requests to an authority inside this process; nothing resolves it."""
 
 
+class _Opened:
+    """The connections that a client has, if it has opened any; the generated client asks this for them."""
+
+    def __init__(self, make_async: AsyncFactory) -> None:
+        self._make_async: Final = make_async
+        self.blocking: httpx.Client | None = None
+        self.asynchronous: httpx.AsyncClient | None = None
+
+    def make(self, **options: Any) -> httpx.Client:
+        """Open those of blocking requests."""
+        self.blocking = opened(DirectClient, **options)
+        return self.blocking
+
+    def make_async(self, **options: Any) -> httpx.AsyncClient:
+        """Open those of asynchronous requests."""
+        self.asynchronous = opened(self._make_async, **options)
+        return self.asynchronous
+
+
 class Access:
     """A client's way to its authority.
 
@@ -64,27 +83,18 @@ class Access:
         self.shares_config: Final[bool] = self.is_owned if parent is None else parent.shares_config
         # A busy pool is waited for as long as an answer, and not reported as a dead network.
         self.timeout: Final = httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=None)
-        self._make_async: AsyncFactory = AsyncDirectClient
-        self._blocking: httpx.Client | None = None
-        self._asynchronous: httpx.AsyncClient | None = None
+        make_async: AsyncFactory = AsyncDirectClient
         self._is_closed = False
         if async_factory is not None and self.is_owned and not config.is_local:
-            self._make_async = async_factory(config)
+            make_async = async_factory(config)
+        self._opened: Final = _Opened(make_async)
         self.api: Final = AuthenticatedClient(
             base_url=LOCAL_ORIGIN if config.is_local else config.base_url,
             token=config.api_key or "",
             timeout=self.timeout,
-            client_factory=self._made,
-            async_client_factory=self._made_async,
+            client_factory=self._opened.make,
+            async_client_factory=self._opened.make_async,
         )
-
-    def _made(self, **options: Any) -> httpx.Client:
-        self._blocking = opened(DirectClient, **options)
-        return self._blocking
-
-    def _made_async(self, **options: Any) -> httpx.AsyncClient:
-        self._asynchronous = opened(self._make_async, **options)
-        return self._asynchronous
 
     def open(self) -> None:
         """Make the connections of blocking requests, if there are none yet: before anything is sent.
@@ -117,7 +127,7 @@ class Access:
         if http_client is None and self.authority is not None:
             http_client = self.authority.http_client(timeout=self.timeout)
         if http_client is not None:
-            self._blocking = http_client
+            self._opened.blocking = http_client
             self.api.set_httpx_client(http_client)
         return http_client
 
@@ -126,7 +136,7 @@ class Access:
         if http_client is None and self.authority is not None:
             http_client = self.authority.async_http_client(timeout=self.timeout)
         if http_client is not None:
-            self._asynchronous = http_client
+            self._opened.asynchronous = http_client
             self.api.set_async_httpx_client(http_client)
 
     def reconnect(self) -> object:
@@ -139,7 +149,7 @@ class Access:
         """
         left = self.api._async_client  # noqa: SLF001 - the generated client has no way to make its connections anew
         self.api._client = self.api._async_client = None  # noqa: SLF001 - as above
-        self._blocking = self._asynchronous = None
+        self._opened.blocking = self._opened.asynchronous = None
         return left
 
     def changed(self, changes: Mapping[str, Any]) -> Config:
@@ -158,14 +168,18 @@ class Access:
             return config.replace(api_key=self.authority.session_key(tenant=config.tenant))
         return config
 
+    def end(self) -> None:
+        """Open nothing any more."""
+        self._is_closed = self.is_owned
+
     def close(self) -> None:
         """Close the blocking connections, if there are any and they were made here. Nothing is opened any more."""
         self._is_closed = self.is_owned
-        if self.is_owned and self._blocking is not None:
-            self._blocking.close()
+        if self.is_owned and self._opened.blocking is not None:
+            self._opened.blocking.close()
 
     async def aclose(self) -> None:
         """Close the asynchronous connections; see `close`."""
         self._is_closed = self.is_owned
-        if self.is_owned and self._asynchronous is not None:
-            await self._asynchronous.aclose()
+        if self.is_owned and self._opened.asynchronous is not None:
+            await self._opened.asynchronous.aclose()

@@ -141,6 +141,16 @@ class AsyncRuntime:
             self.heartbeats.close()
         await self.access.aclose()
 
+    @property
+    def has_no_loop(self) -> bool:
+        """Whether no asyncio loop is open in which it was used."""
+        return self.home.loop is None or self.home.loop.is_closed()
+
+    def end(self) -> None:
+        """Stop the background work, where its loop has ended: that has closed the connections."""
+        self.upkeep.close()
+        self.access.end()
+
 
 def _async_factory(config: Config) -> Callable[..., httpx.AsyncClient]:
     """Return what makes the httpx client of the configured engine."""

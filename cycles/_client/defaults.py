@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
@@ -95,6 +95,34 @@ class Defaults(Generic[C, A]):
         self._made.append(found)
         return found
 
+    def close(self) -> None:
+        """End the default clients that were made here; see `cycles.close`."""
+        for client in self._taken(lambda one: runtime_of(one).has_no_loop):
+            self._close(client)
+
+    async def aclose(self) -> None:
+        """End the default clients that were made here, those of the running loop too; see `cycles.aclose`."""
+        loop = running_loop()
+        for client in self._taken(
+            lambda client: runtime_of(client).has_no_loop or runtime_of(client).home.loop is loop
+        ):
+            if self._is_async(client):
+                await runtime_of(client).close()
+            else:
+                self._close(client)
+
+    def _taken(self, ends: Callable[[A], bool]) -> list[C | A]:
+        """Forget the clients that were made here, of the asynchronous ones those that it *ends*; return them."""
+        with self._lock:
+            taken = [client for client in self._made if not self._is_async(client) or ends(client)]
+            self._made = [client for client in self._made if client not in taken]
+            self._client = None if self._client in taken else self._client
+            self._async_client = None if self._async_client in taken else self._async_client
+            for loop, client in list(self._by_loop.items()):
+                if client in taken:
+                    del self._by_loop[loop]
+            return taken
+
     @contextmanager
     def set_aside(self) -> Iterator[None]:
         """Forget the default while a with-block lasts, as if the program had just begun; then restore it.
@@ -130,9 +158,8 @@ class Defaults(Generic[C, A]):
     def _close(self, client: C | A) -> None:
         if self._is_blocking(client):
             runtime_of(client).close()
-        elif self._is_async(client) and client.config.is_local:
-            with suppress(StopIteration):  # without a connection there is nothing to wait for, and no loop is needed
-                runtime_of(client).close().send(None)
+        elif self._is_async(client):
+            runtime_of(client).end()
 
     def _is_blocking(self, source: object) -> TypeGuard[C]:
         return isinstance(source, self._kinds[0])

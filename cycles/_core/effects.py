@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
+from cycles._core.agreement import agreed
 from cycles._core.outcomes import Answer
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ Flow: TypeAlias = Generator[Effect[Any], Any, T]
 class Call(Effect[Answer[S]]):
     """Send one request and return its answer; transport trouble is an answer too, never an exception.
 
-    *within* bounds all of it in seconds, waiting for a connection included (blocking code: that wait, and each phase).
+    An answer that contradicts the request is trouble, too. *within* bounds all of it in seconds, waiting for a
+    connection included (blocking code: that wait, and each phase).
     """
 
     __slots__ = ("arguments", "operation", "within")
@@ -49,6 +51,10 @@ class Call(Effect[Answer[S]]):
         self.operation: Final = operation
         self.within: Final = within
         self.arguments: Final[Mapping[str, Any]] = arguments
+
+    def __iter__(self) -> Generator[Effect[Any], Any, Answer[S]]:
+        answer: Answer[S] = yield self
+        return agreed(self.operation, self.arguments, answer)
 
     def __repr__(self) -> str:
         return f"Call({self.operation.name})"

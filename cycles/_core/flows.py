@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cycles._core.agreement import holds, is_id
 from cycles._core.attempts import until_known
 from cycles._core.effects import Call, Jitter, NewKey, Notify, Now, Sleep
 from cycles._core.grant import Grant
@@ -102,7 +103,10 @@ def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[G
     is_known, grant = not maybe_held, None
     if maybe_held and not terms.dry_run:
         left = ends - (yield from Now())
-        is_known, grant = (yield from find(key, within=left)) if left > 0.0 else (False, None)
+        if left > 0.0:
+            is_known, grant = yield from find(key, within=left)
+    if grant is not None and not holds(grant.response.reserved, terms.estimate):
+        is_known, grant = False, None  # it is given back, as one is that nobody heard of
     if is_known:
         asking.unanswered = None
     if grant is not None:
@@ -142,12 +146,13 @@ def denial_of(response: Any, answer: Answer[Any]) -> Denied:
 
 
 def find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None]]:
-    """Return whether it is known what *key* made, and the live reservation if there is one."""
+    """Return whether it is known what *key* made, and the live reservation if there is one that can be named."""
     answer = yield from Call(LIST_RESERVATIONS, within=within, idempotency_key=key, limit=1)
     if judge(LIST_RESERVATIONS, answer) is not Verdict.DONE or answer.parsed is None:
         return False, None
     for row in answer.parsed.reservations:
-        if row.idempotency_key == key and row.status == models.ReservationStatus.ACTIVE:
+        is_ours = row.idempotency_key == key and is_id(row.reservation_id)
+        if is_ours and row.status == models.ReservationStatus.ACTIVE:
             yield from Notify("reservation recovered", reservation_id=row.reservation_id)
             response = models.ReservationCreateResponse(
                 decision=models.DecisionEnum.ALLOW,

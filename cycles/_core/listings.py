@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from cycles._core.agreement import is_cursor
 from cycles._core.attempts import until_known
 from cycles._core.operations import GET_BALANCES, LIST_RESERVATIONS
 from cycles._core.outcomes import Verdict, error_of, judge
@@ -75,6 +76,8 @@ class Listing(Generic[R]):
             self._fault = "the authority says that there is more, but gives no next_cursor"
         elif following in self._seen:
             self._fault = "the authority gave the same next_cursor twice, which would never end"
+        elif not is_cursor(following):
+            self._fault = "the authority gave a next_cursor that can't be sent back"
         elif self._empty >= _MOST_EMPTY:
             self._fault = f"{_MOST_EMPTY} pages in a row were empty"
         else:

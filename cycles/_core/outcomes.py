@@ -38,7 +38,8 @@ class Trouble(Enum):
 
     NOT_SENT = "not sent"  # refused, unresolved, no connection in time: the authority can't have seen it
     LOST = "lost"  # it may have been seen; its answer never came
-    UNREADABLE = "unreadable"  # a 2xx came that does not fit the schema
+    UNREADABLE = "unreadable"  # a 2xx came that does not fit the schema, or is too large
+    CONTRADICTORY = "contradictory"  # a 2xx came that does not fit the request (`agreement`)
 
 
 class Answer(Generic[S]):
@@ -244,13 +245,25 @@ _ASKS_FOR_BUDGET: Final = frozenset({"create_reservation", "decide", "create_eve
 
 
 def _message(answer: Answer[Any], kind: type[CyclesError]) -> str:
+    if answer.trouble is Trouble.CONTRADICTORY:
+        return f"the answer contradicts the request: {answer.reason}"
     if answer.trouble is not None:
         return f"unreadable answer: {answer.reason}"
     if answer.error is not None:
-        return str(answer.error.message)
+        return _printable(str(answer.error.message))
     if kind is UnexpectedResponse:
         return "an answer that is not of the protocol; check CYCLES_BASE_URL, and what stands between"
     return "an error without a readable body"
+
+
+_LONGEST_MESSAGE: Final = 1000
+"""Characters of an authority's message that an error and a log line repeat."""
+
+
+def _printable(message: str) -> str:
+    """Return what an authority said so that every log can take it."""
+    kept = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…"
+    return kept.encode("utf-8", "backslashreplace").decode()
 
 
 def _said(answer: Answer[Any]) -> dict[str, Any]:

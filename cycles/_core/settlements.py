@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from cycles._core.agreement import is_rest
 from cycles._core.attempts import until_known
 from cycles._core.effects import Call, Clock, Forget, Notify, Now, Record, Take, Tell
 from cycles._core.lifecycle import State
@@ -181,7 +182,7 @@ def _settled(
     is_kept = how.is_kept
     if verdict is Verdict.DONE:
         yield from Forget(pending)
-        settlement, outcome = charged(pending.actual, answer, pending.via, how.sent, before=how.before), "settled"
+        settlement, outcome = charged(pending, answer, how.sent, before=how.before), "settled"
     else:
         error = error_of(operation, answer, unit=pending.actual.unit)
         goes_on = how.goes_on and verdict not in _REFUSED and verdict is not _STOPPED
@@ -256,23 +257,25 @@ def pending_error(settlement: Settlement) -> SettlementPending:
     )
 
 
-def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int, *, before: int = 0) -> Settlement:
+def charged(pending: Pending, answer: Answer[Any], attempts: int, *, before: int = 0) -> Settlement:
     """Return the settlement that a successful *answer* is: to a commit, to an event, or to the look at a reservation.
 
     *before* was charged by a report of the same section.
     """
     response: Any = answer.parsed
     if isinstance(response, models.ReservationDetail):
-        known = actual if isinstance(response.committed, Unset) else response.committed
-        return Settlement(State.COMMITTED, via=via, attempts=attempts, charged=known, headers=answer.headers)
+        known = pending.actual if isinstance(response.committed, Unset) else response.committed
+        return Settlement(State.COMMITTED, via=pending.via, attempts=attempts, charged=known, headers=answer.headers)
     # An event says what it charged only when that is less than the actual.
-    taken = actual if isinstance(response.charged, Unset) else response.charged
+    taken = pending.actual if isinstance(response.charged, Unset) else response.charged
+    released = response.released if isinstance(response, models.CommitResponse) else UNSET
+    if not is_rest(released, pending.terms.estimate, taken):
+        released = UNSET  # it is only shown, and it can't be true
     if before:
         taken = models.Amount(unit=taken.unit, amount=taken.amount + before)
-    released = response.released if isinstance(response, models.CommitResponse) else UNSET
     return Settlement(
         State.COMMITTED,
-        via=via,
+        via=pending.via,
         attempts=attempts,
         charged=taken,
         released=None if isinstance(released, Unset) else released,

@@ -20,6 +20,7 @@ def refusal_of(url: str) -> str | None:
     httpx's own parser has the first word: it knows IDNA, and addresses. What it lets through fails later, in the
     resolver or in a codec, and would look like an authority that can't be reached.
     """
+    host = ""
     try:
         parsed = httpx.URL(url)
         host = parsed.raw_host.decode("ascii")

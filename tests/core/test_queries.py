@@ -168,5 +168,6 @@ def test_a_reservation_that_is_not_there(world, answer, error):
 
 def test_a_reservation_is_the_generated_model(world):
     detail = ReservationDetail.__new__(ReservationDetail)
+    detail.reservation_id = "res-1"
     world.answers = [reply(200, detail)]
     assert world.run(queries.reservation("res-1", POLICY)) is detail
