@@ -149,6 +149,8 @@ class Denied(CyclesError):
         affected_scopes: The scope paths that the question was about, widest first.
     """
 
+    remedy = "ask the authority's operator, with the request id: a rule of its own refused"
+
     def __init__(
         self,
         message: str,

@@ -38,7 +38,6 @@ CODES: Final = (
 REMEDIES: Final[dict[type[errors.CyclesError], str]] = {
     errors.BudgetExceeded: "ask for less, wait for releases, or have the budget raised (`cycles balances` shows it)",
     errors.BudgetNotFound: "check the subject's levels and the unit (`cycles balances`), or have a budget made",
-    errors.Denied: "ask the authority's operator, with the request id: a rule of its own refused",
     errors.Unauthorized: "set CYCLES_API_KEY (or --api-key-file) to a live key of this authority",
     errors.Forbidden: "the key is another tenant's: set CYCLES_TENANT (or --tenant) to the key's, or use another key",
     errors.UnitMismatch: "give the amount in the unit of the budget (`cycles balances` shows it)",
