@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2024.10.9"
-nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is installed: it is quicker
+HAS_UV = shutil.which("uv") is not None or find_spec("uv") is not None
+nox.options.default_venv_backend = "uv" if HAS_UV else "virtualenv"  # uv is quicker: `pip install 'nox[uv]'` brings it
 nox.options.sessions = ["lint", "imports", "types", "tests"]
 nox.options.error_on_missing_interpreters = True
 
@@ -50,6 +53,10 @@ def types(session: nox.Session) -> None:
     session.install("-e", ".[server]", "nox", *groups("types"))
     session.run("mypy")
     session.run("pyright", "--pythonpath", f"{session.bin}/python")
+    blocks = Path(session.create_tmp()).resolve() / "blocks"  # the Python of README and docs
+    session.run("python", "-m", "tests.docs.blocks", str(blocks))
+    session.run("mypy", *map(str, sorted(blocks.glob("*.py"))))
+    session.run("pyright", "--pythonpath", f"{session.bin}/python", *map(str, sorted(blocks.glob("*.py"))))
 
 
 @nox.session
@@ -154,8 +161,13 @@ def cli_docs(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Watch an agent stop at one dollar: the main job, on an authority in a second process."""
-    session.install("-e", ".[server]")
-    session.run("python", "examples/runaway.py", *session.posargs)
+    project = GROUPS["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["cli"], "uvicorn>=0.30"]
+    session.log(f"installing what the demo needs: {', '.join(needed)}")
+    session.install(*needed, silent=False)
+    # From the source tree as it is: nothing is built.
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "generated")))
+    session.run("python", "examples/runaway.py", *session.posargs, env={"PYTHONPATH": paths})
 
 
 @nox.session
@@ -169,17 +181,8 @@ def bench(session: nox.Session) -> None:
 
 
 def readme_agent() -> str:
-    """Return README's first example as an agent that does not stop by itself; it ends well when its dollar stops it."""
-    block = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
-    return f"""{block}
-try:
-    for _ in range(100):
-        ask("again")
-except cycles.BudgetExceeded as stopped:
-    print("stopped:", stopped)
-else:
-    raise SystemExit("nothing stopped it")
-"""
+    """Return README's first program; run with a dollar, it stops itself at its dollar, and says so."""
+    return (ROOT / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
 
 
 @nox.session
@@ -208,7 +211,10 @@ def wheel(session: nox.Session) -> None:
         )
         agent = Path(made) / "agent.py"
         agent.write_text(readme_agent(), encoding="utf-8")
-        session.run(str(python), str(agent), external=True, env=strict | {"CYCLES_BASE_URL": "local:?usd=1.00"})
+        dollar = strict | {"CYCLES_BASE_URL": "local:?usd=1.00&tokens=100k"}
+        told = session.run(str(python), str(agent), external=True, silent=True, env=dollar)
+        if "stopped before call 31: asked for $0.05" not in str(told):
+            session.error(f"README's agent did not stop at its dollar:\n{told}")
         session.run(str(command), "--help", success_codes=[1], external=True, env=strict)  # says which extra it needs
         session.run(str(python), "-m", "pip", "install", "--quiet", f"{built}[server]", external=True)
         session.run(str(command), "--help", silent=True, external=True, env=strict)

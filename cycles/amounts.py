@@ -109,8 +109,16 @@ def check(field: str, amount: object) -> Amount:
     return amount
 
 
+def spelled(unit: str, count: int) -> str:
+    """Return *count* of *unit* as people write it in a sentence: "$0.05", "1,200 tokens", "1 credit"."""
+    if unit == UnitEnum.USD_MICROCENTS:
+        return describe(Amount(unit=UnitEnum.USD_MICROCENTS, amount=count))
+    word = unit.lower().replace("_", " ")
+    return f"{count:,} {word.removesuffix('s') if count == 1 else word}"
+
+
 def describe(amount: Amount) -> str:
-    """Return an amount as people read it: "$0.05", "1,200 TOKENS"."""
+    """Return an amount as people read it in a table: "$0.05", "1,200 TOKENS"."""
     if amount.unit != UnitEnum.USD_MICROCENTS:
         return f"{amount.amount:,} {amount.unit}"
     sign = "-" if amount.amount < 0 else ""

@@ -16,6 +16,7 @@ from cycles._client.blocking_runtime import BlockingRuntime
 from cycles._client.defaults import Defaults
 from cycles._client.faces import Face, calm
 from cycles._client.paging import AsyncRows, Rows
+from cycles._client.raising import raised_here
 from cycles._client.siblings import siblings_of
 from cycles._drivers import aio, blocking
 from cycles.errors import ConfigError
@@ -73,7 +74,8 @@ class Client(Face[BlockingRuntime]):
             Denied: the authority said no.
             AuthorityError, AuthorityUnavailable: it could not be asked.
         """
-        return Reservation(self._runtime.reserve(estimate, options))
+        with raised_here:
+            return Reservation(self._runtime.reserve(estimate, options))
 
     def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; nothing is held, and a denial is a value.
@@ -86,7 +88,8 @@ class Client(Face[BlockingRuntime]):
             InvalidRequest: refused before sending; names the field.
             AuthorityError, AuthorityUnavailable: it could not be asked.
         """
-        return blocking.run(arguments.deciding(self.config, estimate, options), self._runtime.traced())
+        with raised_here:
+            return blocking.run(arguments.deciding(self.config, estimate, options), self._runtime.traced())
 
     def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
         """Charge *actual* for work that was done without a reservation, by an event.
@@ -107,7 +110,8 @@ class Client(Face[BlockingRuntime]):
                 UnexpectedResponse.
             AuthorityUnavailable: no answer came. It may be charged: record it again under the same idempotency_key.
         """
-        return blocking.run(arguments.recording(self.config, actual, options), self._runtime.traced())
+        with raised_here:
+            return blocking.run(arguments.recording(self.config, actual, options), self._runtime.traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> Iterator[Balance]:
         """Return an iterator over the budgets under a subject, on however many pages; by default the tenant's.
@@ -229,15 +233,18 @@ class AsyncClient(Face[AsyncRuntime]):
 
     async def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> AsyncReservation:
         """Hold *estimate* and return the reservation; see `Client.reserve`."""
-        return AsyncReservation(await self._runtime.reserve(estimate, options))
+        with raised_here:
+            return AsyncReservation(await self._runtime.reserve(estimate, options))
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; see `Client.decide`."""
-        return await aio.run(arguments.deciding(self.config, estimate, options), self._runtime.traced())
+        with raised_here:
+            return await aio.run(arguments.deciding(self.config, estimate, options), self._runtime.traced())
 
     async def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
         """Charge *actual* for work that was done without a reservation; see `Client.record`."""
-        return await aio.run(arguments.recording(self.config, actual, options), self._runtime.traced())
+        with raised_here:
+            return await aio.run(arguments.recording(self.config, actual, options), self._runtime.traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncIterator[Balance]:
         """Return an asynchronous iterator over the budgets under a subject; see `Client.balances`."""

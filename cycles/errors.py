@@ -82,6 +82,8 @@ class CyclesError(Exception):
     """
 
     retryable: ClassVar[bool] = False
+    remedy: ClassVar[str | None] = None
+    """What to do about it, where the message does not say so; `str()` has both."""
 
     def __init__(
         self,
@@ -111,9 +113,14 @@ class CyclesError(Exception):
         return self.retryable or self.retry_after is not None
 
     def __str__(self) -> str:
+        told = self.message if self.remedy is None else f"{self.message}; {self.remedy}"
+        return f"{told} ({self.facts})" if self.facts else told
+
+    @property
+    def facts(self) -> str:
+        """Status, code and request id as one line for the operator, or "" when no answer came."""
         known = (("status", self.status), ("code", self.code), ("request_id", self.request_id))
-        facts = ", ".join(f"{name} {value}" for name, value in known if value is not None)
-        return f"{self.message} ({facts})" if facts else self.message
+        return ", ".join(f"{name} {value}" for name, value in known if value is not None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.message, dict(self.__dict__))
@@ -142,6 +149,8 @@ class Denied(CyclesError):
         affected_scopes: The scope paths that the question was about, widest first.
     """
 
+    remedy = "ask the authority's operator, with the request id: a rule of its own refused"
+
     def __init__(
         self,
         message: str,
@@ -158,29 +167,43 @@ class Denied(CyclesError):
 class BudgetExceeded(Denied):
     """Less remains in a scope than the estimate: spend less, wait for releases, or have the budget raised."""
 
+    remedy = "ask for less, wait for releases, or have the budget raised"
+
 
 class BudgetFrozen(Denied):
     """An operator froze a scope's budget: nothing new may be reserved until it is unfrozen."""
+
+    remedy = "the operator has to unfreeze it"
 
 
 class BudgetClosed(Denied):
     """A scope's budget is closed for good."""
 
+    remedy = "use another scope, or another unit"
+
 
 class BudgetNotFound(Denied):
     """No scope of the subject has a budget in any unit: check the subject's levels, or create the budget."""
+
+    remedy = "check the subject's levels and the unit, or have a budget made"
 
 
 class DebtOutstanding(Denied):
     """A scope owes more than it may: the debt must be repaid before anything new is reserved."""
 
+    remedy = "the debt has to be repaid first"
+
 
 class OverdraftLimitExceeded(Denied):
     """A scope went over its limit: an operator must fund it before anything new is reserved."""
 
+    remedy = "the operator has to fund it"
+
 
 class TenantClosed(Denied):
     """The tenant is closed."""
+
+    remedy = "it is closed for good: use another"
 
 
 class AuthorityError(CyclesError):
@@ -190,9 +213,13 @@ class AuthorityError(CyclesError):
 class Unauthorized(AuthorityError):
     """The API key is missing, unknown, revoked or expired (401): set CYCLES_API_KEY to a live key."""
 
+    remedy = "set CYCLES_API_KEY to a live key of this authority"
+
 
 class Forbidden(AuthorityError):
     """The key belongs to another tenant than the one that was named (403)."""
+
+    remedy = "set CYCLES_TENANT to the key's tenant, or use another key"
 
 
 class NotFound(AuthorityError):
@@ -234,11 +261,14 @@ class InternalError(AuthorityError):
 class UnexpectedResponse(AuthorityError):
     """An answer that is not of the protocol: often a proxy in between, or a wrong CYCLES_BASE_URL."""
 
+    remedy = "is CYCLES_BASE_URL right? `cycles doctor` says what answers there"
+
 
 class AuthorityUnavailable(CyclesError):
     """No answer came: refused, timed out or cut off. The message names the transport's reason."""
 
     retryable = True
+    remedy = "check CYCLES_BASE_URL and the network: `cycles doctor` finds out where it fails"
 
 
 class LeaseLost(CyclesError):

@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 from cycles._client.faces import runtime_of
 from cycles._client.opened_section import Opened, entered
+from cycles._client.raising import raised_here
 from cycles._guard.async_generators import guard_async_generator
 from cycles._guard.functions import guard_async_function, guard_function
 from cycles._guard.generators import guard_generator
@@ -197,7 +198,8 @@ class Guard:
             return spans.around(opening, options, client.config.tenant)
         # Not within the context manager, and without `**`: what a thread needs for both is a page of its stack for as
         # long as it lives, in each of a thousand open guards (benchmarks/open.py).
-        running = runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
+        with raised_here:
+            running = runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
         opened = Opened(running, Reservation(running))
         return section(lambda: opened, self._policy)
 
@@ -228,7 +230,8 @@ class Guard:
         block = self._block_section()
         self._claim(block)
         try:
-            return block.__enter__()
+            with raised_here:
+                return block.__enter__()
         except BaseException:
             self._unclaim()
             raise
@@ -250,7 +253,8 @@ class Guard:
         block = AsyncExitStack()  # no async generator: see AsyncSection
         self._claim(block)
         try:
-            opened = await block.enter_async_context(self._opened_async((), {}))
+            with raised_here:
+                opened = await block.enter_async_context(self._opened_async((), {}))
             block.enter_context(entered(opened))
         except BaseException:
             self._unclaim()

@@ -7,7 +7,8 @@ tokenizer (`tokenize`), until the authority says no. Sync and async workers shar
 The second run has ten workers at once and one price for all calls, so the number of calls that a dollar buys is known
 beforehand: the authority must admit exactly that many, however the workers race.
 
-The exit status is 0 only when the books balance to the microcent in both runs.
+On a terminal a table follows the workers; elsewhere lines tell how far they are. Each denial is a line, when it
+happens. The exit status is 0 only when the books balance to the microcent in both runs.
 """
 
 from __future__ import annotations
@@ -21,34 +22,47 @@ import sys
 import tempfile
 import threading
 import tokenize
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 import cycles
 from cycles import usd, usd_microcents
-from cycles.amounts import describe
 from cycles_api.api.balances import get_balances
 from cycles_api.models import Balance, BalanceResponse
+from cycles_api.types import Unset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BUDGET = usd("1.00")
-PRICE_PER_TOKEN = 250  # microcents: $2.50 for a million tokens
+PRICE_PER_TOKEN = 1_000  # microcents: $10 for a million tokens
 PRICE_PER_CHARACTER = 100  # microcents: a page of 10,000 characters costs one cent
 PAGE = 10_000  # characters
 ACTION = ("tool.read", "python-stdlib")
+WIDTH = 54  # of the table
+
+NEXT = """\
+  README.md             a first program with its own dollar
+  docs/guard.md         what a guarded call does
+  examples/testing      a test of an agent with a dollar"""
+
+
+def dollars(microcents: int) -> str:
+    """Return an amount with four decimals, so that columns keep their width; sums are checked exactly."""
+    return f"${microcents / 10**8:.4f}"
 
 
 class Books:
-    """What the agent itself counted, to be compared with the authority's ledger."""
+    """What the agent itself counted, to be compared with the authority's ledger; *tell* is called with the news."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, tell: Callable[[str], None]) -> None:
+        self._tell = tell
         self._lock = threading.Lock()
         self.allowed = [0] * workers
         self.denied = [0] * workers
@@ -62,9 +76,22 @@ class Books:
             self.allowed[worker] += 1
             self.charged[worker] += settlement.charged.amount
 
-    def refused(self, worker: int) -> None:
+    def refused(self, worker: int, denied: cycles.BudgetExceeded) -> None:
         with self._lock:
             self.denied[worker] += 1
+        said = denied.details
+        asked, left = dollars(said["requested"]), dollars(said["remaining"])
+        self._tell(f"denied {self.name(worker)}: asked for {asked}, {left} left")
+
+    def name(self, worker: int) -> str:
+        """Return what *worker* is called: the first half are threads, the others tasks."""
+        return f"{'thread' if worker < len(self.allowed) // 2 else 'task'} {worker}"
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """Return a row for each worker, and one for all of them."""
+        for worker, counts in enumerate(zip(self.allowed, self.denied, self.charged, strict=True)):
+            yield self.name(worker), str(counts[0]), str(counts[1]), dollars(counts[2])
+        yield "all", str(sum(self.allowed)), str(sum(self.denied)), dollars(sum(self.charged))
 
 
 class Work:
@@ -115,8 +142,8 @@ def sync_worker(
         try:
             with cycles.Guard(usd_microcents(expected), action=ACTION, client=client) as reservation:
                 reservation.commit(usd_microcents(real))  # the tool call itself: the page was read
-        except cycles.BudgetExceeded:
-            return books.refused(worker)
+        except cycles.BudgetExceeded as denied:
+            return books.refused(worker, denied)
         books.paid(worker, reservation)
 
 
@@ -129,8 +156,8 @@ async def async_worker(
         try:
             async with cycles.Guard(usd_microcents(expected), action=ACTION, client=client) as reservation:
                 await reservation.commit(usd_microcents(real))
-        except cycles.BudgetExceeded:
-            return books.refused(worker)
+        except cycles.BudgetExceeded as denied:
+            return books.refused(worker, denied)
         books.paid(worker, reservation)
 
 
@@ -192,34 +219,46 @@ def ledger(client: cycles.Client) -> Balance:
     return row
 
 
-def table(row: Balance, books: Books, title: str) -> Table:
-    figures = {"spent": row.spent, "reserved": row.reserved, "remaining": row.remaining}
-    caption = "   ".join(f"{name} {describe(amount)}" for name, amount in figures.items() if amount)  # type: ignore[arg-type]
-    shown = Table(title=title, caption=caption)
-    for column in ("worker", "calls allowed", "calls denied", "paid"):
-        shown.add_column(column, justify="right")
-    for worker, (allowed, denied, charged) in enumerate(zip(books.allowed, books.denied, books.charged, strict=True)):
-        kind = "thread" if worker < len(books.allowed) // 2 else "task"
-        shown.add_row(f"{kind} {worker}", str(allowed), str(denied), describe(usd_microcents(charged)))
-    total = (str(sum(books.allowed)), str(sum(books.denied)), describe(usd_microcents(sum(books.charged))))
-    shown.add_row("all", *total, style="bold")
+def table(row: Balance, books: Books) -> Table:
+    """Return the workers' books, and the authority's below them; no figure changes the width of a column."""
+    shown = Table(caption=figures(row), caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, width=WIDTH)
+    for column, width in (("worker", 10), ("allowed", 9), ("denied", 9), ("paid", 12)):
+        shown.add_column(column, justify="left" if column == "worker" else "right", width=width, no_wrap=True)
+    for cells in books.rows():
+        shown.add_row(*cells, style="bold" if cells[0] == "all" else None)
     return shown
+
+
+def figures(row: Balance) -> str:
+    """Return the authority's figures as one line."""
+    held = {"spent": row.spent, "held": row.reserved, "left": row.remaining}
+    said = (f"{name} {dollars(figure.amount)}" for name, figure in held.items() if not isinstance(figure, Unset))
+    return f"authority: {', '.join(said)}"
 
 
 def scenario(
     console: Console, title: str, workers: int, price: Callable[[str], tuple[int, int]], exactly: int | None
 ) -> bool:
     """Run one agent to its end and return whether the books balance."""
-    with authority("demo-corp") as config, cycles.Client(config) as observer:
-        books = Books(workers)
+    console.print(f"\n[bold]{title}[/]", highlight=False)
+    with authority("demo") as config, cycles.Client(config) as observer:
+        books = Books(workers, lambda line: console.print(f"  {line}", highlight=False))
         done = threading.Event()
+        live = Live(table(ledger(observer), books), console=console) if console.is_terminal else None
 
-        def watch(live: Live) -> None:
+        def watch() -> None:
+            told = 0
             while not done.wait(0.1):
-                live.update(table(ledger(observer), books, title))
+                row = ledger(observer)
+                tenths = sum(books.charged) * 10 // BUDGET.amount
+                if live is not None:
+                    live.update(table(row, books))
+                elif tenths > told:
+                    told = tenths
+                    console.print(f"  {sum(books.allowed):>3} calls; {figures(row)}", highlight=False)
 
-        with Live(table(ledger(observer), books, title), console=console) as live:
-            watcher = threading.Thread(target=watch, args=(live,))
+        watcher = threading.Thread(target=watch)
+        with live or nullcontext():
             watcher.start()
             try:
                 run_agent(config, workers, price, books)
@@ -227,40 +266,53 @@ def scenario(
                 done.set()
                 watcher.join()
             row = ledger(observer)
-            live.update(table(row, books, title))
+            if live is not None:
+                live.update(table(row, books))
+        if live is None:
+            console.print(table(row, books))
         return balanced(console, row, books, exactly)
 
 
 def balanced(console: Console, row: Balance, books: Books, exactly: int | None) -> bool:
-    figures = row.to_dict()
-    allocated, spent = figures["allocated"]["amount"], figures["spent"]["amount"]
-    reserved, remaining = figures["reserved"]["amount"], figures["remaining"]["amount"]
+    """Say which of the promises hold, and return whether all do: in whole microcents, not as they are shown."""
+    amounts = row.to_dict()
+    allocated, spent = amounts["allocated"]["amount"], amounts["spent"]["amount"]
+    reserved, remaining = amounts["reserved"]["amount"], amounts["remaining"]["amount"]
     checks = {
-        f"allocated {allocated} = spent {spent} + reserved {reserved} + remaining {remaining}": (
+        f"{dollars(spent)} spent + {dollars(remaining)} left is the dollar": (
             allocated == BUDGET.amount == spent + reserved + remaining
         ),
-        f"the authority's spent {spent} = what the workers paid {sum(books.charged)}": spent == sum(books.charged),
-        f"nothing is held any more (reserved {reserved}), nothing is owed": reserved == 0 and remaining >= 0,
-        f"every worker was stopped by the budget ({sum(books.denied)} denials)": all(books.denied),
+        "both books agree to the microcent": spent == sum(books.charged),
+        "nothing is held any more, nothing is owed": reserved == 0 and remaining >= 0,
+        "the budget stopped every worker": all(books.denied),
     }
     if exactly is not None:
         allowed = sum(books.allowed)
-        checks[f"the budget buys {exactly} calls, and {allowed} were admitted"] = allowed == exactly
+        checks[f"a dollar buys {exactly} calls, and {allowed} were let through"] = allowed == exactly
     for check, holds in checks.items():
-        console.print(f"  [{'green]holds' if holds else 'red]BROKEN'}[/] {check}")
+        console.print(f"  [{'green]holds' if holds else 'red]BROKEN'}[/]  {check}", highlight=False)
     return all(checks.values())
 
 
 def main() -> int:
+    """Run both agents and return the exit status."""
     console = Console()
-    console.print("All figures are microcents of a dollar where no unit is named (1 USD = 100,000,000).\n")
+    console.print(
+        "An agent that never stops by itself gets $1.00. It reads\n"
+        "Python's own library, and pays $10.00 for a million tokens.",
+        highlight=False,
+    )
     exactly = BUDGET.amount // (PAGE * PRICE_PER_CHARACTER)
     held = [
-        scenario(console, "A runaway agent with one dollar: it pays per token", 4, by_token, None),
-        scenario(console, "Ten workers at once: a cent a page", 10, by_character, exactly),
+        scenario(console, "Four workers, one dollar, each page at its price", 4, by_token, None),
+        scenario(console, "Ten workers, one dollar, $0.01 a page", 10, by_character, exactly),
     ]
-    console.print("\n[bold green]All of it held.[/]" if all(held) else "\n[bold red]It did not hold.[/]")
-    return 0 if all(held) else 1
+    if not all(held):
+        console.print("\n[bold red]It did not hold.[/]")
+        return 1
+    console.print("\n[bold green]All of it held.[/] Now your own agent:", highlight=False)
+    console.print(NEXT, highlight=False, markup=False)
+    return 0
 
 
 if __name__ == "__main__":

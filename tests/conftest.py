@@ -26,8 +26,9 @@ settings.load_profile("steady")
 
 @pytest.fixture(autouse=True)
 def _journal_of_the_test(tmp_path, monkeypatch):
-    """Every test has a journal of its own, never the user's."""
+    """Every test has a journal and a default ledger of its own, never the user's."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 @pytest.fixture

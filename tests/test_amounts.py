@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import cycles
 from cycles import credits, risk_points, tokens, usd, usd_microcents
-from cycles.amounts import INT64_MAX, describe
+from cycles.amounts import INT64_MAX, describe, spelled
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,6 @@ def test_how_amounts_are_read():
     assert describe(usd("1234.5")) == "$1,234.50"
     assert describe(usd_microcents(1)) == "$0.00000001"
     assert describe(tokens(1200)) == "1,200 TOKENS"
+    assert [spelled("TOKENS", count) for count in (1200, 1, 0)] == ["1,200 tokens", "1 token", "0 tokens"]
+    assert (spelled("RISK_POINTS", 2), spelled("USD_MICROCENTS", -5_000_000)) == ("2 risk points", "-$0.05")
     assert describe(cycles.Amount(unit="USD_MICROCENTS", amount=-150_000_000)) == "-$1.50"

@@ -11,17 +11,20 @@ import pytest
 
 import cycles
 from cycles import errors, tokens, usd
+from cycles._core.flows import denial_of
 from cycles._core.operations import COMMIT_RESERVATION, CREATE_RESERVATION
 from cycles._core.outcomes import Answer, error_of
 from cycles.config import Config
-from cycles_api.models import ErrorCode, ErrorResponse
+from cycles.errors import DENIALS
+from cycles.local import LocalAuthority
+from cycles_api.models import DecisionEnum, ErrorCode, ErrorResponse, ReservationCreateResponse
 
 SECRET = "cyc_live_sekret_0123456789"
 
 
 def refused(status, code, operation=CREATE_RESERVATION, headers=None, **said):
     body = ErrorResponse.from_dict({"error": code, "message": "why", "request_id": "req-1", **said})
-    return error_of(operation, Answer(status=status, error=body, headers=headers or {}), unit="TOKENS")
+    return error_of(operation, Answer(status=status, error=body, headers=headers or {}), asked=tokens(1_200))
 
 
 @pytest.mark.parametrize(
@@ -144,3 +147,65 @@ def test_no_key_is_ever_part_of_an_error(name, transport, caplog):
 def test_amounts_of_no_unit_are_invalid_requests():
     with pytest.raises(ValueError, match="tokens"):
         tokens(-1)
+
+
+def test_a_denial_says_what_was_asked_what_is_left_and_what_to_do():
+    with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+        authority.budget("tenant:acme", cycles.usd("1.00"))
+        authority.budget("tenant:acme", cycles.tokens(2_500))
+        client.record(cycles.usd("0.96"), action=("k", "n"))
+        with pytest.raises(cycles.BudgetExceeded) as denied:
+            client.reserve(cycles.usd("0.05"), action=("k", "n"))
+        with pytest.raises(
+            cycles.BudgetExceeded, match=r"asked for 10,000 tokens, 2,500 tokens left of 2,500 tokens at"
+        ):
+            client.reserve(cycles.tokens(10_000), action=("k", "n"))
+    error = denied.value
+    assert error.message == "asked for $0.05, $0.04 left of $1.00 at tenant:acme"
+    assert str(error).startswith(f"{error.message}; ask for less, wait for releases, or have the budget raised (status")
+    asked = {"scope": "tenant:acme", "remaining": 4_000_000, "requested": 5_000_000, "unit": "USD_MICROCENTS"}
+    assert error.details.items() >= asked.items()
+    assert error.scope == "tenant:acme"
+
+
+def test_facts_are_for_the_operator():
+    error = cycles.NotFound("no such reservation", status=404, code="NOT_FOUND", request_id="r1")
+    assert error.facts == "status 404, code NOT_FOUND, request_id r1"
+    assert str(error) == f"no such reservation ({error.facts})"
+    silent = cycles.AuthorityUnavailable("nobody answers")
+    assert silent.facts == ""
+    assert str(silent).startswith("nobody answers; check CYCLES_BASE_URL")
+    assert "cycles doctor" in str(silent)
+
+
+@pytest.mark.parametrize("kind", [*DENIALS.values(), cycles.Unauthorized, cycles.UnexpectedResponse])
+def test_who_must_act_is_told_how(kind):
+    assert kind.remedy
+    assert "cycles local" not in kind.remedy, "it may be the ledger of another machine"
+    assert str(kind("m")) == f"m; {kind.remedy}"
+
+
+def test_a_message_that_names_no_amount_gets_it():
+    """The protocol's reference server repeats its code, and sends no details."""
+    error = refused(409, "BUDGET_EXCEEDED")
+    assert error.message == "asked for 1,200 tokens: why"
+    assert refused(409, "BUDGET_EXCEEDED", details={"requested": 1_200}).message == "why"
+    assert refused(409, "BUDGET_EXCEEDED", operation=COMMIT_RESERVATION).message.endswith("why")
+    missing = refused(404, "NOT_FOUND")
+    assert missing.message == "why; the unit sent was TOKENS"
+
+
+@pytest.mark.parametrize("status", [200, 301, 401, 404, 409, 502])
+def test_an_answer_of_something_else_names_the_doctor(status):
+    error = error_of(CREATE_RESERVATION, Answer(status=status))
+    assert "cycles doctor" in str(error)
+    assert "create_reservation" in error.message
+
+
+def test_a_denial_by_decision_names_the_amount_and_the_scope():
+    response = ReservationCreateResponse(
+        decision=DecisionEnum.DENY, reason_code="BUDGET_EXCEEDED", affected_scopes=["tenant:acme"]
+    )
+    error = denial_of(response, Answer(status=200), usd("0.05"))
+    assert error.message == "asked for $0.05 at tenant:acme: BUDGET_EXCEEDED"
+    assert isinstance(error, cycles.BudgetExceeded)

@@ -15,6 +15,7 @@ from cycles._core.lifecycle import State
 from cycles._core.operations import CREATE_RESERVATION, EXTEND_RESERVATION, LIST_RESERVATIONS, RELEASE_RESERVATION
 from cycles._core.outcomes import Trouble, Verdict, error_of, judge
 from cycles._core.results import Settlement, reference
+from cycles.amounts import spelled
 from cycles.errors import (
     DENIALS,
     BudgetClosed,
@@ -111,7 +112,7 @@ def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[G
         asking.unanswered = None
     if grant is not None:
         return grant
-    raise error_of(CREATE_RESERVATION, answer, unit=terms.estimate.unit)
+    raise error_of(CREATE_RESERVATION, answer, asked=terms.estimate)
 
 
 def _ambiguous(answer: Answer[models.ReservationCreateResponse]) -> bool:
@@ -121,21 +122,21 @@ def _ambiguous(answer: Answer[models.ReservationCreateResponse]) -> bool:
 def _granted(terms: Terms, answer: Answer[models.ReservationCreateResponse]) -> Grant:
     response = answer.parsed
     if response is None:
-        raise error_of(CREATE_RESERVATION, answer, unit=terms.estimate.unit)
+        raise error_of(CREATE_RESERVATION, answer, asked=terms.estimate)
     allowed = response.decision in (models.DecisionEnum.ALLOW, models.DecisionEnum.ALLOW_WITH_CAPS)
     if not terms.dry_run and not allowed:
-        raise denial_of(response, answer)
+        raise denial_of(response, answer, terms.estimate)
     return Grant(response, answer.headers, sent_at=answer.sent_at, received_at=answer.received_at)
 
 
-def denial_of(response: Any, answer: Answer[Any]) -> Denied:
-    """Return the error of a 200 whose decision is no ALLOW; an unknown decision is none."""
+def denial_of(response: Any, answer: Answer[Any], asked: models.Amount) -> Denied:
+    """Return the error of a 200 whose decision is no ALLOW to *asked*; an unknown decision is none."""
     reason = None if isinstance(response.reason_code, Unset) else response.reason_code
     said = reason or f"decision {response.decision}"
     scopes = () if isinstance(response.affected_scopes, Unset) else tuple(response.affected_scopes)
     after = response.retry_after_ms
     return DENIALS.get(said, Denied)(
-        f"denied by the authority: {said} at {scopes[-1] if scopes else 'an unnamed scope'}",
+        f"asked for {spelled(asked.unit, asked.amount)} at {scopes[-1] if scopes else 'an unnamed scope'}: {said}",
         status=answer.status,
         code=reason,
         request_id=answer.headers.get("x-request-id"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from cycles.amounts import spelled
 from cycles.errors import (
     DENIALS,
     ERRORS,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cycles._core.operations import Operation
+    from cycles_api.models.amount import Amount
     from cycles_api.models.error_response import ErrorResponse
 
 S = TypeVar("S")
@@ -194,18 +196,16 @@ def judge(operation: Operation[Any], answer: Answer[Any]) -> Verdict:
     return Verdict.EXPIRED if status == 410 else Verdict.REJECTED
 
 
-def error_of(operation: Operation[Any], answer: Answer[Any], *, unit: str | None = None) -> CyclesError:
+def error_of(operation: Operation[Any], answer: Answer[Any], *, asked: Amount | None = None) -> CyclesError:
     """Return the exception that tells a person about an *answer* that is not a success.
 
     Args:
         operation: What was asked.
         answer: What the request brought back.
-        unit: The unit that was sent; the message names it when the authority found no budget.
+        asked: The amount that was sent; a denial's message names it when the authority does not.
     """
     if answer.status is None:
-        return AuthorityUnavailable(
-            f"no answer from the authority to {operation.name}: {answer.reason}; check CYCLES_BASE_URL and the network"
-        )
+        return AuthorityUnavailable(f"no answer from the authority to {operation.name}: {answer.reason}")
     said = _said(answer)
     if answer.is_outage:
         return AuthorityUnavailable(
@@ -214,9 +214,11 @@ def error_of(operation: Operation[Any], answer: Answer[Any], *, unit: str | None
             **said,
         )
     kind = _kind(operation, answer)
-    message = f"{operation.name}: {_message(answer, kind)}"
-    if issubclass(kind, BudgetNotFound) and unit is not None:
-        message += f"; the unit sent was {unit}"
+    message = _message(operation, answer, kind)
+    if issubclass(kind, BudgetNotFound) and asked is not None:
+        message += f"; the unit sent was {asked.unit}"
+    elif issubclass(kind, Denied) and asked is not None and "requested" not in said["details"]:
+        message = f"asked for {spelled(asked.unit, asked.amount)}: {message}"
     if issubclass(kind, Denied):
         scope = said["details"].get("scope")
         return kind(message, scope=scope if isinstance(scope, str) else None, **said)
@@ -244,16 +246,15 @@ def _kind(operation: Operation[Any], answer: Answer[Any]) -> type[AuthorityError
 _ASKS_FOR_BUDGET: Final = frozenset({"create_reservation", "decide", "create_event"})
 
 
-def _message(answer: Answer[Any], kind: type[CyclesError]) -> str:
+def _message(operation: Operation[Any], answer: Answer[Any], kind: type[CyclesError]) -> str:
     if answer.trouble is Trouble.CONTRADICTORY:
-        return f"the answer contradicts the request: {answer.reason}"
+        return f"the answer to {operation.name} contradicts the request: {answer.reason}"
     if answer.trouble is not None:
-        return f"unreadable answer: {answer.reason}"
+        return f"the answer to {operation.name} can't be read: {answer.reason}"
     if answer.error is not None:
         return _printable(str(answer.error.message))
-    if kind is UnexpectedResponse:
-        return "an answer that is not of the protocol; check CYCLES_BASE_URL, and what stands between"
-    return "an error without a readable body"
+    told = f"the answer to {operation.name} is not of the protocol"
+    return told if kind is UnexpectedResponse else f"{told}: `cycles doctor` says what answers there"
 
 
 _LONGEST_MESSAGE: Final = 1000

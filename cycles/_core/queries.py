@@ -62,7 +62,7 @@ def _decision(terms: Terms, answer: Answer[models.DecisionResponse]) -> Decision
             retry_after=None if after is None else after / 1000,
             affected_scopes=tuple(_known(response.affected_scopes) or ()),
         )
-    error = error_of(DECIDE, answer, unit=terms.estimate.unit)
+    error = error_of(DECIDE, answer, asked=terms.estimate)
     if not isinstance(error, Denied):
         raise error
     # An authority that denies by an error (404: no budget) has denied all the same.
@@ -94,7 +94,7 @@ def record(
         metadata=terms.metadata,
         by_event=True,
     )
-    settlement = yield from settle(pending, policy)
+    settlement = yield from settle(pending, policy, is_raised=True)
     error = settlement.error
     if error is not None:
         if settlement.is_kept:

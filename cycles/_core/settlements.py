@@ -17,7 +17,7 @@ from cycles._core.outcomes import Verdict, error_of, judge
 from cycles._core.records import LONGEST_FLOOR, Claim, Floor
 from cycles._core.results import Settlement, SettlementDetails, reference
 from cycles._core.retry import NO_RETRY
-from cycles.errors import SettlementPending
+from cycles.errors import Denied, SettlementPending
 from cycles_api import models
 from cycles_api.types import UNSET, Unset
 
@@ -43,7 +43,12 @@ _PATIENCE: Final = 3
 
 # -- the section's own process -----------------------------------------------------------------------------------------
 def settle(
-    pending: Pending, policy: RetryPolicy, *, wait: float | None = None, goes_on: bool = False
+    pending: Pending,
+    policy: RetryPolicy,
+    *,
+    wait: float | None = None,
+    goes_on: bool = False,
+    is_raised: bool = False,
 ) -> Flow[Settlement]:
     """Charge *pending*, by commit, or by event when the hold is gone.
 
@@ -54,12 +59,15 @@ def settle(
         policy: How often, and how long apart.
         wait: Seconds that it takes at most, or None.
         goes_on: Whether the caller goes on with it under the same key when its outcome stays unknown.
+        is_raised: Whether the caller raises what the settlement says: then a denial is no error in the log, too.
     """
     claim = Claim()
     ends = None if wait is None else (yield from Now()) + wait
     try:
         is_kept = yield from Record(pending, claim)
-        settlement, _ = yield from _charge(pending, policy, claim, is_kept=is_kept, goes_on=goes_on, ends=ends)
+        settlement, _ = yield from _charge(
+            pending, policy, claim, is_kept=is_kept, goes_on=goes_on, is_raised=is_raised, ends=ends
+        )
         return settlement
     finally:
         claim.active = False
@@ -73,6 +81,7 @@ def _charge(
     is_kept: bool,
     goes_on: bool = False,
     recovered: bool = False,
+    is_raised: bool = False,
     timeout: float | None = None,
     ends: float | None = None,
 ) -> Flow[tuple[Settlement, Verdict]]:
@@ -98,7 +107,15 @@ def _charge(
         elif verdict is Verdict.EXPIRED and not pending.by_event:
             pending, happened = pending.as_event(), "hold expired"
         else:
-            how = _How(policy, sent, is_kept=is_kept, goes_on=goes_on, recovered=recovered, before=before)
+            how = _How(
+                policy,
+                sent,
+                is_kept=is_kept,
+                goes_on=goes_on,
+                recovered=recovered,
+                before=before,
+                is_raised=is_raised,
+            )
             settlement = yield from _settled(pending, operation, answer, verdict, how)
             return settlement, verdict
         is_kept = yield from Record(pending, claim)  # the switch is kept before the event leaves
@@ -166,6 +183,7 @@ class _How(NamedTuple):
         goes_on: Whether the caller goes on with it while its outcome is unknown.
         recovered: Whether it comes from the journal.
         before: What was charged by a report of this section already.
+        is_raised: Whether the caller raises what the settlement says.
     """
 
     policy: RetryPolicy
@@ -174,6 +192,7 @@ class _How(NamedTuple):
     goes_on: bool
     recovered: bool
     before: int
+    is_raised: bool
 
 
 def _settled(
@@ -184,7 +203,7 @@ def _settled(
         yield from Forget(pending)
         settlement, outcome = charged(pending, answer, how.sent, before=how.before), "settled"
     else:
-        error = error_of(operation, answer, unit=pending.actual.unit)
+        error = error_of(operation, answer, asked=pending.actual if pending.by_event else None)
         goes_on = how.goes_on and verdict not in _REFUSED and verdict is not _STOPPED
         if verdict in _REFUSED:
             yield from Forget(pending, {"status": answer.status, "code": answer.code, "message": str(error)})
@@ -204,7 +223,9 @@ def _settled(
             headers=answer.headers,
         )
         yield from Notify(
-            _event_of(verdict, is_kept=is_kept or goes_on),
+            "refused"
+            if how.is_raised and isinstance(error, Denied)
+            else _event_of(verdict, is_kept=is_kept or goes_on),
             reservation_id=pending.reservation_id,
             via=pending.via,
             amount=pending.actual.amount,

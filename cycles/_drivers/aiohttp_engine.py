@@ -72,12 +72,8 @@ class _Engine(AiohttpTransport):
         return filled(response, content)
 
     async def aclose(self) -> None:
-<<<<<<< HEAD
         # A request that comes meanwhile, in a loop that is ending, has a session of its own.
         session, self.client = self.client, self._opened
-=======
-        session, self.client = self.client, self._opened  # what is sent from now on has a session of its own
->>>>>>> f13c
         if isinstance(session, aiohttp.ClientSession):
             await session.close()
 

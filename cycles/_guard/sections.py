@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from cycles._client.raising import raised_here
 from cycles._core import section_flows
 from cycles._drivers.asyncgens import closing
 
@@ -21,7 +22,8 @@ H = TypeVar("H")
 @contextmanager
 def section(reserve: Callable[[], Opened[H]], policy: SettlementPolicy) -> Iterator[Opened[H]]:
     """Open the section that *reserve* gives, and settle it at the end by *policy*."""
-    opened = reserve()
+    with raised_here:
+        opened = reserve()
     running = opened.running
     try:
         yield opened
@@ -54,7 +56,8 @@ class AsyncSection(Generic[H]):
         self._policy: Final = policy
 
     async def __aenter__(self) -> Opened[H]:
-        self._opened = await self._reserve()
+        with raised_here:
+            self._opened = await self._reserve()
         return self._opened
 
     async def __aexit__(

@@ -14,6 +14,7 @@ _log: Final = logging.getLogger("cycles.guard")
 _LEVELS: Final = {
     "reserved": logging.DEBUG,
     "denied": logging.DEBUG,
+    "refused": logging.DEBUG,
     "committed": logging.DEBUG,
     "released": logging.DEBUG,
     "dry run": logging.DEBUG,

@@ -146,19 +146,20 @@ def found_budgets(config: Config, tenant: str, rows: list[dict[str, Any]], remed
         there = f"; there are others, such as {elsewhere}" if elsewhere else ""
         yield Check("budget", WRONG, f"none for {scopes[-1]}: every reserve is denied{there}", remedy)
     for row in mine:
-        yield budget(row)
+        yield budget(row, is_local=config.is_local)
 
 
-def budget(row: Mapping[str, Any]) -> Check:
-    """Check whether one budget can grant anything."""
+def budget(row: Mapping[str, Any], *, is_local: bool) -> Check:
+    """Check whether one budget can grant anything; what to do about it depends on whose ledger it is."""
     unit = to_unit_enum(row["unit"])
     left, all_of_it, debt = (
         describe(Amount(unit=unit, amount=row[name])) for name in ("remaining", "allocated", "debt")
     )
     found = f"{row['scope']} in {unit}: {left} of {all_of_it} remain"
-    fund = "fund it (`cycles local budget fund`, or the operator)"
+    fund = "fund it (`cycles local budget fund`)" if is_local else "have its operator fund it"
     if row.get("status", "ACTIVE") != "ACTIVE":
-        remedy = "unfreeze it (`cycles local budget unfreeze`)" if row["status"] == "FROZEN" else "use another scope"
+        unfreeze = "unfreeze it (`cycles local budget unfreeze`)" if is_local else "have its operator unfreeze it"
+        remedy = unfreeze if row["status"] == "FROZEN" else "use another scope"
         return Check("budget", WRONG, f"{found}, but it is {row['status']}", remedy)
     if row["is_over_limit"]:
         return Check("budget", WRONG, f"{found}; it went over its limit, and every reserve is denied", fund)
@@ -259,9 +260,14 @@ def _what_it_holds(found: Journal) -> Iterator[Check]:
         yield Check("journal", NOTE, f"{running} of running sections, or of ones that were killed")
     waits = [wait for entry in entries if (wait := entry.parked_until()) is not None]
     if count["pending"] > running + len(waits):
-        left = count["pending"] - running - len(waits)
+        waiting = [
+            entry.written_at
+            for entry in entries
+            if entry.where == "pending" and not (entry.record or {}).get("provisional") and entry.parked_until() is None
+        ]
         remedy = "`cycles journal drain` settles it now; the next program with these settings does it too"
-        yield Check("journal", NOTE, f"{left} pending: spend that is not charged yet", remedy)
+        told = f"{len(waiting)} pending since {min(waiting):%Y-%m-%d %H:%M}Z: spend that is not charged yet"
+        yield Check("journal", NOTE, told, remedy)
     if waits:
         until = f"{max(waits):%Y-%m-%d %H:%M:%S}Z"
         parked = f"{len(waits)} parked until {until} at the latest: the authority asked to wait (429, Retry-After)"

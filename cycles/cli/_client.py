@@ -47,8 +47,9 @@ def client_of(where: Where, *, as_json: bool, settles: bool = False) -> Iterator
         settles: Whether the command charges. Then it has a journal and all attempts; otherwise it leaves the journal
             alone.
     """
-    with explained(as_json=as_json):
+    with explained(as_json=as_json) as asked:
         config = configured(where)
+        asked.is_local = config.is_local
         if not settles:
             config = config.replace(journal_enabled=False, unavailable="deny")
             if config.sources["retry_max_attempts"] == "default":

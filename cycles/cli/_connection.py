@@ -39,6 +39,7 @@ class Answered(NamedTuple):
         key_tenant: The tenant of the key, where the authority names it, or None.
         date: The Date header, or None.
         at: Our clock half-way between request and answer, in seconds since the epoch.
+        is_failing: Whether the answer was a 5xx.
     """
 
     check: Check
@@ -47,6 +48,12 @@ class Answered(NamedTuple):
     key_tenant: str | None = None
     date: str | None = None
     at: float = 0.0
+    is_failing: bool = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether an authority took the request, or refused it for its tenant."""
+        return self.status is not None and self.status != 401
 
 
 def network(config: Config) -> Iterator[Check]:
@@ -119,10 +126,11 @@ def ask(client: Client, tenant: str | None) -> Answered:
         return Answered(_no_authority(status, headers.get("content-type", "no content type")))
     if status >= 500:
         remedy = f"ask its operator; the request id is {headers.get('x-request-id', 'not known')}"
-        return Answered(Check("http", WRONG, f"the authority fails: {status} {told}", remedy))
+        return Answered(Check("http", WRONG, f"the authority fails: {status} {told}", remedy), is_failing=True)
     if isinstance(parsed, ErrorResponse) and is_outage(status, parsed):
         found = "the authority can't reach its own database: 401 INTERNAL_ERROR, which says nothing about the key"
-        return Answered(Check("http", WRONG, found, "ask its operator, or try again later; the key may well be good"))
+        remedy = "ask its operator, or try again later; the key may well be good"
+        return Answered(Check("http", WRONG, found, remedy), is_failing=True)
     return Answered(
         Check("http", OK, f"an authority answers, in {took * 1000:.0f} ms"),
         status,
@@ -131,6 +139,38 @@ def ask(client: Client, tenant: str | None) -> Answered:
         headers.get("date"),
         clock + took / 2,
     )
+
+
+def who_answers(config: Config, answer: Answered) -> Check | None:
+    """Return why *answer* is not what an authority says to its clients, where a second request can tell; else None."""
+    parts = urlsplit(config.base_url)
+    if answer.is_usable:
+        return None
+    path = parts.path.rstrip("/")
+    origin = f"{parts.scheme}://{parts.netloc}"
+    is_there = bool(path) and _status_of(config.replace(base_url=origin), "/v1/balances") in _ANSWERED
+    if is_there or (path and answer.status is None and not answer.is_failing):
+        there = ", and without it an authority answers" if is_there else ", and what answers there is no authority"
+        remedy = f"try without: CYCLES_BASE_URL={origin} (clients add /v1 themselves)"
+        return Check("http", WRONG, f"the URL has a path, {path}{there}", remedy)
+    says_so = "admin" in answer.told.lower()
+    if says_so or (_status_of(config, "/v1/reservations") == 404 and _status_of(config, "/v1/admin/tenants") != 404):
+        remedy = "give the port for programs in CYCLES_BASE_URL: usually 7878, where the administration has 7979"
+        return Check("http", WRONG, "what answers is the port of the administration", remedy)
+    return None
+
+
+_ANSWERED: Final = (200, 400, 401, 403)
+"""What an authority says to a request for balances, whoever asks."""
+
+
+def _status_of(config: Config, path: str) -> int | None:
+    headers = {"X-Cycles-API-Key": config.api_key or ""}
+    url = f"{config.base_url.rstrip('/')}{path}"
+    try:
+        return httpx.get(url, params={"limit": 1}, headers=headers, timeout=config.read_timeout).status_code
+    except httpx.HTTPError:
+        return None
 
 
 def _no_authority(status: int | None, what: str) -> Check:

@@ -36,14 +36,8 @@ CODES: Final = (
 """What docs/cli.md says about exit codes."""
 
 REMEDIES: Final[dict[type[errors.CyclesError], str]] = {
-    errors.BudgetExceeded: "ask for less, wait for releases, or fund the budget (`cycles balances` shows it)",
-    errors.BudgetFrozen: "the operator has to unfreeze it (`cycles local budget unfreeze`)",
-    errors.BudgetClosed: "it is closed for good: use another scope, or another unit",
+    errors.BudgetExceeded: "ask for less, wait for releases, or have the budget raised (`cycles balances` shows it)",
     errors.BudgetNotFound: "check the subject's levels and the unit (`cycles balances`), or have a budget made",
-    errors.DebtOutstanding: "the debt has to be repaid first (`cycles local budget fund --operation REPAY_DEBT`)",
-    errors.OverdraftLimitExceeded: "the operator has to fund it (`cycles local budget fund`)",
-    errors.TenantClosed: "the tenant is closed for good: use another",
-    errors.Denied: "ask the authority's operator, with the request id: a rule of its own refused",
     errors.Unauthorized: "set CYCLES_API_KEY (or --api-key-file) to a live key of this authority",
     errors.Forbidden: "the key is another tenant's: set CYCLES_TENANT (or --tenant) to the key's, or use another key",
     errors.UnitMismatch: "give the amount in the unit of the budget (`cycles balances` shows it)",
@@ -53,7 +47,17 @@ REMEDIES: Final[dict[type[errors.CyclesError], str]] = {
     errors.AuthorityUnavailable: "`cycles doctor` finds out where it fails",
     errors.SettlementPending: "do not record it again; `cycles journal drain` settles it",
 }
-"""What to do about an error, where its message does not say so."""
+"""What to do about an error in a command; else the error's own remedy is shown."""
+
+LOCAL_REMEDIES: Final[dict[type[errors.CyclesError], str]] = {
+    errors.BudgetExceeded: "ask for less, wait for releases, or fund the budget (`cycles local budget fund`)",
+    errors.BudgetFrozen: "unfreeze it (`cycles local budget unfreeze`)",
+    errors.BudgetNotFound: "check the subject's levels and the unit (`cycles balances`), or make a budget "
+    "(`cycles local budget create`)",
+    errors.DebtOutstanding: "repay the debt first (`cycles local budget fund --operation REPAY_DEBT`)",
+    errors.OverdraftLimitExceeded: "fund it (`cycles local budget fund`)",
+}
+"""What to do about it in a ledger of this machine, whose operator is the one who reads it."""
 
 
 def code_of(error: errors.CyclesError) -> int:
@@ -66,14 +70,20 @@ def code_of(error: errors.CyclesError) -> int:
     return UNREACHABLE if isinstance(error, unusable) else REFUSED
 
 
-def remedy_of(kind: type[errors.CyclesError]) -> str | None:
-    """Return what to do about an error of this *kind*, or None when its message says it."""
-    return next((REMEDIES[each] for each in kind.__mro__ if each in REMEDIES), None)
+def remedy_of(kind: type[errors.CyclesError], *, is_local: bool) -> str | None:
+    """Return what to do about an error of this *kind*, or None when its message says it.
+
+    Args:
+        kind: Of the error.
+        is_local: Whether the ledger is a `local:` one: only there `cycles local` changes budgets.
+    """
+    known = {**REMEDIES, **LOCAL_REMEDIES} if is_local else REMEDIES
+    return next((known[each] for each in kind.__mro__ if each in known), kind.remedy)
 
 
-def remedy_for(reason_code: str | None) -> str | None:
+def remedy_for(reason_code: str | None, *, is_local: bool) -> str | None:
     """Return what to do about a denial with this reason."""
-    return remedy_of(errors.DENIALS.get(reason_code or "", errors.CyclesError))
+    return remedy_of(errors.DENIALS.get(reason_code or "", errors.CyclesError), is_local=is_local)
 
 
 class Failure(click.ClickException):
@@ -112,19 +122,33 @@ class Failure(click.ClickException):
             click.echo(f"Remedy: {self.remedy}", file=file, err=file is None)
 
 
+class Asked:
+    """What a command asks, as far as it is known when an error is shown.
+
+    Attributes:
+        is_local: Whether it is a ledger of this machine.
+    """
+
+    def __init__(self, *, is_local: bool) -> None:
+        self.is_local = is_local
+
+
 @contextmanager
-def explained(*, as_json: bool = False, refused: bool = False) -> Iterator[None]:
+def explained(*, as_json: bool = False, refused: bool = False, is_local: bool = False) -> Iterator[Asked]:
     """Show our errors as the command's, without a traceback.
 
     Args:
         as_json: Whether to write them as JSON.
         refused: Whether an InvalidRequest is the ledger's refusal, as in provisioning, and no usage error.
+        is_local: Whether the command asks a ledger of this machine; it may say so later.
     """
+    asked = Asked(is_local=is_local)
     try:
-        yield
+        yield asked
     except errors.CyclesError as error:
         code = REFUSED if refused and isinstance(error, errors.InvalidRequest) else code_of(error)
         facts: dict[str, Any] = {"type": type(error).__name__, "status": error.status, "code": error.code}
         facts |= {"request_id": error.request_id, "details": error.details}
-        shown = error.message if as_json else str(error)
-        raise Failure(shown, code, remedy=remedy_of(type(error)), as_json=as_json, facts=facts) from None
+        shown = error.message if as_json or not error.facts else f"{error.message} ({error.facts})"
+        remedy = remedy_of(type(error), is_local=asked.is_local)
+        raise Failure(shown, code, remedy=remedy, as_json=as_json, facts=facts) from None

@@ -23,18 +23,36 @@ C = TypeVar("C", bound="Callable[..., Any]")
 tenant_argument: Final = click.argument("tenant_id", metavar="TENANT", type=TenantType())
 
 
-def ledger_option(*, must_exist: bool = True, default: str | None = None) -> Callable[[C], C]:
+IN_THIS_FOLDER: Final = Path("cycles.db")
+"""The file that earlier versions made by default, in whatever folder they ran."""
+
+
+def default_ledger() -> Path:
+    """Return the ledger file of this user: the one that is meant when none is named."""
+    import platformdirs  # noqa: PLC0415 - most commands name their file
+
+    return platformdirs.user_data_path("cycles", appauthor=False) / "ledger.db"
+
+
+def ledger_option(*, must_exist: bool = True) -> Callable[[C], C]:
     """Add --db to a command.
 
     Args:
         must_exist: Whether the file must be there: the command makes none.
-        default: The file when neither the option nor CYCLES_BASE_URL names one.
     """
 
     def chosen(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
-        path = value or named_by_environment() or default
+        path = value or named_by_environment()
+        if path is None and must_exist and os.environ.get("CYCLES_BASE_URL", "").startswith("local:"):
+            told = (
+                "CYCLES_BASE_URL names a ledger in memory, which each program has to itself: name a file with --db FILE"
+            )
+            raise click.UsageError(told, ctx)
         if path is None:
-            raise click.UsageError("name the ledger file: --db FILE, or set CYCLES_BASE_URL=local:FILE", ctx)
+            path = str(default_ledger())
+            if IN_THIS_FOLDER.exists():
+                there = f"note: {IN_THIS_FOLDER.absolute()} is left alone; --db {IN_THIS_FOLDER} names it"
+                click.echo(f"{there}, and {path} is used", err=True)
         found = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises for a user without a home
         try:
             is_missing = must_exist and not found.exists()
@@ -44,13 +62,13 @@ def ledger_option(*, must_exist: bool = True, default: str | None = None) -> Cal
             raise click.BadParameter(f"{path}: there is no such file; `cycles local init` makes one", ctx, param)
         return str(found)
 
-    told = f"{default}" if default is not None else "none"
     return click.option(
         "--db",
         metavar="FILE",
         callback=chosen,
         type=click.Path(dir_okay=False),
-        help=f"The ledger file.  [default: the one in CYCLES_BASE_URL=local:FILE, else {told}]",
+        help="The ledger file.  [default: the one in CYCLES_BASE_URL=local:FILE, else this user's: "
+        "cycles/ledger.db in the directory for users' data]",
     )
 
 
@@ -63,7 +81,7 @@ def named_by_environment() -> str | None:
 @contextmanager
 def ledger(db: str, *, as_json: bool) -> Iterator[LocalAuthority]:
     """Open the ledger *db* for one command, and show its errors."""
-    with explained(as_json=as_json, refused=True), LocalAuthority(db) as authority:
+    with explained(as_json=as_json, refused=True, is_local=True), LocalAuthority(db) as authority:
         yield authority
 
 

@@ -33,12 +33,13 @@ def decide(*, where: Where, as_json: bool, **values: Any) -> None:
     estimate = taken_amount(values)
     with client_of(where, as_json=as_json) as client:
         decision = client.decide(estimate, **taken_spend(values))
-    _show_decision(decision, estimate, as_json=as_json)
+        is_local = client.config.is_local
+    _show_decision(decision, estimate, as_json=as_json, is_local=is_local)
     if not decision:
         raise click.exceptions.Exit(NO)
 
 
-def _show_decision(decision: Decision, estimate: Amount, *, as_json: bool) -> None:
+def _show_decision(decision: Decision, estimate: Amount, *, as_json: bool, is_local: bool) -> None:
     caps = None if decision.caps is None else decision.caps.to_dict()
     if as_json:
         write_json(
@@ -62,6 +63,6 @@ def _show_decision(decision: Decision, estimate: Amount, *, as_json: bool) -> No
         click.echo(f"caps: {json.dumps(caps)}")
     if decision.retry_after is not None:
         click.echo(f"asking again may help after {decision.retry_after:g} s")
-    remedy = None if decision.allowed else remedy_for(decision.reason_code)
+    remedy = None if decision.allowed else remedy_for(decision.reason_code, is_local=is_local)
     if remedy is not None:
         click.echo(f"Remedy: {remedy}")

@@ -77,6 +77,10 @@ def _remote(config: Config) -> Iterator[Check]:
     # Without a journal: a check must settle nothing.
     with Client(config.replace(journal_enabled=False, unavailable="deny")) as client:
         answer = _connection.ask(client, config.tenant)
+        other = _connection.who_answers(config, answer)
+        if other is not None:
+            yield other
+            return
         yield answer.check
         if answer.status is None:
             return

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cycles.amounts import describe, spelled
 from cycles.cli._keys import chosen_key, key_options
-from cycles.cli._ledger import known_tenant, ledger, ledger_option
+from cycles.cli._ledger import default_ledger, known_tenant, ledger, ledger_option
 from cycles.cli._options import amount_options, taken_amounts
 from cycles.cli._output import figures_in, json_output, show_budgets, write_json
 from cycles.cli._parameters import BudgetType, TenantType
@@ -17,15 +18,13 @@ from cycles.cli.local_budget import budget
 from cycles.cli.local_key import key
 from cycles.cli.local_tenant import tenant
 from cycles.errors import InvalidRequest
+from cycles.local.admin.names import UNIT_NAMES, unit_named
 from cycles.local.registry import DEFAULT_TENANT
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import to_unit_enum
 
 if TYPE_CHECKING:
     from cycles.local import Budget, LocalAuthority
-
-NEW_LEDGER = "cycles.db"
-"""The file that `init` makes in the current directory by default."""
 
 
 @click.group("local")
@@ -39,7 +38,7 @@ local.add_command(key)
 
 
 @local.command()
-@ledger_option(must_exist=False, default=NEW_LEDGER)
+@ledger_option(must_exist=False)
 @click.option(
     "--tenant",
     "tenant_id",
@@ -77,10 +76,16 @@ def init(
     wanted = [(f"tenant:{tenant_id.lower()}", amount) for amount in taken_amounts(values)] + list(budgets)
     if not wanted and not Path(db).exists():
         raise click.UsageError("give the tenant a budget: --usd, --tokens, --credits or --risk-points")
+    if db == str(default_ledger()):
+        Path(db).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ledger(db, as_json=as_json) as authority:
         if known_tenant(authority, tenant_id) is None:
             authority.tenant(tenant_id)
+        there = {(row.scope_path, row.unit) for row in authority.balances()}
         made = [authority.ensure_budget(scope, amount) for scope, amount in wanted]
+        for (_, amount), row in zip(wanted, made, strict=True):
+            if (row.scope_path, row.unit) in there and row.allocated != amount.amount:
+                _left_alone(row, amount, db)
         if secret is None:
             secret = authority.key(tenant=tenant_id, name="cycles local init")
         else:
@@ -92,6 +97,15 @@ def init(
         return
     for name, value in settings.items():
         click.echo(f"{'' if plain else 'export '}{name}={shlex.quote(value)}")
+
+
+def _left_alone(row: Budget, wanted: Amount, db: str) -> None:
+    """Say on stderr that a budget was there with another amount, and how to change it: stdout is for eval."""
+    short = next(name for name in UNIT_NAMES if unit_named(name) == row.unit)
+    number = str(wanted.amount) if short != "usd" else describe(wanted).removeprefix("$").replace(",", "")
+    has = f"{row.scope_path} has {spelled(row.unit, row.allocated)} ({spelled(row.unit, row.remaining)} left)"
+    change = f"cycles local budget set {row.scope_path} --{short.replace('_', '-')} {number} --db {shlex.quote(db)}"
+    click.echo(f"note: {has} already, and keeps it; to make it {spelled(row.unit, wanted.amount)}: {change}", err=True)
 
 
 @local.command()

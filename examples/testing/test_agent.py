@@ -1,4 +1,4 @@
-"""How to test an agent's spending: `pip install 'cycles-guard[testing]'`, and run pytest here. See docs/testing.md."""
+"""How to test an agent's spending: install the extra `testing`, and run pytest here. See docs/testing.md."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -41,11 +42,15 @@ def only_wrong(said: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def answering(status: int, body: bytes = b"{}", **headers: str) -> Iterator[str]:
-    """A server on loopback that answers everything alike."""
+def answering(
+    status: int, body: bytes = b"{}", by_path: dict[str, tuple[int, bytes]] | None = None, **headers: str
+) -> Iterator[str]:
+    """A server on loopback that answers everything alike, but for *by_path*."""
+    usual = status, body
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            status, body = (by_path or {}).get(self.path.partition("?")[0], usual)
             self.send_response_only(status)
             for name, value in {
                 "Content-Type": "application/json",
@@ -200,6 +205,48 @@ def test_something_else_answers(served, status, body, name, says):
     assert says in check["found"]
 
 
+@pytest.mark.parametrize("below", ["/v1", "/api/v1/", "/v1/balances"])
+def test_a_url_with_a_path(served, below):
+    url = served.environ["CYCLES_BASE_URL"]
+    check = only_wrong(served.json("doctor", base_url=f"{url}{below}", code=1))
+    assert check["found"] == f"the URL has a path, {below.rstrip('/')}, and without it an authority answers"
+    assert check["remedy"].startswith(f"try without: CYCLES_BASE_URL={url} ")
+    with answering(404, b"nothing here") as other:
+        check = only_wrong(served.json("doctor", base_url=f"{other}{below}", code=1))
+    assert "and what answers there is no authority" in check["found"]
+
+
+def test_a_wrong_key_behind_a_path_is_a_wrong_key(served):
+    """A gateway may have its authority at a path; nothing of it is at the root."""
+    refused = b'{"error": "UNAUTHORIZED", "message": "KEY_NOT_FOUND", "request_id": "r1"}'
+    with answering(404, b"") as nothing, answering(401, refused) as url:
+        assert only_wrong(served.json("doctor", base_url=url, code=1))["name"] == "key"
+        assert only_wrong(served.json("doctor", base_url=nothing, code=1))["name"] == "http"
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"/v1/balances": (401, b'{"error": "UNAUTHORIZED", "message": "Missing X-Admin-API-Key", "request_id": "r"}')},
+        {"/v1/balances": (401, b""), "/v1/reservations": (404, b""), "/v1/admin/tenants": (401, b"")},
+        {"/v1/balances": (200, b'{"rows": []}'), "/v1/reservations": (404, b""), "/v1/admin/tenants": (401, b"")},
+    ],
+)
+def test_the_port_of_the_administration(served, answers):
+    with answering(500, b"", by_path=answers) as url:
+        check = only_wrong(served.json("doctor", base_url=url, code=1))
+    assert check["found"] == "what answers is the port of the administration"
+    assert "7878" in check["remedy"]
+
+
+def test_a_database_that_is_away_is_not_the_keys_fault(served):
+    away = b'{"error": "UNAUTHORIZED", "message": "INTERNAL_ERROR", "request_id": "r1"}'
+    with answering(401, away) as url:
+        check = only_wrong(served.json("doctor", base_url=url, code=1))
+    assert "can't reach its own database" in check["found"]
+    assert "CYCLES_API_KEY" not in check["remedy"]
+
+
 def test_no_answer_in_time(served):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -243,7 +290,7 @@ def test_budgets_that_give_nothing(served, authority):
     assert "every reserve is denied" in only_wrong(served.json("doctor", "--agent", "a", code=1))["found"]
     over = only_wrong(served.json("doctor", "--agent", "b", code=1))
     assert "went over its limit" in over["found"]
-    assert "fund it" in over["remedy"]
+    assert over["remedy"] == "have its operator fund it", "`cycles local` can't: it is another machine's"
 
 
 # -- local -------------------------------------------------------------------------------------------------------------
@@ -279,6 +326,7 @@ def test_a_ledger_file(bare, path, authority):
     authority.freeze("tenant:acme", "TOKENS")
     check = only_wrong(bare.json("doctor", base_url=f"local:{path}", tenant="acme", code=1))
     assert "it is FROZEN" in check["found"]
+    assert "cycles local budget unfreeze" in check["remedy"]
     check = only_wrong(bare.json("doctor", base_url=f"local:{path}", tenant="none", code=1))
     assert check["remedy"] == "make one: `cycles local budget create tenant:none --usd 25`"
 
@@ -296,7 +344,8 @@ def test_what_the_journal_holds(served, tmp_path):
         down = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         served("record", "--usd", "1", base_url=down, retry_max_attempts="1", read_timeout="0.05", code=1)
         said = served.json("doctor", base_url=down, read_timeout="0.05", code=1)
-    assert ("note", "1 pending: spend that is not charged yet") in journal(said)
+    (note,) = [found for state, found in journal(said) if "pending" in found]
+    assert re.fullmatch(r"1 pending since \d{4}-\d\d-\d\d \d\d:\d\dZ: spend that is not charged yet", note)
     (partition,) = [each.parent for each in (tmp_path / "journal").glob("*/partition.json")]
     ours = tmp_path / "journal" / partition_of(url, "acme", KEY)
     (ours / "rejected").mkdir(parents=True)

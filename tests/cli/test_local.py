@@ -38,7 +38,8 @@ def test_init_can_be_evaluated_by_a_shell(tmp_path):
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
     assert (row["scope"], row["remaining"]) == ("tenant:acme", 2_500_000_000)
-    assert (folder / "cycles.db").exists()
+    assert (tmp_path / "data" / "cycles" / "ledger.db").stat().st_size > 0, "one for this user, wherever it runs"
+    assert list(folder.iterdir()) == []
 
 
 def test_init_prints_settings_that_work(bare, path):
@@ -67,7 +68,11 @@ def test_init_again_keeps_what_is_there(local, bare, path):
     local("budget", "fund", "tenant:acme", "--usd", "10")
     local("tenant", "set", "acme", "--max-extensions", "3")
     local("tenant", "suspend", "acme")
-    again = json.loads(local("init", "--tenant", "acme", "--usd", "1", "--json"))
+    shown = bare("local", "init", "--db", str(path), "--tenant", "acme", "--usd", "1", "--json")
+    again = json.loads(shown.stdout)
+    change = f"cycles local budget set tenant:acme --usd 1.00 --db {path}"
+    has = "note: tenant:acme has $35.00 ($35.00 left) already, and keeps it"
+    assert shown.stderr == f"{has}; to make it $1.00: {change}\n"
     assert again["budgets"][0]["allocated"] == 3_500_000_000
     assert local("init", "--tenant", "acme").count("\n") == 3, "no budget is needed once there is a ledger"
     (tenant,) = json.loads(local("tenant", "list", "--json"))
@@ -86,13 +91,38 @@ def test_init_of_nothing_makes_nothing(bare, tmp_path):
 
 
 def test_the_file_is_named_by_option_or_environment(bare, path, tmp_path):
-    assert "set CYCLES_BASE_URL=local:FILE" in bare("local", "budget", "list", code=2).stderr
-    assert "set CYCLES_BASE_URL=local:FILE" in bare("local", "budget", "list", base_url="local:?usd=1", code=2).stderr
+    default = tmp_path / "data" / "cycles" / "ledger.db"
+    assert f"{default}: there is no such file" in bare("local", "budget", "list", code=2).stderr
+    in_memory = bare("local", "budget", "list", base_url="local:?usd=1", code=2).stderr
+    assert "names a ledger in memory" in in_memory
     assert "`cycles local init` makes one" in bare("local", "budget", "list", "--db", str(path), code=2).stderr
+    assert not default.parent.exists()
     assert list(tmp_path.glob("*.db")) == [], "looking makes no file"
     bare("local", "init", "--tenant", "acme", "--usd", "1", base_url=f"local:{path}?usd=5")
     (row,) = bare.json("local", "budget", "list", "--db", str(path), base_url="http://127.0.0.1:9")
     assert row["allocated"] == 100_000_000
+
+
+def test_a_ledger_of_this_folder_is_named_and_left_alone(bare, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert bare("local", "init", "--usd", "1").stderr == ""
+    bare("local", "init", "--db", "cycles.db", "--usd", "5")
+    before = (tmp_path / "cycles.db").read_bytes()
+    said = bare("local", "budget", "list")
+    assert f"note: {tmp_path / 'cycles.db'} is left alone; --db cycles.db names it" in said.stderr
+    assert "$1.00" in said.stdout
+    assert (tmp_path / "cycles.db").read_bytes() == before
+
+
+def test_what_the_note_of_init_says_works(bare, tmp_path):
+    bare("local", "init", "--usd", "1", "--tokens", "5", "--risk-points", "7")
+    said = bare("local", "init", "--usd", "1234.5", "--tokens", "5", "--risk-points", "9")
+    notes = said.stderr.splitlines()
+    assert len(notes) == 2, "what is as it was wished needs no word"
+    for note in notes:
+        bare(*shlex.split(note.rpartition(": cycles ")[2]))
+    after = {row["unit"]: row["allocated"] for row in bare.json("local", "budget", "list")}
+    assert after == {"USD_MICROCENTS": 123_450_000_000, "TOKENS": 5, "RISK_POINTS": 9}
 
 
 # -- budgets -----------------------------------------------------------------------------------------------------------

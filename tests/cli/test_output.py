@@ -117,7 +117,10 @@ def test_every_error_has_an_exit_code_that_is_documented():
     assert found[errors.AuthorityUnavailable] == found[errors.InternalError] == found[errors.RateLimited] == 3
     assert found[errors.Unauthorized] == found[errors.Forbidden] == found[errors.NotFound] == 4
     for kind in errors.DENIALS.values():
-        assert _errors.remedy_of(kind), kind
+        assert _errors.remedy_of(kind, is_local=True), kind
+        far = _errors.remedy_of(kind, is_local=False)
+        assert far, kind
+        assert "cycles local" not in far, "of no use for a ledger of another machine"
 
 
 def test_a_pipe_that_closes_early_ends_quietly(tmp_path):

@@ -50,7 +50,8 @@ def test_serve_until_a_signal(tmp_path, number):
     path = str(tmp_path / "ledger.db")
     with serving("--json", "--db", path, "--budget", "tenant:acme=tokens:100", "--budget", "tenant:b=usd:1") as process:
         said = ready(process)
-        assert sorted(said) == ["api_key", "base_url", "tenant"]
+        assert sorted(said) == ["api_key", "base_url", "page", "tenant"]
+        assert said["page"] == f"{said['base_url']}/#key={said['api_key']}"
         assert said["tenant"] == "acme"
         with httpx.Client(base_url=said["base_url"], headers={"X-Cycles-API-Key": said["api_key"]}) as http:
             amount = {"unit": "TOKENS", "amount": 30}
@@ -90,6 +91,8 @@ def test_serve_again_keeps_what_was_funded(tmp_path):
                 r"CYCLES_BASE_URL=(http://127\.0\.0\.1:\d+) CYCLES_API_KEY=my-own-key CYCLES_TENANT=acme\n", line
             )
             assert match, (line, process.communicate())
+            assert process.stderr is not None
+            assert f"{match[1]}/#key=my-own-key" in process.stderr.readline(), "stdout is for eval"
             with LocalAuthority(tmp_path / "l.db") as authority:
                 authority.fund("tenant:acme", "CREDIT", tokens(50))
             answer = httpx.get(

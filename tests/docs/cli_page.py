@@ -275,7 +275,7 @@ def _digest(text: str) -> str:
 def _served(line: str) -> str:
     """Return the line that a server says when it is ready."""
     arguments = [sys.executable, "-m", "cycles.cli", *shlex.split(line)[1:]]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         try:
             return process.stdout.readline()

@@ -1,38 +1,31 @@
-"""Every Python block of the README and of docs/ runs, in order, against a live authority on loopback."""
+"""The Python of README and docs/ runs as pasted: each block of README alone, those of a page from its top.
+
+`nox -s types` checks the same programs' types.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
+import os
+import runpy
 import signal
-from pathlib import Path
 
 import pytest
-from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser
 
 import cycles
-from cycles.client import DEFAULTS
-from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
-from cycles.local.server import serve
+from tests.docs.blocks import programs, write
+from tests.docs.pages import README
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-@pytest.fixture
-def live():
-    """An authority on loopback, and what the blocks may take as given."""
-    with LocalAuthority() as authority, serve(authority) as base_url:
-        authority.budget("tenant:acme", cycles.tokens(1_000_000))
-        yield {"base_url": base_url, "api_key": authority.key(tenant="acme")}
+URL = "local:?usd=1.00&tokens=100k"
+"""The setting with which README runs its first program; the others run under it, too."""
 
 
 @pytest.fixture(autouse=True)
-def embedded(monkeypatch):
-    """Guards without a client spend a dollar of an authority in this process."""
-    monkeypatch.setenv("CYCLES_BASE_URL", "local:?usd=1.00&tokens=1000000")
+def _as_a_reader(monkeypatch):
+    """Guards without a client spend the dollar that README's command gives them; nothing else is set."""
+    for name in [name for name in os.environ if name.startswith("CYCLES_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CYCLES_BASE_URL", URL)
     cycles.configure(None)
     before = signal.getsignal(signal.SIGTERM)
     yield
@@ -41,35 +34,43 @@ def embedded(monkeypatch):
     forget_shared()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_blocks_of_a_page_run(page, live):
-    document = Sybil(parsers=[PythonCodeBlockParser()]).parse(page)
-    document.namespace.update(live)
-    blocks = list(document.examples())
-    for block in blocks:
-        block.evaluate()
-    if page.name == "README.md":
-        finish_readme(document.namespace, len(blocks))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """All programs, as files."""
+    folder = tmp_path_factory.mktemp("blocks")
+    write(folder)
+    return folder
 
 
-def finish_readme(namespace, blocks):
-    """What README's blocks define but do not call is called here, and what they did is checked."""
-    assert blocks >= 6
-    assert namespace["reservation"].state == "COMMITTED"
-    assert namespace["authority"].balance("tenant:acme", "USD_MICROCENTS").remaining == 96_800_000
+@pytest.mark.parametrize("name", list(programs()))
+def test_a_program_of_the_pages_runs(name, folder):
+    runpy.run_path(str(folder / f"{name}.py"))
 
-    async def words():
-        return [word async for word in namespace["stream"]("a b c", 10)]
 
-    async def rest():
-        reservation, answer = await namespace["reserve_again"]()
-        client = DEFAULTS.async_client()
-        assert await words() == ["a", "b", "c"]
-        await client.close()
-        return reservation, answer
+def test_the_first_program_stops_at_its_dollar_in_front_of_the_reader(folder, capsys):
+    runpy.run_path(str(folder / "readme_1.py"))
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 31
+    assert said[-2] in README.read_text("utf-8"), "README shows it"
+    assert said[-1].startswith("stopped before call 31: asked for $0.05, $0.04 left of $1.00 at tenant:default;")
+    shown = " ".join(README.read_text("utf-8").split())
+    assert said[-1].partition(", request_id")[0] in shown
+    assert URL in shown
 
-    reservation, answer = asyncio.run(rest())
-    assert reservation.reservation_id == answer.parsed.reservation_id
-    namespace["client"].close()
-    namespace["authority"].close()
-    assert inspect.isasyncgenfunction(namespace["stream"])
+
+def test_what_the_other_programs_of_readme_do(folder):
+    assert len([name for name in programs() if name.startswith("readme_")]) == 5
+    made = {name: runpy.run_path(str(folder / f"{name}.py")) for name in ("readme_3", "readme_4", "readme_5")}
+    assert made["readme_3"]["reservation"].state == "COMMITTED"
+    bindings, embedded = made["readme_4"], made["readme_5"]
+    assert bindings["reservation"].reservation_id == bindings["answer"].parsed.reservation_id
+    assert embedded["reservation"].state == "COMMITTED"
+
+
+def test_words_of_the_stream_are_charged(folder, capsys):
+    runpy.run_path(str(folder / "readme_2.py"))
+    assert capsys.readouterr().out.split() == ["one", "two", "three"]
+    client = cycles.Client(cycles.Config.from_env())
+    (row,) = [row for row in client.balances() if str(row.remaining.unit) == "TOKENS"]
+    client.close()
+    assert row.spent.amount == 3

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from cycles.amounts import spelled
 from cycles.local.ledger.values import INT64_MAX, INT64_MIN, Budget, Refusal
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[Bu
             raise Refusal(
                 409,
                 "OVERDRAFT_LIMIT_EXCEEDED",
-                f"{row.scope_path} would owe {row.debt + deficit} {row.unit}, and may owe {row.overdraft_limit}",
+                f"{row.scope_path} would owe {spelled(row.unit, row.debt + deficit)}, "
+                f"and may owe {spelled(row.unit, row.overdraft_limit)}",
                 {
                     "scope": row.scope_path,
                     "remaining": row.remaining,

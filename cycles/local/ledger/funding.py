@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from cycles.amounts import spelled
 from cycles.local.ledger import leases
 from cycles.local.ledger.charging import fits
 from cycles.local.ledger.values import Budget, Refusal
@@ -61,7 +62,9 @@ def fund(
     elif operation == "DEBIT":
         if row.remaining < amount:
             raise Refusal(
-                409, "BUDGET_EXCEEDED", f"{scope_path} has {row.remaining} {unit} remaining, less than {amount}"
+                409,
+                "BUDGET_EXCEEDED",
+                f"{scope_path} has {spelled(unit, row.remaining)} left, less than {spelled(unit, amount)}",
             )
         changes = {"allocated": row.allocated - amount}
     elif operation == "RESET":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cycles.amounts import spelled
 from cycles.local.ledger.values import LEVELS, Refusal
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def short(budget: Budget, wanted: int) -> Refusal:
     return Refusal(
         409,
         "BUDGET_EXCEEDED",
-        f"{budget.scope_path} has {budget.remaining} {budget.unit} remaining, and {wanted} were asked for",
+        f"asked for {spelled(budget.unit, wanted)}, {spelled(budget.unit, budget.remaining)} left of "
+        f"{spelled(budget.unit, budget.allocated)} at {budget.scope_path}",
         _facts(budget) | {"requested": wanted},
     )
 
@@ -109,7 +111,7 @@ def reserve_gate(estimate: int) -> Callable[[Budget], Refusal | None]:
             return Refusal(
                 409,
                 "DEBT_OUTSTANDING",
-                f"{budget.scope_path} owes {budget.debt} {budget.unit}",
+                f"{budget.scope_path} owes {spelled(budget.unit, budget.debt)}, and may owe nothing",
                 _facts(budget) | {"debt": budget.debt},
             )
         return short(budget, estimate) if budget.remaining < estimate else None

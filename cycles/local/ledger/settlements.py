@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from cycles.amounts import spelled
 from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import amount_body, balance_body
 from cycles.local.ledger.charging import put_all, spend
@@ -62,7 +63,8 @@ def _with_overage(hold: Hold, budgets: list[Budget], actual: int) -> tuple[int, 
         raise Refusal(
             409,
             "BUDGET_EXCEEDED",
-            f"actual {actual} is over the reserved {hold.estimate} {hold.unit}, and the overage policy is REJECT",
+            f"{spelled(hold.unit, actual)} is more than the {spelled(hold.unit, hold.estimate)} reserved at "
+            f"{hold.affected[-1]}, and the overage policy is REJECT",
             {"reserved": hold.estimate, "requested": actual, "unit": hold.unit},
         )
     extra, budgets = spend(budgets, actual - hold.estimate, hold.overage_policy)

@@ -15,6 +15,7 @@ from cycles.local.ledger.bodies import hold_body
 from cycles.local.ledger.remedies import with_detail
 from cycles.local.ledger.values import Refusal
 from cycles.local.wire import auth, lists, overview, validation
+from cycles.local.wire.charges import Charges
 from cycles.local.wire.denials import Denials
 from cycles.local.wire.messages import Response, encoded, new_id, new_row_id, trace_id_of
 from cycles.local.wire.routes import OPERATIONS, operation_of, routes_of
@@ -23,6 +24,7 @@ from cycles.local.wire.session_keys import SessionKeys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cycles.local.ledger.values import Hold
     from cycles.local.store.protocols import StoredBooks
     from cycles.local.wire.faults import Fault, Faults, Spoilt
     from cycles.local.wire.history import History
@@ -86,6 +88,7 @@ class App:
     ) -> None:
         self.transactions: Final = transactions
         self.denials: Final = Denials()
+        self.charges: Final = Charges()
         self.faults: Final = faults
         self.session_keys: Final = SessionKeys()
         self._store: Final = transactions.store
@@ -207,15 +210,30 @@ class App:
 
     def event(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.event_request)
-        return 201, self._decided(
-            asked,
-            "event",
-            body,
-            lambda books, now: events.event(books, tenant, body, now_ms=now, new_id=new_row_id(now)),
-        )
+        applied: list[tuple[int, str]] = []
+
+        def apply(books: StoredBooks, now_ms: int) -> Body:
+            applied.append((now_ms, new_row_id(now_ms)))
+            return events.event(books, tenant, body, now_ms=now_ms, new_id=applied[-1][1])
+
+        answer = self._decided(asked, "event", body, apply)
+        now_ms, event_id = applied[-1]
+        if answer["event_id"] == event_id:  # else it was applied before
+            self.charges.recorded(tenant, body, answer, now_ms)
+        return 201, answer
 
     def commit(self, asked: Asked) -> tuple[int, Body]:
-        return self._settled(asked, validation.commit_request, settlements.commit)
+        live: list[tuple[Hold, int]] = []
+
+        def commit(books: StoredBooks, hold: Hold, body: Body, *, now_ms: int) -> Body:
+            if hold.status == "ACTIVE":  # else it was committed before, or is refused
+                live.append((hold, now_ms))
+            return settlements.commit(books, hold, body, now_ms=now_ms)
+
+        status, answer = self._settled(asked, validation.commit_request, commit)
+        for hold, now_ms in live[-1:]:
+            self.charges.committed(hold, answer, now_ms)
+        return status, answer
 
     def release(self, asked: Asked) -> tuple[int, Body]:
         return self._settled(asked, validation.release_request, settlements.release)
@@ -262,7 +280,8 @@ class App:
 
     def status(self, asked: Asked) -> tuple[int, Body]:
         with self.transactions.reading() as books:
-            return 200, overview.snapshot(books, self.denials, asked.tenant, self.transactions.clock())
+            now_ms = self.transactions.clock()
+            return 200, overview.snapshot(books, self.denials, self.charges, asked.tenant, now_ms)
 
     def page(self, asked: Asked) -> tuple[int, Body]:  # noqa: ARG002 - a route
         raise Refusal(

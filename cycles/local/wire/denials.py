@@ -87,16 +87,17 @@ class Denials:
         )
 
     def last(self, tenant: str | None, most: int) -> list[tuple[Denial, int]]:
-        """Return the last denials of *tenant* (None: of all), newest first, and how often each was sent.
+        """Return the last denials of *tenant* (None: of all), newest first, and how often each came.
 
-        A request that was sent again under its key is one: a guard that waits for funds asks every few moments.
+        Equal ones are one, as are those of one request that was sent again under its key: a guard that waits for
+        funds asks every few moments, and an agent that doesn't know better asks the same again.
         """
-        counted: dict[tuple[str, str, str], tuple[Denial, int]] = {}
+        counted: dict[Denial, tuple[Denial, int]] = {}
         for denial in reversed(self._ring.copy()):
             if tenant is None or denial.tenant == tenant:
-                request = denial.operation, denial.tenant, denial.key
-                newest, times = counted.get(request, (denial, 0))
-                counted[request] = newest, times + 1
+                alike = denial._replace(at_ms=0, key="", remaining=None)
+                newest, times = counted.get(alike, (denial, 0))
+                counted[alike] = newest, times + 1
         return list(counted.values())[:most]
 
     def __repr__(self) -> str:

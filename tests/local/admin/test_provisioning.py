@@ -57,7 +57,7 @@ def test_f1_f3_f4_f5_f6(indebted, operation, amount, expected):
 
 
 def test_f2_debit_needs_what_it_takes(indebted):
-    with pytest.raises(InvalidRequest, match="-50 TOKENS remaining"):
+    with pytest.raises(InvalidRequest, match="-50 tokens left"):
         indebted.fund(SCOPE, "DEBIT", tokens(1))
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from importlib.util import find_spec
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -93,6 +94,16 @@ class World:
         }
         return self.http.post(path, json=ask | fields)
 
+    def record(self, amount, unit):
+        self.made += 1
+        body = {
+            "idempotency_key": f"key-{self.made}",
+            "subject": {"tenant": "acme"},
+            "action": {"kind": "tool.search", "name": "web"},
+            "actual": {"unit": unit, "amount": amount},
+        }
+        return self.http.post("/v1/events", json=body)
+
 
 @pytest.fixture
 def world(browser):
@@ -131,9 +142,66 @@ def test_figures_are_shown_and_refreshed(world):
         assert says(tab, "#budgets .figures .s", "$0.10")
         assert tab.locator("#reservations li").count() == 0
         world.reserve(91_000_000)
-        assert says(tab, "#denials", "Too little left ($0.90) · tenant:acme")
+        assert says(tab, "#denials", "There is too little left: $0.90 · tenant:acme")
         assert says(tab, "#denials .sum", "$0.91")
         assert says(tab, "#tenant", "acme")
+
+
+def test_what_was_charged_lately(world):
+    world.authority.budget("tenant:acme", usd("1.00"))
+    world.authority.budget("tenant:acme", tokens(1_000))
+    held = world.reserve(25_000_000, ttl_ms=60_000).json()
+    spent = {"idempotency_key": "c", "actual": {"unit": "USD_MICROCENTS", "amount": 10_000_000}}
+    for _ in range(2):  # the second one is a replay
+        world.http.post(f"/v1/reservations/{held['reservation_id']}/commit", json=spent)
+    world.record(7, "TOKENS")
+    with world.tab(key=world.secret) as tab:
+        assert says(tab, "#totals tr:first-child", "web tool.search7 tokens7 tokens")
+        assert says(tab, "#totals tr:last-child", "gpt-4o llm.completion$0.10$0.10")
+        assert tab.locator("#charges li").count() == 2
+        assert says(tab, "#charges li:first-child", "web tool.search, without a reservation")
+        assert says(tab, "#budgets .hour", "last hour")
+        bars = tab.locator("#budgets li", has_text="$").locator("svg rect")
+        assert bars.count() == 1
+        assert tab.get_by_role("img", name="in steps of two minutes: $0.10").is_visible()
+        world.record(9_000_000, "USD_MICROCENTS")
+        assert says(tab, "#totals tr:first-child", "web tool.search$0.09$0.09")
+
+
+def test_equal_denials_are_one_line(world):
+    world.authority.budget("tenant:acme", usd("1.00"))
+    for _ in range(3):
+        world.reserve(200_000_000)
+    with world.tab(key=world.secret) as tab:
+        assert says(tab, "#denials .when", "\N{MULTIPLICATION SIGN}3, just now")
+        assert tab.locator("#denials li").count() == 1
+        world.reserve(200_000_000)
+        assert says(tab, "#denials .when", "\N{MULTIPLICATION SIGN}4, ")
+
+
+def test_a_link_with_a_key_works_and_leaves_no_trace(world):
+    world.authority.budget("tenant:acme", usd("1.00"))
+    with world.tab() as tab:
+        tab.goto("about:blank")
+        tab.goto(f"{world.url}/#key={quote(world.secret, safe='')}")
+        assert says(tab, "#budgets", "$1.00left of $1.00")
+        assert tab.evaluate("location.href") == f"{world.url}/"
+        assert all(world.secret not in url.partition("#")[0] for url, _ in tab.asked)
+        tab.reload()
+        assert says(tab, "#budgets", "$1.00")
+        tab.goto("about:blank")
+        tab.goto(f"{world.url}/#key=of%20nobody")
+        assert says(tab, "#budgets", "$1.00"), "the tab's own key is kept when the link has none that could be one"
+
+
+def test_narrow_rows_take_few_lines(world):
+    world.authority.budget("tenant:acme/workspace:production/agent:planner", usd("1.00"))
+    world.reserve(200_000_000, subject={"tenant": "acme", "workspace": "production", "agent": "planner"})
+    with world.tab(viewport=PHONE, key=world.secret) as tab:
+        says(tab, "#denials", "There is too little")
+        height = tab.locator("#denials .row").evaluate("(row) => row.getBoundingClientRect().height")
+        line = tab.locator("#denials .row").evaluate("(row) => parseFloat(getComputedStyle(row).lineHeight)")
+        assert height / line < 6, "two lines of what and who, three at most, and one of figures"
 
 
 def test_a_lease_counts_down_between_two_looks(world):
@@ -194,7 +262,7 @@ def test_the_key_is_asked_for_and_stays_in_the_tab(world):
         assert tab.locator("#shown").is_hidden()
         assert tab.get_by_label("API key").evaluate("(box) => box === document.activeElement")
         enter(tab, "cyc_live_nobody")
-        assert says(tab, "#error", "KEY_NOT_FOUND")
+        assert says(tab, "#error", "This authority did not issue that API key.")
         assert tab.locator("#shown").is_hidden()
         enter(tab, "two words")
         assert says(tab, "#error", "without spaces")
@@ -224,7 +292,7 @@ def test_a_key_that_is_revoked_meanwhile(world):
     with world.tab(key=world.secret) as tab:
         says(tab, "#budgets", "$1.00")
         world.authority.revoke(world.secret)
-        assert says(tab, "#error", "KEY_REVOKED")
+        assert says(tab, "#error", "This API key was revoked.")
         assert tab.locator("#shown").is_hidden()
         assert tab.locator("#budgets li").count() == 0
 
@@ -241,6 +309,7 @@ def test_empty_says_what_to_do(world):
     with world.tab(key=world.secret) as tab:
         assert tab.get_by_text("There is no budget yet.").is_visible()
         assert tab.get_by_text("cycles local budget create tenant:acme").is_visible()
+        assert tab.get_by_text("Nothing was charged yet.").is_visible()
         assert tab.get_by_text("Nothing was denied.").is_visible()
         assert tab.get_by_text("Other processes that use the same ledger file keep their own").is_visible()
 
@@ -327,10 +396,11 @@ def test_it_fits_and_can_be_read(world, viewport, scheme):
     world.reserve(95_000_000, subject={"tenant": "acme", "agent": "low"})
     world.reserve(7, subject={"tenant": "acme", "agent": long}, action={"kind": "k" * 64, "name": "n" * 256})
     world.reserve(2**62, subject={"tenant": "acme", "agent": long}, action={"kind": "k" * 64, "name": "n" * 256})
+    world.record(7, "USD_MICROCENTS")
     with world.tab(viewport=viewport, color_scheme=scheme) as tab:
         assert tab.evaluate(CONTRAST) == []
         enter(tab, world.secret)
-        says(tab, "#denials", "Too little")
+        says(tab, "#denials", "There is too little")
         assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         assert tab.evaluate(CONTRAST) == []
         dark = tab.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(15, 17, 23)"
@@ -344,9 +414,8 @@ def test_motion_and_structure(world):
         moving = "[...document.querySelectorAll('*')].filter((n) => getComputedStyle(n).transitionDuration !== '0s')"
         assert tab.evaluate(f"{moving}.length") == 0
         assert tab.locator("html").get_attribute("lang") == "en"
-        assert [tab.get_by_role("heading", level=2, name=name).count() for name in ("Budgets", "Live", "Last")] == [
-            1
-        ] * 3
+        for name in ("Budgets", "Charged", "Live", "Last"):
+            assert tab.get_by_role("heading", level=2, name=name).count() == 1
         assert tab.get_by_role("list", name="Budgets").get_by_role("listitem").count() == 1
         assert tab.get_by_role("main").count() == tab.get_by_role("banner").count() == 1
         tab.keyboard.press("Tab")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections import deque
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import cycles
 from cycles import tokens, usd
 from cycles.local import LocalAuthority
+from cycles.local.wire.charges import HOUR_MS, STEPS
 from cycles.local.wire.denials import KEPT
 from cycles.local.wire.overview import MOST_BUDGETS, MOST_DENIALS, MOST_RESERVATIONS
 from cycles.local.wire.server import serve
@@ -135,18 +137,98 @@ def test_denials_are_remembered(wire, authority):
     assert (first["refused_by"], first["remaining"]["text"], first["tenant"]) == (SCOPE, "10", "acme")
 
 
-def test_a_request_that_is_sent_again_is_one_denial(wire, authority):
-    authority.budget(SCOPE, tokens(1))
+def test_equal_denials_are_one(wire, authority):
+    """Whether a request was sent again under its key, or the same was asked anew."""
+    authority.budget(SCOPE, tokens(5))
     for _ in range(3):
-        wire.reserve(2, key="same")
-    wire.reserve(2)
-    assert [row["times"] for row in status(wire)["denials"]] == [1, 3]
+        wire.reserve(6, key="same")
+    wire.reserve(6)
+    wire.reserve(7)
+    wire.reserve(1)
+    wire.reserve(6, action={"kind": "k", "name": "another"})
+    wire.clock.now += 5
+    wire.reserve(6)
+    rows = [(row["requested"]["text"], row["action"]["name"], row["times"]) for row in status(wire)["denials"]]
+    assert rows == [("6", "n", 5), ("6", "another", 1), ("7", "n", 1)]
+    assert status(wire)["denials"][0]["at_ms"] == wire.clock.now, "the newest of them"
+    assert status(wire)["denials"][0]["remaining"]["text"] == "4"
+
+
+# -- what was charged --------------------------------------------------------------------------------------------------
+def charged(wire: Wire) -> list[tuple[str, str, str, str]]:
+    rows = status(wire)["charges"]
+    return [(row["via"], row["action"]["name"], row["scope_path"], row["charged"]["text"]) for row in rows]
+
+
+def test_charges_are_those_of_commits_and_events_once(wire, authority):
+    authority.budget(SCOPE, tokens(100))
+    held = wire.reserve(10, action={"kind": "llm", "name": "model"}, subject={"tenant": "acme", "agent": "A"})
+    assert status(wire)["charges"] == []
+    for _ in range(2):
+        assert wire.commit(held, 7, key="c").is_success
+        assert wire.event(4, key="e").is_success
+    assert wire.commit(held, 8, key="d").status_code == 409
+    assert wire.event(1000, overage_policy="REJECT").status_code == 409
+    assert wire.release(wire.reserve(1)).is_success
+    assert wire.event(1000).json()["charged"]["amount"] == 89
+    assert charged(wire) == [
+        ("event", "n", SCOPE, "89"),
+        ("event", "n", SCOPE, "4"),
+        ("commit", "model", f"{SCOPE}/agent:a", "7"),
+    ]
+    (row,) = status(wire)["budgets"]
+    assert row["in_hour"] == {"amount": "100", "text": "100"} == row["spent"], "the tenant's budget paid for the agent"
+
+
+def test_totals_are_of_an_hour_and_a_day(wire, authority):
+    authority.budget(SCOPE, tokens(1_000))
+    authority.budget(SCOPE, usd("1.00"))
+    wire.event(1)
+    wire.clock.now += 23 * HOUR_MS
+    wire.event(10)
+    wire.event(5, unit="USD_MICROCENTS")
+    wire.clock.now += HOUR_MS - 1
+    wire.event(100)
+
+    def totals() -> list[tuple[str, str, str]]:
+        return [(row["unit"], row["hour"]["text"], row["day"]["text"]) for row in status(wire)["totals"]]
+
+    assert totals() == [("TOKENS", "110", "111"), ("USD_MICROCENTS", "$0.00000005", "$0.00000005")]
+    (budget,) = [row for row in status(wire)["budgets"] if row["unit"] == "TOKENS"]
+    assert (budget["hour"][0], budget["hour"][-1], len(budget["hour"])) == ("10", "100", STEPS)
+    wire.clock.now += 1
+    assert totals()[0] == ("TOKENS", "100", "110"), "the first one is a day old, and the second an hour"
+    (budget,) = [row for row in status(wire)["budgets"] if row["unit"] == "TOKENS"]
+    assert budget["in_hour"]["text"] == "100"
+
+
+def test_charges_of_other_tenants_are_not_shown(wire, authority):
+    authority.budget("tenant:other", tokens(10))
+    with authority.client(tenant="other") as client:
+        client.record(tokens(3), action=("k", "theirs"))
+    assert (status(wire)["charges"], status(wire)["totals"]) == ([], [])
+    seen = status(wire, **{"X-Admin-API-Key": ADMIN_KEY})
+    assert [row["tenant"] for row in seen["charges"]] == ["other"]
+
+
+def test_what_was_charged_is_bounded_and_says_so(wire, authority, monkeypatch):
+    wire.http.event_hooks = {}
+    authority.budget(SCOPE, tokens(10**9))
+    monkeypatch.setattr(authority.app.charges, "_ring", deque(maxlen=3))
+    monkeypatch.setattr("cycles.local.wire.charges.KEPT", 3)
+    for _ in range(2):
+        wire.event(1)
+    assert status(wire)["more_totals"] is False
+    wire.event(1)
+    wire.event(1)
+    assert len(status(wire)["charges"]) == 3
+    assert status(wire)["more_totals"] is True
 
 
 def test_what_is_remembered_is_bounded(wire, authority):
     wire.http.event_hooks = {}  # the document is checked elsewhere, and this is many
-    for _ in range(KEPT + 5):
-        wire.reserve(1, metadata={"large": "x" * 1000})
+    for number in range(KEPT + 5):
+        wire.reserve(1 + number, metadata={"large": "x" * 1000})
     assert repr(authority.app.denials) == f"<Denials {KEPT}>"
     seen = status(wire)
     assert (len(seen["denials"]), seen["more_denials"]) == (MOST_DENIALS, True)
