@@ -321,11 +321,11 @@ def sendable_metrics(metrics: models.StandardMetrics | None) -> tuple[models.Sta
     return models.StandardMetrics(**kept), wrong
 
 
-def checked_actual(actual: object, estimate: models.Amount) -> models.Amount:
+def checked_actual(actual: object, estimate: models.Amount, field: str = "actual") -> models.Amount:
     """Return *actual* when it can be committed against *estimate*: a reservation keeps one unit."""
-    amount = check("actual", actual)
+    amount = check(field, actual)
     if amount.unit != estimate.unit:
         raise InvalidRequest(
-            f"actual: unit {amount.unit}, but the estimate was in {estimate.unit}; a reservation keeps one unit"
+            f"{field}: unit {amount.unit}, but the estimate was in {estimate.unit}; a reservation keeps one unit"
         )
     return amount

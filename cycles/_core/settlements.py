@@ -182,6 +182,8 @@ def _settled(
     if verdict is Verdict.DONE:
         yield from Forget(pending)
         settlement, outcome = charged(pending.actual, answer, pending.via, how.sent, before=how.before), "settled"
+        if settlement.uncovered is not None:
+            yield from Notify("charged less than the actual", **_uncovered(pending, settlement))
     else:
         error = error_of(operation, answer, unit=pending.actual.unit)
         goes_on = how.goes_on and verdict not in _REFUSED and verdict is not _STOPPED
@@ -216,12 +218,36 @@ def _settled(
             pending,
             outcome,
             charged=settlement.charged,
+            uncovered=settlement.uncovered,
             attempts=how.sent,
             recovered=how.recovered,
             error=settlement.error,
         )
     )
     return settlement
+
+
+def _uncovered(pending: Pending, settlement: Settlement) -> dict[str, Any]:
+    charged, uncovered = _count(settlement.charged), _count(settlement.uncovered)
+    return {
+        "reservation_id": pending.reservation_id,
+        "via": pending.via,
+        "actual": charged + uncovered,
+        "charged": charged,
+        "uncovered": uncovered,
+        "unit": str(pending.actual.unit),
+        "reason": "the budgets had no more",
+    }
+
+
+def _count(amount: models.Amount | None) -> int:
+    return 0 if amount is None else amount.amount
+
+
+def _missing(actual: models.Amount, taken: models.Amount) -> models.Amount | None:
+    """Return the part of *actual* that an authority has not taken, or None."""
+    missing = actual.amount - taken.amount if actual.unit == taken.unit else 0
+    return models.Amount(unit=actual.unit, amount=missing) if missing > 0 else None
 
 
 def _event_of(verdict: Verdict, *, is_kept: bool) -> str:
@@ -264,9 +290,17 @@ def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int,
     response: Any = answer.parsed
     if isinstance(response, models.ReservationDetail):
         known = actual if isinstance(response.committed, Unset) else response.committed
-        return Settlement(State.COMMITTED, via=via, attempts=attempts, charged=known, headers=answer.headers)
+        return Settlement(
+            State.COMMITTED,
+            via=via,
+            attempts=attempts,
+            charged=known,
+            uncovered=_missing(actual, known),
+            headers=answer.headers,
+        )
     # An event says what it charged only when that is less than the actual.
     taken = actual if isinstance(response.charged, Unset) else response.charged
+    uncovered = _missing(actual, taken)
     if before:
         taken = models.Amount(unit=taken.unit, amount=taken.amount + before)
     released = response.released if isinstance(response, models.CommitResponse) else UNSET
@@ -275,6 +309,7 @@ def charged(actual: models.Amount, answer: Answer[Any], via: str, attempts: int,
         via=via,
         attempts=attempts,
         charged=taken,
+        uncovered=uncovered,
         released=None if isinstance(released, Unset) else released,
         balances=() if isinstance(response.balances, Unset) else tuple(response.balances),
         headers=answer.headers,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from cycles._core import section_flows
 from cycles._drivers.asyncgens import closing
 
 if TYPE_CHECKING:
@@ -27,8 +26,10 @@ def section(reserve: Callable[[], Opened[H]], policy: SettlementPolicy) -> Itera
         yield opened
     except BaseException as raised:
         if running.ends_here():
-            flow = section_flows.end(running.section, raised=raised)
-            running.settle(flow, hurried=not isinstance(raised, Exception))
+            ending, interrupt = policy.end_raised(running.section, raised)
+            running.settle(ending, hurried=interrupt is not None or not isinstance(raised, Exception))
+            if interrupt is not None:
+                raise interrupt from raised
         raise
     result = opened.take_result()
     if running.ends_here():
@@ -69,8 +70,11 @@ class AsyncSection(Generic[H]):
         running = self._opened.running
         hurried = not isinstance(raised, Exception)
         if running.ends_here():
+            ending, interrupt = self._policy.end_raised(running.section, raised)
             with closing() if isinstance(raised, GeneratorExit) else nullcontext():
-                await running.settle_async(section_flows.end(running.section, raised=raised), hurried=hurried)
+                await running.settle_async(ending, hurried=hurried or interrupt is not None)
+            if interrupt is not None:
+                raise interrupt from raised
         if hurried and running.is_cancelled:
             raised.__cause__ = running.lost()
 
