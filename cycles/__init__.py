@@ -50,7 +50,7 @@ from cycles.errors import (
     UnreportedSpend,
 )
 from cycles.guard import Guard
-from cycles.reservation import AsyncReservation, DryRun, Reservation, current
+from cycles.reservation import AsyncReservation, DryRun, Reservation, current, report
 from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount
 from cycles_api.models.standard_metrics import StandardMetrics as Metrics
@@ -105,6 +105,7 @@ __all__ = [
     "configure",
     "credits",
     "current",
+    "report",
     "risk_points",
     "tokens",
     "usd",
