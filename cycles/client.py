@@ -86,7 +86,7 @@ class Client(Face[BlockingRuntime]):
             InvalidRequest: refused before sending; names the field.
             AuthorityError, AuthorityUnavailable: it could not be asked.
         """
-        return blocking.run(arguments.deciding(self.config, estimate, options), self._runtime.traced())
+        return blocking.run(arguments.deciding(self._runtime.access, estimate, options), self._runtime.traced())
 
     def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
         """Charge *actual* for work that was done without a reservation, by an event.
@@ -107,7 +107,7 @@ class Client(Face[BlockingRuntime]):
                 UnexpectedResponse.
             AuthorityUnavailable: no answer came. It may be charged: record it again under the same idempotency_key.
         """
-        return blocking.run(arguments.recording(self.config, actual, options), self._runtime.traced())
+        return blocking.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> Iterator[Balance]:
         """Return an iterator over the budgets under a subject, on however many pages; by default the tenant's.
@@ -233,11 +233,11 @@ class AsyncClient(Face[AsyncRuntime]):
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; see `Client.decide`."""
-        return await aio.run(arguments.deciding(self.config, estimate, options), self._runtime.traced())
+        return await aio.run(arguments.deciding(self._runtime.access, estimate, options), self._runtime.traced())
 
     async def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
         """Charge *actual* for work that was done without a reservation; see `Client.record`."""
-        return await aio.run(arguments.recording(self.config, actual, options), self._runtime.traced())
+        return await aio.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncIterator[Balance]:
         """Return an asynchronous iterator over the budgets under a subject; see `Client.balances`."""

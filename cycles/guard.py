@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 from cycles._client.faces import runtime_of
 from cycles._client.opened_section import Opened, entered
+from cycles._client.subjects import resolved
 from cycles._guard.async_generators import guard_async_generator
 from cycles._guard.functions import guard_async_function, guard_function
 from cycles._guard.generators import guard_generator
@@ -197,7 +198,7 @@ class Guard:
         runtime = runtime_of(client)
         if spans.are_watched():
             opening = section(functools.partial(_reserved, runtime, options), self._policy)
-            return spans.around(opening, options, client.config.tenant)
+            return spans.around(opening, options, resolved({}, client.config)["tenant"])
         # Not within the context manager, and without `**`: what a thread needs for both is a page of its stack for as
         # long as it lives, in each of a thousand open guards (benchmarks/open.py).
         running = runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
@@ -209,7 +210,7 @@ class Guard:
     ) -> AbstractAsyncContextManager[Opened[AsyncReservation]]:
         client, options = self._async_client(), self._options(args, kwargs)
         opening = AsyncSection(functools.partial(_reserved_async, runtime_of(client), options), self._policy)
-        return spans.around(opening, options, client.config.tenant)
+        return spans.around(opening, options, resolved({}, client.config)["tenant"])
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
     def forked(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from cycles._client.key_tenant import KeyTenant
 from cycles._client.local_authority import local_authority
 from cycles._drivers.connections import AsyncDirectClient, DirectClient
 from cycles._drivers.surroundings import opened
@@ -40,6 +41,7 @@ class Access:
         api: The generated client.
         timeout: Of each phase of an ordinary request.
         is_owned: The connections were made here, and are closed here.
+        key_tenant: Whom the key is of.
         shares_config: Another client made of the same configuration reaches the same authority.
     """
 
@@ -62,6 +64,7 @@ class Access:
         self.is_owned: Final = http_client is None
         self.authority: Final[EmbeddedAuthority | None] = authority if parent is None else parent.authority
         self.shares_config: Final[bool] = self.is_owned if parent is None else parent.shares_config
+        self.key_tenant: Final = self._key_tenant(parent)
         # A busy pool is waited for as long as an answer, and not reported as a dead network.
         self.timeout: Final = httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=None)
         self._make_async: AsyncFactory = AsyncDirectClient
@@ -106,6 +109,13 @@ class Access:
     def _must_be_open(self) -> None:
         if self._is_closed:
             raise InvalidRequest("this client is closed: ask before close(), or make another client")
+
+    def _key_tenant(self, parent: Access | None) -> KeyTenant:
+        """Return what is known of the key's tenant: the parent's, for the same key at the same authority."""
+        key = self.config.api_key
+        if parent is not None and (key, self.config.base_url) == (parent.config.api_key, parent.config.base_url):
+            return parent.key_tenant
+        return KeyTenant(None if self.authority is None or key is None else self.authority.session_tenant(key))
 
     @property
     def is_pooled(self) -> bool:

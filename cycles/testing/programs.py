@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cycles._core.effects import Effect, Flow, Queue
     from cycles._core.results import Settlement
     from cycles._core.section import Section
+    from cycles._core.section_flows import OnError
     from cycles._core.settlements import Recovery
     from cycles.testing.cases import Case, Plan
     from cycles.testing.faults import Interrupt
@@ -170,7 +171,7 @@ def _ended_by(raised: BaseException, case: Case, section: Section) -> Flow[Settl
     if section.is_open and case.known is None and said != "release":
         case.known = estimate.amount if spent is None else spent.amount
         case.owes = True
-    on_error = "estimate" if said == "estimate" else "release"
+    on_error: OnError = "estimate" if said == "estimate" else "release"
     return section_flows.end(section, raised=raised, actual=spent, on_error=on_error)
 
 
