@@ -65,7 +65,7 @@ class EmbeddedAuthority(Provisioning):
 
     def session_tenant(self, secret: str) -> str | None:
         """Return the tenant that a key of this process is of; None for any other key."""
-        return self.app.session_keys.get(secret)
+        return self.app.session_keys.tenant(secret)
 
     # -- what tests look at --------------------------------------------------------------------------------------------
     @property
