@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cycles._drivers.asyncgens import closing
+from cycles._guard import nesting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -21,6 +22,7 @@ H = TypeVar("H")
 def section(reserve: Callable[[], Opened[H]], policy: SettlementPolicy) -> Iterator[Opened[H]]:
     """Open the section that *reserve* gives, and settle it at the end by *policy*."""
     opened = reserve()
+    nesting.say_once(opened)
     running = opened.running
     try:
         yield opened
@@ -56,6 +58,7 @@ class AsyncSection(Generic[H]):
 
     async def __aenter__(self) -> Opened[H]:
         self._opened = await self._reserve()
+        nesting.say_once(self._opened)
         return self._opened
 
     async def __aexit__(
