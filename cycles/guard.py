@@ -66,7 +66,8 @@ class Guard:
         actual: Takes the function's result (a generator's return value) and gives what it really cost: an amount, or
             a Decimal of dollars, which is rounded up to a microcent. Or one of the two, which each section costs that
             ends well and reports nothing.
-        tenant, workspace, app, workflow, agent, toolset: Whom to spend for; None leaves a configured level out.
+        tenant, workspace, app, workflow, agent, toolset: Whom to spend for. A level that is not given is the one of the
+            innermost `cycles.subject`, else the configured one; None leaves it out.
         dimensions: At most 16 further labels.
         ttl: Seconds that the lease lasts, 1 to 86400.
         grace_period: Seconds after it in which a commit is still taken, 0 to 60.
