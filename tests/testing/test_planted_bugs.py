@@ -85,8 +85,8 @@ def test_a_release_of_what_was_spent_before_the_section_raised(monkeypatch):
 
 
 def test_a_charge_that_hides_what_it_did_not_cover(monkeypatch):
-    def charged(actual, answer, via, attempts, charged=settlements.charged):
-        settlement = charged(actual, answer, via, attempts)
+    def charged(*args, charged=settlements.charged, **how):
+        settlement = charged(*args, **how)
         settlement.uncovered = None
         return settlement
 
