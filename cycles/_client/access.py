@@ -112,10 +112,12 @@ class Access:
 
     def _key_tenant(self, parent: Access | None) -> KeyTenant:
         """Return what is known of the key's tenant: the parent's, for the same key at the same authority."""
-        key = self.config.api_key
+        key, tenant = self.config.api_key, self.config.tenant
         if parent is not None and (key, self.config.base_url) == (parent.config.api_key, parent.config.base_url):
             return parent.key_tenant
-        return KeyTenant(None if self.authority is None or key is None else self.authority.session_tenant(key))
+        if self.authority is None or tenant is None or key != self.authority.session_key(tenant=tenant):
+            return KeyTenant()
+        return KeyTenant(tenant)
 
     @property
     def is_pooled(self) -> bool:

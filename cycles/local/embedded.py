@@ -63,10 +63,6 @@ class EmbeddedAuthority(Provisioning):
         own_scope(f"tenant:{tenant}")
         return self.app.session_keys.key(tenant)
 
-    def session_tenant(self, secret: str) -> str | None:
-        """Return the tenant that a key of this process is of; None for any other key."""
-        return self.app.session_keys.tenant(secret)
-
     # -- what tests look at --------------------------------------------------------------------------------------------
     @property
     def requests(self) -> Log[RecordedRequest]:
