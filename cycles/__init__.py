@@ -10,6 +10,8 @@ Before the call an estimate is reserved at the authority that CYCLES_BASE_URL na
 and the rest goes back. A reservation is a hold in a ledger, never a payment.
 """
 
+from cycles._client.subjects import subject
+from cycles._core.levels import level
 from cycles._core.lifecycle import State
 from cycles._core.response_info import ResponseInfo
 from cycles._core.results import Decision, Settlement, SettlementDetails
@@ -50,7 +52,7 @@ from cycles.errors import (
     UnreportedSpend,
 )
 from cycles.guard import Guard
-from cycles.reservation import AsyncReservation, DryRun, Reservation, current
+from cycles.reservation import AsyncReservation, DryRun, Reservation, current, report
 from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount
 from cycles_api.models.standard_metrics import StandardMetrics as Metrics
@@ -107,7 +109,10 @@ __all__ = [
     "configure",
     "credits",
     "current",
+    "level",
+    "report",
     "risk_points",
+    "subject",
     "tokens",
     "usd",
     "usd_microcents",

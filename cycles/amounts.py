@@ -6,7 +6,7 @@ The protocol counts in int64, never in floats (docs/protocol.md, Units and amoun
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Final, Literal
 
 from cycles.errors import InvalidRequest
 from cycles_api.models.amount import Amount
@@ -19,16 +19,19 @@ MICROCENTS_PER_USD: Final = 10**8
 _USD_DECIMALS: Final = 8
 
 
-def usd(dollars: str | int | Decimal) -> Amount:
+def usd(dollars: str | int | Decimal, *, round: Literal["up"] | None = None) -> Amount:  # noqa: A002 - reads as said
     """Return an amount of US dollars, exact to the microcent.
 
     Args:
         dollars: "0.05", 3 or Decimal("1.25"); from 0 to 92233720368.54775807, at most 8 decimals.
             Floats are refused: 0.1 + 0.2 is not 0.3, and money is.
+        round: "up" takes any number of decimals, and rounds to the next microcent: a price per token has more than 8.
 
     Raises:
         InvalidRequest: naming the value and what is allowed.
     """
+    if round not in ("up", None):
+        raise InvalidRequest(f'usd: round={round!r}; give "up", or leave it out to refuse what is not exact')
     if isinstance(dollars, bool) or not isinstance(dollars, str | int | Decimal):
         raise InvalidRequest(
             f"usd({dollars!r}): give a str, int or Decimal, not {type(dollars).__name__}; "
@@ -52,10 +55,12 @@ def usd(dollars: str | int | Decimal) -> Amount:
     shift = exponent + _USD_DECIMALS
     unscaled = int("".join(map(str, digits)))
     whole, rest = (unscaled * 10**shift, 0) if shift >= 0 else _divide(unscaled, -shift)
-    if rest:
+    if rest and round is None and not sign:
         raise InvalidRequest(
-            f"usd({dollars!r}): needs more than {_USD_DECIMALS} decimals; round it to a microcent (0.00000001)"
+            f"usd({dollars!r}): needs more than {_USD_DECIMALS} decimals, and a microcent is 0.00000001; "
+            f'write usd(…, round="up") to charge the next one'
         )
+    whole += bool(rest)
     return _amount("usd", -whole if sign else whole, UnitEnum.USD_MICROCENTS, shown=dollars)
 
 

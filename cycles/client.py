@@ -89,7 +89,7 @@ class Client(Face[BlockingRuntime]):
             AuthorityError, AuthorityUnavailable: it could not be asked.
         """
         with raised_here:
-            return blocking.run(arguments.deciding(self.config, estimate, options), self._runtime.traced())
+            return blocking.run(arguments.deciding(self._runtime.access, estimate, options), self._runtime.traced())
 
     def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
         """Charge *actual* for work that was done without a reservation, by an event.
@@ -111,7 +111,7 @@ class Client(Face[BlockingRuntime]):
             AuthorityUnavailable: no answer came. It may be charged: record it again under the same idempotency_key.
         """
         with raised_here:
-            return blocking.run(arguments.recording(self.config, actual, options), self._runtime.traced())
+            return blocking.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> Iterator[Balance]:
         """Return an iterator over the budgets under a subject, on however many pages; by default the tenant's.
@@ -239,12 +239,12 @@ class AsyncClient(Face[AsyncRuntime]):
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; see `Client.decide`."""
         with raised_here:
-            return await aio.run(arguments.deciding(self.config, estimate, options), self._runtime.traced())
+            return await aio.run(arguments.deciding(self._runtime.access, estimate, options), self._runtime.traced())
 
     async def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
         """Charge *actual* for work that was done without a reservation; see `Client.record`."""
         with raised_here:
-            return await aio.run(arguments.recording(self.config, actual, options), self._runtime.traced())
+            return await aio.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncIterator[Balance]:
         """Return an asynchronous iterator over the budgets under a subject; see `Client.balances`."""

@@ -17,6 +17,7 @@ from weakref import WeakSet
 from cycles._client.faces import runtime_of
 from cycles._client.opened_section import Opened, entered
 from cycles._client.raising import raised_here
+from cycles._client.subjects import resolved
 from cycles._guard.async_generators import guard_async_generator
 from cycles._guard.functions import guard_async_function, guard_function
 from cycles._guard.generators import guard_generator
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import timedelta
+    from decimal import Decimal
     from types import TracebackType
     from typing import Self
 
     from cycles._client.async_runtime import AsyncRuntime
     from cycles._client.blocking_runtime import BlockingRuntime
     from cycles._client.options import Level, ReserveOptions
-    from cycles._core.section_flows import Unreported
+    from cycles._core.section_flows import OnError, Unreported
     from cycles_api.models.action import Action
     from cycles_api.models.amount import Amount
     from cycles_api.models.commit_overage_policy import CommitOveragePolicy
@@ -62,8 +64,11 @@ class Guard:
     Args:
         estimate: The most that the work is expected to cost.
         action: (kind, name), such as ("llm.completion", "gpt-4o").
-        actual: Takes the function's result (a generator's return value) and gives what it really cost.
-        tenant, workspace, app, workflow, agent, toolset: Whom to spend for; None leaves a configured level out.
+        actual: Takes the function's result (a generator's return value) and gives what it really cost: an amount, or
+            a Decimal of dollars, which is rounded up to a microcent. Or one of the two, which each section costs that
+            ends well and reports nothing.
+        tenant, workspace, app, workflow, agent, toolset: Whom to spend for. A level that is not given is the one of the
+            innermost `cycles.subject`, else the configured one; None leaves it out.
         dimensions: At most 16 further labels.
         ttl: Seconds that the lease lasts, 1 to 86400.
         grace_period: Seconds after it in which a commit is still taken, 0 to 60.
@@ -75,6 +80,9 @@ class Guard:
         wait: Seconds to keep asking while denied or throttled; 0 asks once.
         unreported: What happens when the work ended well and no actual is known: "estimate" commits the estimate,
             marked `actual_source: estimate`; "release" gives it back; "error" raises UnreportedSpend.
+        on_error: What happens when the work raised and nothing was reported: "release" gives the estimate back;
+            "estimate" commits it, marked; a callable takes the exception, and gives what was spent until then (as
+            `actual` gives it), or None for nothing.
         raise_on_unsettled: Whether a charge that could not be confirmed raises; else it is logged, and
             `reservation.settlement_error` has it.
         client: A Client or AsyncClient; the default one when None (see `configure`).
@@ -90,7 +98,7 @@ class Guard:
         estimate: Amount | Callable[..., Amount],
         *,
         action: Action | tuple[str, str] | Callable[..., Action | tuple[str, str]],
-        actual: Callable[[Any], Amount | None] | None = None,
+        actual: Amount | Decimal | Callable[[Any], Amount | Decimal | None] | None = None,
         tenant: Level | Callable[..., Level] = UNSET,
         workspace: Level | Callable[..., Level] = UNSET,
         app: Level | Callable[..., Level] = UNSET,
@@ -107,15 +115,12 @@ class Guard:
         dry_run: bool | Callable[..., bool] = False,
         wait: float | timedelta | Callable[..., float | timedelta] = 0.0,
         unreported: Unreported = "estimate",
+        on_error: OnError | Callable[[BaseException], Amount | Decimal | None] = "release",
         raise_on_unsettled: bool = False,
         client: Client | AsyncClient | None = None,
     ) -> None:
-        if unreported not in ("estimate", "release", "error"):
-            raise InvalidRequest(f'unreported={unreported!r}: choose "estimate", "release" or "error"')
-        if actual is not None and not callable(actual):
-            raise InvalidRequest(
-                f"actual={actual!r}: give a callable of the result; in a with-block call commit() or report()"
-            )
+        self._policy: Final = SettlementPolicy(actual, unreported, on_error)
+        self._policy.check_unit(estimate)
         self._fields: Final[dict[str, Any]] = {
             "estimate": estimate,
             "action": action,
@@ -136,7 +141,6 @@ class Guard:
             "wait": wait,
         }
         self._per_call: Final = tuple(name for name, value in self._fields.items() if callable(value))
-        self._policy: Final = SettlementPolicy(actual, unreported)
         self._raise_on_unsettled: Final = raise_on_unsettled
         self._client: Final = client
         self._lock = threading.Lock()
@@ -178,6 +182,7 @@ class Guard:
         if not self._per_call:
             return {**self._fields, "raise_on_unsettled": self._raise_on_unsettled}
         made = {name: self._fields[name](*args, **kwargs) for name in self._per_call}
+        self._policy.check_unit(made.get("estimate"))
         return {**self._fields, **made, "raise_on_unsettled": self._raise_on_unsettled}
 
     def _sync_client(self) -> Client:
@@ -195,7 +200,7 @@ class Guard:
         runtime = runtime_of(client)
         if spans.are_watched():
             opening = section(functools.partial(_reserved, runtime, options), self._policy)
-            return spans.around(opening, options, client.config.tenant)
+            return spans.around(opening, options, resolved({}, client.config)["tenant"])
         # Not within the context manager, and without `**`: what a thread needs for both is a page of its stack for as
         # long as it lives, in each of a thousand open guards (benchmarks/open.py).
         with raised_here:
@@ -208,7 +213,7 @@ class Guard:
     ) -> AbstractAsyncContextManager[Opened[AsyncReservation]]:
         client, options = self._async_client(), self._options(args, kwargs)
         opening = AsyncSection(functools.partial(_reserved_async, runtime_of(client), options), self._policy)
-        return spans.around(opening, options, client.config.tenant)
+        return spans.around(opening, options, resolved({}, client.config)["tenant"])
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
     def forked(self) -> None:
@@ -281,7 +286,7 @@ class Guard:
             raise InvalidRequest(f"a Guard decorates functions and methods, not {function!r}; put it below a property")
         shape, called = shape_of(function), cast("Callable[..., Any]", function)
         if shape == "async generator":
-            if self._policy.actual is not None:
+            if self._policy.measures is not None:
                 raise InvalidRequest(
                     "actual: an async generator has no return value; call cycles.current().report(actual=…) in it"
                 )

@@ -17,6 +17,7 @@ from cycles._core.response_info import ResponseInfo
 from cycles._core.results import reference
 from cycles._drivers import aio, blocking
 from cycles.amounts import describe
+from cycles.errors import InvalidRequest
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
@@ -43,6 +44,32 @@ def current() -> Reservation | AsyncReservation | None:
     """Return the innermost reservation of this task or thread that is not settled yet, or None."""
     opened = innermost()
     return None if opened is None else opened.reservation
+
+
+def report(
+    *,
+    actual: Amount | None = None,
+    metrics: StandardMetrics | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Set what the end of the current section will commit; see `Reservation.report`.
+
+    Args:
+        actual: What it has really cost so far, in the estimate's unit; the last report wins.
+        metrics: The last report wins.
+        metadata: JSON values; reports are merged, a later value wins.
+
+    Raises:
+        InvalidRequest: when there is no open reservation here; or naming the field, the value and the remedy.
+        LeaseLost: it is kept, but the lease is lost and the client's `heartbeat` is cancel.
+    """
+    reservation = current()
+    if reservation is None:
+        raise InvalidRequest(
+            "report: there is no reservation that is open here; call it inside a Guard (a thread sees the Guard around "
+            "it when contextvars.copy_context().run starts it), or call report() of the reservation itself"
+        )
+    reservation.report(actual=actual, metrics=metrics, metadata=metadata)
 
 
 class _View:

@@ -57,6 +57,42 @@ def test_usd_refuses_and_says_why(dollars, says):
         usd(dollars)
 
 
+@pytest.mark.parametrize(
+    ("dollars", "microcents"),
+    [
+        ("0.000000001", 1),
+        ("1e-999999999", 1),
+        ("0.05", 5_000_000),
+        (Decimal("0.050000001"), 5_000_001),
+        ("0", 0),
+        (3, 3 * 10**8),
+        ("92233720368.54775807", INT64_MAX),
+    ],
+)
+def test_usd_rounds_up_when_told_to(dollars, microcents):
+    assert usd(dollars, round="up") == usd_microcents(microcents)
+
+
+@pytest.mark.parametrize(
+    ("dollars", "says"),
+    [
+        (0.05, "float"),
+        ("-0.000000001", "negative"),
+        ("nan", "finite"),
+        ("92233720368.547758070001", "int64"),
+        ("1e999999999", "int64"),
+    ],
+)
+def test_rounding_up_makes_no_amount_of_what_is_none(dollars, says):
+    with pytest.raises(cycles.InvalidRequest, match=says):
+        usd(dollars, round="up")
+
+
+def test_there_is_no_rounding_down():
+    with pytest.raises(cycles.InvalidRequest, match="round='down'"):
+        usd("0.05", round="down")
+
+
 @given(st.integers(0, INT64_MAX))
 def test_every_amount_survives_its_decimal_form(microcents):
     exact = Decimal(microcents).scaleb(-8)

@@ -217,10 +217,11 @@ def test_the_documented_table_is_the_codes():
         ({"base_url": "local:a\0"}, "without white space around it, and without line ends"),
         ({"journal_dir": "a\n"}, "journal_dir='a.n': give a path without white space around it"),
         ({"journal_dir": " "}, "journal_dir=' ': give the path of a directory"),
-        ({"tenant": "\udcff"}, "tenant='.udcff': give 1 to 128 characters that UTF-8 can carry"),
+        ({"tenant": "\udcff"}, "tenant='.udcff': give 1 to 128 letters, digits"),
         ({"tenant": "acme\n"}, "tenant='acme.n': give a name without white space around it"),
         ({"agent": "\u00a0planner"}, "agent='.xa0planner': give a name without white space around it"),
         ({"app": "a\tb"}, "app='a.tb': give a name without white space around it"),
+        ({"workspace": "zoë@example.com"}, r"workspace='zoë@example.com': give 1 to 128 letters.*cycles.level"),
         ({"connect_timeout": 10**400}, "connect_timeout=1000.*give a finite number"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from cycles._client.key_tenant import KeyTenant
 from cycles._client.local_authority import local_authority
 from cycles._drivers.connections import AsyncDirectClient, DirectClient
 from cycles._drivers.surroundings import opened
@@ -59,6 +60,7 @@ class Access:
         api: The generated client.
         timeout: Of each phase of an ordinary request.
         is_owned: The connections were made here, and are closed here.
+        key_tenant: Whom the key is of.
         shares_config: Another client made of the same configuration reaches the same authority.
     """
 
@@ -81,6 +83,7 @@ class Access:
         self.is_owned: Final = http_client is None
         self.authority: Final[EmbeddedAuthority | None] = authority if parent is None else parent.authority
         self.shares_config: Final[bool] = self.is_owned if parent is None else parent.shares_config
+        self.key_tenant: Final = self._key_tenant(parent)
         # A busy pool is waited for as long as an answer, and not reported as a dead network.
         self.timeout: Final = httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=None)
         make_async: AsyncFactory = AsyncDirectClient
@@ -116,6 +119,15 @@ class Access:
     def _must_be_open(self) -> None:
         if self._is_closed:
             raise InvalidRequest("this client is closed: ask before close(), or make another client")
+
+    def _key_tenant(self, parent: Access | None) -> KeyTenant:
+        """Return what is known of the key's tenant: the parent's, for the same key at the same authority."""
+        key, tenant = self.config.api_key, self.config.tenant
+        if parent is not None and (key, self.config.base_url) == (parent.config.api_key, parent.config.base_url):
+            return parent.key_tenant
+        if self.authority is None or tenant is None or key != self.authority.session_key(tenant=tenant):
+            return KeyTenant()
+        return KeyTenant(tenant)
 
     @property
     def is_pooled(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cycles._client import subjects
 from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters, ReserveOptions
 from cycles._core import listings, queries, requests, section_flows
 from cycles._core.requests import LEVELS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
+    from cycles._client.access import Access
     from cycles._core.effects import Flow
     from cycles._core.flows import Asking
     from cycles._core.listings import Listing
@@ -33,29 +35,29 @@ if TYPE_CHECKING:
     from cycles_api.models.reservation_summary import ReservationSummary
 
 
-def spend(config: Config, name: str, kind: type, options: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+def spend(access: Access, name: str, kind: type, options: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """Return the idempotency key, if any, and the arguments of `requests.terms` in the *options* of a method."""
     rest = _known(name, kind, options)
     if "action" not in rest:
         raise TypeError(f"{name}() needs action=(kind, name)")
     key = rest.pop("idempotency_key", None)
     given = {level: rest.pop(level, UNSET) for level in LEVELS}
-    rest["levels"] = {
-        level: getattr(config, level) if isinstance(value, Unset) else value for level, value in given.items()
-    }
+    rest["levels"] = levels = subjects.resolved(given, access.config)
+    access.key_tenant.check(levels["tenant"])
     return None if key is None else requests.text("idempotency_key", key, most=256), rest
 
 
-def reserving(config: Config, estimate: Amount, options: ReserveOptions, asking: Asking) -> tuple[Flow[Section], bool]:
+def reserving(access: Access, estimate: Amount, options: ReserveOptions, asking: Asking) -> tuple[Flow[Section], bool]:
     """Return the flow of `Client.reserve`, and whether the end of its section raises when it stays unsettled.
 
     Args:
-        config: Of the client.
+        access: The client's.
         estimate: The most that the work is expected to cost.
         options: The keyword arguments.
         asking: Where the flow notes what is not known, should it be cut off.
     """
-    key, rest = spend(config, "reserve", ReserveOptions, {"ttl": 60.0, **options})
+    config = access.config
+    key, rest = spend(access, "reserve", ReserveOptions, {"ttl": 60.0, **options})
     wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
     raise_on_unsettled = rest.pop("raise_on_unsettled", True)
     terms = requests.terms(estimate, **rest)
@@ -64,17 +66,17 @@ def reserving(config: Config, estimate: Amount, options: ReserveOptions, asking:
     return flow, raise_on_unsettled
 
 
-def deciding(config: Config, estimate: Amount, options: DecideOptions) -> Flow[Decision]:
+def deciding(access: Access, estimate: Amount, options: DecideOptions) -> Flow[Decision]:
     """Return the flow of `Client.decide`."""
-    key, rest = spend(config, "decide", DecideOptions, options)
-    return queries.decide(requests.terms(estimate, **rest), config.retry, key=key)
+    key, rest = spend(access, "decide", DecideOptions, options)
+    return queries.decide(requests.terms(estimate, **rest), access.config.retry, key=key)
 
 
-def recording(config: Config, actual: Amount, options: RecordOptions) -> Flow[Settlement]:
+def recording(access: Access, actual: Amount, options: RecordOptions) -> Flow[Settlement]:
     """Return the flow of `Client.record`."""
-    key, rest = spend(config, "record", RecordOptions, options)
+    key, rest = spend(access, "record", RecordOptions, options)
     metrics = requests.checked_metrics(rest.pop("metrics", None))
-    return queries.record(requests.terms(actual, **rest, field="actual"), metrics, config.retry, key=key)
+    return queries.record(requests.terms(actual, **rest, field="actual"), metrics, access.config.retry, key=key)
 
 
 def balances(config: Config, filters: BalanceFilters) -> Listing[Balance]:

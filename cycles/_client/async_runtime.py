@@ -110,7 +110,7 @@ class AsyncRuntime:
         if self.upkeep.is_closed:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
-        flow, raise_on_unsettled = arguments.reserving(config, estimate, options, asking)
+        flow, raise_on_unsettled = arguments.reserving(self.access, estimate, options, asking)
         get_ready("network", "trio" if in_trio() else "asyncio")
         world = self.traced()
         try:

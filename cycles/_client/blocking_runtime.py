@@ -92,7 +92,7 @@ class BlockingRuntime:
         if self.upkeep.is_closed:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
-        flow, raise_on_unsettled = arguments.reserving(config, estimate, options, asking)
+        flow, raise_on_unsettled = arguments.reserving(self.access, estimate, options, asking)
         get_ready(*(() if self.heartbeats.blocks else ("network", "asyncio")))
         world = self.traced()
         try:

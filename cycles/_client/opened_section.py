@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
+from cycles._client.subjects import KeptSubject
 from cycles._core.lifecycle import State
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Opened(Generic[H]):
         outer: What was current where this became it.
     """
 
-    __slots__ = ("inside", "outer", "reservation", "result", "running")
+    __slots__ = ("_subject", "inside", "outer", "reservation", "result", "running")
 
     def __init__(self, running: RunningSection, reservation: H) -> None:
         self.running: Final = running
@@ -49,11 +50,18 @@ class Opened(Generic[H]):
         self.result: Any = None
         self.inside: Inside | None = None
         self.outer: Opened[Any] | None = None
+        self._subject: KeptSubject | None = None
 
     @property
     def is_dry_run(self) -> bool:
         """Whether its code is not to run."""
         return self.running.section.state is State.DRY_RUN
+
+    def keep_subject(self) -> KeptSubject:
+        """Return the subject that the steps of its code run for: the one around the first call of this."""
+        if self._subject is None:
+            self._subject = KeptSubject()
+        return self._subject
 
     def take_result(self) -> Any:
         """Return the result, and forget it: tasks begun inside have this section for as long as they live."""
@@ -85,3 +93,10 @@ def entered(opened: Opened[Any]) -> Iterator[None]:
             inside.leave(token)
         # Not reset(token): a block may be left in another context than it was entered in (async fixtures do).
         _current.set(outer)
+
+
+@contextmanager
+def stepped(opened: Opened[Any]) -> Iterator[None]:
+    """Make *opened* the current section for one step of its code: the caller's code runs before the next one."""
+    with entered(opened), opened.keep_subject().step():
+        yield

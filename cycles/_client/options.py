@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from cycles_api.types import Unset
 
 Level: TypeAlias = "str | Unset | None"
-"""A level of the subject: UNSET takes the configured one, None leaves it out."""
+"""A level of the subject. UNSET: as around it (`cycles.subject`), else as configured. None: left out."""
 
 
 class Levels(TypedDict, total=False):
-    """The subject: texts of at most 128 characters, or None to leave the configured level out."""
+    """The subject: texts of 1 to 128 letters, digits, `_`, `.` and `-` (`cycles.level`); None leaves a level out."""
 
     tenant: Level
     workspace: Level

@@ -78,6 +78,7 @@ class Upkeep:
             log.notify,
             journal=self.journal,
             tell=Teller(on_settlement, self.retry_later),
+            seen=access.key_tenant.see,
             timeout=access.timeout,
         )
         self._config: Final = config

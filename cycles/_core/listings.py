@@ -8,7 +8,7 @@ from cycles._core.agreement import is_cursor
 from cycles._core.attempts import until_known
 from cycles._core.operations import GET_BALANCES, LIST_RESERVATIONS
 from cycles._core.outcomes import Verdict, error_of, judge
-from cycles._core.requests import LEVELS, text
+from cycles._core.requests import LEVELS, checked_level, text
 from cycles._core.windows import window
 from cycles.errors import InvalidRequest, UnexpectedResponse
 from cycles_api import models
@@ -146,7 +146,7 @@ def reservations(
 
 
 def _levels(levels: Mapping[str, str | None]) -> dict[str, Any]:
-    return {level: text(level, value, most=128) for level, value in levels.items() if value is not None}
+    return {level: checked_level(level, value) for level, value in levels.items() if value is not None}
 
 
 def _chosen(field: str, value: str, known: Any) -> str:

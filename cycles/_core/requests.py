@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from cycles.amounts import INT64_MAX, check
 from cycles.errors import InvalidRequest
@@ -18,6 +19,8 @@ from cycles_api.types import UNSET, Unset
 
 LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
 """The levels of a subject, widest first."""
+
+_LEVEL: Final = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 MOST_LEVELS: Final = 99
 """Levels of objects and arrays in metadata: an authority reads 100 in a body, which is one itself."""
@@ -129,7 +132,7 @@ def terms(
 def subject_of(levels: Mapping[str, str | None], dimensions: Mapping[str, str] | None) -> models.Subject:
     """Return the subject with the levels that are not None."""
     present: dict[str, Any] = {
-        level: text(level, value, most=128) for level, value in levels.items() if value is not None
+        level: checked_level(level, value) for level, value in levels.items() if value is not None
     }
     if not present:
         raise InvalidRequest(f"the subject has no level: give one of {', '.join(LEVELS)}, or set CYCLES_TENANT")
@@ -144,6 +147,22 @@ def subject_of(levels: Mapping[str, str | None], dimensions: Mapping[str, str] |
             for name, value in dimensions.items()
         }
     return subject
+
+
+def is_level(value: object) -> TypeGuard[str]:
+    """Return whether a level of the subject can have this *value*."""
+    return isinstance(value, str) and _LEVEL.fullmatch(value) is not None
+
+
+def checked_level(name: str, value: object) -> str:
+    """Return *value* when the level *name* can have it."""
+    if is_level(value):
+        return value
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{name}={value!r}: give a text, not {type(value).__name__}")
+    shown = _shown(value)
+    remedy = f"; write {name}=cycles.level(…) to make such a value of any text" if value.strip() else ""
+    raise InvalidRequest(f"{name}={shown}: give 1 to 128 letters, digits, '_', '.' and '-'{remedy}")
 
 
 def action_of(action: models.Action | tuple[str, str], tags: Sequence[str] | None) -> models.Action:
@@ -321,11 +340,11 @@ def sendable_metrics(metrics: models.StandardMetrics | None) -> tuple[models.Sta
     return models.StandardMetrics(**kept), wrong
 
 
-def checked_actual(actual: object, estimate: models.Amount) -> models.Amount:
+def checked_actual(actual: object, estimate: models.Amount, field: str = "actual") -> models.Amount:
     """Return *actual* when it can be committed against *estimate*: a reservation keeps one unit."""
-    amount = check("actual", actual)
+    amount = check(field, actual)
     if amount.unit != estimate.unit:
         raise InvalidRequest(
-            f"actual: unit {amount.unit}, but the estimate was in {estimate.unit}; a reservation keeps one unit"
+            f"{field}: unit {amount.unit}, but the estimate was in {estimate.unit}; a reservation keeps one unit"
         )
     return amount

@@ -75,6 +75,8 @@ class Settlement:
         via: "commit", "event" (the hold had expired, or there was none) or "release".
         charged: What was really charged, which may be less than the actual (docs/protocol.md, Overage policies);
             None when not known.
+        uncovered: The part of the actual that was not charged, because the budgets had no more; None when there is no
+            such part, or nothing was charged.
         released: What went back to the budgets, or None.
         balances: The budgets after it, as the authority said.
         attempts: Requests sent for it.
@@ -101,6 +103,7 @@ class Settlement:
         "prospect",
         "released",
         "state",
+        "uncovered",
         "via",
     )
 
@@ -111,6 +114,7 @@ class Settlement:
         via: str,
         attempts: int,
         charged: Amount | None = None,
+        uncovered: Amount | None = None,
         released: Amount | None = None,
         balances: tuple[Balance, ...] = (),
         error: CyclesError | None = None,
@@ -125,6 +129,7 @@ class Settlement:
         self.via: Final = via
         self.attempts: Final = attempts
         self.charged: Final = charged
+        self.uncovered: Final = uncovered
         self.released: Final = released
         self.balances: Final = balances
         self.error: Final = error
@@ -143,8 +148,9 @@ class Settlement:
 
     def __repr__(self) -> str:
         charged = f" charged {describe(self.charged)}" if self.charged is not None else ""
+        uncovered = f" uncovered {describe(self.uncovered)}" if self.uncovered is not None else ""
         error = f" error {type(self.error).__name__}" if self.error is not None else ""
-        return f"<Settlement {self.state} via {self.via}{charged}{error}>"
+        return f"<Settlement {self.state} via {self.via}{charged}{uncovered}{error}>"
 
 
 class SettlementDetails:
@@ -158,12 +164,13 @@ class SettlementDetails:
             this run: the key is refused); "unsettled" (no journal holds it).
         via: "commit" or "event".
         charged: What was charged; None unless settled.
+        uncovered: The part of `actual` that was not charged, because the budgets had no more; None without such a part.
         attempts: Requests sent for it in this run.
         recovered: Whether it was settled from the journal, and not by the section itself.
         error: Why it is not settled, or None.
     """
 
-    __slots__ = ("actual", "attempts", "charged", "error", "outcome", "recovered", "reservation_id", "via")
+    __slots__ = ("actual", "attempts", "charged", "error", "outcome", "recovered", "reservation_id", "uncovered", "via")
 
     def __init__(
         self,
@@ -174,6 +181,7 @@ class SettlementDetails:
         attempts: int,
         recovered: bool,
         error: CyclesError | None,
+        uncovered: Amount | None = None,
     ) -> None:
         values = {
             "reservation_id": pending.reservation_id,
@@ -181,6 +189,7 @@ class SettlementDetails:
             "outcome": outcome,
             "via": pending.via,
             "charged": charged,
+            "uncovered": uncovered,
             "attempts": attempts,
             "recovered": recovered,
             "error": error,
@@ -193,6 +202,7 @@ class SettlementDetails:
     outcome: str
     via: str
     charged: Amount | None
+    uncovered: Amount | None
     attempts: int
     recovered: bool
     error: CyclesError | None

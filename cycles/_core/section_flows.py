@@ -7,8 +7,9 @@ Every decision of `Guard`, `Reservation` and `AsyncReservation` is here, once; t
     ended well, actual known                  commit it
     ended well, nothing reported              commit the estimate (marked), or release, or refuse: as `unreported` says
     raised, with spend reported               commit what was reported, re-raise
-    raised, nothing reported                  release, with the exception's type as reason, re-raise
-    raised inside `actual=`                   the work was done: commit the estimate (marked)
+    raised, nothing reported                  release, or commit the estimate (marked) or the amount that a callable
+                                              made of the exception: as `on_error` says; re-raise
+    raised inside `actual=` or `on_error=`    the work was done: commit the report, else the estimate (marked)
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ _BEGAN: Final = {State.DRY_RUN: "dry run", State.OBSERVED: "observed"}
 """What is told of a section that begins, by its state; else "reserved"."""
 
 Unreported: TypeAlias = Literal["estimate", "release", "error"]
+"""What to do with a section that ended well and reported nothing."""
+
+OnError: TypeAlias = Literal["release", "estimate"]
+"""What to do with a section that raised and reported nothing."""
 
 
 def begin(
@@ -198,15 +203,17 @@ def end(
     actual: Amount | None = None,
     actual_failed: BaseException | None = None,
     unreported: Unreported = "estimate",
+    on_error: OnError = "release",
 ) -> Flow[Settlement | None]:
     """Do what the end of a section does, and return how that went, or None when nothing was to be done.
 
     Args:
         section: The section that ended.
         raised: What it raised, or None when it ended well.
-        actual: What `actual=` made of its result, or None.
-        actual_failed: What `actual=` raised, or what is wrong with the amount that it gave, or None.
+        actual: What `actual=` made of its result, or `on_error=` of what it raised; or None.
+        actual_failed: What that callable raised, or what is wrong with the amount that it gave, or None.
         unreported: What to do when it ended well and nothing was reported.
+        on_error: What to do when it raised and nothing was reported.
 
     Raises:
         UnreportedSpend: when `unreported="error"` and nothing was reported.
@@ -214,15 +221,16 @@ def end(
     if not section.is_open:
         return None
     reported = section.reported if actual is None else actual
-    if actual_failed is not None and raised is None:
-        yield from Notify("actual failed", reservation_id=section.reservation_id, reason=repr(actual_failed))
+    if actual_failed is not None:
+        event = "actual failed" if raised is None else "on_error failed"
+        yield from Notify(event, reservation_id=section.reservation_id, reason=repr(actual_failed))
         reported = reported or section.terms.estimate
         return (yield from commit(section, reported, None, _marked(section)))
     if reported is not None:
         return (yield from commit(section, reported))
-    if raised is not None:
+    if raised is not None and on_error == "release":
         return (yield from release(section, type(raised).__name__))
-    if unreported == "estimate":
+    if raised is not None or unreported == "estimate":
         return (yield from commit(section, section.terms.estimate, None, _marked(section)))
     if unreported == "release":
         yield from Notify("nothing reported, released", reservation_id=section.reservation_id)

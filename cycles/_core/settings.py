@@ -8,7 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from cycles._core.requests import LEVELS
+from cycles._core.requests import LEVELS, is_level
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def _key(value: str) -> str:
 
 
 def _level(value: str) -> str:
-    if not 1 <= len(value) <= 128 or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ValueError("1 to 128 characters that UTF-8 can carry")
     if value != value.strip() or any(unicodedata.category(letter) == "Cc" for letter in value):
         raise ValueError("a name without white space around it, and without line ends and other control characters")
+    if not is_level(value):
+        raise ValueError("1 to 128 letters, digits, '_', '.' and '-' (cycles.level makes that of any text)")
     return value
 
 

@@ -202,6 +202,8 @@ def _settled(
     if verdict is Verdict.DONE:
         yield from Forget(pending)
         settlement, outcome = charged(pending, answer, how.sent, before=how.before), "settled"
+        if settlement.uncovered is not None:
+            yield from Notify("charged less than the actual", **_uncovered(pending, settlement))
     else:
         error = error_of(operation, answer, asked=pending.actual if pending.by_event else None)
         goes_on = how.goes_on and verdict not in _REFUSED and verdict is not _STOPPED
@@ -238,12 +240,36 @@ def _settled(
             pending,
             outcome,
             charged=settlement.charged,
+            uncovered=settlement.uncovered,
             attempts=how.sent,
             recovered=how.recovered,
             error=settlement.error,
         )
     )
     return settlement
+
+
+def _uncovered(pending: Pending, settlement: Settlement) -> dict[str, Any]:
+    charged, uncovered = _count(settlement.charged), _count(settlement.uncovered)
+    return {
+        "reservation_id": pending.reservation_id,
+        "via": pending.via,
+        "actual": charged + uncovered,
+        "charged": charged,
+        "uncovered": uncovered,
+        "unit": str(pending.actual.unit),
+        "reason": "the budgets had no more",
+    }
+
+
+def _count(amount: models.Amount | None) -> int:
+    return 0 if amount is None else amount.amount
+
+
+def _missing(actual: models.Amount, taken: models.Amount) -> models.Amount | None:
+    """Return the part of *actual* that an authority has not taken, or None."""
+    missing = actual.amount - taken.amount if actual.unit == taken.unit else 0
+    return models.Amount(unit=actual.unit, amount=missing) if missing > 0 else None
 
 
 def _event_of(verdict: Verdict, *, is_kept: bool) -> str:
@@ -286,9 +312,17 @@ def charged(pending: Pending, answer: Answer[Any], attempts: int, *, before: int
     response: Any = answer.parsed
     if isinstance(response, models.ReservationDetail):
         known = pending.actual if isinstance(response.committed, Unset) else response.committed
-        return Settlement(State.COMMITTED, via=pending.via, attempts=attempts, charged=known, headers=answer.headers)
+        return Settlement(
+            State.COMMITTED,
+            via=pending.via,
+            attempts=attempts,
+            charged=known,
+            uncovered=_missing(pending.actual, known),
+            headers=answer.headers,
+        )
     # An event says what it charged only when that is less than the actual.
     taken = pending.actual if isinstance(response.charged, Unset) else response.charged
+    uncovered = _missing(pending.actual, taken)
     released = response.released if isinstance(response, models.CommitResponse) else UNSET
     if not is_rest(released, pending.terms.estimate, taken):
         released = UNSET  # it is only shown, and it can't be true
@@ -299,6 +333,7 @@ def charged(pending: Pending, answer: Answer[Any], attempts: int, *, before: int
         via=pending.via,
         attempts=attempts,
         charged=taken,
+        uncovered=uncovered,
         released=None if isinstance(released, Unset) else released,
         balances=() if isinstance(response.balances, Unset) else tuple(response.balances),
         headers=answer.headers,

@@ -129,12 +129,13 @@ class World:
         trace: The trace of its requests; each request has its own when None.
         journal: Keeps pending settlements; they live as long as their section when None.
         tell: Takes the outcome of each spend.
+        seen: Takes the headers of each answer that mean something here, by names in lower case.
         timeout: Seconds of each phase of an ordinary request.
         gate: Bounds the requests that an event loop has in flight; as many as there are when None.
         lanes: The same for threads.
     """
 
-    __slots__ = ("_notify", "_tell", "api", "gate", "journal", "lanes", "timeout", "trace")
+    __slots__ = ("_notify", "_seen", "_tell", "api", "gate", "journal", "lanes", "timeout", "trace")
 
     def __init__(
         self,
@@ -144,6 +145,7 @@ class World:
         *,
         journal: Keeper | None = None,
         tell: Callable[[SettlementDetails], None] | None = None,
+        seen: Callable[[Mapping[str, str]], None] | None = None,
         gate: AbstractAsyncContextManager[Any] | None = None,
         lanes: Lock | None = None,
         timeout: httpx.Timeout = _TIMEOUT,
@@ -156,6 +158,7 @@ class World:
         self.timeout: Final = timeout
         self._notify: Final = notify
         self._tell: Final = tell
+        self._seen: Final = seen
 
     def traced(self) -> World:
         """Return the same world for one piece of work, whose requests share a trace."""
@@ -165,6 +168,7 @@ class World:
             Trace(),
             journal=self.journal,
             tell=self._tell,
+            seen=self._seen,
             gate=self.gate,
             lanes=self.lanes,
             timeout=self.timeout,
@@ -247,13 +251,16 @@ class World:
 
     def answered(self, call: Call[Any], response: Response[Any], sent_at: float) -> Answer[Any]:
         """Return the answer to *call* in a complete response."""
+        headers = _noted(response.headers)
+        if self._seen is not None:
+            self._seen(headers)
         failed = isinstance(response.parsed, models.ErrorResponse)
         return _measured(
             call,
             status=response.status_code,
             parsed=None if failed else response.parsed,
             error=response.parsed if failed else None,
-            headers=_noted(response.headers),
+            headers=headers,
             sent_at=sent_at,
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._client.opened_section import entered
+from cycles._client.opened_section import stepped
 from cycles._drivers.asyncgens import untold
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class _Steps:
 
     async def advance(self) -> bool:
         """Take the next step; return False when the generator has ended."""
-        with entered(self._opened):
+        with stepped(self._opened):
             try:
                 self.item = await untold(self._step)
             except StopAsyncIteration:
@@ -56,7 +56,7 @@ class _Steps:
 
     async def close(self) -> None:
         """Close the generator, inside the section."""
-        with entered(self._opened):
+        with stepped(self._opened):
             await untold(self._generator.aclose)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cycles._client.opened_section import entered
+from cycles._client.opened_section import stepped
 from cycles.reservation import DryRun
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _steps(
 ) -> Generator[Any, Any, Any]:
     step = partial(generator.send, sent)
     while True:
-        with entered(opened):
+        with stepped(opened):
             try:
                 item = step()
             except StopIteration as stop:
@@ -74,7 +74,7 @@ def _steps(
         try:
             sent = yield item
         except GeneratorExit:
-            with entered(opened):
+            with stepped(opened):
                 generator.close()
             raise
         except BaseException as error:  # noqa: BLE001 - the generator decides what it means

@@ -91,6 +91,7 @@ class Rest(Generic[H]):
         self._opening: Final = opening
         self._opened: Final = opened
         self.is_closing = False
+        opened.keep_subject()
 
     @property
     def opened(self) -> Opened[H]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._client.opened_section import entered
+from cycles._client.opened_section import entered, stepped
 from cycles._guard import async_generators, generators
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _steps(iterator: Any, rest: Rest[Any]) -> Generator[Any, None, None]:
                 yield item
             except GeneratorExit:
                 break
-            with entered(opened):
+            with stepped(opened):
                 try:
                     item = next(iterator)
                 except StopIteration:
@@ -208,7 +208,7 @@ async def _async_steps(iterator: Any, rest: Rest[Any]) -> AsyncGenerator[Any, No
             except GeneratorExit:
                 rest.is_closing = True
                 break
-            with entered(opened):
+            with stepped(opened):
                 try:
                     item = await anext(iterator)
                 except StopAsyncIteration:

@@ -6,8 +6,8 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cycles._client.raising import raised_here
-from cycles._core import section_flows
 from cycles._drivers.asyncgens import closing
+from cycles._guard import nesting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -24,13 +24,16 @@ def section(reserve: Callable[[], Opened[H]], policy: SettlementPolicy) -> Itera
     """Open the section that *reserve* gives, and settle it at the end by *policy*."""
     with raised_here:
         opened = reserve()
+    nesting.say_once(opened)
     running = opened.running
     try:
         yield opened
     except BaseException as raised:
         if running.ends_here():
-            flow = section_flows.end(running.section, raised=raised)
-            running.settle(flow, hurried=not isinstance(raised, Exception))
+            ending, interrupt = policy.end_raised(running.section, raised)
+            running.settle(ending, hurried=interrupt is not None or not isinstance(raised, Exception))
+            if interrupt is not None:
+                raise interrupt from raised
         raise
     result = opened.take_result()
     if running.ends_here():
@@ -58,6 +61,7 @@ class AsyncSection(Generic[H]):
     async def __aenter__(self) -> Opened[H]:
         with raised_here:
             self._opened = await self._reserve()
+        nesting.say_once(self._opened)
         return self._opened
 
     async def __aexit__(
@@ -72,8 +76,11 @@ class AsyncSection(Generic[H]):
         running = self._opened.running
         hurried = not isinstance(raised, Exception)
         if running.ends_here():
+            ending, interrupt = self._policy.end_raised(running.section, raised)
             with closing() if isinstance(raised, GeneratorExit) else nullcontext():
-                await running.settle_async(section_flows.end(running.section, raised=raised), hurried=hurried)
+                await running.settle_async(ending, hurried=hurried or interrupt is not None)
+            if interrupt is not None:
+                raise interrupt from raised
         if hurried and running.is_cancelled:
             raised.__cause__ = running.lost()
 

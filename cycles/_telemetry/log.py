@@ -29,6 +29,7 @@ _LEVELS: Final = {
     "record quarantined": logging.ERROR,
     "on_settlement failed": logging.ERROR,
     "actual failed": logging.ERROR,
+    "on_error failed": logging.ERROR,
 }
 """Levels by event; everything else is an anomaly, and a WARNING."""
 

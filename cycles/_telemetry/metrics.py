@@ -50,6 +50,11 @@ class _Instruments:
         self.charged: Final = meter.create_counter(
             "cycles.charged", unit="{amount}", description="What the authority charged, in units of cycles.unit."
         )
+        self.uncovered: Final = meter.create_counter(
+            "cycles.uncovered",
+            unit="{amount}",
+            description="What was spent and not charged, since no more was left, in units of cycles.unit.",
+        )
         self.lost: Final = meter.create_counter(
             "cycles.leases.lost", unit="{lease}", description="Leases that could not be kept while their section ran."
         )
@@ -121,3 +126,5 @@ def settled(details: SettlementDetails) -> None:
         instruments.settlements.add(1, {"cycles.outcome": details.outcome, "cycles.via": details.via})
         if details.charged is not None:
             instruments.charged.add(details.charged.amount, {"cycles.unit": str(details.charged.unit)})
+        if details.uncovered is not None:
+            instruments.uncovered.add(details.uncovered.amount, {"cycles.unit": str(details.uncovered.unit)})

@@ -191,6 +191,8 @@ class SectionSpan:
             said["cycles.settlement"] = str(section.state)
             if settlement is not None and settlement.charged is not None:
                 said |= _amount("cycles.charged", settlement.charged)
+            if settlement is not None and settlement.uncovered is not None:
+                said |= _amount("cycles.uncovered", settlement.uncovered)
         elif isinstance(error, Denied):
             said["cycles.decision"] = "DENY"
             if error.code is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cycles._core.requests import Terms
     from cycles._core.section import Section
-    from cycles._core.section_flows import Unreported
+    from cycles._core.section_flows import OnError, Unreported
     from cycles.testing.faults import Fault
     from cycles_api import models
 
@@ -78,6 +78,7 @@ class Plan(NamedTuple):
         name: For the trace.
         terms, key, wait: As given to `begin`; it makes a key when `key` is None.
         policy, unreported: As in the client and the guard.
+        on_error: As in the guard: a word, or the amount that its callable gives.
         unguarded: Whether it may run without a hold when the authority can't be reached.
         steps: What happens in it.
         ending: How its own code ends it.
@@ -90,6 +91,7 @@ class Plan(NamedTuple):
     wait: float
     policy: RetryPolicy
     unreported: Unreported
+    on_error: OnError | models.Amount
     unguarded: bool
     steps: tuple[Step, ...]
     ending: Ending
@@ -105,6 +107,7 @@ class Case:
         acknowledged: What a complete answer said was taken, or None as long as none came.
         allowed: Whether the last complete answer to its reserve allowed it.
         known: What must be charged if anything is: the amount in the requests.
+        owes: Whether it raised, and its guard says that what it had spent is charged.
         answered: The last answer by operation and program, unless lost: status, body, what was wrong with it.
         keys: Idempotency keys by intent, in the order of first use.
         sent: Requests by intent.
@@ -128,6 +131,7 @@ class Case:
         "keys",
         "known",
         "moments",
+        "owes",
         "plan",
         "restless",
         "section",
@@ -146,6 +150,7 @@ class Case:
         self.allowed = False
         self.answered: dict[str, tuple[int, dict[str, Any] | None, Fault | None]] = {}
         self.known: int | None = None
+        self.owes = False
         self.keys: dict[str, list[str]] = {}
         self.sent: dict[str, int] = {}
         self.moments: list[float] = []
@@ -172,6 +177,7 @@ _TTLS: Final = (None, 1.0, 3.0, 10.0, 60.0)
 _GRACES: Final = (None, 0.0, 2.0)
 _ENDINGS: Final = tuple(Ending)
 _UNREPORTED: Final[tuple[Unreported, ...]] = ("estimate", "estimate", "release", "error")
+_ON_ERROR: Final[tuple[OnError | models.Amount, ...]] = ("release", "release", "estimate", tokens(5))
 
 
 def draw(random: Random, name: str, *, depth: int = 0) -> Plan:
@@ -194,6 +200,7 @@ def draw(random: Random, name: str, *, depth: int = 0) -> Plan:
         wait=choice((0.0, 0.0, 1.0, 30.0)),
         policy=choice(_POLICIES),
         unreported=choice(_UNREPORTED),
+        on_error=choice(_ON_ERROR),
         unguarded=random.random() < 0.2,
         steps=tuple(_step(random, f"{name}.{at}", depth) for at in range(choice((0, 1, 2, 3)))),
         ending=choice(_ENDINGS),

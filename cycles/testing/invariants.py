@@ -272,6 +272,7 @@ class Invariants:
             "what is released is told to the authority",
             case.name,
         )
+        must(settled or not case.owes, "what a section spent before it raised is settled", case.name)
         if case.known is not None:
             must(settled or released or section.state == "UNSETTLED", "what was spent is settled", case.name)
         elif case.plan.unreported != "error" or released:
@@ -282,6 +283,12 @@ class Invariants:
                 settlement.charged.amount == case.acknowledged == case.charges,
                 "a settlement says what was charged",
                 f"{case.name}: {settlement}, {case.charges}",
+            )
+            uncovered = 0 if settlement.uncovered is None else settlement.uncovered.amount
+            must(
+                case.known == case.charges + uncovered,
+                "what was spent is charged, or said to be uncovered",
+                f"{case.name}: {settlement}, {case.known} known",
             )
 
     # -- the end -------------------------------------------------------------------------------------------------------

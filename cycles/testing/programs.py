@@ -13,14 +13,16 @@ from cycles._core.effects import Now, Sleep
 from cycles._core.renewal import Heart, beat
 from cycles.errors import AuthorityUnavailable, CyclesError, Denied, UnreportedSpend
 from cycles.testing.cases import Ask, Ending, Extend, Nested, Pause, Report, Spend
+from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
     from cycles._core.effects import Effect, Flow, Queue
+    from cycles._core.results import Settlement
     from cycles._core.section import Section
+    from cycles._core.section_flows import OnError
     from cycles._core.settlements import Recovery
     from cycles.testing.cases import Case, Plan
     from cycles.testing.faults import Interrupt
-    from cycles_api.models.amount import Amount
 
 T = TypeVar("T")
 
@@ -145,22 +147,32 @@ def guarded(program: Program, plan: Plan, stage: Stage) -> Flow[None]:
 
 
 def _running(program: Program, case: Case, section: Section, stage: Stage) -> Flow[None]:
-    unreported = case.plan.unreported
     try:
         yield from _body(program, case, section, stage)
     except GeneratorExit:
         raise  # the schedule is given up
     except BaseException as raised:
-        yield from program.within(case, "end", section_flows.end(section, raised=raised, unreported=unreported))
+        yield from program.within(case, "end", _ended_by(raised, case, section))
         case.has_ended = True
         if not isinstance(raised, UserError | CyclesError):
             raise
         return
     actual, failed = _measured(case, section)
-    ending = section_flows.end(section, actual=actual, actual_failed=failed, unreported=unreported)
+    ending = section_flows.end(section, actual=actual, actual_failed=failed, unreported=case.plan.unreported)
     with suppress(UnreportedSpend):
         yield from program.within(case, "end", ending)
     case.has_ended = True
+
+
+def _ended_by(raised: BaseException, case: Case, section: Section) -> Flow[Settlement | None]:
+    """Return how a section ends that *raised*: what it has spent without a report is up to `on_error`."""
+    said, estimate = case.plan.on_error, case.plan.terms.estimate
+    spent = said if isinstance(said, Amount) and section.reported is None else None
+    if section.is_open and case.known is None and said != "release":
+        case.known = estimate.amount if spent is None else spent.amount
+        case.owes = True
+    on_error: OnError = "estimate" if said == "estimate" else "release"
+    return section_flows.end(section, raised=raised, actual=spent, on_error=on_error)
 
 
 def _reserved(plan: Plan) -> Flow[Section]:

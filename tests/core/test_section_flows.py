@@ -13,8 +13,9 @@ from cycles._core.requests import terms
 from cycles._core.retry import NO_RETRY
 from cycles._core.section_flows import trouble_to_raise
 from cycles.amounts import tokens, usd
+from cycles_api.models import CommitResponse
 
-from .world import LOST, committed, granted, refusal, released
+from .world import LOST, committed, granted, refusal, released, reply
 
 
 @pytest.fixture
@@ -110,6 +111,49 @@ def test_a_failing_actual_after_a_report_commits_the_report(world, section):
     world.answers = [committed(4)]
     world.run(section_flows.end(section, actual_failed=ZeroDivisionError()))
     assert sent(world) == ("commit_reservation", 4, None)
+
+
+@pytest.mark.parametrize("raised", [ValueError("x"), asyncio.CancelledError(), KeyboardInterrupt(), GeneratorExit()])
+def test_on_error_estimate_commits_the_estimate_marked(world, section, raised):
+    world.answers = [committed(10)]
+    world.run(section_flows.end(section, raised=raised, on_error="estimate"))
+    assert sent(world) == ("commit_reservation", 10, {"actual_source": "estimate"})
+
+
+def test_on_error_estimate_leaves_a_report_alone(world, section):
+    section.report(tokens(4), None, None)
+    world.answers = [committed(4)]
+    world.run(section_flows.end(section, raised=ValueError(), on_error="estimate"))
+    assert sent(world) == ("commit_reservation", 4, None)
+
+
+def test_what_a_callable_made_of_the_exception_is_committed(world, section):
+    world.answers = [committed(7)]
+    world.run(section_flows.end(section, raised=ValueError(), actual=tokens(7)))
+    assert sent(world) == ("commit_reservation", 7, None)
+
+
+def test_a_failing_callable_of_on_error_commits_the_estimate_marked_and_says_so(world, section):
+    world.answers = [committed(10)]
+    world.run(section_flows.end(section, raised=ValueError(), actual_failed=ZeroDivisionError()))
+    assert sent(world) == ("commit_reservation", 10, {"actual_source": "estimate"})
+    assert "on_error failed" in world.notes
+
+
+def test_a_charge_below_the_actual_says_what_is_not_covered(world, section):
+    world.answers = [committed(7)]
+    settlement = world.run(section_flows.commit(section, tokens(9)))
+    assert (settlement.charged, settlement.uncovered) == (tokens(7), tokens(2))
+    assert [details.uncovered for details in world.told] == [tokens(2)]
+    assert world.notes.count("charged less than the actual") == 1
+
+
+@pytest.mark.parametrize("charged", [{"unit": "TOKENS", "amount": 9}, {"unit": "USD_MICROCENTS", "amount": 1}])
+def test_a_charge_in_full_or_in_a_unit_of_its_own_leaves_nothing_uncovered(world, section, charged):
+    world.answers = [reply(200, CommitResponse.from_dict({"status": "COMMITTED", "charged": charged}))]
+    settlement = world.run(section_flows.commit(section, tokens(7)))
+    assert settlement.uncovered is None
+    assert "charged less than the actual" not in world.notes
 
 
 def test_a_second_settlement_is_refused_and_nothing_is_sent(world, section):

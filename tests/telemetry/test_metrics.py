@@ -55,6 +55,7 @@ def test_what_was_really_charged_counts(side, guard, measured):
     guarded = guard(usd("0.90"), overage_policy="ALLOW_IF_AVAILABLE", actual=lambda cost: cost)
     side.call(guarded(side.function(lambda: usd("5"))))
     assert measured.points("cycles.charged") == {of(unit="USD_MICROCENTS"): 100_000_000}
+    assert measured.points("cycles.uncovered") == {of(unit="USD_MICROCENTS"): 400_000_000}
 
 
 def test_units_and_buckets(side, guard, measured):

@@ -81,6 +81,15 @@ def test_a_block_is_a_section_too(side, guard, spans, sent):
     assert otel.get_current_span() is otel.INVALID_SPAN
 
 
+def test_what_was_not_covered_and_whose_it_is_are_shown(side, guard, spans, authority):
+    authority.budget("tenant:acme", usd("0.10"))
+    side.call(guard(actual=lambda _: usd("0.30"))(side.function(lambda: None)))
+    assert spans.only().attributes["cycles.uncovered"] == 20_000_000
+    with cycles.subject(tenant=None, agent="a"), pytest.raises(cycles.BudgetNotFound):
+        side.call(guard()(side.function(lambda: None)))
+    assert "cycles.tenant" not in spans.named()[-1].attributes
+
+
 def test_in_a_block_the_span_is_current(authority, spans, sent):
     with authority.client(tenant="acme") as client:
         with cycles.Guard(usd("0.10"), action=ACTION, client=client):

@@ -76,6 +76,24 @@ def test_a_second_settlement_after_an_interrupted_commit(monkeypatch):
     found("all attempts of an intent have one key")
 
 
+def test_a_release_of_what_was_spent_before_the_section_raised(monkeypatch):
+    def end(section, end=section_flows.end, **how):
+        return (yield from end(section, **{**how, "on_error": "release"}))
+
+    monkeypatch.setattr(section_flows, "end", end)
+    found("what a section spent before it raised is settled")
+
+
+def test_a_charge_that_hides_what_it_did_not_cover(monkeypatch):
+    def charged(*args, charged=settlements.charged, **how):
+        settlement = charged(*args, **how)
+        settlement.uncovered = None
+        return settlement
+
+    monkeypatch.setattr(settlements, "charged", charged)
+    found("what was spent is charged, or said to be uncovered")
+
+
 def test_a_loop_without_delay(monkeypatch):
     monkeypatch.setattr(retry.RetryPolicy, "delay", lambda self, attempt, jitter, retry_after=None: 0.0)
     found("an intent has no more attempts than the policy says")

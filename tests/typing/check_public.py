@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, assert_type
 
 import cycles
@@ -42,6 +43,18 @@ class Agent:
         return str(n)
 
 
+@cycles.Guard(usd("1"), action=("k", "n"), actual=usd("0.01"), on_error="estimate")
+def tool(query: str) -> list[str]:
+    return [query]
+
+
+@cycles.Guard(usd("1"), action=("k", "n"), actual=lambda n: n * Decimal("0.001"), on_error=lambda error: Decimal(1))
+def priced(n: int) -> int:
+    return n
+
+
+assert_type(tool("q"), list[str])
+assert_type(priced(1), int)
 assert_type(function("x", n=2), str)
 coroutine_made: Callable[[str], Coroutine[Any, Any, int]] = coroutine
 assert_type(generator(1), Generator[int, str, bytes])
@@ -63,6 +76,9 @@ def blocks(client: cycles.Client, authority: LocalAuthority) -> None:
     assert_type(client.with_options(agent="a"), cycles.Client)
     assert_type(client.reserve(usd("1"), action=("k", "n")).info, cycles.ResponseInfo)
     assert_type(cycles.current(), cycles.Reservation | cycles.AsyncReservation | None)
+    with cycles.subject(tenant=None, workspace=cycles.level("Zoë <z@x>")):
+        cycles.report(actual=usd(Decimal("0.1"), round="up"))
+    assert_type(client.record(usd("1"), action=("k", "n")).uncovered, cycles.Amount | None)
 
 
 async def async_blocks(client: cycles.AsyncClient) -> None:
@@ -84,5 +100,7 @@ def flow() -> Flow[str]:
     return key
 
 
+cycles.subject(user="zoe")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+cycles.Guard(usd("1"), action=("k", "n"), on_error="charge")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 function(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 function("x", m=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
