@@ -50,6 +50,7 @@ from cycles.errors import (
     UnreportedSpend,
 )
 from cycles.guard import Guard
+from cycles.limit import Limit
 from cycles.reservation import AsyncReservation, DryRun, Reservation, current
 from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount
@@ -83,6 +84,7 @@ __all__ = [
     "InvalidRequest",
     "JournalError",
     "LeaseLost",
+    "Limit",
     "MaxExtensionsExceeded",
     "Metrics",
     "NotFound",
