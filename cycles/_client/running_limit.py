@@ -202,6 +202,8 @@ class RunningLimit:
         """Tell the program that the limit is near, or reached."""
         if self.owner.wants_news and self.account.take_news():
             self.owner.tell()
+        if self.outer is not None:
+            self.outer.tell_news()
 
     def end(self, keeper: Keeper, *, hurried: bool = False) -> None:
         """Charge what was spent, for `PATIENCE` seconds at most when *hurried*."""

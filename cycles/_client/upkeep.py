@@ -112,8 +112,9 @@ class Upkeep:
 
     # -- limits --------------------------------------------------------------------------------------------------------
     def keep_limit(self, limit: RunningLimit, world: World) -> None:
-        """Renew the leases of what *limit* has got since, and ask for its next piece ahead of need."""
+        """Do what is left after a reserve inside *limit*: keep new leases, ask for a piece ahead of need, tell news."""
         account = limit.account
+        limit.tell_news()
         for hold in account.unkept():
             self.renew(hold.section, world, limit.cancel if self._config.heartbeat == "cancel" else None)
         piece = account.ahead()

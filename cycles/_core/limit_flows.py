@@ -85,6 +85,7 @@ def take_ahead(account: Account, piece: Piece, reserve: Reserve) -> Flow[None]:
     try:
         yield from _take(account, piece, reserve)
     except CyclesError as error:
+        account.ahead_denied()
         yield from Notify("piece not granted", limit=account.name, amount=piece.amount, reason=str(error))
 
 

@@ -128,6 +128,7 @@ class Account:
 
     __slots__ = (
         "_asked",
+        "_asks_ahead",
         "_dropped",
         "_is_recording",
         "_lock",
@@ -173,6 +174,7 @@ class Account:
         self._dropped: Final[deque[tuple[Share, Action]]] = deque()
         self._tally: Final[dict[tuple[str, str], list[int]]] = {}
         self._asked = 0
+        self._asks_ahead = True
         self._reported = 0  # by open sections
         self._is_recording = False
         self._unkept: Final[list[Hold]] = []
@@ -206,8 +208,8 @@ class Account:
         return spent + held + estimate <= self.amount
 
     def ahead(self) -> Piece | None:
-        """Return the next piece, counted as asked for, when less than half a one is left; None when there is no need."""
-        if self.piece is None:
+        """Return the next piece, counted as asked for, when less than half a one is left; else None."""
+        if self.piece is None or not self._asks_ahead:
             return None
         with self._lock:
             spent, held, _ = self.numbers
@@ -231,6 +233,10 @@ class Account:
             self._asked -= piece.amount - piece.least
         return Piece(piece.least, piece.least)
 
+    def ahead_denied(self) -> None:
+        """Ask for nothing ahead of need until something is granted again."""
+        self._asks_ahead = False
+
     def unasked(self, piece: Piece) -> None:
         """Note that a *piece* is not asked for any more, granted or not."""
         with self._lock:
@@ -245,6 +251,7 @@ class Account:
             self.holds.append(hold)
             self._unkept.append(hold)
             self.granted += size
+            self._asks_ahead = True
             if self.grant is None:
                 self.grant = grant
             return True
@@ -261,7 +268,10 @@ class Account:
     @property
     def is_lost(self) -> bool:
         """Whether the lease of a hold was lost."""
-        return any(hold.section.is_lost for hold in self.holds)
+        for hold in self.holds:  # noqa: SIM110 - asked often, and of one hold as a rule: a generator costs more
+            if hold.section.is_lost:
+                return True
+        return False
 
     def waiting_may_help(self) -> bool:
         """Return whether sections are open, whose end may make room."""

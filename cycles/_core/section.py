@@ -101,7 +101,10 @@ class Section:
     @property
     def state(self) -> State:
         """Where the reservation stands; see `lifecycle`."""
-        return step(self._state, Happened.LEASE_LOST) if self.is_lost else self._state
+        share = self.share
+        if self.lease_lost or (share is not None and share.account.is_lost):
+            return step(self._state, Happened.LEASE_LOST)
+        return self._state
 
     @property
     def is_lost(self) -> bool:
@@ -120,7 +123,7 @@ class Section:
     @property
     def is_open(self) -> bool:
         """Whether commit and release are still possible."""
-        return self.state in OPEN
+        return self._state in OPEN  # a lost lease closes nothing
 
     def leave(self, happened: Happened) -> bool:
         """Leave the open states for good; return False when that happened before.
