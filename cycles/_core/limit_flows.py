@@ -63,7 +63,7 @@ def _take(account: Account, piece: Piece, reserve: Reserve) -> Flow[None]:
     """Ask for *piece*, and for the least that would do when that is denied."""
     asked: Piece | None = piece
     try:
-        while asked is not None:
+        while asked is not None and not account.is_closed:
             piece = asked
             amount = Amount(unit=account.unit, amount=piece.amount)
             try:

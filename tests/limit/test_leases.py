@@ -70,10 +70,8 @@ def test_fail_on_finalize_raises_after_the_section(policy):
 
 def test_cancel_tells_a_blocking_section_at_its_next_call_and_admits_no_other(policy):
     client = policy("cancel")
-    with (
-        pytest.raises(cycles.LeaseLost),
-        Limit(cents(50), action=RUN, client=client, ttl=SHORT, grace_period=0) as limit,
-    ):
+    limit = Limit(cents(50), action=RUN, client=client, ttl=SHORT, grace_period=0)
+    with pytest.raises(cycles.LeaseLost), limit:
         with pytest.raises(cycles.LeaseLost), Guard(cents(10), action=ACTION, client=client) as reservation:
             lost(limit, client)
             until(lambda: reservation.state is State.LOST)
