@@ -124,13 +124,13 @@ class Account:
         grant: What the authority answered to the first hold; None before that.
         numbers: (spent, held, sections admitted), replaced as a whole.
         is_closed: Whether the limit has ended.
+        is_recording: Whether somebody has the turn to put the spend on record.
     """
 
     __slots__ = (
         "_asked",
         "_asks_ahead",
         "_dropped",
-        "_is_recording",
         "_lock",
         "_news",
         "_open",
@@ -143,6 +143,7 @@ class Account:
         "granted",
         "holds",
         "is_closed",
+        "is_recording",
         "name",
         "numbers",
         "owner",
@@ -176,7 +177,7 @@ class Account:
         self._asked = 0
         self._asks_ahead = True
         self._reported = 0  # by open sections
-        self._is_recording = False
+        self.is_recording = False
         self._unkept: Final[list[Hold]] = []
         self._told = self._news = 0
 
@@ -330,27 +331,27 @@ class Account:
     def begins_recording(self) -> bool:
         """Take the turn to put the spend on record; return False when somebody has it, who will see all of it."""
         with self._lock:
-            if self._is_recording:
+            if self.is_recording:
                 return False
-            self._is_recording = True
+            self.is_recording = True
             return True
 
     def unrecorded(self) -> list[tuple[Hold, int]]:
         """Return the holds whose spend on record is out of date, with the new one; when there is none the turn ends."""
         with self._lock:
             if self.is_closed:
-                self._is_recording = False
+                self.is_recording = False
                 return []
             self._assign(self.numbers[0] + self._reported)
             due = [hold for hold in self.holds if hold.assigned != hold.recorded]
             for hold in due:
                 hold.recorded = hold.assigned
-            self._is_recording = bool(due)
+            self.is_recording = bool(due)
             return [(hold, hold.assigned) for hold in due]
 
     def ends_recording(self) -> None:
         """Give up the turn, however it went."""
-        self._is_recording = False
+        self.is_recording = False
 
     def _assign(self, known: int) -> None:
         """Charge *known* to the holds, each up to its size, first ones first; what is over, to the last."""
