@@ -156,6 +156,7 @@ def demo(session: nox.Session) -> None:
     """Watch an agent stop at one dollar: the main job, on an authority in a second process."""
     session.install("-e", ".[server]")
     session.run("python", "examples/runaway.py", *session.posargs)
+    session.run("python", "examples/run_limit.py")
 
 
 @nox.session

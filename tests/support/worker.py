@@ -236,7 +236,7 @@ def limited_toil(number: str, log: str) -> None:
     print("toiling", flush=True)
     while True:
         with suppress(cycles.CyclesError):
-            limit = cycles.Limit(usd_microcents(5_000_000), action=RUN, client=used)
+            limit = cycles.Limit(usd_microcents(5_000_000), action=RUN, client=used, ttl=3600.0)  # no event
             with limit:
                 for _ in range(random.randrange(1, 30)):
                     amount = random.randrange(1, 100_000)
