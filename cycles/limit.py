@@ -18,9 +18,11 @@ themselves. What is open when the limit ends is charged by itself, by event.
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from weakref import WeakSet
 
 from cycles._client.faces import runtime_of
 from cycles._client.opened_section import carried, entered
@@ -138,7 +140,8 @@ class Limit:
         self._per_call: Final = tuple(name for name, value in self._fields.items() if callable(value))
         self._on_limit: Final = on_limit
         self._client: Final = client
-        self._lock: Final = threading.Lock()
+        self._lock = threading.Lock()
+        _limits.add(self)
         self._block: Any = None
         self._opened: OpenedLimit | None = None
         self._last: tuple[Amount, tuple[int, int, int], bool] | None = None
@@ -269,6 +272,12 @@ class Limit:
         return self._opened
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
+    def forked(self) -> None:
+        """Begin with locks of its own in a forked child: another thread of the parent may have held these."""
+        self._lock = threading.Lock()
+        if self._opened is not None:
+            self._opened.limit.forked()
+
     def _claim(self, block: Any) -> None:
         with self._lock:
             if self._block is not None:
@@ -384,3 +393,15 @@ async def _carried(
 ) -> Any:
     with carried(opened):
         return await function(*args, **kwargs)
+
+
+_limits: Final[WeakSet[Limit]] = WeakSet()
+
+
+def _in_child() -> None:
+    for limit in list(_limits):
+        limit.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -114,6 +114,10 @@ class RunningLimit:
         self._is_disowned = False
         self._tasks: list[tuple[Section | None, asyncio.Task[Any]]] = []
 
+    def forked(self) -> None:
+        """Begin with a lock of its own in a forked child (`cycles.limit` calls it)."""
+        self.account.forked(threading.RLock())
+
     # -- what it covers ------------------------------------------------------------------------------------------------
     def covers(self, access: Access, terms: Terms) -> bool:
         """Return whether a section with *terms*, of a client with *access*, draws on this limit."""

@@ -170,7 +170,7 @@ class Account:
         self.granted = 0
         self.numbers = (0, 0, 0)
         self.is_closed = False
-        self._lock: Final = lock
+        self._lock = lock
         self._open: Final[dict[Share, None]] = {}
         self._dropped: Final[deque[tuple[Share, Action]]] = deque()
         self._tally: Final[dict[tuple[str, str], list[int]]] = {}
@@ -180,6 +180,10 @@ class Account:
         self.is_recording = False
         self._unkept: Final[list[Hold]] = []
         self._told = self._news = 0
+
+    def forked(self, lock: AbstractContextManager[Any]) -> None:
+        """Change the numbers of this copy under another *lock*: a thread of the parent may have held the one it had."""
+        self._lock = lock
 
     # -- admission -----------------------------------------------------------------------------------------------------
     def admit(self, estimate: int) -> Share | Piece | Lack:

@@ -443,8 +443,8 @@ class LimitSimulation:
         if call.operation.name == "create_reservation" and not self._plan.calm and self.random.random() < self._denies:
             self.faults[Fault.FROZEN] += 1
             denied = {"error": "BUDGET_FROZEN", "message": "by the fault plan", "request_id": "req-sim"}
-            raw = Raw(409, denied)
-            return decoded(call.operation.name, 200, raw, self.now, self.now + took), Fault.FROZEN
+            refused = decoded(call.operation.name, 200, Raw(409, denied), self.now, self.now + took)
+            return refused, Fault.FROZEN
         case = self._case_of(call)
         answer, raw, fault = self._wire.send(call, case, fault, self.now, took)
         if fault is not None:
