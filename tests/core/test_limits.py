@@ -312,3 +312,38 @@ def _grant():
         {"decision": "ALLOW", "reservation_id": "res-1", "affected_scopes": ["tenant:acme"], "expires_at_ms": 1}
     )
     return Grant(response, {}, sent_at=0.0, received_at=0.0)
+
+
+def test_sections_of_one_action_are_counted_together(world):
+    made = begun(world)
+    for _ in range(2):
+        section = world.run(admit(made, 3))
+        world.run(section_flows.commit(section, tokens(1)))
+    (row,) = made.breakdown()["actions"]
+    assert (row["count"], row["amount"]) == (2, 2)
+
+
+def test_a_section_that_outlives_its_limit_is_released_by_itself(world):
+    made = begun(world)
+    section = world.run(admit(made, 3))
+    world.answers = [released()]
+    world.run(limit_flows.end(made))
+    assert world.run(section_flows.release(section, "done")).attempts == 0
+    assert made.numbers == (0, 0, 1)
+
+
+def test_a_limit_that_ends_while_a_section_waits_for_room(world):
+    made = begun(world)
+    world.run(admit(made, 8))
+    flow = admit(made, 8, wait=60.0, policy=RetryPolicy())
+    effect = next(flow)
+    while type(effect).__name__ != "Sleep":
+        effect = flow.send(world.perform(effect))
+    made.ends()
+    world.answers = [granted(reservation_id="res-9")]
+    assert world.run(_resumed(flow)).reservation_id == "res-9"
+
+
+def _resumed(flow):
+    """Go on with *flow*, which waits for the answer to a Sleep."""
+    return (yield from flow)
