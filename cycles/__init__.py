@@ -52,6 +52,7 @@ from cycles.errors import (
     UnreportedSpend,
 )
 from cycles.guard import Guard
+from cycles.limit import Limit
 from cycles.reservation import AsyncReservation, DryRun, Reservation, current, report
 from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount
@@ -85,6 +86,7 @@ __all__ = [
     "InvalidRequest",
     "JournalError",
     "LeaseLost",
+    "Limit",
     "MaxExtensionsExceeded",
     "Metrics",
     "NotFound",

@@ -30,7 +30,10 @@ hold the request and its headers, so errors describe them and do not chain them.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+if TYPE_CHECKING:
+    from cycles_api.models.amount import Amount
 
 __all__ = [
     "AlreadySettled",
@@ -141,12 +144,32 @@ class InvalidRequest(CyclesError, ValueError):
     """Refused before anything was sent. The message names the field, the value and the remedy."""
 
 
+class LimitNumbers(Protocol):
+    """The part of a `Limit` that an error shows."""
+
+    @property
+    def spent(self) -> Amount:
+        """What its sections have spent."""
+        ...
+
+    @property
+    def held(self) -> Amount:
+        """What its open sections hold."""
+        ...
+
+    @property
+    def remaining(self) -> Amount:
+        """What is left."""
+        ...
+
+
 class Denied(CyclesError):
     """The authority said no; nothing is held and the guarded section did not run (docs/protocol.md, Errors).
 
     Attributes:
         scope: The scope path that refused, or None when the authority did not say.
         affected_scopes: The scope paths that the question was about, widest first.
+        limit: The `Limit` of this process that refused; None when it was the authority.
     """
 
     remedy = "ask the authority's operator, with the request id: a rule of its own refused"
@@ -157,11 +180,13 @@ class Denied(CyclesError):
         *,
         scope: str | None = None,
         affected_scopes: tuple[str, ...] = (),
+        limit: LimitNumbers | None = None,
         **said: Any,
     ) -> None:
         super().__init__(message, **said)
         self.scope = scope
         self.affected_scopes = affected_scopes
+        self.limit = limit
 
 
 class BudgetExceeded(Denied):

@@ -18,9 +18,7 @@ from cycles._client.faces import runtime_of
 from cycles._client.opened_section import Opened, entered
 from cycles._client.raising import raised_here
 from cycles._client.subjects import resolved
-from cycles._guard.async_generators import guard_async_generator
-from cycles._guard.functions import guard_async_function, guard_function
-from cycles._guard.generators import guard_generator
+from cycles._guard.decorated import decorated
 from cycles._guard.sections import AsyncSection, section
 from cycles._guard.settlement_policy import SettlementPolicy
 from cycles._guard.shapes import shape_of
@@ -48,9 +46,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_CACHED: Final = type(functools.lru_cache(len))
-"""What `functools.lru_cache` makes."""
 
 
 class Guard:
@@ -85,6 +80,7 @@ class Guard:
             `actual` gives it), or None for nothing.
         raise_on_unsettled: Whether a charge that could not be confirmed raises; else it is logged, and
             `reservation.settlement_error` has it.
+        own: Whether it is reserved at the authority even inside a `Limit` that covers it.
         client: A Client or AsyncClient; the default one when None (see `configure`).
 
     Raises:
@@ -117,6 +113,7 @@ class Guard:
         unreported: Unreported = "estimate",
         on_error: OnError | Callable[[BaseException], Amount | Decimal | None] = "release",
         raise_on_unsettled: bool = False,
+        own: bool | Callable[..., bool] = False,
         client: Client | AsyncClient | None = None,
     ) -> None:
         self._policy: Final = SettlementPolicy(actual, unreported, on_error)
@@ -139,6 +136,7 @@ class Guard:
             "idempotency_key": idempotency_key,
             "dry_run": dry_run,
             "wait": wait,
+            "own": own,
         }
         self._per_call: Final = tuple(name for name, value in self._fields.items() if callable(value))
         self._raise_on_unsettled: Final = raise_on_unsettled
@@ -284,23 +282,12 @@ class Guard:
             return cast("Callable[P, R]", kept)
         if not callable(function):
             raise InvalidRequest(f"a Guard decorates functions and methods, not {function!r}; put it below a property")
-        shape, called = shape_of(function), cast("Callable[..., Any]", function)
-        if shape == "async generator":
-            if self._policy.measures is not None:
-                raise InvalidRequest(
-                    "actual: an async generator has no return value; call cycles.current().report(actual=…) in it"
-                )
-            guarded: Any = guard_async_generator(self._opened_async, called)
-        elif shape == "generator":
-            guarded = guard_generator(self._opened, called)
-        elif shape == "async function":
-            guarded = guard_async_function(self._opened_async, called)
-        else:
-            guarded = guard_function(self._opened, called)
-        functools.update_wrapper(guarded, called)
-        if isinstance(called, _CACHED):  # whose methods are not in its __dict__, which is all that wrappers take over
-            guarded.cache_info, guarded.cache_clear = called.cache_info, called.cache_clear
-        return cast("Callable[P, R]", guarded)
+        called = cast("Callable[..., Any]", function)
+        if self._policy.measures is not None and shape_of(called) == "async generator":
+            raise InvalidRequest(
+                "actual: an async generator has no return value; call cycles.current().report(actual=…) in it"
+            )
+        return cast("Callable[P, R]", decorated(called, self._opened, self._opened_async))
 
     def __repr__(self) -> str:
         return f"<Guard {self._fields['action']!r} estimate {self._fields['estimate']!r}>"

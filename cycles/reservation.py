@@ -101,7 +101,10 @@ class _View:
 
     @property
     def id(self) -> str | None:
-        """The authority's id, 1 to 128 characters; None where nothing is held (DRY_RUN, OBSERVED, UNRESERVED)."""
+        """The authority's id, 1 to 128 characters.
+
+        None where nothing is held (DRY_RUN, OBSERVED, UNRESERVED), and inside a `Limit`, which has the hold.
+        """
         return self._section.reservation_id
 
     @property
@@ -136,7 +139,7 @@ class _View:
     @property
     def reserved(self) -> Amount | None:
         """What is held, or None when the authority did not say."""
-        return _present(self._response.reserved)
+        return self.estimate if self._section.share is not None else _present(self._response.reserved)
 
     @property
     def affected_scopes(self) -> tuple[str, ...]:
@@ -159,10 +162,11 @@ class _View:
     @property
     def expires_at(self) -> datetime | None:
         """When the lease ends by the authority's clock (UTC), or None for a dry run."""
-        if self._section.expires_at_ms is None:
+        expires_at_ms = self._section.leased.expires_at_ms
+        if expires_at_ms is None:
             return None
         try:
-            return datetime.fromtimestamp(self._section.expires_at_ms / 1000, UTC)
+            return datetime.fromtimestamp(expires_at_ms / 1000, UTC)
         except (ValueError, OverflowError, OSError):  # an int64 reaches beyond the year 9999
             return _LAST
 
@@ -286,10 +290,10 @@ class Reservation(_View):
             AlreadySettled: when it was committed or released before; nothing is sent.
             AuthorityError, AuthorityUnavailable: when the authority refuses or can't be reached.
         """
-        held, extend_by_ms = self._running.extension(seconds)
+        leased, held, extend_by_ms = self._running.extension(seconds)
         if held is not None:
             response = blocking.run(flows.extend(held, extend_by_ms, self._section.policy), self._running.world)
-            self._section.expires_at_ms = response.expires_at_ms
+            leased.expires_at_ms = response.expires_at_ms
 
 
 class AsyncReservation(_View):
@@ -313,10 +317,10 @@ class AsyncReservation(_View):
 
     async def extend(self, seconds: float | timedelta) -> None:
         """Prolong the lease; see `Reservation.extend`."""
-        held, extend_by_ms = self._running.extension(seconds)
+        leased, held, extend_by_ms = self._running.extension(seconds)
         if held is not None:
             response = await aio.run(flows.extend(held, extend_by_ms, self._section.policy), self._running.world)
-            self._section.expires_at_ms = response.expires_at_ms
+            leased.expires_at_ms = response.expires_at_ms
 
 
 def _reason(reason: str | None) -> str | None:

@@ -59,6 +59,7 @@ class Access:
         authority: The authority inside this process, or None.
         api: The generated client.
         timeout: Of each phase of an ordinary request.
+        given: What the client was given to send through, or None.
         is_owned: The connections were made here, and are closed here.
         key_tenant: Whom the key is of.
         shares_config: Another client made of the same configuration reaches the same authority.
@@ -80,6 +81,7 @@ class Access:
             # Not by whichever thread asks first: a child that is forked meanwhile could never import it.
             import httpcore  # noqa: F401, PLC0415 - what httpx loads with its first pool
         self.config: Final = config
+        self.given: Final = http_client
         self.is_owned: Final = http_client is None
         self.authority: Final[EmbeddedAuthority | None] = authority if parent is None else parent.authority
         self.shares_config: Final[bool] = self.is_owned if parent is None else parent.shares_config
@@ -133,6 +135,20 @@ class Access:
     def is_pooled(self) -> bool:
         """Whether the connections are a pool that was made here, or by a parent, and can be made again."""
         return self.shares_config and not self.config.is_local
+
+    def reaches_same(self, other: Access, *, tenant: str | None) -> bool:
+        """Return whether both spend at the same authority for the same principal; *tenant* is what was named."""
+        mine, theirs = self.config, other.config
+        if mine.base_url != theirs.base_url or (tenant is None and mine.api_key != theirs.api_key):
+            return False
+        return not mine.is_local or self.local_app is other.local_app
+
+    @property
+    def local_app(self) -> object:
+        """What serves requests in this process, whichever client was given; None where that is not known."""
+        if self.authority is not None:
+            return self.authority.app
+        return getattr(self.given, "app", None)
 
     def connect(self, http_client: httpx.Client | None) -> httpx.Client | None:
         """Send blocking requests through *http_client*, or through the authority's own; return what was found."""

@@ -6,11 +6,20 @@ Everything is checked here, before anything is sent.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cycles._client import subjects
-from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters, ReserveOptions
-from cycles._core import listings, queries, requests, section_flows
+from cycles._client.options import (
+    BalanceFilters,
+    DecideOptions,
+    LimitOptions,
+    RecordOptions,
+    ReservationFilters,
+    ReserveOptions,
+)
+from cycles._client.running_limit import RunningLimit, checked_hold, drawn_on
+from cycles._core import limit_flows, listings, queries, requests, section_flows
 from cycles._core.requests import LEVELS
 from cycles._journal.recovery import drain
 from cycles.errors import InvalidRequest
@@ -21,11 +30,13 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from cycles._client.access import Access
+    from cycles._client.running_limit import LimitOwner
     from cycles._core.effects import Flow
     from cycles._core.flows import Asking
     from cycles._core.listings import Listing
     from cycles._core.results import Decision, Settlement
     from cycles._core.section import Section
+    from cycles._drivers.world import World
     from cycles._journal.journal import Journal
     from cycles._journal.recovery import Drained
     from cycles.config import Config
@@ -47,23 +58,81 @@ def spend(access: Access, name: str, kind: type, options: Mapping[str, Any]) -> 
     return None if key is None else requests.text("idempotency_key", key, most=256), rest
 
 
-def reserving(access: Access, estimate: Amount, options: ReserveOptions, asking: Asking) -> tuple[Flow[Section], bool]:
-    """Return the flow of `Client.reserve`, and whether the end of its section raises when it stays unsettled.
+class Reserving(NamedTuple):
+    """A reserve that is about to be made.
+
+    Attributes:
+        flow: Makes it.
+        raise_on_unsettled: Whether the end of its section raises when it stays unsettled.
+        limit: The limit that it draws on, or None.
+    """
+
+    flow: Flow[Section]
+    raise_on_unsettled: bool
+    limit: RunningLimit | None
+
+
+def reserving(access: Access, estimate: Amount, options: ReserveOptions, asking: Asking) -> Reserving:
+    """Return the reserve of `Client.reserve`.
 
     Args:
-        access: The client's.
+        access: Of the client.
         estimate: The most that the work is expected to cost.
         options: The keyword arguments.
         asking: Where the flow notes what is not known, should it be cut off.
+
+    Raises:
+        InvalidRequest: naming the field.
+        LeaseLost: where that cancels sections, and the lease of the limit is lost.
     """
     config = access.config
     key, rest = spend(access, "reserve", ReserveOptions, {"ttl": 60.0, **options})
     wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
     raise_on_unsettled = rest.pop("raise_on_unsettled", True)
+    own = rest.pop("own", False)
     terms = requests.terms(estimate, **rest)
-    unguarded = config.unavailable == "allow"
-    flow = section_flows.begin(terms, config.retry, key=key, wait=wait, unguarded=unguarded, asking=asking)
-    return flow, raise_on_unsettled
+    alone = partial(
+        section_flows.begin,
+        terms,
+        config.retry,
+        key=key,
+        wait=wait,
+        unguarded=config.unavailable == "allow",
+        asking=asking,
+    )
+    limit = None if own else drawn_on(access, terms)
+    if limit is None:
+        return Reserving(alone(), raise_on_unsettled, None)
+    limit.check_lease(config.heartbeat)
+    flow = limit_flows.admit(limit.account, terms, config.retry, limit.reserving(asking), alone, wait=wait)
+    return Reserving(flow, raise_on_unsettled, limit)
+
+
+def limiting(
+    access: Access, amount: Amount, options: LimitOptions, *, owner: LimitOwner, world: World, asking: Asking
+) -> tuple[RunningLimit, Flow[None]]:
+    """Return a limit that is about to begin, and the flow that begins it; see `cycles.Limit`.
+
+    Args:
+        access: Of the client.
+        amount: What it may cost at most.
+        options: The keyword arguments.
+        owner: Who shows its numbers.
+        world: What its flows run in.
+        asking: Where the flow notes what is not known, should it be cut off.
+    """
+    config = access.config
+    key, rest = spend(access, "Limit", LimitOptions, {"ttl": 60.0, **options})
+    wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
+    raise_on_unsettled = rest.pop("raise_on_unsettled", False)
+    hold, own = rest.pop("hold", None), rest.pop("own", False)
+    terms = requests.terms(amount, **rest, field="amount")
+    piece = None if hold is None else checked_hold(hold, amount)
+    outer = None if own else drawn_on(access, terms)
+    if outer is not None:
+        outer.check_lease(config.heartbeat)
+    limit = RunningLimit(access, terms, piece, outer, owner=owner, world=world, raise_on_unsettled=raise_on_unsettled)
+    return limit, limit_flows.begin(limit.account, limit.reserving(asking, key=key, wait=wait))
 
 
 def deciding(access: Access, estimate: Amount, options: DecideOptions) -> Flow[Decision]:

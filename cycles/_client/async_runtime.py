@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from cycles._client.options import ReserveOptions
+    from cycles._client.options import LimitOptions, ReserveOptions
+    from cycles._client.running_limit import LimitOwner, RunningLimit
     from cycles._client.teller import OnSettlement
     from cycles._core.section import Section
     from cycles._drivers.world import World
@@ -110,17 +111,38 @@ class AsyncRuntime:
         if self.upkeep.is_closed:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
-        flow, raise_on_unsettled = arguments.reserving(self.access, estimate, options, asking)
+        flow, raise_on_unsettled, limit = arguments.reserving(self.access, estimate, options, asking)
         get_ready("network", "trio" if in_trio() else "asyncio")
         world = self.traced()
         try:
             section = await aio.run(flow, world)
         finally:
             self.upkeep.find_and_give_back(asking)
-        self.upkeep.renew(section, world, _cancel_this_task() if config.heartbeat == "cancel" else None)
+            if limit is not None:
+                self.upkeep.keep_limit(limit, world)
+        cancels = config.heartbeat == "cancel"
+        if section.share is None:
+            self.upkeep.renew(section, world, _cancel_this_task() if cancels else None)
+        elif limit is not None and cancels:
+            limit.watch(section)
         return RunningSection(
-            section, world, self, lease_policy=config.heartbeat, raise_on_unsettled=raise_on_unsettled
+            section, world, self, lease_policy=config.heartbeat, raise_on_unsettled=raise_on_unsettled, limit=limit
         )
+
+    async def limit(self, amount: Amount, options: LimitOptions, owner: LimitOwner) -> RunningLimit:
+        """Begin a limit of *amount* and return it; see `cycles.Limit`."""
+        if self.upkeep.is_closed:
+            raise InvalidRequest("this client is closed: enter the limit before close(), or make another client")
+        asking, world = Asking(), self.traced()
+        limit, flow = arguments.limiting(self.access, amount, options, owner=owner, world=world, asking=asking)
+        try:
+            await aio.run(flow, world)
+        finally:
+            self.upkeep.find_and_give_back(asking)
+            self.upkeep.keep_limit(limit, world)
+        if self.access.config.heartbeat == "cancel":
+            limit.watch(None)
+        return limit
 
     def give_back(self, section: Section) -> None:
         """Do what is left to do for a *section* that was dropped."""

@@ -20,7 +20,8 @@ from cycles.errors import InvalidRequest
 if TYPE_CHECKING:
     import httpx
 
-    from cycles._client.options import ReserveOptions
+    from cycles._client.options import LimitOptions, ReserveOptions
+    from cycles._client.running_limit import LimitOwner, RunningLimit
     from cycles._client.teller import OnSettlement
     from cycles._core.section import Section
     from cycles._drivers.world import World
@@ -92,17 +93,33 @@ class BlockingRuntime:
         if self.upkeep.is_closed:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
-        flow, raise_on_unsettled = arguments.reserving(self.access, estimate, options, asking)
+        flow, raise_on_unsettled, limit = arguments.reserving(self.access, estimate, options, asking)
         get_ready(*(() if self.heartbeats.blocks else ("network", "asyncio")))
-        world = self.traced()
+        world = self.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
         try:
             section = blocking.run(flow, world)
         finally:
             self.upkeep.find_and_give_back(asking)
-        self.upkeep.renew(section, world)
+            if limit is not None:
+                self.upkeep.keep_limit(limit, world)
+        if section.share is None:
+            self.upkeep.renew(section, world)
         return RunningSection(
-            section, world, self, lease_policy=config.heartbeat, raise_on_unsettled=raise_on_unsettled
+            section, world, self, lease_policy=config.heartbeat, raise_on_unsettled=raise_on_unsettled, limit=limit
         )
+
+    def limit(self, amount: Amount, options: LimitOptions, owner: LimitOwner) -> RunningLimit:
+        """Begin a limit of *amount* and return it; see `cycles.Limit`."""
+        if self.upkeep.is_closed:
+            raise InvalidRequest("this client is closed: enter the limit before close(), or make another client")
+        asking, world = Asking(), self.world.traced()
+        limit, flow = arguments.limiting(self.access, amount, options, owner=owner, world=world, asking=asking)
+        try:
+            blocking.run(flow, world)
+        finally:
+            self.upkeep.find_and_give_back(asking)
+            self.upkeep.keep_limit(limit, world)
+        return limit
 
     def give_back(self, section: Section) -> None:
         """Do what is left to do for a *section* that was dropped."""

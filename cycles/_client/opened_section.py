@@ -63,6 +63,11 @@ class Opened(Generic[H]):
             self._subject = KeptSubject()
         return self._subject
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its reservation is nobody's current one any more."""
+        return self.running.section.settlement is not None
+
     def take_result(self) -> Any:
         """Return the result, and forget it: tasks begun inside have this section for as long as they live."""
         result, self.result = self.result, None
@@ -72,9 +77,25 @@ class Opened(Generic[H]):
 def innermost() -> Opened[Any] | None:
     """Return the innermost opened section of this task or thread that is not settled, or None."""
     found = _current.get()
-    while found is not None and found.running.section.settlement is not None:
+    while found is not None and found.is_over:
         found = found.outer
     return found
+
+
+def surrounding() -> Opened[Any] | None:
+    """Return what was opened last around the code that runs here, settled or not; the others are its `outer` ones."""
+    return _current.get()
+
+
+@contextmanager
+def carried(opened: Opened[Any]) -> Iterator[None]:
+    """Make *opened* the current section of another thread or task than the one that it was entered in."""
+    before = _current.get()
+    _current.set(opened)
+    try:
+        yield
+    finally:
+        _current.set(before)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from cycles._core.windows import Window
     from cycles_api.models.action import Action
+    from cycles_api.models.amount import Amount
     from cycles_api.models.commit_overage_policy import CommitOveragePolicy
     from cycles_api.models.reservation_sort_field import ReservationSortField
     from cycles_api.models.reservation_status import ReservationStatus
@@ -71,6 +72,27 @@ class ReserveOptions(DecideOptions, total=False):
     """Seconds to keep asking while denied or throttled; 0 (default) asks once."""
     raise_on_unsettled: bool
     """Whether the end raises when a charge could not be confirmed (default: True by hand, False in a Guard)."""
+    own: bool
+    """Whether it is reserved at the authority even inside a `Limit` that covers it (default: False)."""
+
+
+class LimitOptions(DecideOptions, total=False):
+    """The parts of a limit beside the amount. All but `action` may be left out."""
+
+    ttl: float | timedelta | None
+    """Seconds that the lease lasts, 1 to 86400 (default 60); it is kept while the limit runs."""
+    grace_period: float | timedelta | None
+    """Seconds after the lease in which a commit is still taken, 0 to 60; None for the authority's default."""
+    overage_policy: CommitOveragePolicy | str | None
+    """What spend above the amount does (docs/protocol.md, Overage policies); None for the authority's default."""
+    wait: float | timedelta
+    """Seconds to keep asking at the beginning while denied or throttled; 0 (default) asks once."""
+    raise_on_unsettled: bool
+    """Whether the end raises when a charge could not be confirmed (default: False)."""
+    hold: Amount | None
+    """How much to hold at a time; None (default) holds the whole amount from the beginning."""
+    own: bool
+    """Whether it is apart from the limit that it is inside of."""
 
 
 class BalanceFilters(Levels, total=False):

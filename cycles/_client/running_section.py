@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from cycles._core import section_flows
+from cycles._core import section_flows, shares
 from cycles._core.effects import Notify
 from cycles._core.lifecycle import State
 from cycles._core.requests import MAX_TTL, milliseconds
@@ -44,6 +44,36 @@ class Keeper(Protocol):
         ...
 
 
+class Listener(Protocol):
+    """What is told when the section has ended: the limit that it draws on."""
+
+    def tell_news(self) -> None:
+        """Tell the program what it must know of the limit's numbers."""
+        ...
+
+
+def lost_lease(reservation_id: str | None) -> LeaseLost:
+    """Return the error that says that a lease was lost."""
+    return LeaseLost(
+        f"the lease of reservation {reservation_id} was lost while its section was running; others "
+        "may have been granted its budget meanwhile; ask for a longer ttl"
+    )
+
+
+def leave_to_background(section: Section, keeper: Keeper) -> bool:
+    """Leave to *keeper* what the end of *section* did not finish; return whether there was anything."""
+    ended, is_left = section.settlement, False
+    if section.state is State.UNSETTLED:
+        is_left = ended is None or (ended.goes_on and not ended.is_kept)
+        if is_left:
+            keeper.settle_later(section)
+    elif section.state is State.RELEASED and section.reservation_id is not None:
+        is_left = ended is None or (ended.error is not None and ended.error.is_retryable)
+        if is_left:
+            keeper.release_later(section)
+    return is_left
+
+
 class RunningSection:
     """A section and what it runs with.
 
@@ -52,13 +82,22 @@ class RunningSection:
         world: What its flows run in.
         pid: The process that it runs in. A fork has a copy, and leaves its end to the parent.
         keeper: The client's runtime; kept alive, for a lease must be renewed as long as somebody has the reservation.
+        limit: What the section draws on, if that is a limit.
     """
 
-    __slots__ = ("_is_left", "_lease_policy", "_raise_on_unsettled", "keeper", "pid", "section", "world")
+    __slots__ = ("_is_left", "_lease_policy", "_raise_on_unsettled", "keeper", "limit", "pid", "section", "world")
 
     def __init__(
-        self, section: Section, world: World, keeper: Keeper, *, lease_policy: str, raise_on_unsettled: bool
+        self,
+        section: Section,
+        world: World,
+        keeper: Keeper,
+        *,
+        lease_policy: str,
+        raise_on_unsettled: bool,
+        limit: Listener | None = None,
     ) -> None:
+        self.limit: Final = limit
         self.section: Final = section
         self.world: Final = world
         self.keeper: Final = keeper
@@ -84,7 +123,12 @@ class RunningSection:
 
     def drop(self) -> bool:
         """Leave the section to the background, for nobody has it any more; return whether anything is left to do."""
-        if self.is_inherited or not section_flows.dropped(self.section):
+        if self.is_inherited:
+            return False
+        share = self.section.share
+        if share is not None and shares.drop(self.section, share):
+            return True
+        if not section_flows.dropped(self.section):
             return False
         self.keeper.give_back(self.section)
         return True
@@ -101,6 +145,9 @@ class RunningSection:
     async def settle_async(self, flow: Flow[T], *, hurried: bool = False) -> T | None:
         """Run *flow* to its end, through a cancellation; see `settle`."""
         with self._left_to_background():
+            if self.section.share is not None:
+                # What a limit charges needs no waiting, and no task of its own.
+                return await aio.run_at_once(flow, self.world, patience=PATIENCE, hurried=hurried)
             return await aio.run_through(flow, self.world, patience=PATIENCE, hurried=hurried)
 
     async def release_async(self, flow: Flow[Settlement]) -> Settlement:
@@ -121,17 +168,10 @@ class RunningSection:
         self._leave_to_background()
 
     def _leave_to_background(self) -> None:
-        section, ended = self.section, self.section.settlement
-        if self._is_left or self.is_inherited:
-            return
-        if section.state is State.UNSETTLED:
-            self._is_left = ended is None or (ended.goes_on and not ended.is_kept)
-            if self._is_left:
-                self.keeper.settle_later(section)
-        elif section.state is State.RELEASED and section.reservation_id is not None:
-            self._is_left = ended is None or (ended.error is not None and ended.error.is_retryable)
-            if self._is_left:
-                self.keeper.release_later(section)
+        if self.limit is not None:
+            self.limit.tell_news()
+        if not self._is_left and not self.is_inherited:
+            self._is_left = leave_to_background(self.section, self.keeper)
 
     def conclude(self, settlement: Settlement, *, asked: bool) -> Settlement:
         """Return *settlement*, or raise what it must raise; *asked* is whether the caller asked for this commit."""
@@ -151,31 +191,33 @@ class RunningSection:
     @property
     def is_cancelled(self) -> bool:
         """Whether the lost lease cancels the section."""
-        return self._lease_policy == "cancel" and self.section.lease_lost
+        return self._lease_policy == "cancel" and self.section.is_lost
 
     def lost(self) -> LeaseLost:
         """Return the error that says so."""
-        return LeaseLost(
-            f"the lease of reservation {self.section.reservation_id} was lost while its section was running; others "
-            "may have been granted its budget meanwhile; ask for a longer ttl"
-        )
+        return lost_lease(self.section.leased.reservation_id)
 
-    def extension(self, seconds: float | timedelta) -> tuple[str | None, int]:
-        """Return the id of the hold and the milliseconds to extend it by; no id where an authority only observes.
+    def extension(self, seconds: float | timedelta) -> tuple[Section, str | None, int]:
+        """Return the section that has the lease, the id of its hold, and the milliseconds to extend it by.
+
+        There is no id where an authority only observes.
 
         Raises:
             AlreadySettled: when it was committed or released before.
             InvalidRequest: when *seconds* is no duration from 0.001 to 86400.
             LeaseLost: where the policy is to cancel the section.
         """
-        held = self.section.reservation_id
-        if self.section.state is State.OBSERVED:
-            return None, milliseconds("seconds", seconds, low=0.001, high=MAX_TTL)
-        if not self.section.is_open or held is None:
-            raise AlreadySettled(f"can't extend: reservation {held} is {self.section.state}; nothing was sent")
+        leased = self.section.leased
+        held = leased.reservation_id
+        over = next((section for section in (self.section, leased) if not section.is_open), None)
+        if State.OBSERVED in (self.section.state, leased.state):
+            return leased, None, milliseconds("seconds", seconds, low=0.001, high=MAX_TTL)
+        if over is not None or held is None:
+            state = (over or leased).state
+            raise AlreadySettled(f"can't extend: reservation {held} is {state}; nothing was sent")
         self.check_lease()
-        return held, milliseconds("seconds", seconds, low=0.001, high=MAX_TTL)
+        return leased, held, milliseconds("seconds", seconds, low=0.001, high=MAX_TTL)
 
     def _raise_if_lost(self) -> None:
-        if self.section.lease_lost:
+        if self.section.is_lost:
             raise self.lost()

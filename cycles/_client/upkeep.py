@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 from cycles._background import exit_drain
 from cycles._client.exit_world import exit_opener
 from cycles._client.teller import Teller
+from cycles._core.flows import Asking
 from cycles._core.jobs import Charge, GiveBack
+from cycles._core.limit_flows import NextPiece
 from cycles._core.renewal import Heart
 from cycles._drivers.world import World
 from cycles._journal.recovery import Recoverer
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
     from cycles._background.agenda import Job
     from cycles._client.access import Access
+    from cycles._client.running_limit import RunningLimit
     from cycles._client.teller import OnSettlement
-    from cycles._core.flows import Asking
     from cycles._core.section import Section
     from cycles._journal.journal import Journal
 
@@ -108,6 +110,27 @@ class Upkeep:
                 facts = {"reservation_id": section.reservation_id, "left": heart.left, "needed": heart.needed}
                 log.notify("lease too short to be renewed safely, ask for a longer ttl", facts)
             self._keep(heart, world)
+
+    # -- limits --------------------------------------------------------------------------------------------------------
+    def keep_limit(self, limit: RunningLimit, world: World) -> None:
+        """Do what is left after a reserve inside *limit*: keep new leases, ask for a piece ahead of need, tell news."""
+        account = limit.account
+        limit.tell_news()
+        for hold in account.unkept():
+            self.renew(hold.section, world, limit.cancel if self._config.heartbeat == "cancel" else None)
+        piece = account.ahead()
+        if piece is not None:
+            asking = Asking()
+
+            def taken() -> None:
+                self.find_and_give_back(asking)
+                self.keep_limit(limit, world)
+
+            job = NextPiece(account, piece, limit.reserving(asking), taken, due=time.monotonic())
+            if self._is_closed:
+                account.unasked(piece)
+            else:
+                self._plan_anywhere(job, world)
 
     # -- holds that nobody has -----------------------------------------------------------------------------------------
     def find_and_give_back(self, asking: Asking) -> None:

@@ -79,6 +79,10 @@ class Terms:
         self.metadata: Final = metadata
         self.dry_run: Final = dry_run
 
+    def of(self, estimate: models.Amount) -> Terms:
+        """Return the same terms for another estimate."""
+        return Terms(**{name: getattr(self, name) for name in self.__slots__} | {"estimate": estimate})
+
     def create_body(self, key: str) -> models.ReservationCreateRequest:
         """Return the create request under *key*; what was left out is not sent."""
         return models.ReservationCreateRequest(

@@ -72,7 +72,8 @@ class Settlement:
 
     Attributes:
         state: COMMITTED, RELEASED, EXPIRED, or UNSETTLED when the spend is not acknowledged.
-        via: "commit", "event" (the hold had expired, or there was none) or "release".
+        via: "commit", "event" (the hold had expired, or there was none), "release", or "limit" (it counts in its
+            limit, which charges the sum at its end).
         charged: What was really charged, which may be less than the actual (docs/protocol.md, Overage policies);
             None when not known.
         uncovered: The part of the actual that was not charged, because the budgets had no more; None when there is no
@@ -162,7 +163,7 @@ class SettlementDetails:
         outcome: "settled"; "rejected" (the authority understood and refused: a person has to look at it); "pending"
             (the journal holds it, and it is sent again); "stopped" (the journal holds it, and it is not tried again in
             this run: the key is refused); "unsettled" (no journal holds it).
-        via: "commit" or "event".
+        via: "commit", "event", or "limit": it counts in its limit, whose own settlement charges the sum.
         charged: What was charged; None unless settled.
         uncovered: The part of `actual` that was not charged, because the budgets had no more; None without such a part.
         attempts: Requests sent for it in this run.
@@ -182,12 +183,13 @@ class SettlementDetails:
         recovered: bool,
         error: CyclesError | None,
         uncovered: Amount | None = None,
+        via: str | None = None,
     ) -> None:
         values = {
             "reservation_id": pending.reservation_id,
             "actual": pending.actual,
             "outcome": outcome,
-            "via": pending.via,
+            "via": pending.via if via is None else via,
             "charged": charged,
             "uncovered": uncovered,
             "attempts": attempts,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cycles._core.grant import Grant
+    from cycles._core.limits import Share
     from cycles._core.requests import Terms
     from cycles._core.results import Settlement
     from cycles._core.retry import RetryPolicy
@@ -40,6 +41,7 @@ class Section:
         provisional: What its journal record says while it is open; None before anything was reported.
         owed: What its end charges, from before the first request leaves; None when nothing is charged.
         lease_lost: Whether the lease was lost while the section was running.
+        share: What it has of the limit that it draws on; None when it has a reservation of its own.
         expires_at_ms: The lease's end by the authority's clock, as of the last answer; None for a dry run.
     """
 
@@ -58,14 +60,26 @@ class Section:
         "provisional",
         "reported",
         "settlement",
+        "share",
         "terms",
     )
 
-    def __init__(self, terms: Terms, grant: Grant, policy: RetryPolicy, *, state: State | None = None) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        grant: Grant,
+        policy: RetryPolicy,
+        *,
+        state: State | None = None,
+        share: Share | None = None,
+    ) -> None:
+        self.share: Final = share
+        if share is not None:
+            share.section = self
         self.terms: Final = terms
         self.grant: Final = grant
         self.policy: Final = policy
-        self._state = state or _granted_state(terms, grant)
+        self._state = state or (_granted_state(terms, grant) if share is None else State.ACTIVE)
         self._tickets = [None]
         self.provisional: Pending | None = None
         self.owed: Pending | None = None
@@ -81,18 +95,35 @@ class Section:
 
     @property
     def reservation_id(self) -> str | None:
-        """The authority's id of the hold; None for a dry run, and without a hold."""
-        return _held(self.grant)
+        """The authority's id of the hold; None for a dry run, without a hold, and inside a limit."""
+        return None if self.share is not None else _held(self.grant)
 
     @property
     def state(self) -> State:
         """Where the reservation stands; see `lifecycle`."""
-        return step(self._state, Happened.LEASE_LOST) if self.lease_lost else self._state
+        share = self.share
+        if self.lease_lost or (share is not None and share.account.is_lost):
+            return step(self._state, Happened.LEASE_LOST)
+        return self._state
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the lease that it runs on was lost: its own, or that of its limit."""
+        return self.lease_lost or (self.share is not None and self.share.account.is_lost)
+
+    @property
+    def leased(self) -> Section:
+        """The section that has the lease: itself, or the one that its limit began with."""
+        share = self.share
+        if share is None or not share.account.holds:
+            return self
+        first: Section = share.account.holds[0].section
+        return first.leased
 
     @property
     def is_open(self) -> bool:
         """Whether commit and release are still possible."""
-        return self.state in OPEN
+        return self._state in OPEN  # a lost lease closes nothing
 
     def leave(self, happened: Happened) -> bool:
         """Leave the open states for good; return False when that happened before.

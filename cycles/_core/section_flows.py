@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from cycles._core import flows
-from cycles._core.effects import Forget, NewKey, Notify, Now, Ready, Record
+from cycles._core import flows, shares
+from cycles._core.effects import Forget, NewKey, Notify, Now, Ready
 from cycles._core.grant import Grant
 from cycles._core.lifecycle import NOTHING_HELD, Happened, State
 from cycles._core.requests import checked_actual
@@ -122,9 +122,7 @@ def report(
     yield from _noted(section, actual, metrics, metadata)
     if section.reported is None or section.state in NOTHING_HELD:
         return
-    key = (yield from NewKey()) if section.provisional is None else section.provisional.key
-    section.provisional = section.spend(key, section.reported, provisional=True)
-    yield from Record(section.provisional)
+    yield from shares.keep_reported(section, section.reported)
 
 
 def _noted(
@@ -159,11 +157,16 @@ def commit(
     if not section.leave(Happened.COMMIT_WANTED):
         raise section.already_settled("commit")
     assert section.reported is not None  # noqa: S101 - types
-    if section.provisional is not None and section.reservation_id is None:
-        key = section.provisional.key  # its record is named after it
-    section.owed = section.spend(key, section.reported)
-    policy = section.policy
-    section.settlement = yield from settle(section.owed, policy, wait=policy.settle_wait, goes_on=True)
+    settlement: Settlement | None = None
+    if section.share is not None:
+        settlement = yield from shares.settle(section, section.share, section.reported)
+    if settlement is None:
+        if section.provisional is not None and section.reservation_id is None:
+            key = section.provisional.key  # its record is named after it
+        section.owed = section.spend(key, section.reported)
+        policy = section.policy
+        section.settlement = yield from settle(section.owed, policy, wait=policy.settle_wait, goes_on=True)
+    assert section.settlement is not None  # noqa: S101 - types
     section.settlement.left_out = section.left_out
     if section.settlement.state is State.COMMITTED:
         section.settled()
@@ -187,6 +190,9 @@ def release(section: Section, reason: str | None) -> Flow[Settlement]:
         return Settlement(section.state, via="release", attempts=0)
     if not section.leave(Happened.RELEASE_ENDED):
         raise section.already_settled("release")
+    if section.share is not None:
+        yield from shares.give_back(section, section.share)
+        yield from Notify("released", reservation_id=None, reason=reason)
     if section.provisional is not None:
         yield from Forget(section.provisional)
     if section.reservation_id is None:  # nothing is held

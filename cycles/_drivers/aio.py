@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def run(flow: Flow[T], world: World) -> T:
-    """Perform every effect of *flow* and return what it returns."""
+async def run(flow: Flow[T], world: World, *, begun: Effect[Any] | None = None) -> T:
+    """Perform every effect of *flow* and return what it returns; *begun* is the next one, when it has begun before."""
     try:
-        effect = next(flow)
+        effect = next(flow) if begun is None else begun
         while True:
             try:
                 result = await _perform(effect, world)
@@ -42,7 +42,26 @@ async def run(flow: Flow[T], world: World) -> T:
         flow.close()
 
 
-async def run_through(flow: Flow[T], world: World, *, patience: float, hurried: bool = False) -> T | None:
+async def run_at_once(flow: Flow[T], world: World, *, patience: float, hurried: bool = False) -> T | None:
+    """Run *flow* without a task of its own as far as it needs no waiting, and from there as `run_through` does."""
+    try:
+        effect = next(flow)
+        while not _waits(effect, world):
+            try:
+                result = world.perform(effect)
+            except BaseException as error:  # noqa: BLE001 - as in `run`
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    return await run_through(flow, world, patience=patience, hurried=hurried, begun=effect)
+
+
+async def run_through(
+    flow: Flow[T], world: World, *, patience: float, hurried: bool = False, begun: Effect[Any] | None = None
+) -> T | None:
     """Run *flow* to its end even when the calling task is cancelled meanwhile, then for *patience* seconds at most.
 
     A settlement half done is worse than a cancellation delayed: the work was done, and its charge is on the wire.
@@ -52,6 +71,7 @@ async def run_through(flow: Flow[T], world: World, *, patience: float, hurried: 
         world: What to run it in.
         patience: Seconds that a cancellation waits for it.
         hurried: The caller is being cancelled already: patience starts now.
+        begun: The next effect of *flow*, when it has begun before.
 
     Returns:
         What the flow returns, or None when it had to be given up.
@@ -66,11 +86,11 @@ async def run_through(flow: Flow[T], world: World, *, patience: float, hurried: 
         with anyio.CancelScope(shield=True) as scope:
             if hurried:
                 scope.deadline = anyio.current_time() + patience
-            return await run(flow, world)
+            return await run(flow, world, begun=begun)
         return None
     # task.cancel() reaches through anyio's shield, so the flow gets a task of its own; anyio's own cancellation would
     # be delivered again and again to this task while it waits, so this one is shielded.
-    task = asyncio.ensure_future(run(flow, world))
+    task = asyncio.ensure_future(run(flow, world, begun=begun))
     interrupted: asyncio.CancelledError | None = None
     deadline = time.monotonic() + patience if hurried else math.inf
     with anyio.CancelScope(shield=True):
@@ -95,11 +115,17 @@ async def _perform(effect: Effect[Any], world: World) -> Any:
         import anyio  # noqa: PLC0415 - costs import time, and httpx's async client has loaded it by now
 
         return await anyio.sleep(effect.seconds)
-    if isinstance(effect, Record) and not effect.pending.provisional:
-        journal = world.journal
-        if journal is not None and journal.fsync:
-            return await _recorded(effect, journal)
+    if isinstance(effect, Record) and _waits(effect, world):
+        assert world.journal is not None  # noqa: S101 - types
+        return await _recorded(effect, world.journal)
     return world.perform(effect)
+
+
+def _waits(effect: Effect[Any], world: World) -> bool:
+    """Return whether the loop does something else while *effect* is performed."""
+    if isinstance(effect, Record):
+        return not effect.pending.provisional and world.journal is not None and world.journal.fsync
+    return isinstance(effect, Call | Sleep)
 
 
 async def _recorded(record: Record, journal: Keeper) -> bool:

@@ -57,19 +57,20 @@ def are_watched() -> bool:
     return _TRACE in sys.modules
 
 
-def around(opening: C, options: Mapping[str, Any], tenant: str | None) -> C:
+def around(opening: C, options: Mapping[str, Any], tenant: str | None, *, name: str = "cycles.guard") -> C:
     """Return *opening*, which opens and settles a section, with a span around it; itself without OpenTelemetry.
 
     Args:
         opening: A context manager, blocking or asynchronous, that gives an `Opened`.
         options: What is reserved, as the caller wrote it.
         tenant: The configured one.
+        name: Of the span.
     """
     api: Any = sys.modules.get(_TRACE)
     if api is None:
         return opening
     try:
-        traced: Any = _Traced(opening, SectionSpan(api, _asked(options, tenant)))
+        traced: Any = _Traced(opening, SectionSpan(api, _asked(options, tenant), name))
     except Exception as error:  # half imported, or of another version: tracing must never fail a section
         if arrived(error) is not None:
             raise
@@ -107,13 +108,13 @@ class SectionSpan:
 
     __slots__ = ("_api", "_context", "_left", "_running", "_span")
 
-    def __init__(self, api: Any, attributes: Mapping[str, Any]) -> None:
+    def __init__(self, api: Any, attributes: Mapping[str, Any], name: str = "cycles.guard") -> None:
         tracer = api.get_tracer("cycles", sys.modules["cycles"].__version__)
         self._api: Final = api
         self._context: Final[Any] = sys.modules["opentelemetry.context"]
         self._left: Any = None
         self._running: Running | None = None
-        self._span: Final = tracer.start_span("cycles.guard", kind=api.SpanKind.INTERNAL, attributes=attributes)
+        self._span: Final = tracer.start_span(name, kind=api.SpanKind.INTERNAL, attributes=attributes)
 
     # -- which span is current -----------------------------------------------------------------------------------------
     def enter(self) -> Any:

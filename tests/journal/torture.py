@@ -37,6 +37,8 @@ class Torture:
         recorded: What the journal held when a child was killed.
     """
 
+    task = "toil"
+
     def __init__(self, directory: Path, seed: int) -> None:
         self.random = Random(seed)
         self.directory = directory
@@ -87,7 +89,7 @@ class Torture:
         """Let a child work, and kill it at a random instant."""
         self.share = self.random.choice((0.0, 0.0, 0.1, 0.5))
         log = self.directory / f"{number}.log"
-        child = self._child("toil", str(number), str(log))
+        child = self._child(self.task, str(number), str(log))
         assert child.stdout is not None
         assert child.stdout.readline() == "toiling\n"
         outage = None
@@ -158,9 +160,37 @@ class Torture:
         self.works = len(by_work)
 
 
-def torture(kills: int, seed: int, directory: Path) -> Torture:
+class LimitTorture(Torture):
+    """The same with kills inside limits: each is charged once, what it had on record, or what its end said."""
+
+    task = "limited_toil"
+
+    def fill(self) -> None:
+        """Full disks are the other one's."""
+
+    def _read(self, log: Path) -> None:
+        for line in log.read_text().splitlines() if log.exists() else ():
+            kind, limit, amount = line.split()
+            {"S": self.ran, "C": self.acknowledged}[kind][limit] = int(amount)
+        for path in (self.directory / "journal").glob("*/v2-*.json"):
+            record = json.loads(path.read_bytes())
+            self.recorded[record["reservation_id"]] = record["actual"]["amount"]
+
+    def check(self) -> None:
+        """Compare the ledger with what the limits had spent."""
+        charged = self.server.commits
+        self.spent = self.server.authority.balance(SCOPE, UNIT).spent
+        assert self.spent == sum(charged.values()), f"{self.spent} in the ledger, {sum(charged.values())} committed"
+        for limit, amount in (self.recorded | self.acknowledged).items():
+            assert charged.get(limit) == amount, f"{limit} has spent {amount}, charged {charged.get(limit)}"
+        for limit, amount in charged.items():
+            assert amount >= self.recorded.get(limit, 0)
+        self.works = len(charged)
+
+
+def torture(kills: int, seed: int, directory: Path, kind: type[Torture] = Torture) -> Torture:
     """Run it and return what happened."""
-    run = Torture(directory, seed)
+    run = kind(directory, seed)
     try:
         for number in range(kills):
             run.kill(number)
@@ -178,11 +208,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
+    parser.add_argument("--limits", action="store_true", help="kill inside limits")
     options = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         print(f"seed {options.seed}", flush=True)
-        run = torture(options.kills, options.seed, Path(directory))
+        run = torture(options.kills, options.seed, Path(directory), LimitTorture if options.limits else Torture)
     print(
         f"{run.killed} kills, {run.restarts} restarts of the authority, {run.full} runs on a full disk in "
         f"{time.monotonic() - started:.0f} s: {run.works} pieces of work charged, {len(run.recorded)} of them found in "

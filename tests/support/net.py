@@ -57,6 +57,7 @@ class Server:
 
     Attributes:
         charges: Of each key that charged: the metadata's `work` and the amount, as the authority took it.
+        commits: Of each reservation that was committed: the amount.
     """
 
     def __init__(self, authority: LocalAuthority) -> None:
@@ -66,6 +67,7 @@ class Server:
         self.always: dict[str, Any] = {}
         self.chance: Callable[[str], Any] = lambda operation: None
         self.charges: dict[str, tuple[str, int]] = {}
+        self.commits: dict[str, int] = {}
         self.closing = threading.Event()
         self._arrived = threading.Condition()
         server = self
@@ -121,6 +123,8 @@ class Server:
                     sent.get("metadata", {}).get("work", ""),
                     sent["actual"]["amount"],
                 )
+                if operation == "commit":
+                    self.commits[path.split("/")[-2]] = sent["actual"]["amount"]
         if what in (HANG, HANG_AFTER):
             self.closing.wait(60)
         if what in (HANG, HANG_AFTER, DROP, LOSE):

@@ -155,5 +155,100 @@ def toil(number: str, log: str) -> None:
                 note("C", work, amount)
 
 
+# -- limits ------------------------------------------------------------------------------------------------------------
+RUN = ("agent.run", "worker")
+
+
+def limited(*amounts: str) -> None:
+    """Spend each amount inside a limit, report one more in an open section, say so, and wait to be killed."""
+    used = client()
+    with cycles.Limit(usd("0.50"), action=RUN, client=used):
+        for amount in amounts:
+            with cycles.Guard(usd("0.10"), action=ACTION, client=used) as held:
+                held.commit(usd(amount))
+        with cycles.Guard(usd("0.10"), action=ACTION, client=used) as held:
+            held.report(actual=usd("0.001"))
+            time.sleep(0.3)  # the last report may wait for its turn
+            print("spent", flush=True)
+            time.sleep(60)
+
+
+def _guarded(used: cycles.Client) -> bool:
+    """Spend a cent, and say whether a reservation was made for it."""
+    with cycles.Guard(usd("0.01"), action=ACTION, client=used) as held:
+        return held.id is not None
+
+
+def limited_fork() -> None:
+    """Guard in a forked child of a limit's process: twice, with the log in a pipe."""
+    import logging  # noqa: PLC0415 - only here
+
+    used = client()
+    with cycles.Limit(usd("0.50"), action=RUN, client=used) as limit:
+        _guarded(used)
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            handler = logging.StreamHandler(os.fdopen(write, "w"))
+            logging.getLogger("cycles.guard").addHandler(handler)
+            by_itself = _guarded(used) and _guarded(used)
+            handler.flush()
+            os._exit(17 if by_itself else 1)
+        os.close(write)
+        _, status = os.waitpid(pid, 0)
+        with os.fdopen(read) as lines:
+            log = lines.read().splitlines()
+        spent = limit.spent.amount
+    said(child=os.waitstatus_to_exitcode(status), log=log, spent=spent)
+
+
+def _guarded_elsewhere() -> bool:
+    return _guarded(client())
+
+
+def limited_spawn() -> None:
+    """Guard in a spawned child, through an executor of processes."""
+    import multiprocessing  # noqa: PLC0415 - only here
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - only here
+
+    with (
+        cycles.Limit(usd("0.50"), action=RUN, client=client()) as limit,
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        by_itself = pool.submit(limit.run, _guarded_elsewhere).result()
+    said(by_itself=by_itself, spent=limit.spent.amount)
+
+
+def limited_toil(number: str, log: str) -> None:
+    """Run limit after limit until killed; each has sections of random cost, some in threads, some in pieces.
+
+    A line "S" says what a limit has spent so far, before its next section; "C", what its end charged.
+    """
+    random = Random(int(number))
+    used = client()
+    lines = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def note(kind: str, work: str | None, amount: int) -> None:
+        os.write(lines, f"{kind} {work} {amount}\n".encode())
+
+    with suppress(cycles.CyclesError):
+        used.decide(usd("0.01"), action=ACTION)  # everything is imported now
+    print("toiling", flush=True)
+    while True:
+        with suppress(cycles.CyclesError):
+            limit = cycles.Limit(usd_microcents(5_000_000), action=RUN, client=used, ttl=3600.0)  # no event
+            with limit:
+                for _ in range(random.randrange(1, 30)):
+                    amount = random.randrange(1, 100_000)
+                    with cycles.Guard(usd_microcents(100_000), action=ACTION, client=used) as held:
+                        if random.random() < 0.5:
+                            held.report(actual=usd_microcents(amount))
+                            time.sleep(random.choice((0.0, 0.0, 0.15)))
+                        held.commit(usd_microcents(amount))
+                    note("S", limit.reservation_id, limit.spent.amount)
+            if limit.settlement is not None and limit.settlement.state == "COMMITTED":
+                note("C", limit.reservation_id, limit.spent.amount)
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])

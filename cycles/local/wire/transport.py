@@ -90,12 +90,12 @@ class LocalClient(httpx.Client):
 
     def __init__(self, app: App, **settings: Any) -> None:
         super().__init__(transport=LocalTransport(app), base_url=ORIGIN, **settings)
-        self._app: Final = app
+        self.app: Final = app
 
     def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
         """Send a request; see `httpx.Client.request`."""
-        plain = None if self.is_closed or self._app.faults else _plain(method, url, options)
-        return super().request(method, url, **options) if plain is None else _Whole(self._app.handle(plain))
+        plain = None if self.is_closed or self.app.faults else _plain(method, url, options)
+        return super().request(method, url, **options) if plain is None else _Whole(self.app.handle(plain))
 
 
 class AsyncLocalClient(httpx.AsyncClient):
@@ -103,14 +103,14 @@ class AsyncLocalClient(httpx.AsyncClient):
 
     def __init__(self, app: App, **settings: Any) -> None:
         super().__init__(transport=AsyncLocalTransport(app), base_url=ORIGIN, **settings)
-        self._app: Final = app
+        self.app: Final = app
 
     async def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
         """Send a request; see `httpx.AsyncClient.request`."""
-        plain = None if self.is_closed or self._app.faults else _plain(method, url, options)
+        plain = None if self.is_closed or self.app.faults else _plain(method, url, options)
         if plain is None:
             return await super().request(method, url, **options)
-        return _Whole(await _handled(self._app, plain))
+        return _Whole(await _handled(self.app, plain))
 
 
 class _Whole(httpx.Response):

@@ -1,0 +1,450 @@
+"""What a run may cost at most, as numbers: admission, what is spent and held, and where that is charged.
+
+    spent + held + estimate <= amount         admits a section (exact, whatever else runs at the same time)
+    held                                      each open section counts its estimate, or what it reported if that is more
+    spent + held + estimate <= granted        else the limit lacks budget: with `hold=`, one more piece is asked for
+
+An `Account` knows no section, clock or lock of its own: its lock is handed in, and the flows are in `shares` (a section
+inside) and `limit_flows` (the limit itself). An account ends once. A share that is open then is on its own: its section
+is charged at the authority by itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from cycles.amounts import describe
+from cycles.errors import BudgetExceeded
+from cycles_api.models.amount import Amount
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from cycles._core.grant import Grant
+    from cycles_api.models.action import Action
+
+MOST_ACTIONS: Final = 20
+"""Actions that a breakdown names, those that cost most first; the rest is one sum. Bounds the commit's metadata."""
+
+_MOST_TALLIED: Final = 1000
+"""Actions that are told apart while the limit runs; bounds its memory."""
+
+_NEAR: Final = 80
+"""Per cent of the amount that is told before the limit is reached."""
+
+
+class Leased(Protocol):
+    """A section that holds budget for a limit: `cycles._core.section.Section`."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its lease was lost."""
+        ...
+
+
+class Lack(Enum):
+    """Why a section is not admitted."""
+
+    ENDED = "the limit has ended"
+    LIMIT = "it would go over the limit"
+    ASKED = "a piece that would do is being asked for"
+
+
+class Piece(NamedTuple):
+    """What must be asked of the authority before a section can be admitted.
+
+    Attributes:
+        amount: What to ask for.
+        least: What would do for this section.
+    """
+
+    amount: int
+    least: int
+
+
+class Hold:
+    """One reservation that a limit draws on: its only one, or a piece.
+
+    Attributes:
+        section: The reservation.
+        size: What it holds.
+        assigned: What of the limit's spend is charged to it.
+        recorded: What of that was put on record last.
+    """
+
+    __slots__ = ("assigned", "recorded", "section", "size")
+
+    def __init__(self, section: Any, size: int) -> None:
+        self.section: Final = section
+        self.size: Final = size
+        self.assigned = self.recorded = 0
+
+
+class Share:
+    """What one section has of a limit.
+
+    Attributes:
+        account: The limit's.
+        estimate: What it was admitted with.
+        reported: What it said that it has spent so far.
+        is_open: Whether it counts as held: not after its settlement, nor after the end of the limit.
+        section: The section; None once the share is settled.
+    """
+
+    __slots__ = ("account", "estimate", "is_open", "reported", "section")
+
+    def __init__(self, account: Account, estimate: int) -> None:
+        self.account: Final = account
+        self.estimate: Final = estimate
+        self.reported = 0
+        self.is_open = True
+        self.section: Any = None
+
+    @property
+    def held(self) -> int:
+        """What it counts."""
+        return max(self.reported, self.estimate)
+
+
+class Account:
+    """The numbers of one limit; safe to share between threads and tasks.
+
+    Args:
+        amount: What may be spent.
+        lock: Held while the numbers change; of a kind that its holder may take again (a signal handler may guard too).
+        name: Names the limit in messages and as the scope of a refusal.
+        owner: What `error.limit` is.
+        piece: How much to ask the authority for at a time; None when the whole is held from the start.
+
+    Attributes:
+        amount, unit: As given.
+        holds: What it draws on, in the order of asking.
+        grant: What the authority answered to the first hold; None before that.
+        numbers: (spent, held, sections admitted), replaced as a whole.
+        is_closed: Whether the limit has ended.
+        is_recording: Whether somebody has the turn to put the spend on record.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_asks_ahead",
+        "_dropped",
+        "_lock",
+        "_news",
+        "_open",
+        "_reported",
+        "_tally",
+        "_told",
+        "_unkept",
+        "amount",
+        "grant",
+        "granted",
+        "holds",
+        "is_closed",
+        "is_recording",
+        "name",
+        "numbers",
+        "owner",
+        "piece",
+        "unit",
+    )
+
+    def __init__(
+        self,
+        amount: Amount,
+        *,
+        lock: AbstractContextManager[Any],
+        name: str,
+        owner: Any = None,
+        piece: int | None = None,
+    ) -> None:
+        self.amount: Final = amount.amount
+        self.unit: Final = amount.unit
+        self.name: Final = name
+        self.owner: Final = owner
+        self.piece: Final = piece
+        self.holds: Final[list[Hold]] = []
+        self.grant: Grant | None = None
+        self.granted = 0
+        self.numbers = (0, 0, 0)
+        self.is_closed = False
+        self._lock = lock
+        self._open: Final[dict[Share, None]] = {}
+        self._dropped: Final[deque[tuple[Share, Action]]] = deque()
+        self._tally: Final[dict[tuple[str, str], list[int]]] = {}
+        self._asked = 0
+        self._asks_ahead = True
+        self._reported = 0  # by open sections
+        self.is_recording = False
+        self._unkept: Final[list[Hold]] = []
+        self._told = self._news = 0
+
+    def forked(self, lock: AbstractContextManager[Any]) -> None:
+        """Change the numbers of this copy under another *lock*: a thread of the parent may have held the one it had."""
+        self._lock = lock
+
+    # -- admission -----------------------------------------------------------------------------------------------------
+    def admit(self, estimate: int) -> Share | Piece | Lack:
+        """Hold *estimate* for a section; or say what it lacks. A `Piece` counts as asked for from now on."""
+        with self._lock:
+            if self._dropped:
+                self._settle_dropped()
+            if self.is_closed:
+                return Lack.ENDED
+            spent, held, sections = self.numbers
+            wanted = spent + held + estimate
+            if wanted > self.amount:
+                self._tell(2)
+                return Lack.LIMIT
+            if wanted <= self.granted and self.holds:
+                share = Share(self, estimate)
+                self._open[share] = None
+                self.numbers = (spent, held + estimate, sections + 1)
+                return share
+            if self._asked and wanted <= self.granted + self._asked:
+                return Lack.ASKED
+            return self._ask(wanted)
+
+    def would_admit(self, estimate: int) -> bool:
+        """Return whether a section of *estimate* would be within the limit now."""
+        spent, held, _ = self.numbers
+        return spent + held + estimate <= self.amount
+
+    def ahead(self) -> Piece | None:
+        """Return the next piece, counted as asked for, when less than half a one is left; else None."""
+        if self.piece is None or not self._asks_ahead:
+            return None
+        with self._lock:
+            spent, held, _ = self.numbers
+            free = self.granted + self._asked - spent - held
+            if self.is_closed or self.granted + self._asked >= self.amount or free * 2 >= self.piece:
+                return None
+            return self._ask(spent + held)
+
+    def _ask(self, wanted: int) -> Piece:
+        rest = self.amount - self.granted - self._asked
+        least = max(0, wanted - self.granted - self._asked)
+        amount = min(rest, max(least, self.piece or rest))
+        self._asked += amount
+        return Piece(amount, least)
+
+    def smaller(self, piece: Piece) -> Piece | None:
+        """Return the least that would do in place of a *piece* that was denied; None when that was it."""
+        if piece.least >= piece.amount or piece.least == 0:
+            return None
+        with self._lock:
+            self._asked -= piece.amount - piece.least
+        return Piece(piece.least, piece.least)
+
+    def ahead_denied(self) -> None:
+        """Ask for nothing ahead of need until something is granted again."""
+        self._asks_ahead = False
+
+    def unasked(self, piece: Piece) -> None:
+        """Note that a *piece* is not asked for any more, granted or not."""
+        with self._lock:
+            self._asked -= piece.amount
+
+    def grants(self, section: Leased, size: int, grant: Grant) -> bool:
+        """Draw on one more hold; return False when the limit has ended meanwhile."""
+        with self._lock:
+            if self.is_closed:
+                return False
+            hold = Hold(section, size)
+            self.holds.append(hold)
+            self._unkept.append(hold)
+            self.granted += size
+            self._asks_ahead = True
+            if self.grant is None:
+                self.grant = grant
+            return True
+
+    def unkept(self) -> list[Hold]:
+        """Return the holds whose leases nobody keeps yet; from now on the caller does."""
+        if not self._unkept:
+            return []
+        with self._lock:
+            found = self._unkept[:]
+            self._unkept.clear()
+        return found
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the lease of a hold was lost."""
+        for hold in self.holds:  # noqa: SIM110 - asked often, and of one hold as a rule: a generator costs more
+            if hold.section.is_lost:
+                return True
+        return False
+
+    def waiting_may_help(self) -> bool:
+        """Return whether sections are open, whose end may make room."""
+        return bool(self._open) or bool(self._dropped)
+
+    # -- sections ------------------------------------------------------------------------------------------------------
+    def report(self, share: Share, amount: int) -> bool:
+        """Note what an open section has spent so far; return False when its share is not open."""
+        with self._lock:
+            if not share.is_open:
+                return False
+            before = share.held
+            self._reported += amount - share.reported
+            share.reported = amount
+            spent, held, sections = self.numbers
+            self.numbers = (spent, held + share.held - before, sections)
+            return True
+
+    def settle(self, share: Share, action: Action, amount: int | None) -> bool:
+        """End *share*, with *amount* spent on *action*, or nothing (None); return False when it was not open."""
+        with self._lock:
+            if not share.is_open:
+                return False
+            share.is_open = False
+            share.section = None
+            self._open.pop(share, None)
+            spent, held, sections = self.numbers
+            spent += amount or 0
+            self.numbers = (spent, held - share.held, sections)
+            self._reported -= share.reported
+            if amount is not None:
+                self._count((action.kind, action.name), amount)
+                if spent * 100 >= self.amount * _NEAR:
+                    self._tell(2 if spent >= self.amount else 1)
+            return True
+
+    def drop(self, share: Share, action: Action) -> None:
+        """Leave *share* to whoever comes next: the collector may have come in while the lock is held."""
+        self._dropped.append((share, action))
+
+    def _settle_dropped(self) -> None:
+        while self._dropped:
+            share, action = self._dropped.popleft()
+            self.settle(share, action, share.reported or None)
+
+    def _count(self, action: tuple[str, str], amount: int) -> None:
+        counted = self._tally.get(action)
+        if counted is None:
+            if len(self._tally) >= _MOST_TALLIED:
+                action = ("", "")
+            counted = self._tally.setdefault(action, [0, 0])
+        counted[0] += 1
+        counted[1] += amount
+
+    # -- what is on record ---------------------------------------------------------------------------------------------
+    def begins_recording(self) -> bool:
+        """Take the turn to put the spend on record; return False when somebody has it, who will see all of it."""
+        with self._lock:
+            if self.is_recording:
+                return False
+            self.is_recording = True
+            return True
+
+    def unrecorded(self) -> list[tuple[Hold, int]]:
+        """Return the holds whose spend on record is out of date, with the new one; when there is none the turn ends."""
+        with self._lock:
+            if self.is_closed:
+                self.is_recording = False
+                return []
+            self._assign(self.numbers[0] + self._reported)
+            due = [hold for hold in self.holds if hold.assigned != hold.recorded]
+            for hold in due:
+                hold.recorded = hold.assigned
+            self.is_recording = bool(due)
+            return [(hold, hold.assigned) for hold in due]
+
+    def ends_recording(self) -> None:
+        """Give up the turn, however it went."""
+        self.is_recording = False
+
+    def _assign(self, known: int) -> None:
+        """Charge *known* to the holds, each up to its size, first ones first; what is over, to the last."""
+        if len(self.holds) == 1:
+            self.holds[0].assigned = known
+            return
+        delta = known - sum(hold.assigned for hold in self.holds)
+        for hold in self.holds if delta > 0 else reversed(self.holds):
+            step = min(delta, max(0, hold.size - hold.assigned)) if delta > 0 else max(delta, -hold.assigned)
+            hold.assigned += step
+            delta -= step
+        if delta > 0 and self.holds:
+            self.holds[-1].assigned += delta
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+    def ends(self) -> list[Share] | None:
+        """End the limit; return the shares of sections that outlive it, or None when it has ended before."""
+        with self._lock:
+            if self.is_closed:
+                return None
+            self._settle_dropped()
+            self.is_closed = True
+            left = list(self._open)
+            self._open.clear()
+            for share in left:
+                share.is_open = False
+            spent, _, sections = self.numbers
+            self.numbers = (spent, 0, sections)
+            self._reported = 0
+            self._assign(spent)
+            return left
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether a section inside was charged, be it nothing."""
+        return bool(self._tally)
+
+    def breakdown(self) -> dict[str, Any]:
+        """Return what was spent, by action, in a bounded size: for the commit's metadata."""
+        named = sorted(
+            ((key, count, amount) for key, (count, amount) in self._tally.items() if key != ("", "")), key=_cost
+        )
+        shown, rest = named[:MOST_ACTIONS], named[MOST_ACTIONS:]
+        found: dict[str, Any] = {
+            "sections": sum(count for count, _ in self._tally.values()),
+            "actions": [{"kind": kind, "name": name, "count": n, "amount": cost} for (kind, name), n, cost in shown],
+        }
+        other = self._tally.get(("", ""), [0, 0])
+        if rest or other[0]:
+            found["others"] = {
+                "count": other[0] + sum(count for _, count, _ in rest),
+                "amount": other[1] + sum(amount for _, _, amount in rest),
+            }
+        return found
+
+    # -- what the program is told --------------------------------------------------------------------------------------
+    def _tell(self, level: int) -> None:
+        """Note that the limit is near (1) or reached (2); each is news once, and near is none any more when reached."""
+        if level > self._told:
+            self._told = level
+            self._news += 1
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether a section was refused for it, or all of it is spent."""
+        return self._told == 2
+
+    def take_news(self) -> bool:
+        """Return whether the program is to be told of a level that was passed; each is told once."""
+        if not self._news:
+            return False
+        with self._lock:
+            news, self._news = self._news, 0
+        return news > 0
+
+    def refusal(self, estimate: int) -> BudgetExceeded:
+        """Return the error of a section that would go over the limit."""
+        spent, held, _ = self.numbers
+        shown = [describe(Amount(unit=self.unit, amount=part)) for part in (estimate, self.amount, spent, held)]
+        return BudgetExceeded(
+            f"{self.name}: an estimate of {shown[0]} would go over the limit of {shown[1]} ({shown[2]} spent, "
+            f"{shown[3]} held by open sections); the authority was not asked: raise the limit, or end the run",
+            code="BUDGET_EXCEEDED",
+            scope=self.name,
+            affected_scopes=(self.name,),
+            limit=self.owner,
+        )
+
+
+def _cost(row: tuple[tuple[str, str], int, int]) -> tuple[int, tuple[str, str]]:
+    key, _, amount = row
+    return -amount, key

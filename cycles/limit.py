@@ -1,0 +1,407 @@
+"""`Limit`: what one run may cost at most; the guards inside draw on its one hold.
+
+At the beginning it reserves its amount at the authority, or the first piece of it (`hold=`). A guard inside, of the
+same unit, tenant and authority, asks nobody: it is admitted when `spent + held + estimate <= amount`, exactly, whatever
+other threads and tasks do. At the end the limit commits what its sections spent, with a breakdown by action.
+
+    who              has
+    Limit            the fields, as a value that can be reused; the numbers of its last run
+    RunningLimit     one run: its account, what it covers, its end             (`_client.running_limit`)
+    Account          the numbers: admission, spent, held, breakdown            (`_core.limits`)
+    Share            what one section has of it                                (`_core.limits`)
+    flows            begin, admit, next piece, end; a section inside           (`_core.limit_flows`, `_core.shares`)
+
+The numbers live in one process. A forked or spawned child does not draw on them: its guards go to the authority by
+themselves. What is open when the limit ends is charged by itself, by event.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from weakref import WeakSet
+
+from cycles._client.faces import runtime_of
+from cycles._client.opened_section import carried, entered
+from cycles._client.running_limit import OpenedLimit
+from cycles._guard.decorated import decorated
+from cycles._guard.limits import AsyncLimited, limited
+from cycles._guard.shapes import shape_of
+from cycles._telemetry import log, spans
+from cycles.amounts import check, describe
+from cycles.client import DEFAULTS, AsyncClient, Client
+from cycles.errors import ConfigError, InvalidRequest
+from cycles_api.models.amount import Amount
+from cycles_api.types import UNSET
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from datetime import timedelta
+    from types import TracebackType
+    from typing import Literal, Self
+
+    from cycles._client.options import Level, LimitOptions
+    from cycles._client.running_limit import RunningLimit
+    from cycles._core.results import Settlement
+    from cycles_api.models.action import Action
+    from cycles_api.models.commit_overage_policy import CommitOveragePolicy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Limit:
+    """Bound what a run may cost: guards inside draw on one hold, and ask nobody.
+
+    As a with-block (`async with` for asynchronous code), or as a decorator of sync, async, generator and
+    async-generator functions: each call has a limit of its own, and any field but `on_limit` and `client` may be a
+    callable of the call's own arguments. A Limit is a value that can be reused; as a with-block it refuses to be
+    entered twice at once. A limit inside a limit draws on the outer one.
+
+    Args:
+        amount: The most that the run may cost.
+        action: (kind, name) of the run, such as ("agent.run", "research").
+        hold: How much to hold at a time. None holds the whole amount from the beginning; else pieces of at least so
+            much are taken as needed and ahead of need, and a denied piece denies the section that needs it.
+        on_limit: "raise" (default) only refuses what goes over the limit. A callable is also told: it gets the Limit,
+            once at 80 % and once when it is reached (`is_reached`), so that an agent can wind down.
+        own: Whether it is apart from the limit that it is inside of.
+        tenant, workspace, app, workflow, agent, toolset: Whom to spend for; None leaves a configured level out.
+        dimensions: At most 16 further labels.
+        ttl: Seconds that the lease lasts, 1 to 86400; it is kept while the limit runs.
+        grace_period: Seconds after it in which a commit is still taken, 0 to 60.
+        overage_policy: What spend above the amount does (docs/protocol.md, Overage policies).
+        metadata: JSON values to keep with the reservation.
+        tags: At most 10 labels of the action.
+        idempotency_key: Of the first reservation; a fresh one when None; for a decorator, give a callable.
+        wait: Seconds to keep asking at the beginning while denied or throttled; 0 asks once.
+        raise_on_unsettled: Whether a charge that could not be confirmed raises; else it is logged, and
+            `settlement_error` has it.
+        client: A Client or AsyncClient; the default one when None (see `configure`).
+
+    Raises:
+        Denied: the authority said no; the run did not begin.
+        InvalidRequest, ConfigError: refused before sending; the run did not begin.
+        AuthorityError, AuthorityUnavailable: the authority could not be asked; the run did not begin.
+    """
+
+    def __init__(
+        self,
+        amount: Amount | Callable[..., Amount],
+        *,
+        action: Action | tuple[str, str] | Callable[..., Action | tuple[str, str]],
+        hold: Amount | Callable[..., Amount | None] | None = None,
+        on_limit: Literal["raise"] | Callable[[Limit], object] = "raise",
+        own: bool | Callable[..., bool] = False,
+        tenant: Level | Callable[..., Level] = UNSET,
+        workspace: Level | Callable[..., Level] = UNSET,
+        app: Level | Callable[..., Level] = UNSET,
+        workflow: Level | Callable[..., Level] = UNSET,
+        agent: Level | Callable[..., Level] = UNSET,
+        toolset: Level | Callable[..., Level] = UNSET,
+        dimensions: Mapping[str, str] | Callable[..., Mapping[str, str] | None] | None = None,
+        ttl: float | timedelta | Callable[..., float | timedelta | None] | None = 60.0,
+        grace_period: float | timedelta | Callable[..., float | timedelta | None] | None = None,
+        overage_policy: CommitOveragePolicy | str | Callable[..., CommitOveragePolicy | str | None] | None = None,
+        metadata: Mapping[str, Any] | Callable[..., Mapping[str, Any] | None] | None = None,
+        tags: Sequence[str] | Callable[..., Sequence[str] | None] | None = None,
+        idempotency_key: str | Callable[..., str | None] | None = None,
+        wait: float | timedelta | Callable[..., float | timedelta] = 0.0,
+        raise_on_unsettled: bool = False,
+        client: Client | AsyncClient | None = None,
+    ) -> None:
+        if on_limit != "raise" and not callable(on_limit):
+            raise InvalidRequest(f'on_limit={on_limit!r}: give "raise", or a callable of the Limit')
+        self._fields: Final[dict[str, Any]] = {
+            "amount": amount if callable(amount) else check("amount", amount),
+            "action": action,
+            "hold": hold,
+            "own": own,
+            "tenant": tenant,
+            "workspace": workspace,
+            "app": app,
+            "workflow": workflow,
+            "agent": agent,
+            "toolset": toolset,
+            "dimensions": dimensions,
+            "ttl": ttl,
+            "grace_period": grace_period,
+            "overage_policy": overage_policy,
+            "metadata": metadata,
+            "tags": tags,
+            "idempotency_key": idempotency_key,
+            "wait": wait,
+            "raise_on_unsettled": raise_on_unsettled,
+        }
+        self._per_call: Final = tuple(name for name, value in self._fields.items() if callable(value))
+        self._on_limit: Final = on_limit
+        self._client: Final = client
+        self._lock = threading.Lock()
+        _limits.add(self)
+        self._block: Any = None
+        self._opened: OpenedLimit | None = None
+        self._last: tuple[Amount, tuple[int, int, int], bool] | None = None
+
+    # -- its numbers ---------------------------------------------------------------------------------------------------
+    @property
+    def amount(self) -> Amount:
+        """The most that the run may cost.
+
+        Raises:
+            InvalidRequest: before the run begins, when it is a callable.
+        """
+        if self._opened is not None:
+            account = self._opened.limit.account
+            return Amount(unit=account.unit, amount=account.amount)
+        if self._last is not None:
+            return self._last[0]
+        amount = self._fields["amount"]
+        if not isinstance(amount, Amount):
+            raise InvalidRequest("the amount of this Limit is a callable: it is known when the run has begun")
+        return amount
+
+    @property
+    def _numbers(self) -> tuple[int, int, int]:
+        if self._opened is not None:
+            return self._opened.limit.account.numbers
+        return (0, 0, 0) if self._last is None else self._last[1]
+
+    @property
+    def spent(self) -> Amount:
+        """What the sections inside have spent; spend above an estimate counts in full."""
+        return Amount(unit=self.amount.unit, amount=self._numbers[0])
+
+    @property
+    def held(self) -> Amount:
+        """What the open sections inside hold: each its estimate, or what it has reported if that is more."""
+        return Amount(unit=self.amount.unit, amount=self._numbers[1])
+
+    @property
+    def remaining(self) -> Amount:
+        """What a section could still ask for; 0 when more was spent than estimated."""
+        amount, (spent, held, _) = self.amount, self._numbers
+        return Amount(unit=amount.unit, amount=max(0, amount.amount - spent - held))
+
+    @property
+    def sections(self) -> int:
+        """How many sections were admitted, open ones included."""
+        return self._numbers[2]
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether a section was refused for it, or all of it is spent."""
+        if self._opened is not None:
+            return self._opened.limit.account.is_reached
+        return self._last is not None and self._last[2]
+
+    @property
+    def reservation_id(self) -> str | None:
+        """The authority's id of its (first) reservation; None before it has one."""
+        return None if self._opened is None else self._opened.limit.reservation_id
+
+    @property
+    def settlements(self) -> tuple[Settlement, ...]:
+        """How its reservations ended: one, or with `hold=` one for each piece; empty before the end."""
+        return () if self._opened is None else tuple(self._opened.limit.settlements)
+
+    @property
+    def settlement(self) -> Settlement | None:
+        """How its (first) reservation ended; None before the end."""
+        return self.settlements[0] if self.settlements else None
+
+    @property
+    def settlement_error(self) -> Exception | None:
+        """What went wrong at its end, or None."""
+        return next((ended.error for ended in self.settlements if ended.error is not None), None)
+
+    # -- what the account is told and tells ----------------------------------------------------------------------------
+    @property
+    def wants_news(self) -> bool:
+        """Whether `on_limit` is to be called."""
+        return callable(self._on_limit)
+
+    def tell(self) -> None:
+        """Call `on_limit`; what it raises is logged: the section that passed the level is not to blame."""
+        if callable(self._on_limit):
+            try:
+                self._on_limit(self)
+            except Exception as error:  # noqa: BLE001 - see above
+                log.notify("on_limit failed", {"reason": repr(error)})
+
+    # -- opening -------------------------------------------------------------------------------------------------------
+    def _options(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        made = {name: self._fields[name](*args, **kwargs) for name in self._per_call}
+        return {**self._fields, **made}
+
+    def _sync_client(self) -> Client:
+        if isinstance(self._client, AsyncClient):
+            raise ConfigError("this Limit has an AsyncClient, but is entered by blocking code: give it a Client")
+        return self._client or DEFAULTS.client()
+
+    def _async_client(self) -> AsyncClient:
+        if isinstance(self._client, Client):
+            raise ConfigError("this Limit has a Client, but is entered by asynchronous code: give it an AsyncClient")
+        return self._client or DEFAULTS.async_client()
+
+    def _opening(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[OpenedLimit]:
+        client, options = self._sync_client(), self._options(args, kwargs)
+        runtime, amount = runtime_of(client), options.pop("amount")
+
+        def begin() -> OpenedLimit:
+            return self._began(runtime.limit(amount, cast("LimitOptions", options), self))
+
+        opening = limited(begin, runtime, client.config.heartbeat)
+        return spans.around(opening, {**options, "estimate": amount}, client.config.tenant, name="cycles.limit")
+
+    def _opening_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractAsyncContextManager[OpenedLimit]:
+        client, options = self._async_client(), self._options(args, kwargs)
+        runtime, amount = runtime_of(client), options.pop("amount")
+
+        async def begin() -> OpenedLimit:
+            return self._began(await runtime.limit(amount, cast("LimitOptions", options), self))
+
+        opening = AsyncLimited(begin, runtime, client.config.heartbeat)
+        return spans.around(opening, {**options, "estimate": amount}, client.config.tenant, name="cycles.limit")
+
+    def _began(self, running: RunningLimit) -> OpenedLimit:
+        self._opened = OpenedLimit(running, self)
+        return self._opened
+
+    # -- as a with-block -----------------------------------------------------------------------------------------------
+    def forked(self) -> None:
+        """Begin with locks of its own in a forked child: another thread of the parent may have held these."""
+        self._lock = threading.Lock()
+        if self._opened is not None:
+            self._opened.limit.forked()
+
+    def _claim(self, block: Any) -> None:
+        with self._lock:
+            if self._block is not None:
+                raise RuntimeError("this Limit is entered already; make one for each with-block that can overlap")
+            self._block = block
+
+    def _unclaim(self) -> Any:
+        with self._lock:
+            block, self._block = self._block, None
+        return block
+
+    def __enter__(self) -> Self:
+        block = self._block_limit()
+        self._claim(block)
+        try:
+            block.__enter__()
+        except BaseException:
+            self._unclaim()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._unclaim().__exit__(kind, error, trace)
+
+    @contextmanager
+    def _block_limit(self) -> Iterator[None]:
+        with self._opening((), {}) as opened, entered(opened):
+            yield
+
+    async def __aenter__(self) -> Self:
+        block = AsyncExitStack()  # no async generator: see `AsyncSection`
+        self._claim(block)
+        try:
+            opened = await block.enter_async_context(self._opening_async((), {}))
+            block.enter_context(entered(opened))
+        except BaseException:
+            self._unclaim()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._unclaim().__aexit__(kind, error, trace)
+
+    # -- as a decorator ------------------------------------------------------------------------------------------------
+    def _again(self) -> Limit:
+        return Limit(**self._fields, on_limit=self._on_limit, client=self._client)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return *function* with a limit of its own around each call: the same signature."""
+        if isinstance(function, classmethod | staticmethod):
+            return cast("Callable[P, R]", type(function)(self(function.__func__)))
+        if isinstance(function, functools.partialmethod):
+            kept: Any = type(function)(self(function.func), *function.args, **function.keywords)
+            return cast("Callable[P, R]", kept)
+        if not callable(function):
+            raise InvalidRequest(f"a Limit decorates functions and methods, not {function!r}; put it below a property")
+
+        def opening(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[OpenedLimit]:
+            return self._again()._opening(args, kwargs)  # noqa: SLF001 - another of this class
+
+        def opening_async(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractAsyncContextManager[OpenedLimit]:
+            return self._again()._opening_async(args, kwargs)  # noqa: SLF001 - another of this class
+
+        return cast("Callable[P, R]", decorated(cast("Callable[..., Any]", function), opening, opening_async))
+
+    # -- elsewhere -----------------------------------------------------------------------------------------------------
+    def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call *function* inside this limit: in a thread of an executor, or another task.
+
+        `executor.submit(limit.run, work, item)`. For an async function, the coroutine that is returned runs inside. In
+        another process the limit does not hold: the guards there go to the authority by themselves, which is logged.
+        """
+        opened = self._opened
+        if opened is None:
+            facts = {"limit": repr(self), "reason": "guards in this process are reserved at the authority"}
+            log.notify("limit of another process, not drawn on", facts)
+            return function(*args, **kwargs)
+        if shape_of(function) == "async function":
+            return cast("R", _carried(opened, cast("Callable[..., Awaitable[Any]]", function), args, kwargs))
+        with carried(opened):
+            return function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it says of itself: its action and its numbers. Its run stays in this process."""
+        action = self._fields["action"]
+        return _told, (None if callable(action) else action, self.amount, self._numbers, int(self.is_reached))
+
+    def __repr__(self) -> str:
+        amount = self._fields["amount"] if self._opened is None and self._last is None else self.amount
+        shown = describe(amount) if isinstance(amount, Amount) else repr(amount)
+        spent = "" if self._opened is None and self._last is None else f" spent {describe(self.spent)}"
+        return f"<Limit {self._fields['action']!r} {shown}{spent}>"
+
+
+def _told(action: Action | tuple[str, str] | None, amount: Amount, numbers: tuple[int, int, int], level: int) -> Limit:
+    limit = Limit(amount, action=action or ("limit", "unknown"))
+    limit._last = (amount, numbers, bool(level))  # noqa: SLF001 - unpickling: part of the class
+    return limit
+
+
+async def _carried(
+    opened: OpenedLimit, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    with carried(opened):
+        return await function(*args, **kwargs)
+
+
+_limits: Final[WeakSet[Limit]] = WeakSet()
+
+
+def _in_child() -> None:
+    for limit in list(_limits):
+        limit.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,481 @@
+"""Schedules with limits: sections inside that take turns effect by effect, pieces, lost leases, kills, recovery.
+
+The model here knows what each section has spent, and asks the account nothing. What must hold:
+
+    admission       what the sections of a limit hold and have spent is within it whenever one more is admitted
+    charge          the authority took exactly what the sections settled, by their limit or by themselves
+    kill            it took what they had settled or reported, once that is on record
+    end             nothing is held any more
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import nullcontext
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles._core import limit_flows, section_flows, settlements
+from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Now, Record, Sleep, Take
+from cycles._core.limits import Account, Share
+from cycles._core.renewal import Heart, beat
+from cycles._core.requests import terms
+from cycles._core.retry import RetryPolicy
+from cycles._core.settlements import Recovery
+from cycles.amounts import tokens
+from cycles.errors import CyclesError
+from cycles.testing.authority import SimulatedAuthority
+from cycles.testing.cases import Case, draw
+from cycles.testing.disk import Disk, Single
+from cycles.testing.faults import Fault, FaultPlan
+from cycles.testing.messages import Raw
+from cycles.testing.trace import Trace
+from cycles.testing.violation import Broken, must
+from cycles.testing.wire import Wire, decoded
+
+if TYPE_CHECKING:
+    from cycles._core.effects import Effect, Flow
+    from cycles._core.limits import Lack, Piece
+    from cycles._core.section import Section
+
+_EPOCH_MS: Final = 1_800_000_000_000
+_MOST_EFFECTS: Final = 20_000
+_MOST_ROUNDS: Final = 60
+_LEVELS: Final = {"tenant": "acme"}
+
+
+class Spender:
+    """A section as the model knows it.
+
+    Attributes:
+        held: What it counts in its limit while it is open: its estimate, or what it reported if that is more.
+        least, most: What the authority takes for it at least and at most, should the process be killed now.
+    """
+
+    def __init__(self, estimate: int) -> None:
+        self.estimate: Final = estimate
+        self.held = estimate
+        self.least = self.most = 0
+        self.settles_at = 0
+
+    def moves_to(self, amount: int) -> None:
+        """Begin to report, or to settle, *amount*: a kill may come before or after it is on record."""
+        self.settles_at = amount
+        self.least, self.most = min(self.least, amount), max(self.most, amount)
+
+    def is_on_record(self, amount: int) -> None:
+        """*amount* is on record; what was begun after it may be, or not."""
+        self.least, self.most = min(amount, self.settles_at), max(amount, self.settles_at)
+
+
+class WatchedAccount(Account):
+    """An account whose admissions are checked by the model's own numbers, the moment they are made."""
+
+    __slots__ = ("limit", "spenders")
+    limit: SimulatedLimit
+    spenders: dict[Share, Spender]
+
+    def admit(self, estimate: int) -> Share | Piece | Lack:
+        found = super().admit(estimate)
+        if isinstance(found, Share):
+            self.spenders[found] = spender = Spender(estimate)
+            self.limit.admitted(spender)
+        return found
+
+
+class SimulatedLimit:
+    """A limit of a schedule: its account, and the model's own numbers."""
+
+    def __init__(self, simulation: LimitSimulation, name: str, outer: SimulatedLimit | None) -> None:
+        choice = simulation.random.choice
+        amount = choice((6, 15, 40, 60)) if outer is None else choice((5, 12))
+        self.account: Final = WatchedAccount(
+            tokens(amount), lock=nullcontext(), name=name, piece=choice((None, None, 2, 5, 20))
+        )
+        self.account.limit, self.account.spenders = self, {}
+        self.terms: Final = terms(
+            tokens(amount), action=("agent.run", name), levels=_LEVELS, ttl=choice((1.0, 5.0, 60.0)), grace_period=2.0
+        )
+        self.policy: Final = RetryPolicy(max_attempts=choice((1, 2, 4)))
+        self.outer: Final = outer
+        self.open: Final[set[Spender]] = set()
+        self.spent = 0
+        self._simulation: Final = simulation
+
+    def reserve(self, amount: Any) -> Flow[Section]:
+        """Return the flow that reserves *amount* for it."""
+        wanted = self.terms.of(amount)
+        if self.outer is None:
+            return section_flows.begin(wanted, self.policy)
+        outer = self.outer
+        return limit_flows.admit(outer.account, wanted, self.policy, outer.reserve, lambda: self._alone(wanted))
+
+    def _alone(self, wanted: Any) -> Flow[Section]:
+        return section_flows.begin(wanted, self.policy)
+
+    def admitted(self, spender: Spender) -> None:
+        """Check an admission by the model's own numbers."""
+        self.open.add(spender)
+        used = self.spent + sum(other.held for other in self.open)
+        self._simulation.check(
+            used <= self.account.amount, "admission never exceeds the limit", f"{used} of {self.account.amount}"
+        )
+
+    def settled(self, spender: Spender, amount: int) -> None:
+        """Note the end of a section that counted here."""
+        if spender in self.open:
+            self.open.discard(spender)
+            self.spent += amount
+
+
+class _Task:
+    """A thread of control: what it runs, and the answer to its last effect."""
+
+    def __init__(self, name: str, flow: Flow[Any], ready_at: float) -> None:
+        self.name: Final = name
+        self.flow: Final = flow
+        self.ready_at = ready_at
+        self.answer: Any = None
+
+
+class LimitSimulation:
+    """A schedule with limits, from its seed; the same face as `Simulation`.
+
+    Attributes:
+        trace: What happened.
+        faults: How often each fault occurred.
+        effects: How many effects it has performed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed: Final = seed
+        self.random: Final = Random(seed)  # noqa: S311 - reproducible on purpose
+        self._plan: Final = FaultPlan(self.random)
+        self._calm_network: Final = self.random.random() < 0.4
+        # Rich enough that no charge is ever cut: what is taken can be compared with what was spent.
+        self.authority: Final = SimulatedAuthority(100_000)
+        self._wire: Final = Wire(self.authority, self.random)
+        self.trace: Final = Trace()
+        self.faults: Final[Counter[Fault]] = Counter()
+        self.effects = 0
+        self.now = 0.0
+        self.disk: Final = Disk()
+        self._case_plan: Final = draw(Random(0), "limit")  # noqa: S311 - only to fill a field
+        self._cases: Final[dict[str, Case]] = {}
+        self._tasks: Final[list[_Task]] = []
+        self._dead: Final[list[_Task]] = []
+        self._keys = 0
+        self._denies: Final = self.random.choice((0.0, 0.1, 0.5))
+        self._crash_at = self.random.randrange(120) if self.random.random() < 0.5 else None
+        self._has_crashed = False
+        self._limits: Final[list[SimulatedLimit]] = []
+        self.spenders: Final[list[Spender]] = []
+        self._in_flux: Final[dict[Spender, int]] = {}
+        self._broken: Broken | None = None
+
+    # -- the whole schedule --------------------------------------------------------------------------------------------
+    def run(self) -> None:
+        """Run it to its end.
+
+        Raises:
+            Broken: when an invariant does not hold.
+        """
+        limit = self._new_limit("run", None)
+        self._start("run", self._run_of(limit, depth=0))
+        self._until_idle()
+        must(not self._tasks, "a schedule ends", "")
+        was_quiet = self._calm_network and not self._has_crashed and not self.faults
+        if was_quiet:
+            self._nothing_held()
+        self._plan.calm, self._crash_at = True, None
+        for _ in range(_MOST_ROUNDS):
+            if not self.disk.files:
+                break
+            self._recover()
+            self.now += 45.0
+        must(not self.disk.files, "every record is settled or refused", list(self.disk.files))
+        while self._wire.late:
+            self.now = max(self.now, min(when for when, _ in self._wire.late))
+            self._wire.deliver_late(self.now)
+        self.now = max(self.now, self.authority.last_deadline) + 1.0
+        self.authority.sweep(self.now)
+        self._nothing_held()
+        least = sum(spender.least for spender in self.spenders)
+        most = sum(spender.most for spender in self.spenders)
+        taken = self.authority.taken
+        must(
+            least <= taken <= most,
+            "the authority is charged what inner sections settled",
+            f"{taken} taken, {least} to {most} spent",
+        )
+
+    def _nothing_held(self) -> None:
+        live = [hold for hold in self.authority.books.holds.values() if hold.status == "ACTIVE"]
+        must(not live, "nothing is held after the end", live)
+
+    def _recover(self) -> None:
+        """Settle what the journal holds, as another process does; two may do so at once."""
+        for name in list(self.disk.files):
+            for number in range(self.random.choice((1, 1, 2))):
+                queue = Single(self.disk, name)
+                self._start(f"recover {number}", settlements.recover(queue, Recovery(), 2))
+        self._until_idle()
+
+    # -- programs ------------------------------------------------------------------------------------------------------
+    def _new_limit(self, name: str, outer: SimulatedLimit | None) -> SimulatedLimit:
+        limit = SimulatedLimit(self, name, outer)
+        self._limits.append(limit)
+        return limit
+
+    def _run_of(self, limit: SimulatedLimit, *, depth: int) -> Flow[None]:
+        try:
+            yield from limit_flows.begin(limit.account, limit.reserve)
+        except CyclesError:
+            return
+        self._keep(limit)
+        running: list[bool] = []
+        for number in range(self.random.choice((1, 2, 3, 5))):
+            waited_for = self.random.random() < 0.8
+            if waited_for:
+                running.append(True)
+            self._start(
+                f"{limit.account.name}.{number}",
+                self._waited_for(limit, number, running) if waited_for else self._section(limit, number),
+            )
+        if depth == 0 and self.random.random() < 0.4:
+            yield from Sleep(self.random.choice((0.0, 0.5)))
+            inner = self._new_limit("part", limit)
+            yield from self._run_of(inner, depth=1)
+        while running:
+            yield from Sleep(0.1)
+        yield from self._end_of(limit)
+
+    def _end_of(self, limit: SimulatedLimit) -> Flow[None]:
+        pieces = self._pieces_of(limit)
+        for spender in pieces:
+            spender.held = 0  # gives the rest back one by one
+        leaving = [spender for spender in limit.open if spender.most]
+        for spender in leaving:  # between its limit's record and its own, a report is in neither
+            spender.least = 0
+        yield from limit_flows.end(limit.account)
+        if limit.outer is not None:
+            limit.outer.spent += limit.spent if pieces else 0
+            limit.outer.open.difference_update(pieces)
+        limit.open.clear()
+        self._in_flux.update((spender, spender.settles_at) for spender in leaving)
+
+    def _pieces_of(self, limit: SimulatedLimit) -> list[Spender]:
+        """Return what *limit* has of its outer one, as the model knows it."""
+        if limit.outer is None:
+            return []
+        spenders = limit.outer.account.spenders
+        return [spenders[hold.section.share] for hold in limit.account.holds if hold.section.share in spenders]
+
+    def _waited_for(self, limit: SimulatedLimit, number: int, running: list[bool]) -> Flow[None]:
+        yield from self._section(limit, number)
+        running.pop()
+
+    def _section(self, limit: SimulatedLimit, number: int) -> Flow[None]:
+        random = self.random
+        yield from Sleep(random.choice((0.0, 0.0, 0.2, 3.0)))
+        estimate, actual = random.randrange(1, 9), random.randrange(0, 12)
+        wanted = terms(tokens(estimate), action=("tool", f"t{number % 3}"), levels=_LEVELS, ttl=5.0)
+        account = limit.account
+        try:
+            section = yield from limit_flows.admit(
+                account,
+                wanted,
+                limit.policy,
+                limit.reserve,
+                lambda: section_flows.begin(wanted, limit.policy),
+                wait=random.choice((0.0, 0.0, 2.0)),
+            )
+        except CyclesError:
+            self._keep(limit)
+            return
+        share = section.share
+        spender = Spender(estimate) if share is None else account.spenders[share]
+        self.spenders.append(spender)
+        self._beats(section)
+        self._keep(limit)
+        for _ in range(random.choice((0, 0, 1, 2))):
+            yield from Sleep(random.choice((0.01, 0.3, 8.0)))
+            if random.random() < 0.6:
+                yield from self._reports(section, spender, random.randrange(0, 12))
+        yield from self._ends(limit, section, spender, actual)
+
+    def _reports(self, section: Section, spender: Spender, amount: int) -> Flow[None]:
+        spender.moves_to(amount)
+        spender.held = min(spender.held, max(spender.estimate, amount))  # the account may be there already
+        yield from section_flows.report(section, tokens(amount), None, None)
+        spender.held = max(spender.estimate, amount)
+        self._in_flux[spender] = amount
+
+    def _ends(self, limit: SimulatedLimit, section: Section, spender: Spender, actual: int) -> Flow[None]:
+        kind = self.random.choice(("commit", "commit", "release", "raise", "nothing"))
+        reported = spender.settles_at if section.reported is not None else None
+        if kind == "commit":
+            amount = actual
+        elif kind == "release":
+            amount = 0
+        elif kind == "raise":
+            amount = 0 if reported is None else reported
+        else:
+            amount = spender.estimate if reported is None else reported
+        spender.moves_to(amount)
+        spender.held = min(spender.held, amount)
+        if kind == "commit":
+            yield from section_flows.commit(section, tokens(actual))
+        elif kind == "release":
+            yield from section_flows.release(section, "not needed")
+        else:
+            yield from section_flows.end(section, raised=KeyError() if kind == "raise" else None)
+        limit.settled(spender, amount)
+        self._in_flux[spender] = amount
+
+    def _keep(self, limit: SimulatedLimit) -> None:
+        """Renew new leases, and ask for a piece ahead of need, as a client does after each reserve."""
+        for hold in limit.account.unkept():
+            self._beats(hold.section)
+        must(limit.account.granted <= limit.account.amount, "pieces never exceed the limit", limit.account.granted)
+        piece = limit.account.ahead()
+        if piece is not None:
+            self._start("ahead", self._ahead(limit, piece))
+
+    def _ahead(self, limit: SimulatedLimit, piece: Piece) -> Flow[None]:
+        yield from limit_flows.take_ahead(limit.account, piece, limit.reserve)
+        self._keep(limit)
+
+    def _beats(self, section: Section) -> None:
+        if section.share is None and section.reservation_id is not None:
+            self._start("heart", _renewed(Heart(section, ordinary=5.0)))
+
+    # -- effects -------------------------------------------------------------------------------------------------------
+    def _start(self, name: str, flow: Flow[Any]) -> None:
+        self._tasks.append(_Task(name, flow, self.now))
+
+    def check(self, holds: bool, invariant: str, detail: object) -> None:  # noqa: FBT001 - as `must`
+        """Keep a violation until the program has yielded: inside it, its own handlers would catch it."""
+        if not holds and self._broken is None:
+            self._broken = Broken(invariant, detail)
+
+    def _until_idle(self) -> None:
+        while self._tasks:
+            ready = [task for task in self._tasks if task.ready_at <= self.now]
+            if not ready:
+                self.now = min(task.ready_at for task in self._tasks)
+                continue
+            if self.effects == self._crash_at:
+                self._crash()
+                return
+            self._step(self.random.choice(ready))
+            self._world_turns()
+            must(self.effects <= _MOST_EFFECTS, "a schedule ends", f"{self.effects} effects")
+
+    def _crash(self) -> None:
+        self._crash_at, self._has_crashed = None, True
+        self.faults[Fault.CRASH] += 1
+        self.trace.add(self.now, "world", "", "kill", fault=Fault.CRASH, outcome="")
+        self._dead.extend(self._tasks)  # kept: a dropped generator would run code of the dead
+        self._tasks.clear()
+
+    def _step(self, task: _Task) -> None:
+        try:
+            effect = task.flow.send(task.answer)
+        except StopIteration:
+            self._tasks.remove(task)
+            self._leave_flux()
+            return
+        except Broken:
+            raise
+        except Exception as failure:
+            raise Broken("no program fails", repr(failure)) from failure
+        if self._broken is not None:
+            raise self._broken
+        self.effects += 1
+        wait, fault = 0.0, None
+        answer: Any = None
+        match effect:
+            case Call():
+                wait = self.random.choice((0.001, 0.05, 0.4))
+                answer, fault = self._called(effect, wait)
+            case Sleep():
+                wait = effect.seconds
+            case _:
+                answer = self._local(effect)
+        task.answer, task.ready_at = answer, self.now + wait
+        self.trace.add(self.now, task.name, "", effect, fault=fault, outcome=answer)
+        self._leave_flux()
+
+    def _local(self, effect: Effect[Any]) -> Any:
+        match effect:
+            case Now():
+                return self.now
+            case Jitter():
+                return self.random.random()
+            case NewKey():
+                self._keys += 1
+                return f"key-{self._keys}"
+            case Clock():
+                return _EPOCH_MS + round(self.now * 1000)
+            case Record():
+                self.disk.write(effect.pending)
+                return True
+            case Forget():
+                self.disk.forget(effect.pending, rejected=effect.refusal is not None)
+                return None
+            case Take():
+                return effect.queue.take()
+            case _:
+                return True
+
+    def _leave_flux(self) -> None:
+        """What sections said is on record as soon as nobody is in the middle of recording."""
+        if self._in_flux and not any(limit.account.is_recording for limit in self._limits):
+            for spender, amount in self._in_flux.items():
+                spender.is_on_record(amount)
+            self._in_flux.clear()
+
+    def _called(self, call: Call[Any], took: float) -> tuple[Any, Fault | None]:
+        fault = None if self._calm_network else self._plan.of_request()
+        if fault is Fault.UNAUTHORIZED:
+            fault = None  # stops all settling: the other simulation's
+        if call.operation.name == "create_reservation" and not self._plan.calm and self.random.random() < self._denies:
+            self.faults[Fault.FROZEN] += 1
+            denied = {"error": "BUDGET_FROZEN", "message": "by the fault plan", "request_id": "req-sim"}
+            refused = decoded(call.operation.name, 200, Raw(409, denied), self.now, self.now + took)
+            return refused, Fault.FROZEN
+        case = self._case_of(call)
+        answer, raw, fault = self._wire.send(call, case, fault, self.now, took)
+        if fault is not None:
+            self.faults[fault] += 1
+        if raw is not None and raw.body is not None and "reservation_id" in raw.body:
+            self._cases.setdefault(str(raw.body["reservation_id"]), case)
+        return answer, fault
+
+    def _case_of(self, call: Call[Any]) -> Case:
+        """Return the case of the reservation, or of the key, that a request is about."""
+        body = call.arguments.get("body")
+        key = body.idempotency_key if body is not None else str(call.arguments.get("idempotency_key"))
+        name = call.arguments.get("reservation_id", key)
+        case = self._cases.setdefault(str(name), self._cases.get(key) or Case(self._case_plan))
+        return self._cases.setdefault(key, case)
+
+    def _world_turns(self) -> None:
+        if not self._calm_network:
+            self._wire.deliver_late(self.now)
+        if self._plan.calm:
+            return
+        drawn = self.random.random()
+        if drawn < 0.01:
+            self.faults[Fault.TIME_JUMP] += 1
+            self.now += self.random.choice((0.5, 7.0, 120.0))
+        if drawn > 0.9 and (expired := self.authority.sweep(self.now)):
+            self.faults[Fault.HOLD_EXPIRED] += expired
+
+
+def _renewed(heart: Heart) -> Flow[None]:
+    delay: float | None = max(0.0, heart.due - (yield from Now()))
+    while delay is not None:
+        yield from Sleep(delay)
+        delay = yield from beat(heart)

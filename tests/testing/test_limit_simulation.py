@@ -1,0 +1,122 @@
+"""Schedules with limits: nothing is found in the core as it is, and each bug that is planted in it is found."""
+
+from __future__ import annotations
+
+import pytest
+
+from cycles._core import limit_flows, shares
+from cycles._core.limits import Account
+from cycles.testing.limit_simulation import LimitSimulation
+from cycles.testing.simulate import main, search
+
+SEEDS = range(1500)
+"""These bugs need fewer than 200 of them."""
+
+_ADMISSION = "admission never exceeds the limit"
+_CHARGED = "the authority is charged what inner sections settled"
+
+
+def found(*invariants: str) -> None:
+    summary = search(SEEDS, make=LimitSimulation)
+    assert summary.found is not None, "no seed finds it"
+    print(f"found at seed {summary.found.seed}: {summary.found.broken}")
+    assert summary.found.broken.invariant in invariants
+
+
+def test_nothing_is_found_in_the_core():
+    summary = search(range(200), make=LimitSimulation)
+    assert summary.found is None
+    assert summary.schedules == 200
+    assert summary.faults
+
+
+def test_a_schedule_is_replayed_from_its_seed(capsys):
+    assert main(["--limits", "--seed", "3"]) == 0
+    first = capsys.readouterr().out
+    assert main(["--limits", "--seed", "3"]) == 0
+    assert capsys.readouterr().out == first
+    assert main(["--limits", "--schedules", "5", "--first", "0"]) == 0
+
+
+def test_admission_that_forgets_what_open_sections_hold(monkeypatch):
+    def admit(self, estimate, admit=Account.admit):
+        spent, held, sections = self.numbers
+        self.numbers = spent, 0, sections
+        share = admit(self, estimate)
+        self.numbers = self.numbers[0], self.numbers[1] + held, self.numbers[2]
+        return share
+
+    monkeypatch.setattr(Account, "admit", admit)
+    found(_ADMISSION)
+
+
+def test_admission_that_looks_first_and_takes_later(monkeypatch):
+    """Two sections see the same room, for something else runs between the look and the taking."""
+
+    def admit(account, terms, policy, reserve, alone, *, wait=0.0, admit=limit_flows.admit):
+        if account.would_admit(terms.estimate.amount) and account.holds:
+            yield from limit_flows.Sleep(0.0)
+            rest = account.amount
+            account.amount = account.granted = 10**9
+            try:
+                return (yield from admit(account, terms, policy, reserve, alone, wait=wait))
+            finally:
+                account.amount = rest
+        return (yield from admit(account, terms, policy, reserve, alone, wait=wait))
+
+    monkeypatch.setattr(limit_flows, "admit", admit)
+    found(_ADMISSION, "pieces never exceed the limit")
+
+
+def test_overspend_that_is_cut_to_the_estimate(monkeypatch):
+    def settle(self, share, action, amount, settle=Account.settle):
+        return settle(self, share, action, amount if amount is None else min(amount, share.estimate))
+
+    monkeypatch.setattr(Account, "settle", settle)
+    found(_CHARGED, _ADMISSION)
+
+
+def test_spend_that_is_not_on_record_as_it_grows(monkeypatch):
+    def grow(account):
+        return
+        yield from ()
+
+    monkeypatch.setattr(shares, "grow", grow)
+    found(_CHARGED)
+
+
+def test_a_section_that_outlives_its_limit_and_is_charged_nowhere(monkeypatch):
+    def ends(self, ends=Account.ends):
+        left = ends(self)
+        for share in left or ():
+            share.is_open = True
+        return left
+
+    monkeypatch.setattr(Account, "ends", ends)
+    found(_CHARGED)
+
+
+def test_a_spend_that_crosses_two_pieces_and_is_charged_to_both(monkeypatch):
+    def assign(self, known, assign=Account._assign):
+        assign(self, known)
+        if len(self.holds) > 1:
+            self.holds[1].assigned = max(self.holds[1].assigned, min(known, 1))
+
+    monkeypatch.setattr(Account, "_assign", assign)
+    found(_CHARGED)
+
+
+def test_an_end_that_gives_the_rest_of_the_pieces_not_back(monkeypatch):
+    def release(section, reason, release=limit_flows.section_flows.release):
+        if reason == "nothing spent":
+            return None
+        return (yield from release(section, reason))
+
+    monkeypatch.setattr(limit_flows.section_flows, "release", release)
+    found("nothing is held after the end")
+
+
+def test_without_a_bug_nothing_is_found(monkeypatch):
+    monkeypatch.setitem(globals(), "SEEDS", range(20))
+    with pytest.raises(AssertionError, match="no seed finds it"):
+        found()
