@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cycles._client.opened_section import stepped
+from cycles._guard.handover import Handover
 from cycles.reservation import DryRun
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def guard_generator(
     """
 
     def guarded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        with opening(args, kwargs) as opened:
+        with Handover(opening(args, kwargs)) as call:
+            opened = call.opened
             if opened.is_dry_run:
                 return DryRun(opened.reservation)
             result = opened.result = yield from _steps(function(*args, **kwargs), opened)

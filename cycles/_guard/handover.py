@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from cycles._client.raising import raised_here
 from cycles._drivers.asyncgens import closing
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Handover(Generic[H]):
         self._is_kept = False
 
     def __enter__(self) -> Handover[H]:
-        self._opened = self._opening.__enter__()
+        with raised_here:
+            self._opened = self._opening.__enter__()
         return self
 
     def __exit__(
@@ -57,7 +59,8 @@ class AsyncHandover(Generic[H]):
         self._is_kept = False
 
     async def __aenter__(self) -> AsyncHandover[H]:
-        self._opened = await self._opening.__aenter__()
+        with raised_here:
+            self._opened = await self._opening.__aenter__()
         return self
 
     async def __aexit__(

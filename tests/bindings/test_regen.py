@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -181,7 +183,6 @@ def test_walk_of_a_protocol_change(copy: Path) -> None:
 from cycles_api.errors import DecodeError
 from cycles_api.models import DecisionResponse
 
-pytestmark = pytest.mark.slow
 answer = {"decision": "DENY", "queue_position": 3}
 assert DecisionResponse.from_dict(answer).queue_position == 3
 assert DecisionResponse.from_dict(answer).to_dict() == answer

@@ -144,7 +144,7 @@ def test_questions_leave_the_journal_alone(served, authority, tmp_path):
         assert authority.balance("tenant:acme", "USD_MICROCENTS").spent == 0
     down = served("journal", "drain", "--timeout", "0", api_key="no-key", code=1)
     assert down.stdout.endswith("0 settled, 0 rejected, 1 pending\n")
-    assert served.json("journal", "drain") == {"settled": 1, "rejected": 0, "pending": 0}
+    assert served.json("journal", "drain") == {"settled": 1, "rejected": 0, "pending": 0, "parked": 0}
     assert authority.balance("tenant:acme", "USD_MICROCENTS").spent == 100_000_000
 
 
