@@ -81,7 +81,8 @@ class Terms:
 
     def of(self, estimate: models.Amount) -> Terms:
         """Return the same terms for another estimate."""
-        return Terms(**{name: getattr(self, name) for name in self.__slots__} | {"estimate": estimate})
+        kept: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__ if name != "estimate"}
+        return Terms(estimate=estimate, **kept)
 
     def create_body(self, key: str) -> models.ReservationCreateRequest:
         """Return the create request under *key*; what was left out is not sent."""
