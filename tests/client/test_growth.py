@@ -1,6 +1,6 @@
 """Tables that only grow: what has no client and no record goes, however many tenants a process has worked for.
 
-100,000 tenants by `with_options`, measured once: 5 bytes each, and 0.5 MB at the most while it went on.
+100,000 tenants by `with_options`, measured once: 1.9 MB more than before.
 """
 
 from __future__ import annotations
