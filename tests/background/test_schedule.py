@@ -37,6 +37,7 @@ def heartbeats() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "cycles-heartbeats"}
 
 
+@pytest.mark.slow
 def test_a_short_lease_is_held_for_sync_sections_on_one_thread(real):
     before = heartbeats()
     with real.client(tenant="acme") as client:
@@ -50,6 +51,7 @@ def test_a_short_lease_is_held_for_sync_sections_on_one_thread(real):
     assert real.balance("tenant:acme", "USD_MICROCENTS").reserved == 0
 
 
+@pytest.mark.slow
 def test_a_short_lease_is_held_for_async_sections_without_a_thread(real):
     before = heartbeats()
 
@@ -66,6 +68,7 @@ def test_a_short_lease_is_held_for_async_sections_without_a_thread(real):
     assert not heartbeats() - before
 
 
+@pytest.mark.slow
 def test_a_short_lease_is_held_under_trio(real):
     async def main() -> str:
         async with (
@@ -184,6 +187,7 @@ def test_a_client_that_is_closed_or_dropped_takes_its_thread_with_it(real):
     until(lambda: not heartbeats() - before)
 
 
+@pytest.mark.slow
 def test_ended_sections_do_not_pile_up(real):
     with real.client(tenant="acme") as client:
         for _ in range(1000):
@@ -191,6 +195,7 @@ def test_ended_sections_do_not_pile_up(real):
         assert len(client._runtime.heartbeats._beats.agenda) <= 64
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_a_heartbeat_of_its_own(real, tmp_path):
     path = tmp_path / "ledger.db"
@@ -217,6 +222,7 @@ def over_http(real):
         yield cycles.Config(base_url=url, api_key=real.key(tenant="acme"), tenant="acme")
 
 
+@pytest.mark.slow
 def test_a_short_lease_is_held_over_http_for_60_sync_sections(over_http):
     before = heartbeats()
     with cycles.Client(over_http) as client:
@@ -243,6 +249,7 @@ def test_an_async_client_reconnects_in_the_next_loop(over_http):
     assert asyncio.run(one(last=True)) == "commit"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_used_client_guards_in_the_parent_and_eight_forked_children_at_once(over_http):
     """A child that wrote to its parent's socket would get, or take, another process's answer."""
@@ -304,6 +311,7 @@ def test_a_loop_that_ends_during_renewals_ends_cleanly(caplog):
     assert {record.cycles_event.split(",")[0] for record in caplog.records} == {"lease too short to be renewed safely"}
 
 
+@pytest.mark.slow
 def test_a_closed_async_client_renews_no_more(real, caplog):
     async def main() -> None:
         client = real.async_client(tenant="acme")

@@ -154,6 +154,7 @@ def test_unknown_fields_are_kept_or_ignored(name: str, data: st.DataObject) -> N
     assert exactly(written) == exactly(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())

@@ -130,6 +130,7 @@ def test_a_ledger_in_memory_is_said_to_be_new(bare):
     assert "$1.00" in result.stdout
 
 
+@pytest.mark.slow
 def test_questions_leave_the_journal_alone(served, authority, tmp_path):
     """What is pending for this very authority is settled by drain, not by looking."""
     served("record", "--usd", "1", base_url="http://127.0.0.1:9", retry_max_attempts="1", code=1)

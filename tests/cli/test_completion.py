@@ -23,6 +23,7 @@ def test_an_unknown_shell(bare):
     assert "bash" in bare("completion", "tcsh", code=2).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes_commands_options_and_choices(bare, tmp_path):
     """The script is sourced by bash, and its function asked as a Tab would ask it."""

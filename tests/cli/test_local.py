@@ -28,6 +28,7 @@ def local(bare, path):
 
 
 # -- init --------------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_init_can_be_evaluated_by_a_shell(tmp_path):
     """eval, then a program that is not told anything else: the README's path with a file."""
     init = shlex.join([sys.executable, "-m", "cycles.cli", "local", "init", "--tenant", "acme", "--usd", "25"])

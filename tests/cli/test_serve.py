@@ -44,6 +44,7 @@ def ready(process: subprocess.Popen[str]) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="terminate is not a signal there")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_until_a_signal(tmp_path, number):
@@ -171,6 +172,7 @@ def test_the_log_for_programs(tmp_path):
     assert (failed["level"], failed["status"], len(failed["request_id"])) == ("error", 500, 36)
 
 
+@pytest.mark.slow
 def test_an_administrators_key_that_ps_shows(tmp_path, monkeypatch):
     monkeypatch.delenv("CYCLES_ADMIN_KEY", raising=False)
     (tmp_path / "admin").write_text("the-administrator\n")

@@ -193,6 +193,7 @@ def test_a_client_that_was_given_stays_open(default):
         assert blocking() is mine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
 @pytest.mark.parametrize("runs", [1, 3])
 def test_a_loop_that_ends_takes_its_connections_along(default, server, config, engine, runs):

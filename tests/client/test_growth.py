@@ -49,6 +49,7 @@ def known():
     return len(registry._opened), len(exit_drain._known), len(journals._with_records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "local:"])
 def test_a_tenant_that_was_only_named_leaves_nothing(tmp_path, measured, url):
     url = f"local:{tmp_path}/ledger.db" if url == "local:" else url

@@ -601,6 +601,7 @@ def test_a_lock_that_somebody_looked_at_just_then_is_made_anew(tmp_path, monkeyp
     owner.end()
 
 
+@pytest.mark.slow
 def test_many_principals_of_one_process_need_one_lock_and_one_thread(config, journal_dir):
     """A program that serves a thousand tenants by with_options runs out of neither threads nor descriptors."""
     before = threading.active_count()

@@ -9,6 +9,7 @@ import pytest
 from tests.limit.conftest import CENT
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_charged_what_it_had_spent(server, start, kept):
     """What its sections committed, and what an open one had reported; once."""
     worker = start("limited", "0.01", "0.02", "0.04")
@@ -32,6 +33,7 @@ def test_a_forked_child_goes_to_the_authority_by_itself_and_says_so_once(server,
     assert sorted(server.charges.values()) == [("", CENT)] * 3
 
 
+@pytest.mark.slow
 def test_a_spawned_child_goes_to_the_authority_by_itself_and_says_so(server, start):
     worker = start("limited_spawn")
     assert worker.result() == {"told": [], "by_itself": True, "spent": 0}

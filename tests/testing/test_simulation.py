@@ -54,6 +54,7 @@ def test_a_seed_reproduces_its_trace(seed):
     assert trace_of(seed) == trace_of(seed)
 
 
+@pytest.mark.slow
 def test_a_seed_reproduces_its_trace_in_another_process():
     """Hashes of texts differ from process to process: nothing may depend on the order of a set."""
     command = [sys.executable, "-m", "cycles.testing.simulate", "--seed", "12"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
@@ -348,8 +349,8 @@ class PureScript(Script):
     world = InDictionaries
 
 
-TestOnTheWire = Script.TestCase
-TestInDictionaries = PureScript.TestCase
+TestOnTheWire = pytest.mark.slow(Script.TestCase)
+TestInDictionaries = pytest.mark.slow(PureScript.TestCase)
 TestOnTheWire.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

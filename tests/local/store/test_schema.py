@@ -238,6 +238,7 @@ def test_a_later_version_is_refused_and_untouched(tmp_path, version):
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_processes_that_open_an_old_file_at_once_upgrade_it_once(old):
     code = "import sys; from cycles.local import LocalAuthority\n"
     code += "sys.stdin.readline()\nwith LocalAuthority(sys.argv[1]) as a: print(sorted(k.key_id for k in a.keys()))"

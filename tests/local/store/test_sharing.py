@@ -396,6 +396,7 @@ def test_a_folder_is_no_ledger(tmp_path):
 
 
 # -- growth ------------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_the_cost_of_a_reserve_is_flat(tmp_path, monkeypatch):
     """With 20,000 finished reservations in the file, a reserve costs about what it did at the start.
 

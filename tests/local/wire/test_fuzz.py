@@ -247,6 +247,7 @@ def is_clean(status: int, body: bytes) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["memory"], indirect=True)
 def test_bad_requests(target):
     authority, bad = target

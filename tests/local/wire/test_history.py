@@ -98,6 +98,7 @@ def test_who_keeps_a_history(tmp_path):
             LocalAuthority(history=wrong)
 
 
+@pytest.mark.slow
 def test_requests_of_many_threads_are_all_remembered(authority):
     authority.budget(SCOPE, tokens(1_000))
     looked: list[int] = []

@@ -201,6 +201,7 @@ assert found[0] == found[2] and found[0][0] == 1 and not found[0][2], found
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="how many files are open is not to be seen here")
 def test_a_server_leaves_nothing_behind():
     """No thread, no socket, no warning of either, and the process logs as it did."""
