@@ -223,6 +223,8 @@ def test_the_documented_table_is_the_codes():
         ({"app": "a\tb"}, "app='a.tb': give a name without white space around it"),
         ({"workspace": "zoë@example.com"}, r"workspace='zoë@example.com': give 1 to 128 letters.*cycles.level"),
         ({"connect_timeout": 10**400}, "connect_timeout=1000.*give a finite number"),
+        ({"unavailable": "maybe"}, "unavailable=.maybe.: give deny or allow"),
+        ({"heartbeat": "maybe"}, "heartbeat=.maybe.: give warn"),
     ],
 )
 def test_what_no_client_could_use_is_refused_at_once(settings, message):

@@ -55,6 +55,7 @@ class _Engine(AiohttpTransport):
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())  # they are httpx's
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        _close_surplus(self.client)
         try:
             response = await super().handle_async_request(request)
             stream: Any = response.stream
@@ -76,6 +77,16 @@ class _Engine(AiohttpTransport):
         session, self.client = self.client, self._opened
         if isinstance(session, aiohttp.ClientSession):
             await session.close()
+
+
+def _close_surplus(client: object) -> None:
+    """Close idle connections on which more came than the answer: aiohttp would read it as the next request's answer."""
+    connector = client.connector if isinstance(client, aiohttp.ClientSession) else None
+    idle: Any = getattr(connector, "_conns", {})  # it has no public way to look at them
+    for connections in idle.values():
+        for protocol, _ in connections:
+            if protocol.should_close:
+                protocol.close()
 
 
 def _meant(error: httpx.TransportError, request: httpx.Request) -> httpx.TransportError:

@@ -541,7 +541,9 @@ def test_many_sections_at_once_are_all_served_and_no_more_than_the_pool_holds_ar
     server.authority.app.handle = counted
 
     async def main():
-        async with cycles.AsyncClient(config.replace(read_timeout=30.0, connect_timeout=30.0)) as client:
+        async with cycles.AsyncClient(
+            config.replace(read_timeout=30.0, connect_timeout=30.0, settle_wait=60.0)
+        ) as client:
             held = await asyncio.gather(*(client.reserve(usd("0.0001"), action=ACTION) for _ in range(300)))
             ended = await asyncio.gather(*(one.commit(usd("0.0001")) for one in held))
         assert {settlement.attempts for settlement in ended} == {1}

@@ -49,7 +49,11 @@ def test_cr_core_002_an_expired_commit_becomes_an_event_under_its_key(server, cl
     assert event.key == commit.key
     assert event.body["actual"] == commit.body["actual"]
     assert event.body["metrics"] == {"tokens_input": 7}
-    assert event.body["metadata"] == {"run": "r1"}
+    assert event.body["metadata"] == {
+        "run": "r1",
+        "recovered_reservation_id": held.id,
+        "recovery_reason": "commit_after_reservation_expired",
+    }
     assert event.body["subject"] == {"tenant": "acme"}
     assert event.body["action"] == {"kind": ACTION[0], "name": ACTION[1]}
     assert (held.state, server.spent(), kept()) == ("COMMITTED", 3, [])
