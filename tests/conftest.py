@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +23,18 @@ from tests.support.sides import driving
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """What a test sets up in the package's loggers, the command among them, ends with it."""
+    loggers = [logging.getLogger(name) for name in ("cycles", "cycles.guard", "cycles.local")]
+    before = [(logger, logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
+    yield
+    for logger, level, handlers, propagate in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+        logger.propagate = propagate
 
 
 @pytest.fixture(autouse=True)

@@ -175,6 +175,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sync", "asyncio", "trio"])
 def test_the_end_of_a_section_loads_nothing(server, environ, kind):
     done = subprocess.run(

@@ -131,6 +131,7 @@ def test_all_schemas_are_covered() -> None:
     assert all(SCHEMAS[name]["type"] == "string" for name in plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
@@ -143,6 +144,7 @@ def test_what_fits_survives(name: str, data: st.DataObject) -> None:
     assert model(name).from_dict(decoded.to_dict()) == decoded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
@@ -183,6 +185,7 @@ def test_exactly_what_fits_is_read(name: str, data: st.DataObject) -> None:
         assert model(name).from_dict(decoded.to_dict()) == decoded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=30, deadline=None)
 @given(value=JSON)
@@ -193,6 +196,7 @@ def test_no_json_raises_anything_else(name: str, value: Any) -> None:
         assert not fits(SCHEMAS[name], value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENUMS)
 @given(text=TEXT)
 def test_enums_keep_any_string(name: str, text: str) -> None:
@@ -204,6 +208,7 @@ def test_enums_keep_any_string(name: str, text: str) -> None:
         enum(5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=5, deadline=None)
 @given(data=st.data())

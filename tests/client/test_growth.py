@@ -64,6 +64,7 @@ def test_a_tenant_that_was_only_named_leaves_nothing(tmp_path, measured, url):
         assert known() == before
 
 
+@pytest.mark.slow
 def test_an_asynchronous_tenant_leaves_nothing_either(tmp_path, measured):
     async def main():
         config = cycles.Config("http://127.0.0.1:9", api_key="k", tenant="acme", journal_dir=str(tmp_path))
@@ -80,6 +81,7 @@ def test_an_asynchronous_tenant_leaves_nothing_either(tmp_path, measured):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_tenant_whose_spend_is_settled_leaves_nothing(tmp_path):
     """But the few that the next sweep has not come to."""
     authority = LocalAuthority(tmp_path / "ledger.db")

@@ -76,6 +76,7 @@ print(next(iter(cycles.Client(client.config).balances())).spent.amount)
 """
 
 
+@pytest.mark.slow
 def test_leases_are_renewed_and_no_loop_is_seen(patched, tmp_path):
     assert run(PATCHED_FIRST.replace("PATCH", patched), tmp_path) == "3\n"
 
@@ -123,6 +124,7 @@ print(next(iter(cycles.Client(config).balances())).spent.amount)
 """
 
 
+@pytest.mark.slow
 def test_a_busy_ledger_stops_no_greenlet_of_a_preloaded_program(patched, tmp_path):
     """As `gunicorn --preload -k gevent`: clients and locks are made, then the workers fork, then they patch."""
     assert run(PRELOADED.replace("PATCH", patched), tmp_path) == "5\n"

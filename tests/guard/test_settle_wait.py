@@ -127,6 +127,7 @@ print(held.state)
 """
 
 
+@pytest.mark.slow
 @JOURNAL
 def test_the_exit_drains_it(server, environ, journal_enabled):
     server.plan["commit"] = deque([HANG])

@@ -147,6 +147,7 @@ print(guarded("sent"))
 """
 
 
+@pytest.mark.slow
 def test_a_worker_spends_by_its_own_configuration(tmp_path):
     """As Ray, Dask, joblib and PySpark do: the function is sent, the authority is the worker's."""
     factor = 2

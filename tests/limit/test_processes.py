@@ -24,6 +24,7 @@ def test_a_killed_run_is_charged_what_it_had_spent(server, start, kept):
     assert kept() == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_goes_to_the_authority_by_itself_and_says_so_once(server, start):
     result = start("limited_fork").result()

@@ -23,6 +23,7 @@ def found(*invariants: str) -> None:
     assert summary.found.broken.invariant in invariants
 
 
+@pytest.mark.slow
 def test_nothing_is_found_in_the_core():
     summary = search(range(200), make=LimitSimulation)
     assert summary.found is None

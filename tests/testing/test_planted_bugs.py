@@ -168,6 +168,7 @@ def test_a_floor_that_a_later_process_does_not_wait_out(monkeypatch):
     found("a floor on record is waited out")
 
 
+@pytest.mark.slow
 def test_a_floor_that_trusts_a_clock_that_went_back(monkeypatch):
     monkeypatch.setattr(records.Floor, "again", lambda self, now_ms: self)
     found("a floor is no longer than the authority asked for")

@@ -90,6 +90,7 @@ def heartbeats(case, section, *, careful=True):
     return [] if section.reservation_id is None else [beat()]
 
 
+@pytest.mark.slow
 def test_a_heartbeat_shares_its_section_and_ends_with_it():
     summary = simulate.search(range(500), make=lambda seed: Simulation(seed, companions=heartbeats))
     assert not complaint(summary)
@@ -145,6 +146,7 @@ def test_a_program_that_fails_is_found(monkeypatch):
     assert summary.found.broken.invariant == "no program fails"
 
 
+@pytest.mark.slow
 def test_the_real_heartbeat_renews_stops_and_loses_leases():
     text = "\n".join(trace_of(seed) for seed in range(300))
     for event in ("renewed", "renewal failed, retrying", "heartbeat stopped", "lease lost"):

@@ -78,6 +78,7 @@ def request_of(random_: random.Random, headers: dict[str, str]) -> Request:
     return Request(method, path, urlencode(query, errors="replace"), headers, content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("who", ["administrator", "tenant"])
 def test_only_clean_answers(seed, who):

@@ -67,6 +67,7 @@ def refused(path, *says: str) -> None:
         assert (path.parent / name).read_bytes() == content, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"\0" * PAGE, b"\xff" * PAGE, b"dear diary, " * 100])
 @pytest.mark.parametrize("table", ["tenants", "budgets", "keys", "holds", "replays"])
 def test_a_damaged_page_of_a_small_file(ledger, table, content):

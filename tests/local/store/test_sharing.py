@@ -67,6 +67,7 @@ def test_39_five_concurrent_reserves(shared):
     assert (row.remaining, row.reserved) == (10, 90)
 
 
+@pytest.mark.slow
 def test_threads_never_oversubscribe(shared):
     """Eight threads reserve, commit, extend and release at random; what is left is what they did not take."""
     wire, spent = Wire(shared, Clock()), []

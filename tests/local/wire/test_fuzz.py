@@ -265,6 +265,7 @@ def test_bad_requests(target):
     assert {400, 401, 403, 404, 405, 413, 415} <= seen.keys(), seen
 
 
+@pytest.mark.slow
 def test_bad_requests_over_a_socket(target):
     """The same through uvicorn: what is HTTP at all is answered as in process, on connections that stay usable."""
     authority, bad = target

@@ -77,6 +77,7 @@ def _beyond_the_document(body: dict[str, Any]) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", REQUESTS)
 @given(data=st.data())
 @NO_DEADLINE
