@@ -83,7 +83,7 @@ async def guarded_calls(ready: dict[str, str], tasks: int, engine: str) -> float
     """Make three guarded calls in each of *tasks*; all must be settled, and nothing left held."""
     settings = {"api_key": ready["api_key"], "tenant": "acme", "journal_enabled": False, "http_engine": engine}
     states: list[str] = []
-    async with AsyncClient(Config(ready["base_url"], **settings)) as client:
+    async with AsyncClient(Config(ready["base_url"], settle_wait=60.0, **settings)) as client:
 
         async def some() -> None:
             for _ in range(CALLS):

@@ -59,7 +59,7 @@ def authority() -> Iterator[dict[str, str]]:
 
 def config(ready: dict[str, str], directory: Path, **settings: Any) -> Config:
     given = {"api_key": ready["api_key"], "tenant": "acme", "journal_dir": str(directory), **settings}
-    return Config(ready["base_url"], **given)
+    return Config(ready["base_url"], **{"settle_wait": 60.0, **given})
 
 
 def calls(client: Client, count: int) -> float:

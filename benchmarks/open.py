@@ -59,7 +59,9 @@ def authority() -> Iterator[Config]:
             try:
                 assert process.stdout is not None
                 ready = json.loads(process.stdout.readline())
-                yield Config(ready["base_url"], api_key=ready["api_key"], tenant="acme", journal_enabled=False)
+                yield Config(
+                    ready["base_url"], api_key=ready["api_key"], tenant="acme", journal_enabled=False, settle_wait=60.0
+                )
             finally:
                 process.terminate()
 
