@@ -75,7 +75,8 @@ class Client(Face[BlockingRuntime]):
             AuthorityError, AuthorityUnavailable: it could not be asked.
         """
         with raised_here:
-            return Reservation(self._runtime.reserve(estimate, options))
+            asked = arguments.checked(self._runtime.access, estimate, options)
+            return Reservation(self._runtime.reserve(asked))
 
     def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; nothing is held, and a denial is a value.
@@ -234,7 +235,9 @@ class AsyncClient(Face[AsyncRuntime]):
     async def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> AsyncReservation:
         """Hold *estimate* and return the reservation; see `Client.reserve`."""
         with raised_here:
-            return AsyncReservation(await self._runtime.reserve(estimate, options))
+            return AsyncReservation(
+                await self._runtime.reserve(arguments.checked(self._runtime.access, estimate, options))
+            )
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; see `Client.decide`."""

@@ -7,48 +7,41 @@ end of a section does is decided in `_core.section_flows`.
 from __future__ import annotations
 
 import copy
-import functools
-import os
-import threading
-from contextlib import AsyncExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles._client.faces import runtime_of
-from cycles._client.opened_section import Opened, entered
-from cycles._client.raising import raised_here
 from cycles._client.subjects import resolved
-from cycles._guard.decorated import decorated
-from cycles._guard.sections import AsyncSection, section
+from cycles._guard.fields import Fields
+from cycles._guard.openers import Opener
+from cycles._guard.sections import AsyncSection, BlockingSection
 from cycles._guard.settlement_policy import SettlementPolicy
 from cycles._guard.shapes import shape_of
 from cycles._telemetry import spans
-from cycles.client import DEFAULTS, AsyncClient, Client
-from cycles.errors import ConfigError, InvalidRequest
-from cycles.reservation import AsyncReservation, Reservation
+from cycles.errors import InvalidRequest
 from cycles_api.types import UNSET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import timedelta
     from decimal import Decimal
-    from types import TracebackType
     from typing import Self
 
-    from cycles._client.async_runtime import AsyncRuntime
-    from cycles._client.blocking_runtime import BlockingRuntime
-    from cycles._client.options import Level, ReserveOptions
+    from cycles._client.opened_section import Opened
+    from cycles._client.options import Level
     from cycles._core.section_flows import OnError, Unreported
+    from cycles._guard.fields import Asked
+    from cycles.client import AsyncClient, Client
+    from cycles.config import Config
+    from cycles.reservation import AsyncReservation, Reservation
     from cycles_api.models.action import Action
     from cycles_api.models.amount import Amount
     from cycles_api.models.commit_overage_policy import CommitOveragePolicy
 
-P = ParamSpec("P")
-R = TypeVar("R")
+C = TypeVar("C")
 
 
-class Guard:
+class Guard(Opener):
     """Reserve an estimate before a piece of work, and commit or release after it.
 
     As a decorator of sync, async, generator and async-generator functions: each call has a reservation of its own, and
@@ -118,8 +111,7 @@ class Guard:
     ) -> None:
         self._policy: Final = SettlementPolicy(actual, unreported, on_error)
         self._policy.check_unit(estimate)
-        self._fields: Final[dict[str, Any]] = {
-            "estimate": estimate,
+        options = {
             "action": action,
             "tenant": tenant,
             "workspace": workspace,
@@ -137,13 +129,9 @@ class Guard:
             "dry_run": dry_run,
             "wait": wait,
             "own": own,
+            "raise_on_unsettled": raise_on_unsettled,
         }
-        self._per_call: Final = tuple(name for name, value in self._fields.items() if callable(value))
-        self._raise_on_unsettled: Final = raise_on_unsettled
-        self._client: Final = client
-        self._lock = threading.Lock()
-        self._block: Any = None
-        _guards.add(self)
+        super().__init__(Fields(estimate, options), client)
 
     # -- as a value ----------------------------------------------------------------------------------------------------
     def __getstate__(self) -> dict[str, Any]:
@@ -160,8 +148,7 @@ class Guard:
 
     def __setstate__(self, value: dict[str, Any]) -> None:
         self.__dict__.update(value)
-        self._lock, self._block = threading.Lock(), None
-        _guards.add(self)
+        self._begin_anew()
 
     def __copy__(self) -> Self:
         copied = type(self).__new__(type(self))
@@ -175,141 +162,42 @@ class Guard:
         return copied
 
     # -- reserving -----------------------------------------------------------------------------------------------------
-    def _options(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of one reservation; callables see the call's own arguments."""
-        if not self._per_call:
-            return {**self._fields, "raise_on_unsettled": self._raise_on_unsettled}
-        made = {name: self._fields[name](*args, **kwargs) for name in self._per_call}
-        self._policy.check_unit(made.get("estimate"))
-        return {**self._fields, **made, "raise_on_unsettled": self._raise_on_unsettled}
+    def _opening(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[Opened[Reservation]]:
+        client, asked = self._blocking_client(), self._fields.of(args, kwargs)
+        if self._fields.makes_amount:
+            self._policy.check_unit(asked.amount)
+        opening = BlockingSection(runtime_of(client), asked, self._policy)
+        return self._watched(opening, asked, client.config) if spans.are_watched() else opening
 
-    def _sync_client(self) -> Client:
-        if isinstance(self._client, AsyncClient):
-            raise ConfigError("this Guard has an AsyncClient, but guards blocking code: give it a Client")
-        return self._client or DEFAULTS.client()
-
-    def _async_client(self) -> AsyncClient:
-        if isinstance(self._client, Client):
-            raise ConfigError("this Guard has a Client, but guards asynchronous code: give it an AsyncClient")
-        return self._client or DEFAULTS.async_client()
-
-    def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[Opened[Reservation]]:
-        client, options = self._sync_client(), self._options(args, kwargs)
-        runtime = runtime_of(client)
-        if spans.are_watched():
-            opening = section(functools.partial(_reserved, runtime, options), self._policy)
-            return spans.around(opening, options, resolved({}, client.config)["tenant"])
-        # Not within the context manager, and without `**`: what a thread needs for both is a page of its stack for as
-        # long as it lives, in each of a thousand open guards (benchmarks/open.py).
-        with raised_here:
-            running = runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
-        opened = Opened(running, Reservation(running))
-        return section(lambda: opened, self._policy)
-
-    def _opened_async(
+    def _opening_async(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AbstractAsyncContextManager[Opened[AsyncReservation]]:
-        client, options = self._async_client(), self._options(args, kwargs)
-        opening = AsyncSection(functools.partial(_reserved_async, runtime_of(client), options), self._policy)
-        return spans.around(opening, options, resolved({}, client.config)["tenant"])
+        client, asked = self._async_client(), self._fields.of(args, kwargs)
+        if self._fields.makes_amount:
+            self._policy.check_unit(asked.amount)
+        opening = AsyncSection(runtime_of(client), asked, self._policy)
+        return self._watched(opening, asked, client.config) if spans.are_watched() else opening
+
+    def _watched(self, opening: C, asked: Asked, config: Config) -> C:
+        shown = {**asked.options, "estimate": asked.amount}
+        return spans.around(opening, shown, resolved({}, config)["tenant"])
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
-    def forked(self) -> None:
-        """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
-        self._lock = threading.Lock()
-
-    def _claim(self, block: Any) -> None:
-        with self._lock:
-            if self._block is not None:
-                raise RuntimeError("this Guard is entered already; make one for each with-block that can overlap")
-            self._block = block
-
-    def _unclaim(self) -> Any:
-        with self._lock:
-            block, self._block = self._block, None
-        return block
-
     def __enter__(self) -> Reservation:
-        block = self._block_section()
-        self._claim(block)
-        try:
-            with raised_here:
-                return block.__enter__()
-        except BaseException:
-            self._unclaim()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._unclaim().__exit__(kind, error, trace)
-
-    @contextmanager
-    def _block_section(self) -> Iterator[Reservation]:
-        with self._opened((), {}) as opened, entered(opened):
-            yield opened.reservation
+        reservation: Reservation = self._enter().reservation
+        return reservation
 
     async def __aenter__(self) -> AsyncReservation:
-        block = AsyncExitStack()  # no async generator: see AsyncSection
-        self._claim(block)
-        try:
-            with raised_here:
-                opened = await block.enter_async_context(self._opened_async((), {}))
-            block.enter_context(entered(opened))
-        except BaseException:
-            self._unclaim()
-            raise
-        return opened.reservation
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._unclaim().__aexit__(kind, error, trace)
+        reservation: AsyncReservation = (await self._enter_async()).reservation
+        return reservation
 
     # -- as a decorator ------------------------------------------------------------------------------------------------
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Return *function* guarded: the same signature, each call with a reservation of its own."""
-        if isinstance(function, classmethod | staticmethod):
-            return cast("Callable[P, R]", type(function)(self(function.__func__)))
-        if isinstance(function, functools.partialmethod):
-            kept: Any = type(function)(self(function.func), *function.args, **function.keywords)
-            return cast("Callable[P, R]", kept)
-        if not callable(function):
-            raise InvalidRequest(f"a Guard decorates functions and methods, not {function!r}; put it below a property")
-        called = cast("Callable[..., Any]", function)
-        if self._policy.measures is not None and shape_of(called) == "async generator":
+    def _decorated(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if self._policy.measures is not None and shape_of(function) == "async generator":
             raise InvalidRequest(
                 "actual: an async generator has no return value; call cycles.current().report(actual=…) in it"
             )
-        return cast("Callable[P, R]", decorated(called, self._opened, self._opened_async))
+        return super()._decorated(function)
 
     def __repr__(self) -> str:
-        return f"<Guard {self._fields['action']!r} estimate {self._fields['estimate']!r}>"
-
-
-def _reserved(runtime: BlockingRuntime, options: dict[str, Any]) -> Opened[Reservation]:
-    running = runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
-    return Opened(running, Reservation(running))
-
-
-async def _reserved_async(runtime: AsyncRuntime, options: dict[str, Any]) -> Opened[AsyncReservation]:
-    running = await runtime.reserve(options.pop("estimate"), cast("ReserveOptions", options))
-    return Opened(running, AsyncReservation(running))
-
-
-_guards: Final[WeakSet[Guard]] = WeakSet()
-
-
-def _in_child() -> None:
-    for guard in list(_guards):
-        guard.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+        return f"<Guard {self._fields.options['action']!r} estimate {self._fields.amount!r}>"

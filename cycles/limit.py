@@ -17,44 +17,44 @@ themselves. What is open when the limit ends is charged by itself, by event.
 
 from __future__ import annotations
 
-import functools
-import os
-import threading
-from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
-from weakref import WeakSet
 
 from cycles._client.faces import runtime_of
-from cycles._client.opened_section import carried, entered
+from cycles._client.opened_section import carried
 from cycles._client.running_limit import OpenedLimit
+from cycles._client.subjects import resolved
 from cycles._guard.decorated import decorated
+from cycles._guard.fields import Fields
 from cycles._guard.limits import AsyncLimited, limited
+from cycles._guard.openers import Opener
 from cycles._guard.shapes import shape_of
 from cycles._telemetry import log, spans
 from cycles.amounts import check, describe
-from cycles.client import DEFAULTS, AsyncClient, Client
-from cycles.errors import ConfigError, InvalidRequest
+from cycles.errors import InvalidRequest
 from cycles_api.models.amount import Amount
 from cycles_api.types import UNSET
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import timedelta
-    from types import TracebackType
     from typing import Literal, Self
 
     from cycles._client.options import Level, LimitOptions
     from cycles._client.running_limit import RunningLimit
     from cycles._core.results import Settlement
+    from cycles._guard.fields import Asked
+    from cycles.client import AsyncClient, Client
+    from cycles.config import Config
     from cycles_api.models.action import Action
     from cycles_api.models.commit_overage_policy import CommitOveragePolicy
 
+C = TypeVar("C")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Limit:
+class Limit(Opener):
     """Bound what a run may cost: guards inside draw on one hold, and ask nobody.
 
     As a with-block (`async with` for asynchronous code), or as a decorator of sync, async, generator and
@@ -116,8 +116,7 @@ class Limit:
     ) -> None:
         if on_limit != "raise" and not callable(on_limit):
             raise InvalidRequest(f'on_limit={on_limit!r}: give "raise", or a callable of the Limit')
-        self._fields: Final[dict[str, Any]] = {
-            "amount": amount if callable(amount) else check("amount", amount),
+        options = {
             "action": action,
             "hold": hold,
             "own": own,
@@ -137,12 +136,8 @@ class Limit:
             "wait": wait,
             "raise_on_unsettled": raise_on_unsettled,
         }
-        self._per_call: Final = tuple(name for name, value in self._fields.items() if callable(value))
+        super().__init__(Fields(amount if callable(amount) else check("amount", amount), options), client)
         self._on_limit: Final = on_limit
-        self._client: Final = client
-        self._lock = threading.Lock()
-        _limits.add(self)
-        self._block: Any = None
         self._opened: OpenedLimit | None = None
         self._last: tuple[Amount, tuple[int, int, int], bool] | None = None
 
@@ -159,7 +154,7 @@ class Limit:
             return Amount(unit=account.unit, amount=account.amount)
         if self._last is not None:
             return self._last[0]
-        amount = self._fields["amount"]
+        amount = self._fields.amount
         if not isinstance(amount, Amount):
             raise InvalidRequest("the amount of this Limit is a callable: it is known when the run has begun")
         return amount
@@ -233,39 +228,27 @@ class Limit:
                 log.notify("on_limit failed", {"reason": repr(error)})
 
     # -- opening -------------------------------------------------------------------------------------------------------
-    def _options(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        made = {name: self._fields[name](*args, **kwargs) for name in self._per_call}
-        return {**self._fields, **made}
-
-    def _sync_client(self) -> Client:
-        if isinstance(self._client, AsyncClient):
-            raise ConfigError("this Limit has an AsyncClient, but is entered by blocking code: give it a Client")
-        return self._client or DEFAULTS.client()
-
-    def _async_client(self) -> AsyncClient:
-        if isinstance(self._client, Client):
-            raise ConfigError("this Limit has a Client, but is entered by asynchronous code: give it an AsyncClient")
-        return self._client or DEFAULTS.async_client()
-
     def _opening(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[OpenedLimit]:
-        client, options = self._sync_client(), self._options(args, kwargs)
-        runtime, amount = runtime_of(client), options.pop("amount")
+        client, asked = self._blocking_client(), self._fields.of(args, kwargs)
+        runtime = runtime_of(client)
 
         def begin() -> OpenedLimit:
-            return self._began(runtime.limit(amount, cast("LimitOptions", options), self))
+            return self._began(runtime.limit(asked.amount, cast("LimitOptions", asked.options), self))
 
-        opening = limited(begin, runtime, client.config.heartbeat)
-        return spans.around(opening, {**options, "estimate": amount}, client.config.tenant, name="cycles.limit")
+        return self._watched(limited(begin, runtime, client.config.heartbeat), asked, client.config)
 
     def _opening_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractAsyncContextManager[OpenedLimit]:
-        client, options = self._async_client(), self._options(args, kwargs)
-        runtime, amount = runtime_of(client), options.pop("amount")
+        client, asked = self._async_client(), self._fields.of(args, kwargs)
+        runtime = runtime_of(client)
 
         async def begin() -> OpenedLimit:
-            return self._began(await runtime.limit(amount, cast("LimitOptions", options), self))
+            return self._began(await runtime.limit(asked.amount, cast("LimitOptions", asked.options), self))
 
-        opening = AsyncLimited(begin, runtime, client.config.heartbeat)
-        return spans.around(opening, {**options, "estimate": amount}, client.config.tenant, name="cycles.limit")
+        return self._watched(AsyncLimited(begin, runtime, client.config.heartbeat), asked, client.config)
+
+    def _watched(self, opening: C, asked: Asked, config: Config) -> C:
+        shown = {**asked.options, "estimate": asked.amount}
+        return spans.around(opening, shown, resolved({}, config)["tenant"], name="cycles.limit")
 
     def _began(self, running: RunningLimit) -> OpenedLimit:
         self._opened = OpenedLimit(running, self)
@@ -274,84 +257,30 @@ class Limit:
     # -- as a with-block -----------------------------------------------------------------------------------------------
     def forked(self) -> None:
         """Begin with locks of its own in a forked child: another thread of the parent may have held these."""
-        self._lock = threading.Lock()
+        super().forked()
         if self._opened is not None:
             self._opened.limit.forked()
 
-    def _claim(self, block: Any) -> None:
-        with self._lock:
-            if self._block is not None:
-                raise RuntimeError("this Limit is entered already; make one for each with-block that can overlap")
-            self._block = block
-
-    def _unclaim(self) -> Any:
-        with self._lock:
-            block, self._block = self._block, None
-        return block
-
     def __enter__(self) -> Self:
-        block = self._block_limit()
-        self._claim(block)
-        try:
-            block.__enter__()
-        except BaseException:
-            self._unclaim()
-            raise
+        self._enter()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._unclaim().__exit__(kind, error, trace)
-
-    @contextmanager
-    def _block_limit(self) -> Iterator[None]:
-        with self._opening((), {}) as opened, entered(opened):
-            yield
 
     async def __aenter__(self) -> Self:
-        block = AsyncExitStack()  # no async generator: see `AsyncSection`
-        self._claim(block)
-        try:
-            opened = await block.enter_async_context(self._opening_async((), {}))
-            block.enter_context(entered(opened))
-        except BaseException:
-            self._unclaim()
-            raise
+        await self._enter_async()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._unclaim().__aexit__(kind, error, trace)
-
     # -- as a decorator ------------------------------------------------------------------------------------------------
-    def _again(self) -> Limit:
-        return Limit(**self._fields, on_limit=self._on_limit, client=self._client)
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Return *function* with a limit of its own around each call: the same signature."""
-        if isinstance(function, classmethod | staticmethod):
-            return cast("Callable[P, R]", type(function)(self(function.__func__)))
-        if isinstance(function, functools.partialmethod):
-            kept: Any = type(function)(self(function.func), *function.args, **function.keywords)
-            return cast("Callable[P, R]", kept)
-        if not callable(function):
-            raise InvalidRequest(f"a Limit decorates functions and methods, not {function!r}; put it below a property")
-
+    def _decorated(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def opening(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[OpenedLimit]:
             return self._again()._opening(args, kwargs)  # noqa: SLF001 - another of this class
 
         def opening_async(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractAsyncContextManager[OpenedLimit]:
             return self._again()._opening_async(args, kwargs)  # noqa: SLF001 - another of this class
 
-        return cast("Callable[P, R]", decorated(cast("Callable[..., Any]", function), opening, opening_async))
+        return decorated(function, opening, opening_async)
+
+    def _again(self) -> Limit:
+        return Limit(self._fields.amount, **self._fields.options, on_limit=self._on_limit, client=self._client)
 
     # -- elsewhere -----------------------------------------------------------------------------------------------------
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -372,14 +301,14 @@ class Limit:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it says of itself: its action and its numbers. Its run stays in this process."""
-        action = self._fields["action"]
+        action = self._fields.options["action"]
         return _told, (None if callable(action) else action, self.amount, self._numbers, int(self.is_reached))
 
     def __repr__(self) -> str:
-        amount = self._fields["amount"] if self._opened is None and self._last is None else self.amount
+        amount = self._fields.amount if self._opened is None and self._last is None else self.amount
         shown = describe(amount) if isinstance(amount, Amount) else repr(amount)
         spent = "" if self._opened is None and self._last is None else f" spent {describe(self.spent)}"
-        return f"<Limit {self._fields['action']!r} {shown}{spent}>"
+        return f"<Limit {self._fields.options['action']!r} {shown}{spent}>"
 
 
 def _told(action: Action | tuple[str, str] | None, amount: Amount, numbers: tuple[int, int, int], level: int) -> Limit:
@@ -393,15 +322,3 @@ async def _carried(
 ) -> Any:
     with carried(opened):
         return await function(*args, **kwargs)
-
-
-_limits: Final[WeakSet[Limit]] = WeakSet()
-
-
-def _in_child() -> None:
-    for limit in list(_limits):
-        limit.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -81,7 +81,9 @@ class _View:
 
     def __del__(self) -> None:
         running: RunningSection | None = getattr(self, "_running", None)
-        if running is None or not running.drop():  # first: a filter may turn the warning into an error
+        if running is None or running.section.settlement is not None:
+            return
+        if not running.drop():  # first: a filter may turn the warning into an error
             return
         done = "nothing is charged, and its hold is given back"
         if running.section.provisional is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from cycles._client.checked import Memory
 from cycles._client.key_tenant import KeyTenant
 from cycles._client.local_authority import local_authority
 from cycles._drivers.connections import AsyncDirectClient, DirectClient
@@ -62,6 +63,7 @@ class Access:
         given: What the client was given to send through, or None.
         is_owned: The connections were made here, and are closed here.
         key_tenant: Whom the key is of.
+        checked: Arguments of reserves that were checked before.
         shares_config: Another client made of the same configuration reaches the same authority.
     """
 
@@ -86,6 +88,7 @@ class Access:
         self.authority: Final[EmbeddedAuthority | None] = authority if parent is None else parent.authority
         self.shares_config: Final[bool] = self.is_owned if parent is None else parent.shares_config
         self.key_tenant: Final = self._key_tenant(parent)
+        self.checked: Final = Memory()
         # A busy pool is waited for as long as an answer, and not reported as a dead network.
         self.timeout: Final = httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=None)
         make_async: AsyncFactory = AsyncDirectClient

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cycles._client import subjects
+from cycles._client.checked import Checked
 from cycles._client.options import (
     BalanceFilters,
     DecideOptions,
@@ -23,6 +24,7 @@ from cycles._core import limit_flows, listings, queries, requests, section_flows
 from cycles._core.requests import LEVELS
 from cycles._journal.recovery import drain
 from cycles.errors import InvalidRequest
+from cycles_api.models.amount import Amount
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from cycles._client.access import Access
+    from cycles._client.checked import Same
     from cycles._client.running_limit import LimitOwner
     from cycles._core.effects import Flow
     from cycles._core.flows import Asking
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
     from cycles._journal.journal import Journal
     from cycles._journal.recovery import Drained
     from cycles.config import Config
-    from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.reservation_detail import ReservationDetail
     from cycles_api.models.reservation_summary import ReservationSummary
@@ -58,54 +60,60 @@ def spend(access: Access, name: str, kind: type, options: Mapping[str, Any]) -> 
     return None if key is None else requests.text("idempotency_key", key, most=256), rest
 
 
-class Reserving(NamedTuple):
-    """A reserve that is about to be made.
-
-    Attributes:
-        flow: Makes it.
-        raise_on_unsettled: Whether the end of its section raises when it stays unsettled.
-        limit: The limit that it draws on, or None.
-    """
-
-    flow: Flow[Section]
-    raise_on_unsettled: bool
-    limit: RunningLimit | None
-
-
-def reserving(access: Access, estimate: Amount, options: ReserveOptions, asking: Asking) -> Reserving:
-    """Return the reserve of `Client.reserve`.
+def checked(access: Access, estimate: Amount, options: Mapping[str, Any], same: Same | None = None) -> Checked:
+    """Return the arguments of `Client.reserve`, checked.
 
     Args:
-        access: Of the client.
+        access: Of the client. It remembers what came of the last ones, by *same* and who spends.
         estimate: The most that the work is expected to cost.
-        options: The keyword arguments.
-        asking: Where the flow notes what is not known, should it be cut off.
+        options: The other arguments.
+        same: The `signature` of the options; None to check them anew.
 
     Raises:
         InvalidRequest: naming the field.
-        LeaseLost: where that cancels sections, and the lease of the limit is lost.
     """
-    config = access.config
+    known: Same | None = None
+    if same is not None and type(estimate) is Amount and type(estimate.amount) is int:
+        known = (same, str(estimate.unit), estimate.amount, subjects.around())
+        found = access.checked.find(known)
+        if found is not None:
+            access.key_tenant.check(found.terms.subject.tenant)
+            return found
     key, rest = spend(access, "reserve", ReserveOptions, {"ttl": 60.0, **options})
     wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
     raise_on_unsettled = rest.pop("raise_on_unsettled", True)
     own = rest.pop("own", False)
+    if known is not None:
+        estimate = Amount(unit=estimate.unit, amount=estimate.amount)  # the caller's own one may be changed
     terms = requests.terms(estimate, **rest)
+    made = Checked(terms, access.config.retry, key, wait, raise_on_unsettled, own)
+    if known is not None:
+        access.checked.keep(known, made)
+    return made
+
+
+def reserving(access: Access, asked: Checked, limit: RunningLimit | None, asking: Asking) -> Flow[Section]:
+    """Return the flow of `Client.reserve`.
+
+    Args:
+        access: Of the client.
+        asked: The arguments.
+        limit: What it draws on, or None.
+        asking: Where the flow notes what is not known, should it be cut off.
+    """
+    terms, policy, key, wait, _, _ = asked
     alone = partial(
         section_flows.begin,
         terms,
-        config.retry,
+        policy,
         key=key,
         wait=wait,
-        unguarded=config.unavailable == "allow",
+        unguarded=access.config.unavailable == "allow",
         asking=asking,
     )
-    limit = None if own else drawn_on(access, terms)
     if limit is None:
-        return Reserving(alone(), raise_on_unsettled, None)
-    limit.check_lease(config.heartbeat)
-    flow = limit_flows.admit(limit.account, terms, config.retry, limit.reserving(asking), alone, wait=wait)
-    return Reserving(flow, raise_on_unsettled, limit)
+        return alone()
+    return limit_flows.admit(limit.account, terms, policy, partial(limit.reserve, asking, None, 0.0), alone, wait=wait)
 
 
 def limiting(
@@ -121,7 +129,6 @@ def limiting(
         world: What its flows run in.
         asking: Where the flow notes what is not known, should it be cut off.
     """
-    config = access.config
     key, rest = spend(access, "Limit", LimitOptions, {"ttl": 60.0, **options})
     wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
     raise_on_unsettled = rest.pop("raise_on_unsettled", False)
@@ -129,8 +136,6 @@ def limiting(
     terms = requests.terms(amount, **rest, field="amount")
     piece = None if hold is None else checked_hold(hold, amount)
     outer = None if own else drawn_on(access, terms)
-    if outer is not None:
-        outer.check_lease(config.heartbeat)
     limit = RunningLimit(access, terms, piece, outer, owner=owner, world=world, raise_on_unsettled=raise_on_unsettled)
     return limit, limit_flows.begin(limit.account, limit.reserving(asking, key=key, wait=wait))
 

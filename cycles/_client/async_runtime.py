@@ -11,30 +11,32 @@ from cycles._client.access import Access
 from cycles._client.forks import reconnect_in_forks
 from cycles._client.lanes import LoopLanes
 from cycles._client.loop_home import LoopHome, running_loop
-from cycles._client.running_section import RunningSection
+from cycles._client.running_limit import drawn_on
+from cycles._client.runtime import Runtime
 from cycles._client.siblings import parent_of
 from cycles._client.upkeep import Upkeep
 from cycles._core.flows import Asking
 from cycles._drivers import aio
 from cycles._drivers.connections import AsyncDirectClient
 from cycles._drivers.readiness import get_ready
-from cycles.errors import ConfigError, InvalidRequest
+from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
 
-    from cycles._client.options import LimitOptions, ReserveOptions
+    from cycles._client.checked import Checked
+    from cycles._client.options import LimitOptions
     from cycles._client.running_limit import LimitOwner, RunningLimit
+    from cycles._client.running_section import RunningSection
     from cycles._client.teller import OnSettlement
-    from cycles._core.section import Section
     from cycles._drivers.world import World
     from cycles.config import Config
     from cycles_api.models.amount import Amount
 
 
-class AsyncRuntime:
+class AsyncRuntime(Runtime):
     """The working parts of one `AsyncClient`; its reservations keep it alive.
 
     Attributes:
@@ -53,16 +55,14 @@ class AsyncRuntime:
         parent = parent_of(AsyncRuntime)
         above = None if parent is None else parent.access
         self.on_settlement: Final = on_settlement
-        self.access: Final[Access] = Access(config, http_client, parent=above, async_factory=_async_factory)
+        self.access = Access(config, http_client, parent=above, async_factory=_async_factory)
         self.access.connect_async(http_client)
         self._is_sibling: Final = parent is not None
         self.heartbeats: Final[LoopHeartbeats] = LoopHeartbeats() if parent is None else parent.heartbeats
         self.lanes: Final[LoopLanes] = LoopLanes(self.access.config.http_engine) if parent is None else parent.lanes
         self.home: Final = LoopHome(self.heartbeats.keep)
         keep, plan = self.heartbeats.keep, self.home.plan
-        self.upkeep: Final = Upkeep(
-            self.access, http_client, on_settlement, keep=keep, plan=plan, is_sibling=self._is_sibling
-        )
+        self.upkeep = Upkeep(self.access, http_client, on_settlement, keep=keep, plan=plan, is_sibling=self._is_sibling)
         self.world: Final = self.upkeep.world
         if self.access.is_pooled:
             reconnect_in_forks(self)
@@ -78,7 +78,16 @@ class AsyncRuntime:
         return self.access.reconnect()
 
     def traced(self) -> World:
-        """Return the world of one piece of work; connections of a loop that ended can't be used in the next one.
+        """Return the world of one piece of work.
+
+        Raises:
+            ConfigError, InvalidRequest: see `enter_loop`.
+        """
+        self.enter_loop()
+        return self.world.traced()
+
+    def enter_loop(self) -> None:
+        """Be in the running loop: connections of a loop that ended can't be used in the next one.
 
         Raises:
             ConfigError: when the environment's proxies or certificates can't be used, or the client is in use
@@ -88,7 +97,7 @@ class AsyncRuntime:
         loop = running_loop()
         # trio's connections outlive a run; without any loop, it is for a list that is iterated later.
         if loop is None and not in_trio():
-            return self.world.traced()
+            return
         if loop is not self.home.loop and loop is not None:
             if self.is_elsewhere:
                 raise ConfigError(
@@ -104,57 +113,39 @@ class AsyncRuntime:
                 self.world.gate = self.lanes.gate(loop)
             self.home.has_begun = True
             self.upkeep.begin_recovery()
-        return self.world.traced()
 
-    async def reserve(self, estimate: Amount, options: ReserveOptions) -> RunningSection:
-        """Hold *estimate* and return the section that runs on it; see `Client.reserve`."""
-        if self.upkeep.is_closed:
-            raise InvalidRequest("this client is closed: reserve before close(), or make another client")
-        config, asking = self.access.config, Asking()
-        flow, raise_on_unsettled, limit = arguments.reserving(self.access, estimate, options, asking)
+    async def reserve(self, asked: Checked) -> RunningSection:
+        """Hold what is *asked* for and return the section that runs on it; see `Client.reserve`."""
+        self.must_be_open("reserve")
+        limit = None if asked.own else drawn_on(self.access, asked.terms)
         get_ready("network", "trio" if in_trio() else "asyncio")
-        world = self.traced()
+        self.enter_loop()
+        world = self.world.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
+        asking = Asking()
         try:
-            section = await aio.run(flow, world)
+            section = await aio.run(arguments.reserving(self.access, asked, limit, asking), world)
         finally:
-            self.upkeep.find_and_give_back(asking)
-            if limit is not None:
-                self.upkeep.keep_limit(limit, world)
-        cancels = config.heartbeat == "cancel"
+            self.after_asking(asking, limit, world)
+        cancels = self.access.config.heartbeat == "cancel"
         if section.share is None:
             self.upkeep.renew(section, world, _cancel_this_task() if cancels else None)
         elif limit is not None and cancels:
             limit.watch(section)
-        return RunningSection(
-            section, world, self, lease_policy=config.heartbeat, raise_on_unsettled=raise_on_unsettled, limit=limit
-        )
+        return self.running(section, asked, limit, world)
 
     async def limit(self, amount: Amount, options: LimitOptions, owner: LimitOwner) -> RunningLimit:
         """Begin a limit of *amount* and return it; see `cycles.Limit`."""
-        if self.upkeep.is_closed:
-            raise InvalidRequest("this client is closed: enter the limit before close(), or make another client")
+        self.must_be_open("enter the limit")
         asking, world = Asking(), self.traced()
         limit, flow = arguments.limiting(self.access, amount, options, owner=owner, world=world, asking=asking)
+        get_ready("network", "trio" if in_trio() else "asyncio")
         try:
             await aio.run(flow, world)
         finally:
-            self.upkeep.find_and_give_back(asking)
-            self.upkeep.keep_limit(limit, world)
+            self.after_asking(asking, limit, world)
         if self.access.config.heartbeat == "cancel":
             limit.watch(None)
         return limit
-
-    def give_back(self, section: Section) -> None:
-        """Do what is left to do for a *section* that was dropped."""
-        self.upkeep.give_back(section)
-
-    def settle_later(self, section: Section) -> None:
-        """Go on with the charge of *section*."""
-        self.upkeep.settle_later(section)
-
-    def release_later(self, section: Section) -> None:
-        """Go on with giving back the hold of *section*."""
-        self.upkeep.release_later(section)
 
     async def close(self) -> None:
         """Stop the background work, and close the connections that were made here."""

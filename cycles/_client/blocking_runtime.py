@@ -9,27 +9,28 @@ from cycles._client import arguments
 from cycles._client.access import Access
 from cycles._client.forks import reconnect_in_forks
 from cycles._client.lanes import thread_lanes
-from cycles._client.running_section import RunningSection
+from cycles._client.running_limit import drawn_on
+from cycles._client.runtime import Runtime
 from cycles._client.siblings import parent_of
 from cycles._client.upkeep import Upkeep
 from cycles._core.flows import Asking
 from cycles._drivers import blocking
 from cycles._drivers.readiness import get_ready
-from cycles.errors import InvalidRequest
 
 if TYPE_CHECKING:
     import httpx
 
-    from cycles._client.options import LimitOptions, ReserveOptions
+    from cycles._client.checked import Checked
+    from cycles._client.options import LimitOptions
     from cycles._client.running_limit import LimitOwner, RunningLimit
+    from cycles._client.running_section import RunningSection
     from cycles._client.teller import OnSettlement
-    from cycles._core.section import Section
     from cycles._drivers.world import World
     from cycles.config import Config
     from cycles_api.models.amount import Amount
 
 
-class BlockingRuntime:
+class BlockingRuntime(Runtime):
     """The working parts of one `Client`; its reservations keep it alive.
 
     Attributes:
@@ -45,7 +46,7 @@ class BlockingRuntime:
     ) -> None:
         parent = parent_of(BlockingRuntime)
         self.on_settlement: Final = on_settlement
-        self.access: Final[Access] = Access(config, http_client, parent=None if parent is None else parent.access)
+        self.access = Access(config, http_client, parent=None if parent is None else parent.access)
         sends_by = self.access.connect(http_client)
         self._is_sibling: Final = parent is not None
         self.heartbeats: Final[ThreadHeartbeats] = (
@@ -53,10 +54,11 @@ class BlockingRuntime:
         )
         if parent is not None and not self.heartbeats.blocks:
             self.access.api.set_async_httpx_client(parent.access.api.get_async_httpx_client())
+        self._needs: Final = () if self.heartbeats.blocks else ("network", "asyncio")
         keep = self.heartbeats.keep
         # While a blocking client is asked, no heartbeat can be sent.
         batch = 1 if self.heartbeats.blocks else 32
-        self.upkeep: Final = Upkeep(
+        self.upkeep = Upkeep(
             self.access, http_client, on_settlement, keep=keep, plan=keep, is_sibling=self._is_sibling, batch=batch
         )
         self.world: Final = self.upkeep.world
@@ -88,50 +90,32 @@ class BlockingRuntime:
         self.access.open()
         return self.world.traced()
 
-    def reserve(self, estimate: Amount, options: ReserveOptions) -> RunningSection:
-        """Hold *estimate* and return the section that runs on it; see `Client.reserve`."""
-        if self.upkeep.is_closed:
-            raise InvalidRequest("this client is closed: reserve before close(), or make another client")
-        config, asking = self.access.config, Asking()
-        flow, raise_on_unsettled, limit = arguments.reserving(self.access, estimate, options, asking)
-        get_ready(*(() if self.heartbeats.blocks else ("network", "asyncio")))
+    def reserve(self, asked: Checked) -> RunningSection:
+        """Hold what is *asked* for and return the section that runs on it; see `Client.reserve`."""
+        self.must_be_open("reserve")
+        limit = None if asked.own else drawn_on(self.access, asked.terms)
+        get_ready(*self._needs)
         world = self.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
+        asking = Asking()
         try:
-            section = blocking.run(flow, world)
+            section = blocking.run(arguments.reserving(self.access, asked, limit, asking), world)
         finally:
-            self.upkeep.find_and_give_back(asking)
-            if limit is not None:
-                self.upkeep.keep_limit(limit, world)
+            self.after_asking(asking, limit, world)
         if section.share is None:
             self.upkeep.renew(section, world)
-        return RunningSection(
-            section, world, self, lease_policy=config.heartbeat, raise_on_unsettled=raise_on_unsettled, limit=limit
-        )
+        return self.running(section, asked, limit, world)
 
     def limit(self, amount: Amount, options: LimitOptions, owner: LimitOwner) -> RunningLimit:
         """Begin a limit of *amount* and return it; see `cycles.Limit`."""
-        if self.upkeep.is_closed:
-            raise InvalidRequest("this client is closed: enter the limit before close(), or make another client")
+        self.must_be_open("enter the limit")
         asking, world = Asking(), self.world.traced()
         limit, flow = arguments.limiting(self.access, amount, options, owner=owner, world=world, asking=asking)
+        get_ready(*self._needs)
         try:
             blocking.run(flow, world)
         finally:
-            self.upkeep.find_and_give_back(asking)
-            self.upkeep.keep_limit(limit, world)
+            self.after_asking(asking, limit, world)
         return limit
-
-    def give_back(self, section: Section) -> None:
-        """Do what is left to do for a *section* that was dropped."""
-        self.upkeep.give_back(section)
-
-    def settle_later(self, section: Section) -> None:
-        """Go on with the charge of *section*."""
-        self.upkeep.settle_later(section)
-
-    def release_later(self, section: Section) -> None:
-        """Go on with giving back the hold of *section*."""
-        self.upkeep.release_later(section)
 
     def close(self) -> None:
         """Stop the background work, and close the connections that were made here."""

@@ -31,7 +31,7 @@ class KeyTenant:
 
     def check(self, tenant: object) -> None:
         """Raise InvalidRequest when the authority would refuse to let the key spend for *tenant*."""
-        if self._name is not None and is_level(tenant) and tenant != self._name:
+        if self._name is not None and tenant != self._name and is_level(tenant):
             raise InvalidRequest(
                 f"tenant={tenant!r}: the API key is of tenant {self._name!r}, and spends for no other; make a client "
                 f"with a key of {tenant!r} (client.with_options(tenant=…, api_key=…)), or tell those who spend apart "

@@ -7,10 +7,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from cycles._client.subjects import KeptSubject
-from cycles._core.lifecycle import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
     from cycles._client.running_section import RunningSection
 
@@ -55,7 +55,7 @@ class Opened(Generic[H]):
     @property
     def is_dry_run(self) -> bool:
         """Whether its code is not to run."""
-        return self.running.section.state is State.DRY_RUN
+        return self.running.section.terms.dry_run
 
     def keep_subject(self) -> KeptSubject:
         """Return the subject that the steps of its code run for: the one around the first call of this."""
@@ -98,26 +98,34 @@ def carried(opened: Opened[Any]) -> Iterator[None]:
         _current.set(before)
 
 
-@contextmanager
-def entered(opened: Opened[Any]) -> Iterator[None]:
-    """Make *opened* the current section."""
-    outer = _current.get()
-    if outer is not opened:
-        opened.outer = outer
-    _current.set(opened)
-    inside = opened.inside
-    token = None if inside is None else inside.enter()
-    try:
-        yield
-    finally:
-        if inside is not None:
-            inside.leave(token)
+class Entered:
+    """Makes a section current inside its block."""
+
+    __slots__ = ("_inside", "_outer", "_token", "opened")
+
+    def __init__(self, opened: Opened[Any]) -> None:
+        self.opened: Final = opened
+
+    def __enter__(self) -> None:
+        opened, outer = self.opened, _current.get()
+        if outer is not opened:
+            opened.outer = outer
+        _current.set(opened)
+        self._outer = outer
+        self._inside = inside = opened.inside
+        self._token = None if inside is None else inside.enter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._inside is not None:
+            self._inside.leave(self._token)
         # Not reset(token): a block may be left in another context than it was entered in (async fixtures do).
-        _current.set(outer)
+        _current.set(self._outer)
 
 
 @contextmanager
 def stepped(opened: Opened[Any]) -> Iterator[None]:
     """Make *opened* the current section for one step of its code: the caller's code runs before the next one."""
-    with entered(opened), opened.keep_subject().step():
+    with Entered(opened), opened.keep_subject().step():
         yield

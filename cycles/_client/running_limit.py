@@ -102,6 +102,7 @@ class RunningLimit:
             name=f"limit {action.kind}/{action.name}",
             owner=owner,
             piece=piece,
+            is_recorded=world.journal is not None or outer is not None,
         )
         self.outer: Final = outer
         self.owner: Final = owner
@@ -137,9 +138,10 @@ class RunningLimit:
 
     def reserving(self, asking: Asking, *, key: str | None = None, wait: float = 0.0) -> Reserve:
         """Return what makes the flow that reserves an amount for this limit: at the authority, or in the outer one."""
-        return partial(self._reserved, asking, key, wait)
+        return partial(self.reserve, asking, key, wait)
 
-    def _reserved(self, asking: Asking, key: str | None, wait: float, amount: Amount) -> Flow[Section]:
+    def reserve(self, asking: Asking, key: str | None, wait: float, amount: Amount) -> Flow[Section]:
+        """Return the flow that reserves *amount* for this limit; see `reserving`."""
         config, terms = self._access.config, self._terms.of(amount)
         alone = partial(
             section_flows.begin,
@@ -156,11 +158,6 @@ class RunningLimit:
         return limit_flows.admit(outer.account, terms, config.retry, outer.reserving(asking), alone, wait=wait)
 
     # -- its leases ----------------------------------------------------------------------------------------------------
-    def check_lease(self, policy: str) -> None:
-        """Raise LeaseLost where the *policy* is to cancel sections, and the lease is lost."""
-        if policy == "cancel" and self.account.is_lost:
-            raise lost_lease(self.reservation_id)
-
     @property
     def reservation_id(self) -> str | None:
         """The authority's id of its first hold that has one."""
@@ -204,10 +201,11 @@ class RunningLimit:
 
     def tell_news(self) -> None:
         """Tell the program that the limit is near, or reached."""
-        if self.owner.wants_news and self.account.take_news():
-            self.owner.tell()
-        if self.outer is not None:
-            self.outer.tell_news()
+        limit: RunningLimit | None = self
+        while limit is not None:
+            if limit.account.news and limit.account.take_news() and limit.owner.wants_news:
+                limit.owner.tell()
+            limit = limit.outer
 
     def end(self, keeper: Keeper, *, hurried: bool = False) -> None:
         """Charge what was spent, for `PATIENCE` seconds at most when *hurried*."""
@@ -276,10 +274,16 @@ class OpenedLimit(Opened[Any]):
 
 
 def drawn_on(access: Access, terms: Terms) -> RunningLimit | None:
-    """Return the innermost limit around the running code that covers *terms*, or None."""
+    """Return the innermost limit around the running code that covers *terms*, or None.
+
+    Raises:
+        LeaseLost: where that cancels sections, and the limit's own is lost.
+    """
     found = surrounding()
     while found is not None:
         if isinstance(found, OpenedLimit) and found.limit.covers(access, terms):
+            if access.config.heartbeat == "cancel" and found.limit.account.is_lost:
+                raise found.limit.lost()
             return found.limit
         found = found.outer
     return None

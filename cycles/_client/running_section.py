@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from cycles._core import section_flows, shares
@@ -14,8 +13,8 @@ from cycles._drivers import aio, blocking
 from cycles.errors import AlreadySettled, LeaseLost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import timedelta
+    from types import TracebackType
 
     from cycles._core.effects import Flow
     from cycles._core.results import Settlement
@@ -47,6 +46,11 @@ class Keeper(Protocol):
 class Listener(Protocol):
     """What is told when the section has ended: the limit that it draws on."""
 
+    @property
+    def pid(self) -> int:
+        """The process that it runs in."""
+        ...
+
     def tell_news(self) -> None:
         """Tell the program what it must know of the limit's numbers."""
         ...
@@ -77,6 +81,8 @@ def leave_to_background(section: Section, keeper: Keeper) -> bool:
 class RunningSection:
     """A section and what it runs with.
 
+    As a block it leaves to the background what the end of the section, inside, did not finish or was cut off in.
+
     Attributes:
         section: What was granted, what was reported, and where it stands.
         world: What its flows run in.
@@ -101,7 +107,7 @@ class RunningSection:
         self.section: Final = section
         self.world: Final = world
         self.keeper: Final = keeper
-        self.pid = os.getpid()
+        self.pid = os.getpid() if limit is None else limit.pid  # nobody draws on another process's limit
         self._is_left = False
         self._lease_policy: Final = lease_policy
         self._raise_on_unsettled: Final = raise_on_unsettled
@@ -115,7 +121,7 @@ class RunningSection:
         """Return whether the end of a block in this process has a section to end; log it if that is the parent's."""
         if not self.section.is_open:
             return False
-        if not self.is_inherited:
+        if os.getpid() == self.pid:
             return True
         facts = {"reservation_id": self.section.reservation_id}
         self.world.perform(Notify("section of the parent process, left to it", **facts))
@@ -139,12 +145,12 @@ class RunningSection:
 
         The flow itself waits for the authority no longer than the client's `settle_wait`.
         """
-        with self._left_to_background():
+        with self:
             return blocking.run_within(flow, self.world, PATIENCE) if hurried else blocking.run(flow, self.world)
 
     async def settle_async(self, flow: Flow[T], *, hurried: bool = False) -> T | None:
         """Run *flow* to its end, through a cancellation; see `settle`."""
-        with self._left_to_background():
+        with self:
             if self.section.share is not None:
                 # What a limit charges needs no waiting, and no task of its own.
                 return await aio.run_at_once(flow, self.world, patience=PATIENCE, hurried=hurried)
@@ -152,32 +158,32 @@ class RunningSection:
 
     async def release_async(self, flow: Flow[Settlement]) -> Settlement:
         """Run *flow*, which a cancellation ends: the background goes on with it."""
-        with self._left_to_background():
+        with self:
             return await aio.run(flow, self.world)
 
-    @contextmanager
-    def _left_to_background(self) -> Iterator[None]:
-        """Leave to the background what the end of the section, inside, did not finish or was cut off in."""
-        try:
-            yield
-        except AlreadySettled:
-            raise  # whoever settles it sees to that
-        except BaseException:
-            self._leave_to_background()
-            raise
-        self._leave_to_background()
+    def __enter__(self) -> None:
+        return None
 
-    def _leave_to_background(self) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, AlreadySettled):
+            return  # whoever settles it sees to that
         if self.limit is not None:
             self.limit.tell_news()
+        settlement = self.section.settlement
+        if settlement is not None and settlement.error is None:
+            return  # it is done
         if not self._is_left and not self.is_inherited:
             self._is_left = leave_to_background(self.section, self.keeper)
 
     def conclude(self, settlement: Settlement, *, asked: bool) -> Settlement:
         """Return *settlement*, or raise what it must raise; *asked* is whether the caller asked for this commit."""
-        error = section_flows.trouble_to_raise(settlement, asked=asked, raise_on_unsettled=self._raise_on_unsettled)
-        if error is not None:
-            raise error
+        if settlement.error is not None:
+            policy = self._raise_on_unsettled
+            error = section_flows.trouble_to_raise(settlement, asked=asked, raise_on_unsettled=policy)
+            if error is not None:
+                raise error
         if self._lease_policy != "warn":
             self._raise_if_lost()
         return settlement

@@ -107,6 +107,12 @@ class _Block:
         return f"<subject {' '.join(f'{name}={value!r}' for name, value in self._levels.items())}>"
 
 
+def around() -> tuple[object, ...] | None:
+    """Return what tells the levels that are named around the running code from others, or None without any."""
+    named = _named.get()
+    return None if named is None else tuple(named.levels.items())
+
+
 def resolved(given: Mapping[str, Level], config: Config) -> dict[str, str | None]:
     """Return the levels of a request: those that are *given*, else those named around it, else the configured ones."""
     named = _named.get()

@@ -35,7 +35,8 @@ class Teller:
                     self._ask_again(details)
                     raise
                 log.notify("on_settlement failed", {"reason": repr(error)})
-        self._ask_again(details)
+        if details.outcome == "pending":
+            self._ask_again(details)
 
     def _ask_again(self, details: SettlementDetails) -> None:
         retry_later = None if self._retry_later is None else self._retry_later()

@@ -58,6 +58,7 @@ class Upkeep:
         batch: Records that recovery settles between two chances for heartbeats to be sent.
 
     Attributes:
+        is_closed: Whether the client is closed.
         journal: The spend that is not settled yet; None when the journal is off.
         world: The outside as the client's flows see it.
     """
@@ -90,7 +91,7 @@ class Upkeep:
         self._batch: Final = batch
         self._recoverer: Recoverer | None = None
         self._too_short: Final[set[int]] = set()
-        self._is_closed = False
+        self.is_closed = False
         given = None if access.shares_config else http_client
         self._exit_opener: Final = exit_opener(config, given, self.journal, on_settlement)
         if self.journal is not None:
@@ -127,7 +128,7 @@ class Upkeep:
                 self.keep_limit(limit, world)
 
             job = NextPiece(account, piece, limit.reserving(asking), taken, due=time.monotonic())
-            if self._is_closed:
+            if self.is_closed:
                 account.unasked(piece)
             else:
                 self._plan_anywhere(job, world)
@@ -162,7 +163,7 @@ class Upkeep:
         self._plan(GiveBack(self._config.retry, reservation_id=held, due=time.monotonic() + LATER))
 
     def _plan(self, job: Job) -> None:
-        if not self._is_closed:
+        if not self.is_closed:
             self._plan_anywhere(job, self.world)
 
     # -- the journal ---------------------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ class Upkeep:
         running = self._recoverer
         if running is not None and running.is_needed and running.pid == os.getpid():
             return
-        if self._is_closed or self.journal is None:
+        if self.is_closed or self.journal is None:
             return
         self._recoverer = Recoverer(
             self.journal, self._config.retry, repeats=self._config.retry_enabled, delay=delay, batch=self._batch
@@ -198,9 +199,4 @@ class Upkeep:
 
     def close(self) -> None:
         """Begin nothing more."""
-        self._is_closed = True
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the client is closed."""
-        return self._is_closed
+        self.is_closed = True

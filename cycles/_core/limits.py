@@ -117,6 +117,7 @@ class Account:
         name: Names the limit in messages and as the scope of a refusal.
         owner: What `error.limit` is.
         piece: How much to ask the authority for at a time; None when the whole is held from the start.
+        is_recorded: Whether what its sections spend is put on record as it grows, with the holds.
 
     Attributes:
         amount, unit: As given.
@@ -125,6 +126,7 @@ class Account:
         numbers: (spent, held, sections admitted), replaced as a whole.
         is_closed: Whether the limit has ended.
         is_recording: Whether somebody has the turn to put the spend on record.
+        news: How many levels were passed that the program was not told of yet.
     """
 
     __slots__ = (
@@ -132,7 +134,6 @@ class Account:
         "_asks_ahead",
         "_dropped",
         "_lock",
-        "_news",
         "_open",
         "_reported",
         "_tally",
@@ -143,8 +144,10 @@ class Account:
         "granted",
         "holds",
         "is_closed",
+        "is_recorded",
         "is_recording",
         "name",
+        "news",
         "numbers",
         "owner",
         "piece",
@@ -159,12 +162,14 @@ class Account:
         name: str,
         owner: Any = None,
         piece: int | None = None,
+        is_recorded: bool = True,
     ) -> None:
         self.amount: Final = amount.amount
         self.unit: Final = amount.unit
         self.name: Final = name
         self.owner: Final = owner
         self.piece: Final = piece
+        self.is_recorded: Final = is_recorded
         self.holds: Final[list[Hold]] = []
         self.grant: Grant | None = None
         self.granted = 0
@@ -179,7 +184,7 @@ class Account:
         self._reported = 0  # by open sections
         self.is_recording = False
         self._unkept: Final[list[Hold]] = []
-        self._told = self._news = 0
+        self._told = self.news = 0
 
     def forked(self, lock: AbstractContextManager[Any]) -> None:
         """Change the numbers of this copy under another *lock*: a thread of the parent may have held the one it had."""
@@ -278,6 +283,11 @@ class Account:
                 return True
         return False
 
+    @property
+    def wants_upkeep(self) -> bool:
+        """Whether the client has something to do for it: leases to keep, a piece to ask for, or news to tell."""
+        return bool(self._unkept) or self.piece is not None or self.news > 0
+
     def waiting_may_help(self) -> bool:
         """Return whether sections are open, whose end may make room."""
         return bool(self._open) or bool(self._dropped)
@@ -305,10 +315,14 @@ class Account:
             self._open.pop(share, None)
             spent, held, sections = self.numbers
             spent += amount or 0
-            self.numbers = (spent, held - share.held, sections)
-            self._reported -= share.reported
+            reported, estimate = share.reported, share.estimate
+            self.numbers = (spent, held - (max(estimate, reported)), sections)
+            self._reported -= reported
             if amount is not None:
-                self._count((action.kind, action.name), amount)
+                key = (action.kind, action.name)
+                counted = self._tally.get(key) or self._first_of(key)
+                counted[0] += 1
+                counted[1] += amount
                 if spent * 100 >= self.amount * _NEAR:
                     self._tell(2 if spent >= self.amount else 1)
             return True
@@ -322,14 +336,8 @@ class Account:
             share, action = self._dropped.popleft()
             self.settle(share, action, share.reported or None)
 
-    def _count(self, action: tuple[str, str], amount: int) -> None:
-        counted = self._tally.get(action)
-        if counted is None:
-            if len(self._tally) >= _MOST_TALLIED:
-                action = ("", "")
-            counted = self._tally.setdefault(action, [0, 0])
-        counted[0] += 1
-        counted[1] += amount
+    def _first_of(self, action: tuple[str, str]) -> list[int]:
+        return self._tally.setdefault(action if len(self._tally) < _MOST_TALLIED else ("", ""), [0, 0])
 
     # -- what is on record ---------------------------------------------------------------------------------------------
     def begins_recording(self) -> bool:
@@ -416,7 +424,7 @@ class Account:
         """Note that the limit is near (1) or reached (2); each is news once, and near is none any more when reached."""
         if level > self._told:
             self._told = level
-            self._news += 1
+            self.news += 1
 
     @property
     def is_reached(self) -> bool:
@@ -425,10 +433,10 @@ class Account:
 
     def take_news(self) -> bool:
         """Return whether the program is to be told of a level that was passed; each is told once."""
-        if not self._news:
+        if not self.news:
             return False
         with self._lock:
-            news, self._news = self._news, 0
+            news, self.news = self.news, 0
         return news > 0
 
     def refusal(self, estimate: int) -> BudgetExceeded:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cycles._core.lifecycle import State
-    from cycles._core.records import Pending
     from cycles.errors import CyclesError
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
@@ -175,29 +174,27 @@ class SettlementDetails:
 
     def __init__(
         self,
-        pending: Pending,
+        reservation_id: str | None,
+        actual: Amount,
         outcome: str,
         *,
-        charged: Amount | None,
-        attempts: int,
-        recovered: bool,
-        error: CyclesError | None,
+        via: str,
+        charged: Amount | None = None,
         uncovered: Amount | None = None,
-        via: str | None = None,
+        attempts: int = 0,
+        recovered: bool = False,
+        error: CyclesError | None = None,
     ) -> None:
-        values = {
-            "reservation_id": pending.reservation_id,
-            "actual": pending.actual,
-            "outcome": outcome,
-            "via": pending.via if via is None else via,
-            "charged": charged,
-            "uncovered": uncovered,
-            "attempts": attempts,
-            "recovered": recovered,
-            "error": error,
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        put = object.__setattr__
+        put(self, "reservation_id", reservation_id)
+        put(self, "actual", actual)
+        put(self, "outcome", outcome)
+        put(self, "via", via)
+        put(self, "charged", charged)
+        put(self, "uncovered", uncovered)
+        put(self, "attempts", attempts)
+        put(self, "recovered", recovered)
+        put(self, "error", error)
 
     reservation_id: str | None
     actual: Amount

@@ -101,10 +101,15 @@ class Section:
     @property
     def state(self) -> State:
         """Where the reservation stands; see `lifecycle`."""
-        share = self.share
-        if self.lease_lost or (share is not None and share.account.is_lost):
-            return step(self._state, Happened.LEASE_LOST)
+        # A lost lease means nothing any more to a section that has left, and nothing to one without a hold.
+        if self._state is State.ACTIVE and self.is_lost:
+            return step(State.ACTIVE, Happened.LEASE_LOST)
         return self._state
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether commit, release and report are accepted, and nothing is sent."""
+        return self._state in NOTHING_HELD
 
     @property
     def is_lost(self) -> bool:
@@ -130,13 +135,13 @@ class Section:
 
         Of two threads at once, one gets through.
         """
-        if not self.is_open:
+        if self._state not in OPEN:
             return False
         try:
             self._tickets.pop()  # atomic in the interpreter: no thread comes between looking and taking
         except IndexError:
             return False
-        self._state = step(self.state, happened)
+        self._state = step(self._state, happened)  # where a lost lease makes no difference
         return True
 
     def settled(self) -> None:
@@ -157,38 +162,50 @@ class Section:
             AlreadySettled: when the section was settled before.
             InvalidRequest: naming what is wrong with the amount, and the remedy; the earlier report stays.
         """
-        if self.state not in NOTHING_HELD:
-            self._must_be_open("report")
-        amount = None if actual is None else checked_actual(actual, self.terms.estimate)
+        if actual is not None:
+            self.set_actual(actual, "report")
+        elif not self.is_open and not self.holds_nothing:
+            raise self.already_settled("report")
+        if metrics is not None or metadata is not None:
+            self._report_details(metrics, metadata)
+
+    def set_actual(self, actual: object, wanted: str) -> None:
+        """Set the amount that the end of the section will commit; *wanted* says what for.
+
+        Raises:
+            AlreadySettled: when the section was settled before.
+            InvalidRequest: naming what is wrong with the amount, and the remedy; the earlier one stays.
+        """
+        if self._state not in OPEN and self._state not in NOTHING_HELD:
+            raise self.already_settled(wanted)
+        self.reported = checked_actual(actual, self.terms.estimate)
+
+    def _report_details(self, metrics: StandardMetrics | None, metadata: Mapping[str, Any] | None) -> None:
         kept, wrong = sendable_metadata(metadata)
         metrics, wrong_too = sendable_metrics(metrics)
         self.left_out = tuple(dict.fromkeys((*self.left_out, *wrong, *wrong_too)))
-        self.reported = amount or self.reported
         self.metrics = metrics or self.metrics
         if kept is not None:
             self.metadata = {**(self.metadata or {}), **kept}
 
     def spend(self, key: str, actual: Amount, *, provisional: bool = False) -> Pending:
         """Return the intent to charge *actual* under *key*, by event if there is no hold."""
+        held = self.reservation_id
         source = {"actual_source": "reported"} if provisional else {}
-        if self.reservation_id is None:
-            source["recovery_reason"] = "authority_unavailable"
+        if held is None:
+            source["recovery_reason"] = "authority_unavailable" if self.share is None else "limit_ended"
         reported_key = key if provisional else None if self.provisional is None else self.provisional.key
         return Pending(
-            reservation_id=self.reservation_id,
+            reservation_id=held,
             terms=self.terms,
             actual=actual,
             key=key,
             metrics=self.metrics,
             metadata={**(self.metadata or {}), **source} or None,
-            by_event=self.reservation_id is None,
+            by_event=held is None,
             provisional=provisional,
-            reported_key=None if self.reservation_id is None else reported_key,
+            reported_key=None if held is None else reported_key,
         )
-
-    def _must_be_open(self, wanted: str) -> None:
-        if not self.is_open:
-            raise self.already_settled(wanted)
 
     def already_settled(self, wanted: str) -> AlreadySettled:
         """Return the error of a commit, a release or a report that is *wanted* too late."""

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from cycles._core import flows, shares
 from cycles._core.effects import Forget, NewKey, Notify, Now, Ready
 from cycles._core.grant import Grant
-from cycles._core.lifecycle import NOTHING_HELD, Happened, State
-from cycles._core.requests import checked_actual
+from cycles._core.lifecycle import Happened, State
 from cycles._core.results import Settlement
 from cycles._core.section import Section
 from cycles._core.settlements import pending_error, settle
@@ -120,7 +119,7 @@ def report(
         AlreadySettled, InvalidRequest: see `Section.report`.
     """
     yield from _noted(section, actual, metrics, metadata)
-    if section.reported is None or section.state in NOTHING_HELD:
+    if section.reported is None or section.holds_nothing:
         return
     yield from shares.keep_reported(section, section.reported)
 
@@ -150,10 +149,11 @@ def commit(
         AlreadySettled: when the section was settled before.
         InvalidRequest: when the amount can't be sent; the section stays open.
     """
-    yield from _noted(section, checked_actual(actual, section.terms.estimate), metrics, metadata)
-    if section.state in NOTHING_HELD:
+    section.set_actual(actual, "commit")
+    if metrics is not None or metadata is not None:
+        yield from _noted(section, None, metrics, metadata)
+    if section.holds_nothing:
         return Settlement(section.state, via="commit", attempts=0)
-    key = yield from NewKey()
     if not section.leave(Happened.COMMIT_WANTED):
         raise section.already_settled("commit")
     assert section.reported is not None  # noqa: S101 - types
@@ -161,22 +161,29 @@ def commit(
     if section.share is not None:
         settlement = yield from shares.settle(section, section.share, section.reported)
     if settlement is None:
-        if section.provisional is not None and section.reservation_id is None:
-            key = section.provisional.key  # its record is named after it
-        section.owed = section.spend(key, section.reported)
-        policy = section.policy
-        section.settlement = yield from settle(section.owed, policy, wait=policy.settle_wait, goes_on=True)
-    assert section.settlement is not None  # noqa: S101 - types
-    section.settlement.left_out = section.left_out
-    if section.settlement.state is State.COMMITTED:
+        settlement = yield from _charged(section, section.reported)
+    settlement.left_out = section.left_out
+    if settlement.state is State.COMMITTED:
         section.settled()
         yield from Notify(
             "committed",
             reservation_id=section.reservation_id,
-            via=section.settlement.via,
-            charged=section.settlement.charged.amount if section.settlement.charged else None,
+            via=settlement.via,
+            charged=settlement.charged.amount if settlement.charged else None,
             unit=str(section.terms.estimate.unit),
         )
+    return settlement
+
+
+def _charged(section: Section, actual: Amount) -> Flow[Settlement]:
+    """Charge *actual* at the authority, and return how that ended."""
+    if section.provisional is not None and section.reservation_id is None:
+        key = section.provisional.key  # its record is named after it
+    else:
+        key = yield from NewKey()
+    section.owed = section.spend(key, actual)
+    policy = section.policy
+    section.settlement = yield from settle(section.owed, policy, wait=policy.settle_wait, goes_on=True)
     return section.settlement
 
 
@@ -186,7 +193,7 @@ def release(section: Section, reason: str | None) -> Flow[Settlement]:
     Raises:
         AlreadySettled: when the section was settled before.
     """
-    if section.state in NOTHING_HELD:
+    if section.holds_nothing:
         return Settlement(section.state, via="release", attempts=0)
     if not section.leave(Happened.RELEASE_ENDED):
         raise section.already_settled("release")

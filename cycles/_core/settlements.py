@@ -237,8 +237,10 @@ def _settled(
         )
     yield from Tell(
         SettlementDetails(
-            pending,
+            pending.reservation_id,
+            pending.actual,
             outcome,
+            via=pending.via,
             charged=settlement.charged,
             uncovered=settlement.uncovered,
             attempts=how.sent,

@@ -24,7 +24,8 @@ def keep_reported(section: Section, amount: Amount) -> Flow[None]:
     """Put *amount*, which *section* has spent so far, on record: with its limit, or in the journal."""
     share = section.share
     if share is not None and share.account.report(share, amount.amount):
-        yield from grow(share.account)
+        if share.account.is_recorded:
+            yield from grow(share.account)
         return
     key = (yield from NewKey()) if section.provisional is None else section.provisional.key
     section.provisional = section.spend(key, amount, provisional=True)
@@ -55,30 +56,25 @@ def _kept_by(section: Section, amount: Amount) -> Flow[None]:
 
 def settle(section: Section, share: Share, actual: Amount) -> Flow[Settlement | None]:
     """Charge *actual* to the limit; None when that has ended, and the section is on its own."""
-    if not share.account.settle(share, section.terms.action, actual.amount):
+    account = share.account
+    if not account.settle(share, section.terms.action, actual.amount):
         return None
     unused = max(0, share.estimate - actual.amount)
     settlement = Settlement(
-        State.COMMITTED,
-        via="limit",
-        attempts=0,
-        charged=actual,
-        released=Amount(unit=actual.unit, amount=unused),
+        State.COMMITTED, via="limit", attempts=0, charged=actual, released=Amount(unit=actual.unit, amount=unused)
     )
     section.settlement = settlement
-    yield from grow(share.account)
-    yield from Tell(
-        SettlementDetails(
-            section.spend("", actual), "settled", charged=actual, attempts=0, recovered=False, error=None, via="limit"
-        )
-    )
+    if account.is_recorded:
+        yield from grow(account)
+    yield from Tell(SettlementDetails(None, actual, "settled", charged=actual, via="limit"))
     return settlement
 
 
 def give_back(section: Section, share: Share) -> Flow[None]:
     """Give back what *section* holds of its limit, if that has not ended."""
-    if share.account.settle(share, section.terms.action, None) and share.reported:
-        yield from grow(share.account)
+    account = share.account
+    if account.settle(share, section.terms.action, None) and share.reported and account.is_recorded:
+        yield from grow(account)
 
 
 def drop(section: Section, share: Share) -> bool:

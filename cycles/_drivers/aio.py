@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LONG: Final = frozenset((Call, Sleep, Record))
+"""Effects that can take a while."""
+
 
 async def run(flow: Flow[T], world: World, *, begun: Effect[Any] | None = None) -> T:
     """Perform every effect of *flow* and return what it returns; *begun* is the next one, when it has begun before."""
@@ -30,7 +33,10 @@ async def run(flow: Flow[T], world: World, *, begun: Effect[Any] | None = None) 
         effect = next(flow) if begun is None else begun
         while True:
             try:
-                result = await _perform(effect, world)
+                if type(effect) in _LONG and _waits(effect, world):
+                    result = await _perform(effect, world)
+                else:
+                    result = world.perform(effect)
             except BaseException as error:  # noqa: BLE001 - the flow decides what a cancellation means
                 effect = flow.throw(error)
             else:
@@ -46,7 +52,7 @@ async def run_at_once(flow: Flow[T], world: World, *, patience: float, hurried: 
     """Run *flow* without a task of its own as far as it needs no waiting, and from there as `run_through` does."""
     try:
         effect = next(flow)
-        while not _waits(effect, world):
+        while type(effect) not in _LONG or not _waits(effect, world):
             try:
                 result = world.perform(effect)
             except BaseException as error:  # noqa: BLE001 - as in `run`
@@ -115,17 +121,16 @@ async def _perform(effect: Effect[Any], world: World) -> Any:
         import anyio  # noqa: PLC0415 - costs import time, and httpx's async client has loaded it by now
 
         return await anyio.sleep(effect.seconds)
-    if isinstance(effect, Record) and _waits(effect, world):
-        assert world.journal is not None  # noqa: S101 - types
-        return await _recorded(effect, world.journal)
-    return world.perform(effect)
+    assert isinstance(effect, Record)  # noqa: S101 - types: see _waits
+    assert world.journal is not None  # noqa: S101 - likewise
+    return await _recorded(effect, world.journal)
 
 
 def _waits(effect: Effect[Any], world: World) -> bool:
-    """Return whether the loop does something else while *effect* is performed."""
+    """Return whether the loop does something else while *effect*, one of `_LONG`, is performed."""
     if isinstance(effect, Record):
         return not effect.pending.provisional and world.journal is not None and world.journal.fsync
-    return isinstance(effect, Call | Sleep)
+    return True
 
 
 async def _recorded(record: Record, journal: Keeper) -> bool:

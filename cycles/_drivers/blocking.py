@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from cycles._drivers.world import World
 
 T = TypeVar("T")
+
+_LONG: Final = frozenset((Call, Sleep, Record))
+"""Effects that can take a while; the world performs all others."""
 
 
 class _OutOfPatienceError(BaseException):
@@ -44,7 +47,12 @@ def run(flow: Flow[T], world: World, *, ends: float | None = None) -> T:
         effect = next(flow)
         while True:
             try:
-                result = _perform(effect, world) if ends is None else _perform_until(effect, world, ends)
+                if type(effect) not in _LONG:
+                    result = world.perform(effect)
+                elif ends is None:
+                    result = _perform(effect, world)
+                else:
+                    result = _perform_until(effect, world, ends)
             except BaseException as error:  # noqa: BLE001 - the flow decides what an interrupt means
                 effect = flow.throw(error)
             else:
@@ -61,9 +69,8 @@ def _perform(effect: Effect[Any], world: World) -> Any:
         return _call(effect, world)
     if isinstance(effect, Sleep):
         return time.sleep(effect.seconds)
-    if isinstance(effect, Record):
-        return _recorded(effect, world)
-    return world.perform(effect)
+    assert isinstance(effect, Record)  # noqa: S101 - types: see _LONG
+    return _recorded(effect, world)
 
 
 def _perform_until(effect: Effect[Any], world: World, ends: float) -> Any:

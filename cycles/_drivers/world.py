@@ -135,12 +135,12 @@ class World:
         lanes: The same for threads.
     """
 
-    __slots__ = ("_notify", "_seen", "_tell", "api", "gate", "journal", "lanes", "timeout", "trace")
+    __slots__ = ("_notify", "_seen", "api", "gate", "journal", "lanes", "tell", "timeout", "trace")
 
     def __init__(
         self,
         api: AuthenticatedClient,
-        notify: Callable[[str, dict[str, Any]], None],
+        notify: Callable[[str, Mapping[str, Any]], None],
         trace: Trace | None = None,
         *,
         journal: Keeper | None = None,
@@ -157,7 +157,7 @@ class World:
         self.lanes = lanes
         self.timeout: Final = timeout
         self._notify: Final = notify
-        self._tell: Final = tell
+        self.tell: Final = tell
         self._seen: Final = seen
 
     def traced(self) -> World:
@@ -167,7 +167,7 @@ class World:
             self._notify,
             Trace(),
             journal=self.journal,
-            tell=self._tell,
+            tell=self.tell,
             seen=self._seen,
             gate=self.gate,
             lanes=self.lanes,
@@ -180,74 +180,14 @@ class World:
 
     def perform(self, effect: Effect[Any]) -> Any:
         """Perform an effect that needs no waiting."""
-        match effect:
-            case Now():
-                return time.monotonic()
-            case NewKey():
-                return os.urandom(16).hex()
-            case Jitter():
-                return int.from_bytes(os.urandom(7)) / 2**56
-            case Notify(event=event, facts=facts):
-                self._notify(event, dict(facts))
-                metrics.event(event, facts)
-                return None
-            case Clock():
-                return time.time_ns() // 1_000_000
-            case _:
-                return self._settling(effect)
-
-    def _settling(self, effect: Effect[Any]) -> Any:
-        match effect:
-            case Record(pending=pending, claim=claim):
-                return self._recorded(pending, claim)
-            case Ready():
-                return self._ready()
-            case Forget(pending=pending, refusal=refusal):
-                self._forgotten(pending, refusal)
-                return None
-            case Take(queue=queue):
-                return queue.take()
-            case Tell(details=details):
-                metrics.settled(details)
-                if self._tell is not None:
-                    self._tell(details)
-                return None
-            case _:
-                raise TypeError(f"not an effect that can be performed here: {effect!r}")
-
-    def _ready(self) -> bool:
-        if self.journal is None:
-            return False
-        try:
-            self.journal.check()
-        except JournalError as error:
-            self.journal.failed(error)
-            return False
-        return True
-
-    def _recorded(self, pending: Pending, claim: Claim | None) -> bool:
-        if self.journal is None:
-            return False
-        try:
-            if pending.provisional:
-                self.journal.report(pending)
-            else:
-                self.journal.write(pending, claim)
-        except (OSError, ValueError, JournalError) as error:  # settlement goes on: the work was done
-            if arrived(error) is not None:
-                raise
-            self.journal.failed(error)
-            return False
-        return True
-
-    def _forgotten(self, pending: Pending, refusal: Mapping[str, Any] | None) -> None:
-        if self.journal is not None:
-            try:
-                self.journal.forget(pending, refusal)
-            except (OSError, JournalError) as error:
-                if arrived(error) is not None:
-                    raise
-                self.journal.failed(error)
+        if type(effect) is Notify:  # the most of them
+            self._notify(effect.event, effect.facts)
+            metrics.event(effect.event, effect.facts)
+            return None
+        perform = _LOCAL.get(type(effect))
+        if perform is None:
+            raise TypeError(f"not an effect that can be performed here: {effect!r}")
+        return perform(self, effect)
 
     def answered(self, call: Call[Any], response: Response[Any], sent_at: float) -> Answer[Any]:
         """Return the answer to *call* in a complete response."""
@@ -296,6 +236,64 @@ class World:
             reason=f"{type(error).__name__}: {text}" if text else type(error).__name__,
             sent_at=sent_at,
         )
+
+
+# -- effects that need no waiting --------------------------------------------------------------------------------------
+def _is_ready(world: World, _ready: Ready) -> bool:
+    if world.journal is None:
+        return False
+    try:
+        world.journal.check()
+    except JournalError as error:
+        world.journal.failed(error)
+        return False
+    return True
+
+
+def _recorded(world: World, record: Record) -> bool:
+    if world.journal is None:
+        return False
+    try:
+        if record.pending.provisional:
+            world.journal.report(record.pending)
+        else:
+            world.journal.write(record.pending, record.claim)
+    except (OSError, ValueError, JournalError) as error:  # settlement goes on: the work was done
+        if arrived(error) is not None:
+            raise
+        world.journal.failed(error)
+        return False
+    return True
+
+
+def _forgotten(world: World, forget: Forget) -> None:
+    if world.journal is not None:
+        try:
+            world.journal.forget(forget.pending, forget.refusal)
+        except (OSError, JournalError) as error:
+            if arrived(error) is not None:
+                raise
+            world.journal.failed(error)
+
+
+def _told(world: World, tell: Tell) -> None:
+    metrics.settled(tell.details)
+    if world.tell is not None:
+        world.tell(tell.details)
+
+
+_LOCAL: Final[dict[type[Effect[Any]], Callable[[World, Any], Any]]] = {
+    Now: lambda _world, _effect: time.monotonic(),
+    NewKey: lambda _world, _effect: os.urandom(16).hex(),
+    Jitter: lambda _world, _effect: int.from_bytes(os.urandom(7)) / 2**56,
+    Clock: lambda _world, _effect: time.time_ns() // 1_000_000,
+    Record: _recorded,
+    Ready: _is_ready,
+    Forget: _forgotten,
+    Take: lambda _world, take: take.queue.take(),
+    Tell: _told,
+}
+"""How each of them is performed, beside `Notify`."""
 
 
 def _measured(call: Call[Any], *, sent_at: float, **facts: Any) -> Answer[Any]:

@@ -15,10 +15,9 @@ from cycles._drivers.asyncgens import untold
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
 
     from cycles._client.opened_section import Opened
-    from cycles._guard.handover import Rest
+    from cycles._guard.handover import AsyncOpening, Rest
     from cycles.reservation import AsyncReservation
 
 
@@ -61,7 +60,7 @@ class _Steps:
 
 
 def guard_async_generator(
-    opening: Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Opened[AsyncReservation]]],
+    opening: AsyncOpening[AsyncReservation],
     function: Callable[..., AsyncGenerator[Any, Any]],
 ) -> Callable[..., AsyncGenerator[Any, Any]]:
     """Return *function* with each iteration inside a section; asend, athrow and aclose pass through.

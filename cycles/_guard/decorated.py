@@ -12,18 +12,16 @@ from cycles._guard.shapes import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
-    from cycles._client.opened_section import Opened
-
-    Opening = Callable[[tuple[Any, ...], dict[str, Any]], AbstractContextManager[Opened[Any]]]
-    AsyncOpening = Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Opened[Any]]]
+    from cycles._guard.handover import AsyncOpening, Opening
 
 _CACHED: Final = type(functools.lru_cache(len))
 """What `functools.lru_cache` makes."""
 
 
-def decorated(function: Callable[..., Any], opening: Opening, opening_async: AsyncOpening) -> Callable[..., Any]:
+def decorated(
+    function: Callable[..., Any], opening: Opening[Any], opening_async: AsyncOpening[Any]
+) -> Callable[..., Any]:
     """Return *function* inside what its *opening* opens, with the same signature."""
     shape = shape_of(function)
     if shape == "async generator":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._client.opened_section import entered
 from cycles._guard import async_generators, generators, shapes
 from cycles._guard.handover import AsyncHandover, Handover
 from cycles._guard.iterators import GuardedAsyncIterator, GuardedIterator
@@ -13,25 +12,24 @@ from cycles.reservation import DryRun
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
-    from cycles._client.opened_section import Opened
+    from cycles._guard.handover import AsyncOpening, Opening
     from cycles.reservation import AsyncReservation, Reservation
 
 
 def guard_function(
-    opening: Callable[[tuple[Any, ...], dict[str, Any]], AbstractContextManager[Opened[Reservation]]],
+    opening: Opening[Reservation],
     function: Callable[..., Any],
 ) -> Callable[..., Any]:
     """Return *function* with each call inside a section; a dry run does not call it, and returns its `DryRun`."""
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        with Handover(opening(args, kwargs)) as call:
-            opened = call.opened
+        call = Handover(opening, args, kwargs)
+        with call as opened:
             if opened.is_dry_run:
                 return DryRun(opened.reservation)
-            with entered(opened):
-                result = function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            if type(result) not in shapes.DATA:
                 if shapes.is_generator(result):
                     return generators.rest_of(result, call.keep())
                 if shapes.is_iterator(result):
@@ -45,18 +43,18 @@ def guard_function(
 
 
 def guard_async_function(
-    opening: Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Opened[AsyncReservation]]],
+    opening: AsyncOpening[AsyncReservation],
     function: Callable[..., Awaitable[Any]],
 ) -> Callable[..., Any]:
     """Return *function* with each call inside a section; see `guard_function`."""
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        async with AsyncHandover(opening(args, kwargs)) as call:
-            opened = call.opened
+        call = AsyncHandover(opening, args, kwargs)
+        async with call as opened:
             if opened.is_dry_run:
                 return DryRun(opened.reservation)
-            with entered(opened):
-                result = value = await function(*args, **kwargs)
+            result = value = await function(*args, **kwargs)
+            if type(result) not in shapes.DATA:
                 if isinstance(result, AsyncGenerator):
                     return async_generators.rest_of(result, call.keep())
                 if shapes.is_async_iterator(result):

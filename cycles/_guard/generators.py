@@ -10,20 +10,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cycles._client.opened_section import stepped
-from cycles._guard.handover import Handover
 from cycles.reservation import DryRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from contextlib import AbstractContextManager
 
     from cycles._client.opened_section import Opened
-    from cycles._guard.handover import Rest
+    from cycles._guard.handover import Opening, Rest
     from cycles.reservation import Reservation
 
 
 def guard_generator(
-    opening: Callable[[tuple[Any, ...], dict[str, Any]], AbstractContextManager[Opened[Reservation]]],
+    opening: Opening[Reservation],
     function: Callable[..., Generator[Any, Any, Any]],
 ) -> Callable[..., Generator[Any, Any, Any]]:
     """Return *function* with each iteration inside a section; send, throw, close and the return value pass through.
@@ -32,8 +30,7 @@ def guard_generator(
     """
 
     def guarded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        with Handover(opening(args, kwargs)) as call:
-            opened = call.opened
+        with opening(args, kwargs) as opened:
             if opened.is_dry_run:
                 return DryRun(opened.reservation)
             result = opened.result = yield from _steps(function(*args, **kwargs), opened)

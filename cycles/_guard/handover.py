@@ -1,14 +1,16 @@
-"""Sections that outlast the call that opened them: their end goes over to what the call returned."""
+"""The section of one call: current while it runs. One that outlasts it hands its end over to what was returned."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from cycles._client.raising import raised_here
+from cycles._client.opened_section import Entered
+from cycles._client.raising import ANSWERS
 from cycles._drivers.asyncgens import closing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from types import TracebackType
 
@@ -16,69 +18,90 @@ if TYPE_CHECKING:
 
 H = TypeVar("H")
 
+Opening: TypeAlias = "Callable[[tuple[Any, ...], dict[str, Any]], AbstractContextManager[Opened[H]]]"
+"""Returns what opens and settles the section of a call with these arguments."""
+
+AsyncOpening: TypeAlias = "Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Opened[H]]]"
+"""The same for asynchronous code."""
+
 
 class Handover(Generic[H]):
-    """Opens the section of one call; its block ends the section, unless `keep` was called and nothing is raised."""
+    """Opens the section of one call, and makes it current; its block ends the section.
 
-    __slots__ = ("_is_kept", "_opened", "_opening")
+    Not if `keep` was called and nothing is raised.
 
-    def __init__(self, opening: AbstractContextManager[Opened[H]]) -> None:
+    Args:
+        opening: Returns what opens and settles the section of a call with these arguments.
+        args, kwargs: The arguments.
+    """
+
+    __slots__ = ("_args", "_entered", "_is_kept", "_kwargs", "_opened", "_opening", "_section")
+
+    def __init__(self, opening: Opening[H], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._opening: Final = opening
+        self._args: Final = args
+        self._kwargs: Final = kwargs
         self._is_kept = False
 
-    def __enter__(self) -> Handover[H]:
-        with raised_here:
-            self._opened = self._opening.__enter__()
-        return self
+    def __enter__(self) -> Opened[H]:
+        section = self._section = self._opening(self._args, self._kwargs)
+        try:
+            opened = self._opened = section.__enter__()
+        except ANSWERS as error:
+            error.__traceback__ = None  # see `raising`
+            raise
+        entered = self._entered = Entered(opened)
+        entered.__enter__()
+        return opened
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        self._entered.__exit__(kind, error, trace)
         if self._is_kept and error is None:
             return None
-        return self._opening.__exit__(kind, error, trace)
-
-    @property
-    def opened(self) -> Opened[H]:
-        """The section."""
-        return self._opened
+        return self._section.__exit__(kind, error, trace)
 
     def keep(self) -> Rest[H]:
         """Leave the section open beyond the block, and return what will end it."""
         self._is_kept = True
-        return Rest(self._opening, self._opened)
+        return Rest(self._section, self._opened)
 
 
 class AsyncHandover(Generic[H]):
     """The same for asynchronous code; see `Handover`."""
 
-    __slots__ = ("_is_kept", "_opened", "_opening")
+    __slots__ = ("_args", "_entered", "_is_kept", "_kwargs", "_opened", "_opening", "_section")
 
-    def __init__(self, opening: AbstractAsyncContextManager[Opened[H]]) -> None:
+    def __init__(self, opening: AsyncOpening[H], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._opening: Final = opening
+        self._args: Final = args
+        self._kwargs: Final = kwargs
         self._is_kept = False
 
-    async def __aenter__(self) -> AsyncHandover[H]:
-        with raised_here:
-            self._opened = await self._opening.__aenter__()
-        return self
+    async def __aenter__(self) -> Opened[H]:
+        section = self._section = self._opening(self._args, self._kwargs)
+        try:
+            opened = self._opened = await section.__aenter__()
+        except ANSWERS as error:
+            error.__traceback__ = None  # see `raising`
+            raise
+        entered = self._entered = Entered(opened)
+        entered.__enter__()
+        return opened
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        self._entered.__exit__(kind, error, trace)
         if self._is_kept and error is None:
             return None
-        return await self._opening.__aexit__(kind, error, trace)
-
-    @property
-    def opened(self) -> Opened[H]:
-        """The section."""
-        return self._opened
+        return await self._section.__aexit__(kind, error, trace)
 
     def keep(self) -> Rest[H]:
         """Leave the section open beyond the block, and return what will end it."""
         self._is_kept = True
-        return Rest(self._opening, self._opened)
+        return Rest(self._section, self._opened)
 
 
 class Rest(Generic[H]):

@@ -2,67 +2,97 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final
 
-from cycles._client.raising import raised_here
+from cycles._client.arguments import checked
+from cycles._client.opened_section import Opened
+from cycles._client.raising import ANSWERS
 from cycles._drivers.asyncgens import closing
 from cycles._guard import nesting
+from cycles.reservation import AsyncReservation, Reservation
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
     from types import TracebackType
 
-    from cycles._client.opened_section import Opened
+    from cycles._client.async_runtime import AsyncRuntime
+    from cycles._client.blocking_runtime import BlockingRuntime
+    from cycles._client.running_section import RunningSection
+    from cycles._guard.fields import Asked
     from cycles._guard.settlement_policy import SettlementPolicy
 
-H = TypeVar("H")
 
+class BlockingSection:
+    """Opens the section of what is *asked* for, and settles it at the end by *policy*.
 
-@contextmanager
-def section(reserve: Callable[[], Opened[H]], policy: SettlementPolicy) -> Iterator[Opened[H]]:
-    """Open the section that *reserve* gives, and settle it at the end by *policy*."""
-    with raised_here:
-        opened = reserve()
-    nesting.say_once(opened)
-    running = opened.running
-    try:
-        yield opened
-    except BaseException as raised:
-        if running.ends_here():
-            ending, interrupt = policy.end_raised(running.section, raised)
-            running.settle(ending, hurried=interrupt is not None or not isinstance(raised, Exception))
-            if interrupt is not None:
-                raise interrupt from raised
-        raise
-    result = opened.take_result()
-    if running.ends_here():
-        ending, interrupt = policy.end(running.section, result)
+    A class and no generator: what is left of it while the section runs is this object, and no frame.
+    """
+
+    __slots__ = ("_asked", "_opened", "_policy", "_runtime")
+
+    def __init__(self, runtime: BlockingRuntime, asked: Asked, policy: SettlementPolicy) -> None:
+        self._runtime: Final = runtime
+        self._asked: Final = asked
+        self._policy: Final = policy
+
+    def __enter__(self) -> Opened[Reservation]:
+        try:
+            running = self._runtime.reserve(checked(self._runtime.access, *self._asked))
+        except ANSWERS as error:
+            error.__traceback__ = None  # see `raising`
+            raise
+        opened = self._opened = Opened(running, Reservation(running))
+        if running.section.share is None:
+            nesting.say_once(opened)
+        return opened
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        running, result = self._opened.running, self._opened.take_result()
+        if not running.ends_here():
+            return
+        if raised is not None:
+            self._failed(running, raised)
+            return
+        ending, interrupt = self._policy.end(running.section, result)
         settlement = running.settle(ending, hurried=interrupt is not None)
         if interrupt is not None:
             raise interrupt
         if settlement is not None:
             running.conclude(settlement, asked=False)
 
+    def _failed(self, running: RunningSection, raised: BaseException) -> None:
+        ending, interrupt = self._policy.end_raised(running.section, raised)
+        running.settle(ending, hurried=interrupt is not None or not isinstance(raised, Exception))
+        if interrupt is not None:
+            raise interrupt from raised
 
-class AsyncSection(Generic[H]):
-    """Opens and settles a section; see `section`.
+
+class AsyncSection:
+    """Opens and settles a section; see `BlockingSection`.
 
     A class and no async generator: when its loop ends, asyncio closes all open async generators at the same time, and a
     section would be settled while the user's generator in it still runs.
     """
 
-    __slots__ = ("_opened", "_policy", "_reserve")
+    __slots__ = ("_asked", "_opened", "_policy", "_runtime")
 
-    def __init__(self, reserve: Callable[[], Awaitable[Opened[H]]], policy: SettlementPolicy) -> None:
-        self._reserve: Final = reserve
+    def __init__(self, runtime: AsyncRuntime, asked: Asked, policy: SettlementPolicy) -> None:
+        self._runtime: Final = runtime
+        self._asked: Final = asked
         self._policy: Final = policy
 
-    async def __aenter__(self) -> Opened[H]:
-        with raised_here:
-            self._opened = await self._reserve()
-        nesting.say_once(self._opened)
-        return self._opened
+    async def __aenter__(self) -> Opened[AsyncReservation]:
+        try:
+            running = await self._runtime.reserve(checked(self._runtime.access, *self._asked))
+        except ANSWERS as error:
+            error.__traceback__ = None  # see `raising`
+            raise
+        opened = self._opened = Opened(running, AsyncReservation(running))
+        if running.section.share is None:
+            nesting.say_once(opened)
+        return opened
 
     async def __aexit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None

@@ -82,7 +82,7 @@ class SettlementPolicy:
         if self.measures is not None:
             actual, failed = _measured(section, "actual", self.measures, result)
         flow = section_flows.end(section, actual=actual, actual_failed=failed, unreported=self._unreported)
-        return flow, _interrupt(failed)
+        return flow, None if failed is None else _interrupt(failed)
 
     def end_raised(self, section: Section, raised: BaseException) -> Ending:
         """Return how a section ends that *raised*; what it has reported, it has spent, and `on_error` is not asked."""
@@ -90,18 +90,18 @@ class SettlementPolicy:
         if self._on_raised is not None and section.reported is None:
             actual, failed = _measured(section, "on_error", self._on_raised, raised)
         flow = section_flows.end(section, raised=raised, actual=actual, actual_failed=failed, on_error=self._on_error)
-        return flow, None if failed is raised else _interrupt(failed)
+        return flow, None if failed is None or failed is raised else _interrupt(failed)
 
 
 def _measured(
     section: Section, field: str, measure: Callable[[Any], object], seen: Any
 ) -> tuple[Amount | None, BaseException | None]:
     """Return what *measure* makes of *seen*, or why it made nothing that can be committed, a Ctrl-C included."""
-    if not section.is_open:
-        return None, None
     try:
         amount = measure(seen)
-        return (None if amount is None else checked_actual(_amount(field, amount), section.terms.estimate, field)), None
+        if isinstance(amount, Decimal):
+            amount = _amount(field, amount)
+        return (None if amount is None else checked_actual(amount, section.terms.estimate, field)), None
     except BaseException as error:  # noqa: BLE001 - the work was done: whatever fails here must not hide it
         return None, error
 
@@ -111,6 +111,6 @@ def _amount(field: str, amount: object) -> Amount:
     return usd(amount, round="up") if isinstance(amount, Decimal) else check(field, amount)
 
 
-def _interrupt(failed: BaseException | None) -> BaseException | None:
-    is_own = failed is None or (isinstance(failed, Exception) and arrived(failed) is None)
+def _interrupt(failed: BaseException) -> BaseException | None:
+    is_own = isinstance(failed, Exception) and arrived(failed) is None
     return None if is_own else failed

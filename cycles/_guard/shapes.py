@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from decimal import Decimal
 from types import WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -32,6 +33,12 @@ def shape_of(function: Callable[..., Any]) -> Shape:
 
 # -- what calls return -------------------------------------------------------------------------------------------------
 # A result is there. Work is still to be done: it can be awaited, or runs code for its next item.
+DATA: Final = frozenset(
+    (type(None), bool, int, float, complex, str, bytes, bytearray, dict, list, tuple, set, frozenset, Decimal)
+)
+"""Classes of results, subclasses apart: what most calls return needs no second look."""
+
+
 def is_generator(returned: object) -> bool:
     """Return whether *returned* is a generator that iterates."""
     return isinstance(returned, Generator) and not inspect.isawaitable(returned)

@@ -7,7 +7,10 @@ facts are in its text and, each as `cycles_<name>`, in the record's attributes (
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _log: Final = logging.getLogger("cycles.guard")
 
@@ -34,7 +37,7 @@ _LEVELS: Final = {
 """Levels by event; everything else is an anomaly, and a WARNING."""
 
 
-def notify(event: str, facts: dict[str, Any]) -> None:
+def notify(event: str, facts: Mapping[str, Any]) -> None:
     """Log *event* with its *facts*."""
     level = _LEVELS.get(event, logging.WARNING)
     if not _log.isEnabledFor(level):

@@ -15,6 +15,7 @@ from cycles._core.section import Section
 from cycles.amounts import tokens
 from cycles.errors import BudgetExceeded
 from cycles_api.models import ReservationCreateResponse
+from cycles_api.models.action import Action
 
 from .world import applied, committed, granted, refusal, released
 
@@ -290,11 +291,11 @@ def test_news_are_told_once():
     assert (made.take_news(), made.take_news(), made.is_reached) == (True, False, True)
 
 
-def test_the_breakdown_is_bounded(monkeypatch):
+def test_the_breakdown_is_bounded(world, monkeypatch):
     monkeypatch.setattr(limits, "_MOST_TALLIED", 25)
-    made = account(1000)
+    made = begun(world, 1000)
     for number in range(30):
-        made._count(("tool", f"{number}"), number)
+        made.settle(made.admit(number), Action("tool", f"{number}"), number)
     said = made.breakdown()
     assert (len(said["actions"]), said["sections"]) == (20, 30)
     assert said["others"] == {"count": 10, "amount": sum(range(5)) + sum(range(25, 30))}

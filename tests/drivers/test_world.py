@@ -119,7 +119,7 @@ def test_a_record_that_can_not_be_forgotten_is_told(outside):
 
 
 def test_who_tells_nobody_goes_on(outside):
-    details = SettlementDetails(pending(), "settled", charged=None, attempts=1, recovered=False, error=None)
+    details = SettlementDetails(None, pending().actual, "settled", via="event", attempts=1)
     assert blocking.run(of(Tell(details)), outside) is None
     assert blocking.run(of(Notify("anything")), outside) is None
 

@@ -66,7 +66,7 @@ def test_a_deep_copy_shares_nothing_that_can_change():
     copied = copy.deepcopy({"guard": guard, "again": guard})
     tags.append("b")
     assert copied["guard"] is copied["again"]
-    assert copied["guard"]._options((), {})["tags"] == ["a"]
+    assert copied["guard"]._fields.of((), {}).options["tags"] == ["a"]
 
 
 def test_a_guard_with_a_client_is_copied_and_not_pickled(authority):

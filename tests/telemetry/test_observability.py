@@ -167,7 +167,8 @@ def test_each_provider_has_instruments_of_its_own(side, guard, measured, monkeyp
 
 def details(outcome):
     given = {"charged": None, "attempts": 1, "recovered": False, "error": None}
-    return SettlementDetails(pending(), outcome, **given)
+    spend = pending()
+    return SettlementDetails(spend.reservation_id, spend.actual, outcome, via=spend.via, **given)
 
 
 class OldMeter:

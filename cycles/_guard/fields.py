@@ -1,0 +1,57 @@
+"""The fields of a `Guard` or a `Limit`: what one reserve asks for, with callables of a call's own arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cycles._client.checked import signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cycles._client.checked import Same
+
+
+class Asked(NamedTuple):
+    """What one call asks for.
+
+    Attributes:
+        amount: The estimate, or what the run may cost.
+        options: The other arguments; not to be changed.
+        same: Tells the options from all others; None where that can't be.
+    """
+
+    amount: Any
+    options: Mapping[str, Any]
+    same: Same | None
+
+
+class Fields:
+    """Values, and callables that make them for each call.
+
+    Args:
+        amount: The estimate, or what the run may cost.
+        options: The other fields, by name.
+
+    Attributes:
+        amount, options: As given.
+        makes_amount: Whether each call has an amount of its own.
+    """
+
+    __slots__ = ("_constant", "_per_call", "amount", "makes_amount", "options")
+
+    def __init__(self, amount: Any, options: dict[str, Any]) -> None:
+        self.amount: Final = amount
+        self.options: Final = options
+        self._per_call: Final = tuple(name for name, value in options.items() if callable(value))
+        self.makes_amount: Final = callable(amount)
+        is_constant = not self._per_call and not self.makes_amount
+        self._constant: Final = Asked(amount, options, signature(options)) if is_constant else None
+
+    def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked:
+        """Return what a call with these arguments asks for."""
+        if self._constant is not None:
+            return self._constant
+        amount = self.amount(*args, **kwargs) if self.makes_amount else self.amount
+        options = {**self.options, **{name: self.options[name](*args, **kwargs) for name in self._per_call}}
+        return Asked(amount, options, signature(options))

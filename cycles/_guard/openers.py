@@ -1,0 +1,147 @@
+"""What a `Guard` and a `Limit` have in common: a value that opens something around a function, or around a block."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from weakref import WeakSet
+
+from cycles._guard.decorated import decorated
+from cycles._guard.handover import AsyncHandover, Handover
+from cycles.client import DEFAULTS, AsyncClient, Client
+from cycles.errors import ConfigError, InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from types import TracebackType
+
+    from cycles._client.opened_section import Opened
+    from cycles._guard.fields import Fields
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Opener:
+    """A value that is a decorator, and a with-block that one at a time enters.
+
+    Args:
+        fields: What each reserve asks for.
+        client: A Client or AsyncClient; the default one when None.
+    """
+
+    def __init__(self, fields: Fields, client: Client | AsyncClient | None) -> None:
+        self._fields: Final = fields
+        self._client: Final = client
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Be entered by nobody, as a new value."""
+        self._lock = threading.Lock()
+        self._block: Any = None
+        _openers.add(self)
+
+    def forked(self) -> None:
+        """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
+        self._lock = threading.Lock()
+
+    # -- what is opened ------------------------------------------------------------------------------------------------
+    def _opening(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[Opened[Any]]:
+        """Return what a call with these arguments opens, and ends."""
+        raise NotImplementedError
+
+    def _opening_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractAsyncContextManager[Opened[Any]]:
+        """Return the same for asynchronous code."""
+        raise NotImplementedError
+
+    def _blocking_client(self) -> Client:
+        if isinstance(self._client, AsyncClient):
+            raise ConfigError(
+                f"this {type(self).__name__} has an AsyncClient, but is used by blocking code: give it a Client"
+            )
+        return self._client or DEFAULTS.client()
+
+    def _async_client(self) -> AsyncClient:
+        if isinstance(self._client, Client):
+            raise ConfigError(
+                f"this {type(self).__name__} has a Client, but is used by asynchronous code: give it an AsyncClient"
+            )
+        return self._client or DEFAULTS.async_client()
+
+    # -- as a with-block -----------------------------------------------------------------------------------------------
+    def _enter(self) -> Opened[Any]:
+        block = self._claim(Handover(self._opening, (), {}))
+        try:
+            return block.__enter__()
+        except BaseException:
+            self._unclaim()
+            raise
+
+    async def _enter_async(self) -> Opened[Any]:
+        block = self._claim(AsyncHandover(self._opening_async, (), {}))
+        try:
+            return await block.__aenter__()
+        except BaseException:
+            self._unclaim()
+            raise
+
+    def _claim(self, block: R) -> R:
+        with self._lock:
+            if self._block is not None:
+                raise RuntimeError(
+                    f"this {type(self).__name__} is entered already; make one for each with-block that can overlap"
+                )
+            self._block = block
+        return block
+
+    def _unclaim(self) -> Any:
+        with self._lock:
+            block, self._block = self._block, None
+        return block
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._unclaim().__exit__(kind, error, trace)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._unclaim().__aexit__(kind, error, trace)
+
+    # -- as a decorator ------------------------------------------------------------------------------------------------
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return *function* with the same signature; each call opens one of its own."""
+        if isinstance(function, classmethod | staticmethod):
+            return cast("Callable[P, R]", type(function)(self(function.__func__)))
+        if isinstance(function, functools.partialmethod):
+            kept: Any = type(function)(self(function.func), *function.args, **function.keywords)
+            return cast("Callable[P, R]", kept)
+        if not callable(function):
+            kind = type(self).__name__
+            raise InvalidRequest(f"a {kind} decorates functions and methods, not {function!r}; put it below a property")
+        return cast("Callable[P, R]", self._decorated(cast("Callable[..., Any]", function)))
+
+    def _decorated(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return decorated(function, self._opening, self._opening_async)
+
+
+_openers: Final[WeakSet[Opener]] = WeakSet()
+
+
+def _in_child() -> None:
+    for opener in list(_openers):
+        opener.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
