@@ -112,14 +112,16 @@ class Access:
             InvalidRequest: when the client is closed.
         """
         self._must_be_open()
-        with suppress(httpx.ConnectError):  # the request that comes next says it in its own way
-            self.api.get_httpx_client()
+        if self._opened.blocking is None:
+            with suppress(httpx.ConnectError):  # the request that comes next says it in its own way
+                self.api.get_httpx_client()
 
     def open_async(self) -> None:
         """Make the connections of asynchronous requests; see `open`."""
         self._must_be_open()
-        with suppress(httpx.ConnectError):
-            self.api.get_async_httpx_client()
+        if self._opened.asynchronous is None:
+            with suppress(httpx.ConnectError):
+                self.api.get_async_httpx_client()
 
     def _must_be_open(self) -> None:
         if self._is_closed:

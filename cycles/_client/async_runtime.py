@@ -118,8 +118,8 @@ class AsyncRuntime(Runtime):
         """Hold what is *asked* for and return the section that runs on it; see `Client.reserve`."""
         self.must_be_open("reserve")
         limit = None if asked.own else drawn_on(self.access, asked.terms)
-        get_ready("network", "trio" if in_trio() else "asyncio")
         self.enter_loop()
+        get_ready("network", self.home.library)
         world = self.world.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
         asking = Asking()
         try:
@@ -138,7 +138,7 @@ class AsyncRuntime(Runtime):
         self.must_be_open("enter the limit")
         asking, world = Asking(), self.traced()
         limit, flow = arguments.limiting(self.access, amount, options, owner=owner, world=world, asking=asking)
-        get_ready("network", "trio" if in_trio() else "asyncio")
+        get_ready("network", self.home.library)
         try:
             await aio.run(flow, world)
         finally:

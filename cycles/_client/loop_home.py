@@ -45,6 +45,11 @@ class LoopHome:
         """Whether the loop runs in another thread at this moment."""
         return self.loop is not None and self.loop.is_running() and running_loop() is not self.loop
 
+    @property
+    def library(self) -> str:
+        """What the running loop is of: "asyncio", or "trio", which is none of the loops that are remembered."""
+        return "asyncio" if self.loop is not None and self.loop.is_running() else "trio"
+
     def enter(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make *loop* the client's."""
         self.loop, self.has_begun = loop, False

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from cycles._client.subjects import KeptSubject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from cycles._client.running_section import RunningSection
 
@@ -37,7 +36,8 @@ class Opened(Generic[H]):
     Attributes:
         running: The section.
         reservation: The reservation that its code sees.
-        result: The result of its code, from when there is one until the section is settled.
+        result: The result of its code, from when there is one until the section is settled: tasks begun inside have
+            this section for as long as they live.
         inside: Its span, or None.
         outer: What was current where this became it.
     """
@@ -68,11 +68,6 @@ class Opened(Generic[H]):
         """Whether its reservation is nobody's current one any more."""
         return self.running.section.settlement is not None
 
-    def take_result(self) -> Any:
-        """Return the result, and forget it: tasks begun inside have this section for as long as they live."""
-        result, self.result = self.result, None
-        return result
-
 
 def innermost() -> Opened[Any] | None:
     """Return the innermost opened section of this task or thread that is not settled, or None."""
@@ -98,34 +93,49 @@ def carried(opened: Opened[Any]) -> Iterator[None]:
         _current.set(before)
 
 
-class Entered:
-    """Makes a section current inside its block."""
+class Before(NamedTuple):
+    """What was current before a section became it.
 
-    __slots__ = ("_inside", "_outer", "_token", "opened")
+    Attributes:
+        outer: The opened section, or None.
+        inside, token: The section's own span, and what leaves it.
+    """
 
-    def __init__(self, opened: Opened[Any]) -> None:
-        self.opened: Final = opened
+    outer: Opened[Any] | None
+    inside: Inside | None
+    token: Any
 
-    def __enter__(self) -> None:
-        opened, outer = self.opened, _current.get()
-        if outer is not opened:
-            opened.outer = outer
-        _current.set(opened)
-        self._outer = outer
-        self._inside = inside = opened.inside
-        self._token = None if inside is None else inside.enter()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._inside is not None:
-            self._inside.leave(self._token)
-        # Not reset(token): a block may be left in another context than it was entered in (async fixtures do).
-        _current.set(self._outer)
+def enter(opened: Opened[Any]) -> Before:
+    """Make *opened* the current section, until `leave`."""
+    outer, inside = _current.get(), opened.inside
+    if outer is not opened:
+        opened.outer = outer
+    _current.set(opened)
+    return Before(outer, inside, None if inside is None else inside.enter())
+
+
+def leave(before: Before) -> None:
+    """Make current again what was *before* `enter`."""
+    outer, inside, token = before
+    if inside is not None:
+        inside.leave(token)
+    # Not reset(token): a block may be left in another context than it was entered in (async fixtures do).
+    _current.set(outer)
+
+
+@contextmanager
+def entered(opened: Opened[Any]) -> Iterator[None]:
+    """Make *opened* the current section."""
+    before = enter(opened)
+    try:
+        yield
+    finally:
+        leave(before)
 
 
 @contextmanager
 def stepped(opened: Opened[Any]) -> Iterator[None]:
     """Make *opened* the current section for one step of its code: the caller's code runs before the next one."""
-    with Entered(opened), opened.keep_subject().step():
+    with entered(opened), opened.keep_subject().step():
         yield

@@ -212,3 +212,19 @@ class SettlementDetails:
     def __repr__(self) -> str:
         spend = self.reservation_id or "without reservation"
         return f"<SettlementDetails {spend} {describe(self.actual)} {self.outcome} via {self.via}>"
+
+
+class CountedDetails(SettlementDetails):
+    """What became of the spend of a section that counts in its limit: *actual*, all of it."""
+
+    __slots__ = ()
+
+    reservation_id = uncovered = error = None
+    outcome = "settled"
+    via = "limit"
+    attempts = 0
+    recovered = False
+
+    def __init__(self, actual: Amount) -> None:
+        object.__setattr__(self, "actual", actual)
+        object.__setattr__(self, "charged", actual)

@@ -152,7 +152,7 @@ def commit(
     section.set_actual(actual, "commit")
     if metrics is not None or metadata is not None:
         yield from _noted(section, None, metrics, metadata)
-    if section.holds_nothing:
+    if section.share is None and section.holds_nothing:
         return Settlement(section.state, via="commit", attempts=0)
     if not section.leave(Happened.COMMIT_WANTED):
         raise section.already_settled("commit")

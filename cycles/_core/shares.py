@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cycles._core.effects import NewKey, Record, Tell
 from cycles._core.lifecycle import Happened, State
-from cycles._core.results import Settlement, SettlementDetails
+from cycles._core.results import CountedDetails, Settlement
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
@@ -59,14 +59,12 @@ def settle(section: Section, share: Share, actual: Amount) -> Flow[Settlement | 
     account = share.account
     if not account.settle(share, section.terms.action, actual.amount):
         return None
-    unused = max(0, share.estimate - actual.amount)
-    settlement = Settlement(
-        State.COMMITTED, via="limit", attempts=0, charged=actual, released=Amount(unit=actual.unit, amount=unused)
-    )
+    unused = Amount(unit=actual.unit, amount=max(0, share.estimate - actual.amount))
+    settlement = Settlement(State.COMMITTED, via="limit", attempts=0, charged=actual, released=unused)
     section.settlement = settlement
     if account.is_recorded:
         yield from grow(account)
-    yield from Tell(SettlementDetails(None, actual, "settled", charged=actual, via="limit"))
+    yield from Tell(CountedDetails(actual))
     return settlement
 
 

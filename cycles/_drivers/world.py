@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -182,7 +183,8 @@ class World:
         """Perform an effect that needs no waiting."""
         if type(effect) is Notify:  # the most of them
             self._notify(effect.event, effect.facts)
-            metrics.event(effect.event, effect.facts)
+            if metrics.API in sys.modules:
+                metrics.event(effect.event, effect.facts)
             return None
         perform = _LOCAL.get(type(effect))
         if perform is None:
@@ -277,7 +279,8 @@ def _forgotten(world: World, forget: Forget) -> None:
 
 
 def _told(world: World, tell: Tell) -> None:
-    metrics.settled(tell.details)
+    if metrics.API in sys.modules:
+        metrics.settled(tell.details)
     if world.tell is not None:
         world.tell(tell.details)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from cycles._client.opened_section import Entered
+from cycles._client.opened_section import enter, leave
 from cycles._client.raising import ANSWERS
 from cycles._drivers.asyncgens import closing
 
@@ -35,7 +35,7 @@ class Handover(Generic[H]):
         args, kwargs: The arguments.
     """
 
-    __slots__ = ("_args", "_entered", "_is_kept", "_kwargs", "_opened", "_opening", "_section")
+    __slots__ = ("_args", "_before", "_is_kept", "_kwargs", "_opened", "_opening", "_section")
 
     def __init__(self, opening: Opening[H], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._opening: Final = opening
@@ -50,14 +50,13 @@ class Handover(Generic[H]):
         except ANSWERS as error:
             error.__traceback__ = None  # see `raising`
             raise
-        entered = self._entered = Entered(opened)
-        entered.__enter__()
+        self._before = enter(opened)
         return opened
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        self._entered.__exit__(kind, error, trace)
+        leave(self._before)
         if self._is_kept and error is None:
             return None
         return self._section.__exit__(kind, error, trace)
@@ -71,7 +70,7 @@ class Handover(Generic[H]):
 class AsyncHandover(Generic[H]):
     """The same for asynchronous code; see `Handover`."""
 
-    __slots__ = ("_args", "_entered", "_is_kept", "_kwargs", "_opened", "_opening", "_section")
+    __slots__ = ("_args", "_before", "_is_kept", "_kwargs", "_opened", "_opening", "_section")
 
     def __init__(self, opening: AsyncOpening[H], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._opening: Final = opening
@@ -86,14 +85,13 @@ class AsyncHandover(Generic[H]):
         except ANSWERS as error:
             error.__traceback__ = None  # see `raising`
             raise
-        entered = self._entered = Entered(opened)
-        entered.__enter__()
+        self._before = enter(opened)
         return opened
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        self._entered.__exit__(kind, error, trace)
+        leave(self._before)
         if self._is_kept and error is None:
             return None
         return await self._section.__aexit__(kind, error, trace)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
-from cycles._client.opened_section import Entered, stepped
+from cycles._client.opened_section import entered, stepped
 from cycles._guard import async_generators, generators
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class GuardedIterator(_Lookalike):
     def close(self) -> None:
         """Close the iterator, if it can be closed, and end the section."""
         try:
-            with Entered(self._self_rest.opened):
+            with entered(self._self_rest.opened):
                 if hasattr(self._self_iterator, "close"):
                     self._self_iterator.close()
         finally:
@@ -87,7 +87,7 @@ class GuardedIterator(_Lookalike):
         enter = self._self_own("__enter__")
         if enter is None:
             return self
-        with Entered(self._self_rest.opened):
+        with entered(self._self_rest.opened):
             inner = enter()
         return self if inner is self._self_iterator else inner
 
@@ -96,7 +96,7 @@ class GuardedIterator(_Lookalike):
     ) -> bool | None:
         leave = self._self_own("__exit__")
         try:
-            with Entered(self._self_rest.opened):
+            with entered(self._self_rest.opened):
                 return None if leave is None else bool(leave(kind, error, trace))
         finally:
             self._self_fail(error)
@@ -150,20 +150,20 @@ class GuardedAsyncIterator(_Lookalike):
 
     def close(self) -> Any:
         """Close the iterator as its own method does; the section ends when that is awaited."""
-        with Entered(self._self_rest.opened):
+        with entered(self._self_rest.opened):
             closing = self._self_iterator.close()
         return self._self_closed(closing) if inspect.isawaitable(closing) else closing
 
     async def aclose(self) -> None:
         """Close the iterator, if it can be closed, and end the section."""
-        with Entered(self._self_rest.opened):
+        with entered(self._self_rest.opened):
             close = getattr(self._self_iterator, "aclose", None) or getattr(self._self_iterator, "close", None)
             closing = None if close is None else close()
         await self._self_closed(closing)
 
     async def _self_closed(self, closing: Any) -> None:
         try:
-            with Entered(self._self_rest.opened):
+            with entered(self._self_rest.opened):
                 if inspect.isawaitable(closing):
                     await closing
         finally:
@@ -173,7 +173,7 @@ class GuardedAsyncIterator(_Lookalike):
         enter = self._self_own("__aenter__")
         if enter is None:
             return self
-        with Entered(self._self_rest.opened):
+        with entered(self._self_rest.opened):
             inner = await enter()
         return self if inner is self._self_iterator else inner
 
@@ -182,7 +182,7 @@ class GuardedAsyncIterator(_Lookalike):
     ) -> bool | None:
         leave = self._self_own("__aexit__")
         try:
-            with Entered(self._self_rest.opened):
+            with entered(self._self_rest.opened):
                 return None if leave is None else bool(await leave(kind, error, trace))
         finally:
             await self._self_fail(error)

@@ -49,7 +49,8 @@ class BlockingSection:
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
-        running, result = self._opened.running, self._opened.take_result()
+        opened = self._opened
+        running, result, opened.result = opened.running, opened.result, None
         if not running.ends_here():
             return
         if raised is not None:
@@ -115,7 +116,8 @@ class AsyncSection:
             raised.__cause__ = running.lost()
 
     async def _ended(self) -> None:
-        running, result = self._opened.running, self._opened.take_result()
+        opened = self._opened
+        running, result, opened.result = opened.running, opened.result, None
         if running.ends_here():
             ending, interrupt = self._policy.end(running.section, result)
             settlement = await running.settle_async(ending, hurried=interrupt is not None)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from cycles._core.outcomes import Answer
     from cycles._core.results import SettlementDetails
 
-_API: Final = "opentelemetry.metrics"
+API: Final = "opentelemetry.metrics"
+"""What the program has loaded when it wants metrics."""
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Buckets that OpenTelemetry advises for HTTP; its usual ones count in milliseconds."""
@@ -84,7 +85,7 @@ def _instruments(api: Any) -> _Instruments:
 
 def request(operation: str, answer: Answer[Any]) -> None:
     """Measure how long one request took, answered or not."""
-    api: Any = sys.modules.get(_API)
+    api: Any = sys.modules.get(API)
     if api is None:
         return
     with harmless():
@@ -100,7 +101,7 @@ def request(operation: str, answer: Answer[Any]) -> None:
 
 def event(name: str, facts: Mapping[str, Any]) -> None:
     """Count an event of a flow, if it is one that is counted."""
-    api: Any = sys.modules.get(_API)
+    api: Any = sys.modules.get(API)
     if api is None:
         return
     with harmless():
@@ -118,7 +119,7 @@ def event(name: str, facts: Mapping[str, Any]) -> None:
 
 def settled(details: SettlementDetails) -> None:
     """Count one settlement, and what it charged."""
-    api: Any = sys.modules.get(_API)
+    api: Any = sys.modules.get(API)
     if api is None:
         return
     with harmless():
