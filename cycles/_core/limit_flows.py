@@ -228,15 +228,15 @@ def end(account: Account) -> Flow[list[Settlement]]:
         yield from _part(account, reporting)
     settlements: list[Settlement] = []
     first: Hold | None = None
-    for number, hold in enumerate(account.holds, 1):
+    for hold in account.holds:
         section = hold.section
         if not section.is_open:
             continue  # released, or committed, by hand
         if hold.assigned or (first is None and account.has_settled):
-            said = account.breakdown() if first is None else {"piece": number, "first": first.section.reservation_id}
             amount = Amount(unit=account.unit, amount=hold.assigned)
+            said = account.details_of(hold, first or hold)
             first = first or hold
-            settlements.append((yield from section_flows.commit(section, amount, None, {"limit": said})))
+            settlements.append((yield from section_flows.commit(section, amount, None, said)))
         else:
             settlements.append((yield from section_flows.release(section, "nothing spent")))
     return settlements

@@ -13,20 +13,20 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from cycles._core.breakdown import shown
 from cycles.amounts import describe
 from cycles.errors import BudgetExceeded
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from cycles._core.grant import Grant
     from cycles_api.models.action import Action
-
-MOST_ACTIONS: Final = 20
-"""Actions that a breakdown names, those that cost most first; the rest is one sum. Bounds the commit's metadata."""
 
 _MOST_TALLIED: Final = 1000
 """Actions that are told apart while the limit runs; bounds its memory."""
@@ -37,6 +37,14 @@ _NEAR: Final = 80
 
 class Leased(Protocol):
     """A section that holds budget for a limit: `cycles._core.section.Section`."""
+
+    details: Callable[[], Mapping[str, Any]] | None
+    """Makes what the metadata of its reports says."""
+
+    @property
+    def reservation_id(self) -> str | None:
+        """The authority's id of it."""
+        ...
 
     @property
     def is_lost(self) -> bool:
@@ -258,6 +266,7 @@ class Account:
             if self.is_closed:
                 return False
             hold = Hold(section, size)
+            section.details = partial(self.details_of, hold)
             self.holds.append(hold)
             self._unkept.append(hold)
             self.granted += size
@@ -401,23 +410,29 @@ class Account:
         """Whether a section inside was charged, be it nothing."""
         return bool(self._tally)
 
+    def details_of(self, hold: Hold, first: Hold | None = None) -> dict[str, Any]:
+        """Return what the metadata of a charge to *hold* says: that to the *first* one has the breakdown."""
+        first = first or self.holds[0]
+        if hold is first:
+            return {"limit": self.breakdown()}
+        return {"limit": {"piece": self.holds.index(hold) + 1, "first": first.section.reservation_id}}
+
     def breakdown(self) -> dict[str, Any]:
-        """Return what was spent, by action, in a bounded size: for the commit's metadata."""
-        named = sorted(
-            ((key, count, amount) for key, (count, amount) in self._tally.items() if key != ("", "")), key=_cost
-        )
-        shown, rest = named[:MOST_ACTIONS], named[MOST_ACTIONS:]
-        found: dict[str, Any] = {
-            "sections": sum(count for count, _ in self._tally.values()),
-            "actions": [{"kind": kind, "name": name, "count": n, "amount": cost} for (kind, name), n, cost in shown],
-        }
-        other = self._tally.get(("", ""), [0, 0])
-        if rest or other[0]:
-            found["others"] = {
-                "count": other[0] + sum(count for _, count, _ in rest),
-                "amount": other[1] + sum(amount for _, _, amount in rest),
-            }
-        return found
+        """Return what was spent, by action, in a bounded size: for the metadata of a charge.
+
+        What open sections have reported is in it: a killed run is charged that, too.
+        """
+        with self._lock:
+            tally = {key: (count, amount) for key, (count, amount) in self._tally.items()}
+            for share in self._open if self._reported else ():
+                if share.reported:
+                    action = share.section.terms.action
+                    key = (action.kind, action.name)
+                    if key not in tally and len(tally) >= _MOST_TALLIED:
+                        key = ("", "")
+                    count, amount = tally.get(key, (0, 0))
+                    tally[key] = (count + 1, amount + share.reported)
+        return shown(tally)
 
     # -- what the program is told --------------------------------------------------------------------------------------
     def _tell(self, level: int) -> None:
@@ -451,8 +466,3 @@ class Account:
             affected_scopes=(self.name,),
             limit=self.owner,
         )
-
-
-def _cost(row: tuple[tuple[str, str], int, int]) -> tuple[int, tuple[str, str]]:
-    key, _, amount = row
-    return -amount, key

@@ -60,7 +60,7 @@ def dump(pending: Pending, owner: str | None, written_at: str) -> bytes:
         "reported_key": pending.reported_key,
         "actual": pending.actual.to_dict(),
         "metrics": None if pending.metrics is None else pending.metrics.to_dict(),
-        "metadata": pending.metadata,
+        "metadata": pending.said,
         "subject": terms.subject.to_dict(),
         "action": terms.action.to_dict(),
         "overage_policy": None if terms.overage_policy is None else str(terms.overage_policy),

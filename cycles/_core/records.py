@@ -11,6 +11,8 @@ from cycles.amounts import describe
 from cycles_api import models
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from cycles._core.requests import Terms
     from cycles_api.models.amount import Amount
     from cycles_api.models.standard_metrics import StandardMetrics
@@ -59,11 +61,14 @@ class Pending:
         reported_key: Of the section's reports, or None if it made none: another process that took this one for dead
             may have charged one of them under it.
         floor: Until when the authority must not be asked, or None.
+        details: Makes what else its metadata says, at the time when that is written or sent; or None. A report comes
+            far more often than it is written.
     """
 
     __slots__ = (
         "actual",
         "by_event",
+        "details",
         "floor",
         "key",
         "metadata",
@@ -87,6 +92,7 @@ class Pending:
         provisional: bool = False,
         reported_key: str | None = None,
         floor: Floor | None = None,
+        details: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.reservation_id: Final = reservation_id
         self.terms: Final = terms
@@ -98,6 +104,14 @@ class Pending:
         self.provisional: Final = provisional
         self.reported_key: Final = reported_key
         self.floor: Final = floor
+        self.details: Final = details
+
+    @property
+    def said(self) -> dict[str, Any] | None:
+        """The metadata, with its details as they are now; None without any."""
+        if self.details is None:
+            return self.metadata
+        return {**(self.metadata or {}), **self.details()}
 
     @property
     def via(self) -> str:
@@ -116,7 +130,9 @@ class Pending:
     def _recovered(self, reason: str, **changes: Any) -> Pending:
         # Kept in the record, so that every attempt sends the same event, also that of a later version.
         about = {"recovered_reservation_id": self.reservation_id, "recovery_reason": reason}
-        return self._changed(by_event=True, floor=None, metadata={**(self.metadata or {}), **about}, **changes)
+        return self._changed(
+            by_event=True, floor=None, metadata={**(self.said or {}), **about}, details=None, **changes
+        )
 
     def under(self, key: str) -> Pending:
         """Return the same spend under another key."""
@@ -157,8 +173,8 @@ class Pending:
         extras: dict[str, Any] = {}
         if self.metrics is not None:
             extras["metrics"] = self.metrics
-        if self.metadata is not None:
-            extras["metadata"] = self.metadata
+        if (said := self.said) is not None:
+            extras["metadata"] = said
         return extras
 
 

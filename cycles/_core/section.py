@@ -14,7 +14,7 @@ from cycles.errors import AlreadySettled
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cycles._core.grant import Grant
     from cycles._core.limits import Share
@@ -42,12 +42,14 @@ class Section:
         owed: What its end charges, from before the first request leaves; None when nothing is charged.
         lease_lost: Whether the lease was lost while the section was running.
         share: What it has of the limit that it draws on; None when it has a reservation of its own.
+        details: Makes what else the metadata of a report says, should the process die; None but for a limit's own.
         expires_at_ms: The lease's end by the authority's clock, as of the last answer; None for a dry run.
     """
 
     __slots__ = (
         "_state",
         "_tickets",
+        "details",
         "expires_at_ms",
         "grant",
         "is_unreported",
@@ -81,6 +83,7 @@ class Section:
         self.policy: Final = policy
         self._state = state or (_granted_state(terms, grant) if share is None else State.ACTIVE)
         self._tickets = [None]
+        self.details: Callable[[], Mapping[str, Any]] | None = None
         self.provisional: Pending | None = None
         self.owed: Pending | None = None
         self.is_unreported = False
@@ -205,6 +208,7 @@ class Section:
             by_event=held is None,
             provisional=provisional,
             reported_key=None if held is None else reported_key,
+            details=self.details if provisional else None,
         )
 
     def already_settled(self, wanted: str) -> AlreadySettled:

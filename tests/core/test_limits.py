@@ -9,6 +9,7 @@ import pytest
 from cycles._core import limit_flows, limits, section_flows, shares
 from cycles._core.grant import Grant
 from cycles._core.limits import Account, Lack, Piece, Share
+from cycles._core.record_format import dump, load
 from cycles._core.requests import terms
 from cycles._core.retry import NO_RETRY, RetryPolicy
 from cycles._core.section import Section
@@ -300,6 +301,29 @@ def test_the_breakdown_is_bounded(world, monkeypatch):
     assert (len(said["actions"]), said["sections"]) == (20, 30)
     assert said["others"] == {"count": 10, "amount": sum(range(5)) + sum(range(25, 30))}
     assert made.has_settled
+
+
+def test_what_was_reported_is_on_record_by_action(world, monkeypatch):
+    """The breakdown is made when a record is written, and has what open sections reported."""
+    monkeypatch.setattr(limits, "_MOST_TALLIED", 2)
+    made = begun(world, 12, 6)
+    world.answers = [granted(reservation_id="res-2")]
+    world.run(limit_flows.take_ahead(made, made._ask(8), reserve))
+    for name, amount in (("a", 1), ("b", 2), ("c", 3)):
+        section = world.run(admit(made, amount, name=name))
+        world.run(section_flows.report(section, tokens(amount), None, None))
+        if name == "a":
+            world.run(section_flows.commit(section, tokens(1)))
+    idle = world.run(admit(made, 1, name="d"))
+    assert world.run(section_flows.release(idle, None)).attempts == 0
+    first, second = (hold.section.provisional for hold in made.holds)
+    actions = [{"kind": "tool", "name": name, "count": 1, "amount": amount} for name, amount in (("b", 2), ("a", 1))]
+    said = {"sections": 3, "actions": actions, "others": {"count": 1, "amount": 3}}
+    assert first.said == {"actual_source": "reported", "limit": said}
+    assert second is None
+    kept = load(dump(first, None, ""))[0]
+    assert (kept.actual, kept.said) == (tokens(6), first.said)
+    assert kept.as_event().event_body().metadata["limit"] == first.as_event().metadata["limit"] == said
 
 
 def test_a_copy_in_a_fork_has_a_lock_of_its_own():

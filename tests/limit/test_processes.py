@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.limit.conftest import CENT
+from tests.limit.conftest import ACTION, CENT
 
 
 @pytest.mark.slow
@@ -21,6 +21,9 @@ def test_a_killed_run_is_charged_what_it_had_spent(server, start, kept):
     assert start("recover").result()["settled"] == 1
     (commit,) = server.of("commit")
     assert commit.body["actual"]["amount"] == 7 * CENT + CENT // 10
+    kind, name = ACTION
+    spent = {"kind": kind, "name": name, "count": 4, "amount": 7 * CENT + CENT // 10}
+    assert commit.body["metadata"] == {"actual_source": "reported", "limit": {"sections": 4, "actions": [spent]}}
     assert kept() == []
 
 
