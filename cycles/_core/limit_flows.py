@@ -149,14 +149,18 @@ def admit(
     grant = account.grant
     assert grant is not None  # noqa: S101 - types: what was admitted is granted
     section = Section(terms, grant, policy, share=share)
-    yield from Notify(
-        "reserved",
-        reservation_id=None,
-        decision="ALLOW",
-        estimate=estimate,
-        unit=str(account.unit),
-        limit=account.name,
-    )
+    try:
+        yield from Notify(
+            "reserved",
+            reservation_id=None,
+            decision="ALLOW",
+            estimate=estimate,
+            unit=str(account.unit),
+            limit=account.name,
+        )
+    except BaseException:  # nobody will have it
+        account.settle(share, terms.action, None)
+        raise
     return section
 
 

@@ -154,17 +154,19 @@ def commit(
         yield from _noted(section, None, metrics, metadata)
     if section.share is None and section.holds_nothing:
         return Settlement(section.state, via="commit", attempts=0)
+    share = section.share
+    # Before it leaves the open states: who is interrupted here has an open section still.
+    key = None if share is not None and share.is_open else (yield from _key_of(section))
     if not section.leave(Happened.COMMIT_WANTED):
         raise section.already_settled("commit")
     assert section.reported is not None  # noqa: S101 - types
     settlement: Settlement | None = None
-    if section.share is not None:
-        settlement = yield from shares.settle(section, section.share, section.reported)
+    if share is not None:
+        settlement = yield from shares.settle(section, share, section.reported)
     if settlement is None:
-        settlement = yield from _charged(section, section.reported)
+        settlement = yield from _charged(section, section.reported, key or (yield from _key_of(section)))
     settlement.left_out = section.left_out
     if settlement.state is State.COMMITTED:
-        section.settled()
         yield from Notify(
             "committed",
             reservation_id=section.reservation_id,
@@ -175,16 +177,22 @@ def commit(
     return settlement
 
 
-def _charged(section: Section, actual: Amount) -> Flow[Settlement]:
-    """Charge *actual* at the authority, and return how that ended."""
+def _key_of(section: Section) -> Flow[str]:
+    """Return the key of the charge of *section*."""
     if section.provisional is not None and section.reservation_id is None:
-        key = section.provisional.key  # its record is named after it
-    else:
-        key = yield from NewKey()
+        return section.provisional.key  # its record is named after it
+    return (yield from NewKey())
+
+
+def _charged(section: Section, actual: Amount, key: str) -> Flow[Settlement]:
+    """Charge *actual* at the authority, and return how that ended."""
     section.owed = section.spend(key, actual)
     policy = section.policy
-    section.settlement = yield from settle(section.owed, policy, wait=policy.settle_wait, goes_on=True)
-    return section.settlement
+    settlement = yield from settle(section.owed, policy, wait=policy.settle_wait, goes_on=True)
+    section.settlement = settlement
+    if settlement.state is State.COMMITTED:
+        section.settled()
+    return settlement
 
 
 def release(section: Section, reason: str | None) -> Flow[Settlement]:

@@ -62,6 +62,7 @@ def settle(section: Section, share: Share, actual: Amount) -> Flow[Settlement | 
     unused = Amount(unit=actual.unit, amount=max(0, share.estimate - actual.amount))
     settlement = Settlement(State.COMMITTED, via="limit", attempts=0, charged=actual, released=unused)
     section.settlement = settlement
+    section.settled()  # it is, even should an interrupt keep the rest from being told
     if account.is_recorded:
         yield from grow(account)
     yield from Tell(CountedDetails(actual))
