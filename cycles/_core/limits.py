@@ -364,11 +364,9 @@ class Account:
                 self.is_recording = False
                 return []
             self._assign(self.numbers[0] + self._reported)
-            due = [hold for hold in self.holds if hold.assigned != hold.recorded]
-            for hold in due:
-                hold.recorded = hold.assigned
+            due = [(hold, hold.assigned) for hold in self.holds if hold.assigned != hold.recorded]
             self.is_recording = bool(due)
-            return [(hold, hold.assigned) for hold in due]
+            return due
 
     def ends_recording(self) -> None:
         """Give up the turn, however it went."""

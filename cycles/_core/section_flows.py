@@ -156,7 +156,7 @@ def commit(
         return Settlement(section.state, via="commit", attempts=0)
     share = section.share
     # Before it leaves the open states: who is interrupted here has an open section still.
-    key = None if share is not None and share.is_open else (yield from _key_of(section))
+    key = None if share is not None and share.is_open else (yield from NewKey())
     if not section.leave(Happened.COMMIT_WANTED):
         raise section.already_settled("commit")
     assert section.reported is not None  # noqa: S101 - types
@@ -164,7 +164,7 @@ def commit(
     if share is not None:
         settlement = yield from shares.settle(section, share, section.reported)
     if settlement is None:
-        settlement = yield from _charged(section, section.reported, key or (yield from _key_of(section)))
+        settlement = yield from _charged(section, section.reported, key or (yield from NewKey()))
     settlement.left_out = section.left_out
     if settlement.state is State.COMMITTED:
         yield from Notify(
@@ -177,15 +177,10 @@ def commit(
     return settlement
 
 
-def _key_of(section: Section) -> Flow[str]:
-    """Return the key of the charge of *section*."""
-    if section.provisional is not None and section.reservation_id is None:
-        return section.provisional.key  # its record is named after it
-    return (yield from NewKey())
-
-
 def _charged(section: Section, actual: Amount, key: str) -> Flow[Settlement]:
     """Charge *actual* at the authority, and return how that ended."""
+    if section.provisional is not None and section.reservation_id is None:
+        key = section.provisional.key  # its record is named after it
     section.owed = section.spend(key, actual)
     policy = section.policy
     settlement = yield from settle(section.owed, policy, wait=policy.settle_wait, goes_on=True)

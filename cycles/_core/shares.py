@@ -29,23 +29,41 @@ def keep_reported(section: Section, amount: Amount) -> Flow[None]:
         return
     key = (yield from NewKey()) if section.provisional is None else section.provisional.key
     section.provisional = section.spend(key, amount, provisional=True)
-    yield from Record(section.provisional)
+    if section.is_open:  # looked at last: who commits meanwhile has not seen this key, and would charge it once more
+        yield from Record(section.provisional)
 
 
 def grow(account: Account) -> Flow[None]:
     """Put what the sections of *account* have spent so far on record, with the limit's own reservations.
 
-    One of several does it at a time, and goes on until nothing is left: a later record never has less in it.
+    One of several does it at a time, and goes on until nothing is left: a later record never has less in it. The others
+    count on that, also when an interrupt comes in between.
     """
     if not account.begins_recording():
         return
     try:
-        while due := account.unrecorded():
-            for hold, known in due:
-                yield from _kept_by(hold.section, Amount(unit=account.unit, amount=known))
-    except BaseException:  # else the turn ended with the last look
+        yield from _recorded(account)
+    except GeneratorExit:
         account.ends_recording()
         raise
+    except BaseException:
+        yield from _recorded_again(account)
+        raise
+
+
+def _recorded_again(account: Account) -> Flow[None]:
+    try:
+        yield from _recorded(account)
+    except BaseException:
+        account.ends_recording()
+        raise
+
+
+def _recorded(account: Account) -> Flow[None]:
+    while due := account.unrecorded():  # the turn ends with the last look
+        for hold, known in due:
+            yield from _kept_by(hold.section, Amount(unit=account.unit, amount=known))
+            hold.recorded = known
 
 
 def _kept_by(section: Section, amount: Amount) -> Flow[None]:

@@ -4,6 +4,7 @@ The model here knows what each section has spent, and asks the account nothing. 
 
     admission       what the sections of a limit hold and have spent is within it whenever one more is admitted
     charge          the authority took exactly what the sections settled, by their limit or by themselves
+    interrupt       a section that is interrupted, before or after any effect, holds nothing once its end has run
     kill            it took what they had settled or reported, once that is on record
     end             nothing is held any more
 """
@@ -16,7 +17,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core import limit_flows, section_flows, settlements
-from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Now, Record, Sleep, Take
+from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Notify, Now, Record, Sleep, Take
 from cycles._core.limits import Account, Share
 from cycles._core.renewal import Heart, beat
 from cycles._core.requests import terms
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from cycles._core.effects import Effect, Flow
     from cycles._core.limits import Lack, Piece
     from cycles._core.section import Section
+    from cycles_api.models.action import Action
 
 _EPOCH_MS: Final = 1_800_000_000_000
 _MOST_EFFECTS: Final = 20_000
@@ -79,8 +81,13 @@ class WatchedAccount(Account):
         found = super().admit(estimate)
         if isinstance(found, Share):
             self.spenders[found] = spender = Spender(estimate)
-            self.limit.admitted(spender)
+            self.limit.admitted(spender, self.numbers[1])
         return found
+
+    def settle(self, share: Share, action: Action, amount: int | None) -> bool:
+        if amount is None:  # also a piece that came when the limit that asked for it had ended
+            self.limit.settled(self.spenders[share], 0)
+        return super().settle(share, action, amount)
 
 
 class SimulatedLimit:
@@ -100,6 +107,9 @@ class SimulatedLimit:
         self.outer: Final = outer
         self.open: Final[set[Spender]] = set()
         self.spent = 0
+        self.has_inner = False
+        if outer is not None:
+            outer.has_inner = True
         self._simulation: Final = simulation
 
     def reserve(self, amount: Any) -> Flow[Section]:
@@ -113,9 +123,13 @@ class SimulatedLimit:
     def _alone(self, wanted: Any) -> Flow[Section]:
         return section_flows.begin(wanted, self.policy)
 
-    def admitted(self, spender: Spender) -> None:
-        """Check an admission by the model's own numbers."""
+    def admitted(self, spender: Spender, held: int) -> None:
+        """Check an admission, after which the account counts *held*, by the model's own numbers."""
         self.open.add(spender)
+        self._simulation.running.admitted = (self, spender)
+        if not self.has_inner:  # what is spent beyond one inside is held here, too
+            most = sum(max(other.estimate, other.most) for other in self.open)
+            self._simulation.check(held <= most, "a limit holds what its open sections do", f"{held}, not {most}")
         used = self.spent + sum(other.held for other in self.open)
         self._simulation.check(
             used <= self.account.amount, "admission never exceeds the limit", f"{used} of {self.account.amount}"
@@ -129,13 +143,52 @@ class SimulatedLimit:
 
 
 class _Task:
-    """A thread of control: what it runs, and the answer to its last effect."""
+    """A thread of control: what it runs, the answer to its last effect, and when it is interrupted.
+
+    Attributes:
+        admitted: The section that was admitted last, and its limit.
+        effect: The last effect.
+        interrupt_in: After how many effects an exception is thrown into it, or None.
+        is_after: Whether that one is performed before.
+        is_interrupted: Whether it is thrown next.
+    """
 
     def __init__(self, name: str, flow: Flow[Any], ready_at: float) -> None:
         self.name: Final = name
         self.flow: Final = flow
         self.ready_at = ready_at
         self.answer: Any = None
+        self.admitted: tuple[SimulatedLimit, Spender] | None = None
+        self.effect: Effect[Any] | None = None
+        self.interrupt_in: int | None = None
+        self.is_after = False
+        self.is_interrupted = False
+
+    def next(self) -> Effect[Any]:
+        """Return the next effect: of what the answer to the last one leads to, or the interrupt."""
+        if self.is_interrupted:
+            self.is_interrupted = False
+            self.effect = self.flow.throw(KeyboardInterrupt())
+        else:
+            self.effect = self.flow.send(self.answer)
+        if self.interrupt_in is not None:
+            self.interrupt_in -= 1
+            self.is_interrupted = self.interrupt_in < 0
+            if self.is_interrupted:
+                self.interrupt_in = None
+        return self.effect
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the last effect is not performed. A record always is: drivers see to that."""
+        return self.is_interrupted and not self.is_after and not isinstance(self.effect, Record)
+
+    def abandons(self) -> None:
+        """Note for the model that a section, interrupted as its admission was told, is nobody's."""
+        told = isinstance(self.effect, Notify) and self.effect.event == "reserved" and "limit" in self.effect.facts
+        if told and self.admitted is not None:
+            limit, spender = self.admitted
+            limit.settled(spender, 0)
 
 
 class LimitSimulation:
@@ -170,6 +223,8 @@ class LimitSimulation:
         self._has_crashed = False
         self._limits: Final[list[SimulatedLimit]] = []
         self.spenders: Final[list[Spender]] = []
+        self.running = _Task("", iter(()), 0.0)  # type: ignore[arg-type]
+        self._interrupts: Final = self.random.choice((0.0, 0.3))
         self._in_flux: Final[dict[Spender, int]] = {}
         self._broken: Broken | None = None
 
@@ -192,7 +247,7 @@ class LimitSimulation:
             if not self.disk.files:
                 break
             self._recover()
-            self.now += 45.0
+            self.now += 90.0  # in all more than the longest floor
         must(not self.disk.files, "every record is settled or refused", list(self.disk.files))
         while self._wire.late:
             self.now = max(self.now, min(when for when, _ in self._wire.late))
@@ -238,10 +293,12 @@ class LimitSimulation:
             waited_for = self.random.random() < 0.8
             if waited_for:
                 running.append(True)
-            self._start(
+            task = self._start(
                 f"{limit.account.name}.{number}",
                 self._waited_for(limit, number, running) if waited_for else self._section(limit, number),
             )
+            if self.random.random() < self._interrupts:
+                task.interrupt_in, task.is_after = self.random.randrange(16), self.random.random() < 0.5
         if depth == 0 and self.random.random() < 0.4:
             yield from Sleep(self.random.choice((0.0, 0.5)))
             inner = self._new_limit("part", limit)
@@ -276,12 +333,12 @@ class LimitSimulation:
         running.pop()
 
     def _section(self, limit: SimulatedLimit, number: int) -> Flow[None]:
-        random = self.random
-        yield from Sleep(random.choice((0.0, 0.0, 0.2, 3.0)))
+        random, task = self.random, self.running
         estimate, actual = random.randrange(1, 9), random.randrange(0, 12)
         wanted = terms(tokens(estimate), action=("tool", f"t{number % 3}"), levels=_LEVELS, ttl=5.0)
         account = limit.account
         try:
+            yield from Sleep(random.choice((0.0, 0.0, 0.2, 3.0)))
             section = yield from limit_flows.admit(
                 account,
                 wanted,
@@ -290,7 +347,9 @@ class LimitSimulation:
                 lambda: section_flows.begin(wanted, limit.policy),
                 wait=random.choice((0.0, 0.0, 2.0)),
             )
-        except CyclesError:
+        except (CyclesError, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt):
+                task.abandons()
             self._keep(limit)
             return
         share = section.share
@@ -298,21 +357,26 @@ class LimitSimulation:
         self.spenders.append(spender)
         self._beats(section)
         self._keep(limit)
-        for _ in range(random.choice((0, 0, 1, 2))):
-            yield from Sleep(random.choice((0.01, 0.3, 8.0)))
-            if random.random() < 0.6:
-                yield from self._reports(section, spender, random.randrange(0, 12))
-        yield from self._ends(limit, section, spender, actual)
+        kind = random.choice(("commit", "commit", "release", "raise", "nothing"))
+        try:
+            for _ in range(random.choice((0, 0, 1, 2))):
+                yield from Sleep(random.choice((0.01, 0.3, 8.0)))
+                if random.random() < 0.6:
+                    yield from self._reports(section, spender, random.randrange(0, 12))
+        except KeyboardInterrupt:
+            kind = "raise"
+        yield from self._ends(limit, section, spender, actual, kind)
 
     def _reports(self, section: Section, spender: Spender, amount: int) -> Flow[None]:
         spender.moves_to(amount)
         spender.held = min(spender.held, max(spender.estimate, amount))  # the account may be there already
-        yield from section_flows.report(section, tokens(amount), None, None)
-        spender.held = max(spender.estimate, amount)
-        self._in_flux[spender] = amount
+        try:
+            yield from section_flows.report(section, tokens(amount), None, None)
+            self._in_flux[spender] = amount  # else it is counted, and perhaps on record
+        finally:
+            spender.held = max(spender.estimate, amount)
 
-    def _ends(self, limit: SimulatedLimit, section: Section, spender: Spender, actual: int) -> Flow[None]:
-        kind = self.random.choice(("commit", "commit", "release", "raise", "nothing"))
+    def _ends(self, limit: SimulatedLimit, section: Section, spender: Spender, actual: int, kind: str) -> Flow[None]:
         reported = spender.settles_at if section.reported is not None else None
         if kind == "commit":
             amount = actual
@@ -324,14 +388,29 @@ class LimitSimulation:
             amount = spender.estimate if reported is None else reported
         spender.moves_to(amount)
         spender.held = min(spender.held, amount)
-        if kind == "commit":
-            yield from section_flows.commit(section, tokens(actual))
-        elif kind == "release":
-            yield from section_flows.release(section, "not needed")
-        else:
-            yield from section_flows.end(section, raised=KeyError() if kind == "raise" else None)
+        try:
+            if kind == "commit":
+                yield from section_flows.commit(section, tokens(actual))
+            elif kind == "release":
+                yield from section_flows.release(section, "not needed")
+            else:
+                yield from section_flows.end(section, raised=KeyError() if kind == "raise" else None)
+            self._in_flux[spender] = amount
+        except KeyboardInterrupt:  # on record may be what it settled, or what it had reported
+            amount = self._leaves(limit, section, amount)
+            spender.moves_to(amount)
         limit.settled(spender, amount)
-        self._in_flux[spender] = amount
+
+    def _leaves(self, limit: SimulatedLimit, section: Section, amount: int) -> int:
+        """Do what a client does with a section whose end was interrupted; return what it will have spent."""
+        left = section.owed if section.settlement is None else None
+        if section.is_open:  # it is dropped
+            left = section.provisional
+            amount = 0 if left is None else left.actual.amount
+            section_flows.dropped(section)
+        if left is not None:
+            self._start("charge", settlements.settle(left.final(), limit.policy, goes_on=True))
+        return amount
 
     def _keep(self, limit: SimulatedLimit) -> None:
         """Renew new leases, and ask for a piece ahead of need, as a client does after each reserve."""
@@ -351,8 +430,10 @@ class LimitSimulation:
             self._start("heart", _renewed(Heart(section, ordinary=5.0)))
 
     # -- effects -------------------------------------------------------------------------------------------------------
-    def _start(self, name: str, flow: Flow[Any]) -> None:
-        self._tasks.append(_Task(name, flow, self.now))
+    def _start(self, name: str, flow: Flow[Any]) -> _Task:
+        task = _Task(name, flow, self.now)
+        self._tasks.append(task)
+        return task
 
     def check(self, holds: bool, invariant: str, detail: object) -> None:  # noqa: FBT001 - as `must`
         """Keep a violation until the program has yielded: inside it, its own handlers would catch it."""
@@ -380,8 +461,9 @@ class LimitSimulation:
         self._tasks.clear()
 
     def _step(self, task: _Task) -> None:
+        self.running = task
         try:
-            effect = task.flow.send(task.answer)
+            effect = task.next()
         except StopIteration:
             self._tasks.remove(task)
             self._leave_flux()
@@ -395,6 +477,11 @@ class LimitSimulation:
         self.effects += 1
         wait, fault = 0.0, None
         answer: Any = None
+        if task.is_interrupted:
+            self.faults[Fault.KEYBOARD_INTERRUPT] += 1
+        if task.is_cut:
+            self.trace.add(self.now, task.name, "", effect, fault=Fault.KEYBOARD_INTERRUPT, outcome=None)
+            return
         match effect:
             case Call():
                 wait = self.random.choice((0.001, 0.05, 0.4))
