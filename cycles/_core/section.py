@@ -47,6 +47,7 @@ class Section:
     """
 
     __slots__ = (
+        "_report_keys",
         "_state",
         "_tickets",
         "details",
@@ -83,6 +84,7 @@ class Section:
         self.policy: Final = policy
         self._state = state or (_granted_state(terms, grant) if share is None else State.ACTIVE)
         self._tickets = [None]
+        self._report_keys: list[str] = []
         self.details: Callable[[], Mapping[str, Any]] | None = None
         self.provisional: Pending | None = None
         self.owed: Pending | None = None
@@ -190,6 +192,14 @@ class Section:
         self.metrics = metrics or self.metrics
         if kept is not None:
             self.metadata = {**(self.metadata or {}), **kept}
+
+    def report_key(self, fresh: str) -> str:
+        """Return the key of what is reported: *fresh*, or the one that another thread of control was given before.
+
+        At the end of its limit two put a section's report on record: the section, and the limit.
+        """
+        self._report_keys.append(fresh)  # atomic in the interpreter
+        return self._report_keys[0]
 
     def spend(self, key: str, actual: Amount, *, provisional: bool = False) -> Pending:
         """Return the intent to charge *actual* under *key*, by event if there is no hold."""

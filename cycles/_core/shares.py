@@ -27,7 +27,8 @@ def keep_reported(section: Section, amount: Amount) -> Flow[None]:
         if share.account.is_recorded:
             yield from grow(share.account)
         return
-    key = (yield from NewKey()) if section.provisional is None else section.provisional.key
+    known = section.provisional
+    key = section.report_key((yield from NewKey())) if known is None else known.key
     section.provisional = section.spend(key, amount, provisional=True)
     if section.is_open:  # looked at last: who commits meanwhile has not seen this key, and would charge it once more
         yield from Record(section.provisional)
@@ -41,22 +42,21 @@ def grow(account: Account) -> Flow[None]:
     """
     if not account.begins_recording():
         return
+    interrupt: BaseException | None = None
     try:
         yield from _recorded(account)
     except GeneratorExit:
         account.ends_recording()
         raise
-    except BaseException:
-        yield from _recorded_again(account)
-        raise
-
-
-def _recorded_again(account: Account) -> Flow[None]:
-    try:
-        yield from _recorded(account)
-    except BaseException:
-        account.ends_recording()
-        raise
+    except BaseException as error:  # noqa: BLE001 - it comes out below
+        interrupt = error
+    if interrupt is not None:  # all that is left to do is local
+        try:
+            yield from _recorded(account)
+        except BaseException:
+            account.ends_recording()
+            raise
+        raise interrupt
 
 
 def _recorded(account: Account) -> Flow[None]:

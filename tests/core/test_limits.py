@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import pytest
 
 from cycles._core import limit_flows, limits, section_flows, shares
+from cycles._core.effects import NewKey, Notify, Record
 from cycles._core.grant import Grant
 from cycles._core.limits import Account, Lack, Piece, Share
 from cycles._core.record_format import dump, load
@@ -233,15 +234,69 @@ def test_one_puts_the_spend_on_record_at_a_time(world):
     assert made.unrecorded() == []
 
 
-def test_an_interrupt_gives_up_the_turn(world):
+def test_an_interrupt_leaves_no_spend_off_the_record(world):
+    """Others count on whoever has the turn; it goes on with it, and then the interrupt comes out."""
+    made = begun(world)
+    section = world.run(admit(made, 3))
+    made.report(section.share, 2)
+    flow = shares.grow(made)
+    assert isinstance(next(flow), NewKey)
+    assert isinstance(flow.throw(KeyboardInterrupt()), NewKey)
+    record = flow.send("key-9")
+    assert isinstance(record, Record)
+    assert record.pending.actual == tokens(2)
+    with pytest.raises(KeyboardInterrupt):
+        flow.send(True)
+    assert (made.is_recording, made.holds[0].recorded) == (False, 2)
+
+
+def test_a_second_interrupt_gives_up_the_turn(world):
     made = begun(world)
     section = world.run(admit(made, 3))
     made.report(section.share, 2)
     flow = shares.grow(made)
     next(flow)
+    flow.throw(KeyboardInterrupt())
+    with pytest.raises(SystemExit):
+        flow.throw(SystemExit())
+    assert (made.is_recording, made.holds[0].recorded) == (False, 0)
+    closed = shares.grow(made)
+    next(closed)
+    closed.close()
+    assert not made.is_recording
+
+
+def test_an_interrupted_admission_holds_nothing(world):
+    made = begun(world)
+    flow = admit(made, 3)
+    assert isinstance(next(flow), Notify)
+    assert made.numbers == (0, 3, 1)
     with pytest.raises(KeyboardInterrupt):
         flow.throw(KeyboardInterrupt())
-    assert not made.is_recording
+    assert made.numbers == (0, 0, 1)
+
+
+def test_a_section_that_outlives_its_limit_has_one_key_for_its_reports(world):
+    """The end of the limit and the section put its report on record at the same time."""
+    made = begun(world)
+    section = world.run(admit(made, 3))
+    world.run(section_flows.report(section, tokens(2), None, None))
+    world.answers = [released()]
+    world.run(limit_flows.end(made))
+    section.provisional = None
+    ours, theirs = (shares.keep_reported(section, tokens(2)) for _ in range(2))
+    next(ours), next(theirs)
+    ours.send("key-a")
+    assert theirs.send("key-b").pending.key == section.provisional.key
+    late = shares.keep_reported(section, tokens(3))
+    assert isinstance(next(late), Record)
+    section.provisional = None
+    late = shares.keep_reported(section, tokens(3))
+    next(late)
+    section.leave(section_flows.Happened.COMMIT_WANTED)
+    with pytest.raises(StopIteration):  # what is charged meanwhile is not recorded any more
+        late.send("key-c")
+    assert section.provisional.metadata["recovery_reason"] == "limit_ended"
 
 
 def test_a_hold_that_has_ended_keeps_no_record(world):

@@ -162,8 +162,9 @@ def test_a_second_settlement_is_refused_and_nothing_is_sent(world, section):
     for again in (section_flows.commit(section, tokens(7)), section_flows.release(section, None)):
         with pytest.raises(cycles.AlreadySettled, match="res-1 is COMMITTED"):
             world.run(again)
-    with pytest.raises(cycles.AlreadySettled):
-        section.report(tokens(1), None, None)
+    for late in ((tokens(1), None, None), (None, None, {"model": "a"})):
+        with pytest.raises(cycles.AlreadySettled, match="can't report"):
+            section.report(*late)
     assert len(world.calls) == 1
 
 

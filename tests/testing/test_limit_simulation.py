@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cycles._core import limit_flows, shares
+from cycles._core import limit_flows, section_flows, shares
 from cycles._core.limits import Account
 from cycles.testing.limit_simulation import LimitSimulation
 from cycles.testing.simulate import main, search
@@ -115,6 +115,36 @@ def test_an_end_that_gives_the_rest_of_the_pieces_not_back(monkeypatch):
 
     monkeypatch.setattr(limit_flows.section_flows, "release", release)
     found("nothing is held after the end")
+
+
+def test_a_release_that_gives_nothing_back_to_the_limit(monkeypatch):
+    def settle(self, share, action, amount, settle=Account.settle):
+        return True if amount is None else settle(self, share, action, amount)
+
+    monkeypatch.setattr(Account, "settle", settle)
+    found("a limit holds what its open sections do", "no program fails")
+
+
+def test_a_record_that_an_interrupt_keeps_from_being_written(monkeypatch):
+    def unrecorded(self, unrecorded=Account.unrecorded):
+        due = unrecorded(self)
+        for hold, known in due:
+            hold.recorded = known
+        return due
+
+    monkeypatch.setattr(Account, "unrecorded", unrecorded)
+    found(_CHARGED)
+
+
+def test_a_commit_that_does_not_see_what_was_recorded_meanwhile(monkeypatch):
+    """The end of the limit records a section's report while that is being given a key for its commit."""
+
+    def charged(section, actual, key, charged=section_flows._charged):
+        section.provisional = None
+        return (yield from charged(section, actual, key))
+
+    monkeypatch.setattr(section_flows, "_charged", charged)
+    found(_CHARGED)
 
 
 def test_without_a_bug_nothing_is_found(monkeypatch):
