@@ -401,6 +401,24 @@ class Recovery:
         self.overridden.add(key)
         return True
 
+    def notes(self, settlement: Settlement | None) -> bool:
+        """Note what came of a charge that no journal holds; return whether another attempt may do more here."""
+        if settlement is not None and settlement.state is State.COMMITTED:
+            self.settled += 1
+            self.failures = 0
+            return False
+        if settlement is None or settlement.is_kept:
+            return settlement is None
+        error = settlement.error
+        if not settlement.goes_on:
+            self.rejected += 1
+            self.is_stopped = error is not None and error.status == 401
+            return False
+        self.failures += 1
+        throttled = error is not None and error.retry_after is not None
+        self.is_paused = throttled or self.failures >= _PATIENCE
+        return True
+
     def waits(self, seconds: float) -> None:
         """Note that a floor is over in *seconds*."""
         self.again_in = seconds if self.again_in is None else min(self.again_in, seconds)
