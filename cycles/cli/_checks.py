@@ -187,7 +187,8 @@ def local_ledger(config: Config) -> Iterator[Check]:
         try:
             rows = _rows_in(path, tenant)
         except CyclesError as error:
-            yield Check("ledger", WRONG, error.message, "name another file, or restore this one")
+            named = "name another file" in error.message or "restore" in error.message
+            yield Check("ledger", WRONG, error.message, None if named else "name another file in CYCLES_BASE_URL")
             return
         yield from _about_file(path)
     units = {row["unit"] for row in rows if row["scope"] == f"tenant:{tenant.lower()}"}

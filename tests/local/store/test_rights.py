@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -67,13 +70,60 @@ def test_another_users_files_are_explained():
 
 @posix
 def test_a_read_only_file_system_is_named(path, monkeypatch):
-    """Seen from the system calls: nobody mounts anything in a test."""
+    """Seen from the system calls; a mount takes root."""
     LocalAuthority(path).close()
     monkeypatch.setattr(places, "_may", lambda _, mode: not mode & os.W_OK)
     monkeypatch.setattr(places, "_is_read_only", lambda _: True)
     for file in (path, path.with_name("new.db")):
         with pytest.raises(ConfigError, match="read-only file system"):
             LocalAuthority(file)
+
+
+READ_ONLY = """
+import os, subprocess, sys
+from cycles import tokens
+from cycles.errors import ConfigError
+from cycles.local import LocalAuthority
+folder, view = sys.argv[1:]
+LocalAuthority(f"{folder}/closed.db").close()
+used = LocalAuthority(f"{folder}/used.db")
+used.budget("tenant:acme", tokens(1))
+subprocess.run(["mount", "--bind", folder, view], check=True)
+subprocess.run(["mount", "-o", "remount,ro,bind", view], check=True)
+def said(call):
+    try:
+        call()
+    except ConfigError as error:
+        return error.message
+    return "works"
+for file in ("closed.db", "used.db", "new.db"):
+    print(said(lambda: LocalAuthority(f"{view}/{file}")))
+print(said(lambda: used.backup(f"{view}/copy.db")))
+print(said(lambda: used.budget("tenant:acme", tokens(2))))
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root mounts")
+def test_a_read_only_mount(tmp_path):
+    """A bind mount of a folder that somebody else may write to, in a name space of its own."""
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount name space here")
+    folder, view = tmp_path / "folder", tmp_path / "view"
+    folder.mkdir()
+    view.mkdir()
+    command = [unshare, "-m", sys.executable, "-W", "error", "-c", READ_ONLY, str(folder), str(view)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
+    *refused, last = done.stdout.splitlines()
+    assert refused == [
+        f"{view / file}: is on a read-only file system, and a ledger is written to"
+        for file in ("closed.db", "used.db", "new.db", "copy.db")
+    ]
+    assert last == "works"
+    assert sorted(file.name for file in folder.iterdir()) == ["closed.db", "used.db", "used.db-shm", "used.db-wal"]
 
 
 def pipe(folder: Path) -> Path:
