@@ -77,7 +77,7 @@ def made(path: Path) -> None:
     SQLite gives the files that it keeps beside a ledger the same mode.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         pass  # another process was quicker
     except OSError as error:

@@ -186,3 +186,15 @@ def test_a_current_folder_that_is_gone(tmp_path, monkeypatch):
     for attempt in (LocalAuthority, lambda name: LocalAuthority.from_url(f"local:{name}")):
         with pytest.raises(ConfigError, match="give the whole path"):
             attempt("ledger.db")
+
+
+@posix
+def test_a_link_may_lead_to_a_file_that_is_not_there_yet(tmp_path):
+    """The ledger is made where it leads, and is nobody else's to read there either."""
+    path, there = tmp_path / "link.db", tmp_path / "there.db"
+    path.symlink_to(there)
+    with LocalAuthority(path) as authority:
+        authority.budget(SCOPE, tokens(1))
+        assert {stat.S_IMODE(file.stat().st_mode) for file in beside(there)} == {0o600}
+    with LocalAuthority(there) as authority:
+        assert authority.balance(SCOPE, "TOKENS").allocated == 1
