@@ -139,7 +139,8 @@ def _settle(charge: Charge, config: Config, opener: Opener, left: float) -> None
     with opener() as world:
         if world is None:
             facts = {"reservation_id": pending.reservation_id, "amount": pending.actual.amount}
-            log.notify("settlement failed", facts | {"reason": "its http_client can't be used any more"})
+            facts |= {"unit": str(pending.actual.unit), "reason": "its http_client can't be used any more"}
+            log.notify("settlement failed", facts)
         else:
             blocking.run(settle(pending, config.retry, wait=left), world)
 

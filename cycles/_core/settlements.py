@@ -228,6 +228,7 @@ def _settled(
             "refused"
             if how.is_raised and isinstance(error, Denied)
             else _event_of(verdict, is_kept=is_kept or goes_on),
+            is_told=how.is_raised,
             reservation_id=pending.reservation_id,
             via=pending.via,
             amount=pending.actual.amount,
