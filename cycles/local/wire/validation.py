@@ -48,7 +48,11 @@ def parsed(body: bytes) -> dict[str, Any]:
         text = body.decode()
         value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        said = "a number has too many digits" if "integer string" in str(error) else f"the body is no JSON: {error}"
+        said = (
+            "the body has a number of too many digits"
+            if "integer string" in str(error)
+            else f"the body is no JSON: {error}"
+        )
         raise Refusal(400, "INVALID_REQUEST", said) from None
     if not isinstance(value, dict):
         raise Refusal(400, "INVALID_REQUEST", "the body must be a JSON object")

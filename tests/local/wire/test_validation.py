@@ -217,7 +217,7 @@ def test_other_numbers_are_none(written):
 
 
 def test_a_number_of_endless_digits_is_refused_in_our_words():
-    with pytest.raises(Refusal, match=r"^a number has too many digits$"):
+    with pytest.raises(Refusal, match=r"^the body has a number of too many digits$"):
         validation.parsed(b'{"metadata": ' + b"9" * 5000 + b"}")
 
 
