@@ -82,7 +82,7 @@ def test_all_is_well_over_http(served, authority):
         ["settings", "name", "connection", "http", "key", "tenant", "clock", "budget", "journal"], "ok"
     )
     budgets = [check["found"] for check in said["checks"] if check["name"] == "budget"]
-    assert budgets[-1] == "tenant:acme/agent:planner in USD_MICROCENTS: $5.00 of $5.00 remain"
+    assert budgets[-1] == "tenant:acme/agent:planner: $5.00 of $5.00 remain"
     assert len(budgets) == 3
     assert (authority.balances(), authority.reservations(), authority.keys()) == before
 
@@ -373,8 +373,8 @@ def test_a_ledger_file(bare, path, authority):
     found = [check["found"] for check in said["checks"] if check["name"] == "budget"]
     assert found == [
         "tenant:acme: 5 CREDITS, made when it is first used",
-        "tenant:acme in TOKENS: 1,000,000 TOKENS of 1,000,000 TOKENS remain",
-        "tenant:acme in USD_MICROCENTS: $25.00 of $25.00 remain",
+        "tenant:acme: 1,000,000 TOKENS of 1,000,000 TOKENS remain",
+        "tenant:acme: $25.00 of $25.00 remain",
     ]
     assert authority.keys() == keys
     assert len(authority.balances()) == 3, "nor the budget"
