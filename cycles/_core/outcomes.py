@@ -56,9 +56,11 @@ class Answer(Generic[S]):
         trouble: None when a complete answer came.
         reason: The trouble in words, without secrets.
         sent_at, received_at: Monotonic seconds around this attempt.
+        content: The body as it came, of an operation that keeps it; else None.
     """
 
     __slots__ = (
+        "content",
         "error",
         "headers",
         "parsed",
@@ -80,6 +82,7 @@ class Answer(Generic[S]):
         reason: str = "",
         sent_at: float = 0.0,
         received_at: float = 0.0,
+        content: bytes | None = None,
     ) -> None:
         self.status: Final = status
         self.parsed: Final = parsed
@@ -89,6 +92,7 @@ class Answer(Generic[S]):
         self.reason: Final = reason
         self.sent_at: Final = sent_at
         self.received_at: Final = received_at
+        self.content: Final = content
 
     def __repr__(self) -> str:
         code = f" {self.error.error}" if self.error is not None else ""

@@ -13,6 +13,7 @@ from cycles.local.wire.paging import bad, fingerprint_of, limit_of, one_of, page
 if TYPE_CHECKING:
     from cycles.local.ledger.values import Hold
     from cycles.local.store.protocols import Order, StoredBooks
+    from cycles.local.wire.evidence import Evidence
     from cycles.local.wire.paging import Body, Parameters
 
 MAX_KEY: Final = 256
@@ -31,8 +32,8 @@ _MAPS: Final = frozenset({"metadata", "committed_metadata", "evidence"})
 
 
 # -- reservations ------------------------------------------------------------------------------------------------------
-def reservations(books: StoredBooks, tenant: str, parameters: Parameters) -> Body:
-    """Return a page of *tenant*'s reservations; newest first unless asked otherwise."""
+def reservations(books: StoredBooks, tenant: str, parameters: Parameters, evidence: Evidence | None = None) -> Body:
+    """Return a page of *tenant*'s reservations; newest first unless asked otherwise. *evidence* signs, or None."""
     limit = limit_of(parameters)
     query = _hold_query(tenant, parameters)
     fingerprint = fingerprint_of("reservations", query)
@@ -44,6 +45,8 @@ def reservations(books: StoredBooks, tenant: str, parameters: Parameters) -> Bod
         lambda hold: hold_body(hold, include=include),
         lambda hold: _place(hold, query),
     )
+    if evidence is not None and "evidence" in include:
+        evidence.add_references(books, page)
     return paged("reservations", page, fingerprint, after)
 
 
