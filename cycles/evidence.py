@@ -21,6 +21,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -382,7 +383,7 @@ def _canonical(value: dict[str, Any]) -> bytes:
 
     try:
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # its own errors, and those of names that UTF-8 can't carry
         raise _InvalidError(f"it has no canonical form: {error}") from None
 
 
@@ -417,7 +418,7 @@ def _whole(text: str) -> int | float:
         wide = float(number)
     except OverflowError:
         raise ValueError("a number is too large") from None
-    if int(wide) != number:
+    if number not in (int(wide), int(Decimal(repr(wide)))):  # nor as canonical JSON writes it
         raise ValueError("a whole number has more digits than canonical JSON can tell apart")
     return wide
 

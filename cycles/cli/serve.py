@@ -88,8 +88,6 @@ def serve(
                 db, admin_key=admin_key, lenient_permissions=lenient_permissions, history=0, signing_key=signing_key
             ) as authority,
         ):
-            if authority.app.signing is not None:
-                authority.app.signing.base_url = url_of(listener)
             for scope, amount in budgets:
                 authority.ensure_budget(scope, amount)
             tenant = tenant or (budgets[0][0].split("/")[0].removeprefix("tenant:") if budgets else DEFAULT_TENANT)

@@ -17,7 +17,7 @@ from cycles.local.ledger.values import Refusal
 from cycles.local.wire import auth, lists, overview, validation
 from cycles.local.wire.charges import Charges
 from cycles.local.wire.denials import Denials
-from cycles.local.wire.evidence import SIGNED, SIGNED_STEPS, asked_of
+from cycles.local.wire.evidence import SIGNED, SIGNED_STEPS, facts_of
 from cycles.local.wire.links import Links
 from cycles.local.wire.messages import Response, encoded, new_id, new_row_id, trace_id_of
 from cycles.local.wire.routes import OPERATIONS, operation_of, routes_of
@@ -194,7 +194,7 @@ class App:
         segments = request.segments()
         facts = {"reservation_id": segments[2] if operation in SIGNED_STEPS else None}
         return self.signing.with_error(
-            self.transactions, body, asked_of({}, operation=operation, tenant=tenant, **facts)
+            self.transactions, request, body, facts_of({}, operation=operation, tenant=tenant, **facts)
         )
 
     def _internal(self, error: Exception) -> Refusal:
@@ -215,8 +215,8 @@ class App:
         """Run *operation* in one transaction, and remember a denial for the page."""
         if is_signed and self.signing is not None:
             source = f"{name}:{asked.tenant}:{body['idempotency_key']}"
-            request = asked_of(body, tenant=asked.tenant)
-            operation = self.signing.signing(name, asked.trace_id, source, request, operation)
+            request = facts_of(body, tenant=asked.tenant)
+            operation = self.signing.signing(name, asked, source, request, operation)
         try:
             answer = self.transactions.write(asked, operation)
         except Refusal as refusal:
@@ -287,11 +287,9 @@ class App:
 
         if self.signing is None or artifact is None:
             return 200, self.transactions.write(asked, settle)
-        request = asked_of(body, tenant=asked.tenant, reservation_id=reservation_id)
+        request = facts_of(body, tenant=asked.tenant, reservation_id=reservation_id)
         source = f"{artifact}:{reservation_id}"
-        return 200, self.transactions.write(
-            asked, self.signing.signing(artifact, asked.trace_id, source, request, settle)
-        )
+        return 200, self.transactions.write(asked, self.signing.signing(artifact, asked, source, request, settle))
 
     def reservation(self, asked: Asked) -> tuple[int, Body]:
         reservation_id = _reservation_id(asked)
@@ -301,7 +299,7 @@ class App:
                 raise reservations.expired(hold)
             body = hold_body(hold, include=_EVERYTHING)
             if self.signing is not None:
-                self.signing.add_references(books, [body])
+                self.signing.add_references(books, asked.request, [body])
         return 200, body
 
     def reservations(self, asked: Asked) -> tuple[int, Body]:
@@ -313,7 +311,10 @@ class App:
         _own_tenant(asked.tenant, parameters.get("tenant"))
         with self.transactions.reading() as books:
             # A filter that is there and empty takes nothing, the tenant's too.
-            return 200, lists.reservations(books, parameters.get("tenant", tenant), parameters, self.signing)
+            body = lists.reservations(books, parameters.get("tenant", tenant), parameters)
+            if self.signing is not None and "evidence" in lists.included(parameters):
+                self.signing.add_references(books, asked.request, body["reservations"])
+        return 200, body
 
     def balances(self, asked: Asked) -> tuple[int, Body]:
         assert asked.tenant is not None  # noqa: S101 - types: the administrator has no such route

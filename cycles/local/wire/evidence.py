@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Final
+import re
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cycles.local.ledger.values import Refusal
 from cycles.local.store.protocols import Envelope
@@ -19,10 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cycles.local.store.protocols import StoredBooks
+    from cycles.local.wire.messages import Request
     from cycles.local.wire.signing_keys import SigningKeys
     from cycles.local.wire.transactions import Transactions
 
 Body = dict[str, Any]
+
+
+class Asking(Protocol):
+    """A request on its way through the checks: `cycles.local.wire.app.Asked`."""
+
+    @property
+    def request(self) -> Request: ...
+    @property
+    def trace_id(self) -> str: ...
+
 
 SCHEMA_VERSION: Final = "cycles-evidence/v0.1"
 
@@ -35,6 +47,8 @@ SIGNED: Final = SIGNED_STEPS | {"decide", "reserve"}
 
 _LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
 
+_HOST: Final = re.compile(r"[A-Za-z0-9.\-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+
 _log: Final = logging.getLogger("cycles.local")
 
 
@@ -43,30 +57,22 @@ class Evidence:
 
     Args:
         keys: What it signs with.
-
-    Attributes:
-        base_url: Where clients find the authority; references begin with it.
     """
 
     def __init__(self, keys: SigningKeys) -> None:
         self.keys: Final = keys
-        self.base_url = ORIGIN
-
-    def reference(self, evidence_id: str) -> Body:
-        """Return what an answer says about its envelope."""
-        return {"evidence_id": evidence_id, "cycles_evidence_url": f"{self.base_url}/v1/evidence/{evidence_id}"}
 
     # -- signing -------------------------------------------------------------------------------------------------------
     def signing(
-        self, artifact: str, trace_id: str, source: str, request: Body, operation: Callable[[StoredBooks, int], Body]
+        self, artifact: str, asked: Asking, source: str, facts: Body, operation: Callable[[StoredBooks, int], Body]
     ) -> Callable[[StoredBooks, int], Body]:
         """Return *operation* so that its answer has a reference to its envelope, which the same transaction keeps.
 
         Args:
             artifact: "decide", "reserve", "commit" or "release".
-            trace_id: Of the request.
+            asked: The request.
             source: What the same request again has in common with this one: its answer then has the same envelope.
-            request: What is signed of the request, as `asked_of` gives it.
+            facts: What is signed of the request, as `facts_of` gives it.
             operation: Gives the answer.
         """
 
@@ -75,23 +81,23 @@ class Evidence:
             digest = _digest(answer)
             evidence_id = books.evidence_from(source, digest)
             if evidence_id is None:
-                reservation_id = answer.get("reservation_id") or request.get("reservation_id")
-                payload = {**answer, "request": request}
-                envelope = self._signed(artifact, payload, now_ms, trace_id)
+                reservation_id = answer.get("reservation_id") or facts.get("reservation_id")
+                payload = {**answer, "request": facts}
+                envelope = self._signed(artifact, payload, now_ms, asked.trace_id)
                 if envelope is None:
                     return answer
                 evidence_id = envelope["evidence_id"]
                 books.put_evidence(
                     Envelope(evidence_id, source, digest, reservation_id, artifact, now_ms + KEPT_MS, envelope)
                 )
-            return {**answer, "cycles_evidence": self.reference(evidence_id)}
+            return {**answer, "cycles_evidence": _reference(asked.request, evidence_id)}
 
         return signed
 
-    def with_error(self, transactions: Transactions, error: Body, request: Body) -> Body:
+    def with_error(self, transactions: Transactions, request: Request, error: Body, facts: Body) -> Body:
         """Return the body of an *error* with a reference to its envelope; as it was when that can't be kept."""
         now_ms = transactions.clock()
-        envelope = self._signed("error", {**error, "request": request}, now_ms, error["trace_id"])
+        envelope = self._signed("error", {**error, "request": facts}, now_ms, error["trace_id"])
         if envelope is None:
             return error
         evidence_id = envelope["evidence_id"]
@@ -102,7 +108,7 @@ class Evidence:
         except (transactions.store.failure, Refusal):  # the refusal itself is what counts
             _log.warning("the evidence of request %s was not kept", error["request_id"], exc_info=True)
             return error
-        return {**error, "cycles_evidence": self.reference(evidence_id)}
+        return {**error, "cycles_evidence": _reference(request, evidence_id)}
 
     def _signed(self, artifact: str, payload: Body, now_ms: int, trace_id: str) -> Body | None:
         """Return the envelope of an answer; None, and a line in the log, when there is no key or no canonical form."""
@@ -132,24 +138,33 @@ class Evidence:
         return envelope
 
     # -- reading -------------------------------------------------------------------------------------------------------
-    def add_references(self, books: StoredBooks, rows: Iterable[Body]) -> None:
+    @staticmethod
+    def add_references(books: StoredBooks, request: Request, rows: Iterable[Body]) -> None:
         """Add to reservations, as lists and details show them, the references to their envelopes."""
         for row in rows:
             found = books.evidence_of(row["reservation_id"])
             if found:
-                row["evidence"] = {artifact: self.reference(evidence_id) for artifact, evidence_id in found.items()}
+                row["evidence"] = {name: _reference(request, evidence_id) for name, evidence_id in found.items()}
 
     def __repr__(self) -> str:
         return f"<Evidence by {self.keys!r}>"
 
 
-def asked_of(body: Body, **facts: Any) -> Body:
+def facts_of(body: Body, **facts: Any) -> Body:
     """Return what is signed of a request: who, what and how much, and these *facts* that are not None."""
     kept: Body = {name: value for name, value in facts.items() if value is not None}
     if "subject" in body:
         kept["subject"] = {level: body["subject"][level] for level in _LEVELS if level in body["subject"]}
         kept["action"] = {name: body["action"][name] for name in ("kind", "name")}
     return kept | {name: body[name] for name in ("estimate", "actual") if name in body}
+
+
+def _reference(request: Request, evidence_id: str) -> Body:
+    """Return what an answer to *request* says about its envelope: at the address that the client itself used."""
+    host = request.headers.get("host", "")
+    scheme = "https" if request.headers.get("x-forwarded-proto") == "https" else "http"
+    base = f"{scheme}://{host}" if _HOST.fullmatch(host) else ORIGIN
+    return {"evidence_id": evidence_id, "cycles_evidence_url": f"{base}/v1/evidence/{evidence_id}"}
 
 
 def _digest(answer: Body) -> str:

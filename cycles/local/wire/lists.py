@@ -13,7 +13,6 @@ from cycles.local.wire.paging import bad, fingerprint_of, limit_of, one_of, page
 if TYPE_CHECKING:
     from cycles.local.ledger.values import Hold
     from cycles.local.store.protocols import Order, StoredBooks
-    from cycles.local.wire.evidence import Evidence
     from cycles.local.wire.paging import Body, Parameters
 
 MAX_KEY: Final = 256
@@ -32,22 +31,25 @@ _MAPS: Final = frozenset({"metadata", "committed_metadata", "evidence"})
 
 
 # -- reservations ------------------------------------------------------------------------------------------------------
-def reservations(books: StoredBooks, tenant: str, parameters: Parameters, evidence: Evidence | None = None) -> Body:
-    """Return a page of *tenant*'s reservations; newest first unless asked otherwise. *evidence* signs, or None."""
+def reservations(books: StoredBooks, tenant: str, parameters: Parameters) -> Body:
+    """Return a page of *tenant*'s reservations; newest first unless asked otherwise."""
     limit = limit_of(parameters)
     query = _hold_query(tenant, parameters)
     fingerprint = fingerprint_of("reservations", query)
     after = position_of(parameters, fingerprint, int if query.order_by in _NUMBERS else str, str)
-    include = _MAPS & {token.strip().lower() for token in parameters.get("include", "").split(",")}
+    include = included(parameters)
     page, after = page_of(
         books.find_holds(query, after, limit + 1),
         limit,
         lambda hold: hold_body(hold, include=include),
         lambda hold: _place(hold, query),
     )
-    if evidence is not None and "evidence" in include:
-        evidence.add_references(books, page)
     return paged("reservations", page, fingerprint, after)
+
+
+def included(parameters: Parameters) -> frozenset[str]:
+    """Return which maps the rows of a list are to have."""
+    return _MAPS & {token.strip().lower() for token in parameters.get("include", "").split(",")}
 
 
 def _hold_query(tenant: str, parameters: Parameters) -> HoldQuery:
