@@ -234,7 +234,7 @@ def check_window(envelope, name, bit):
 SIZE = 8 * min(len(plain(DID)), len(plain(RAW)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.sampled_from([DID, RAW]),
     st.integers(0, SIZE - 1),
