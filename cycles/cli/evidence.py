@@ -142,8 +142,8 @@ def audit(
         if differences:
             rows = [(each.reservation_id, each.artifact, each.what) for each in differences]
             write_table(("RESERVATION", "EVIDENCE OF", "DIFFERENCE"), rows)
-        click.echo(
-            f"{found.reservations} reservations, {found.authentic} authentic envelopes, {len(differences)} differences"
-        )
+        counts = {"reservation": found.reservations, "authentic envelope": found.authentic}
+        counted = {**counts, "difference": len(differences)}
+        click.echo(", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counted.items()))
     if differences:
         raise click.exceptions.Exit(NO)
