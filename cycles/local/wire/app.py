@@ -17,7 +17,7 @@ from cycles.local.ledger.values import Refusal
 from cycles.local.wire import auth, lists, overview, validation
 from cycles.local.wire.charges import Charges
 from cycles.local.wire.denials import Denials
-from cycles.local.wire.evidence import SIGNED, SIGNED_STEPS, facts_of
+from cycles.local.wire.evidence import facts_of
 from cycles.local.wire.links import Links
 from cycles.local.wire.messages import Response, encoded, new_id, new_row_id, trace_id_of
 from cycles.local.wire.routes import OPERATIONS, operation_of, routes_of
@@ -146,8 +146,9 @@ class App:
         except Refusal as refusal:
             runtime = not self._administration.takes(request.path)
             status, body = refusal.status, _error_body(refusal, request_id, trace_id, runtime=runtime)
-            if runtime:
-                body = self._evidenced(request, headers, status, body)
+            if runtime and self.signing is not None:
+                tenant = dict(headers).get("x-cycles-tenant")
+                body = self.signing.with_error(self.transactions, request, tenant, status, body)
         except Exception as error:  # an answer too: transports need not know what can go wrong here
             if arrived(error) is not None:
                 raise  # the caller's own, in whose thread this runs; the transaction is undone
@@ -185,17 +186,6 @@ class App:
             tenant = self.session_keys.tenant(secret)
             found = books.credential(secret) if tenant is None else books.session(tenant)
         return auth.admitted(found, self.transactions.clock, 401).tenant
-
-    def _evidenced(self, request: Request, headers: list[tuple[str, str]], status: int, body: Body) -> Body:
-        """Return an error's *body*, signed where a key's holder was refused something that is signed when granted."""
-        operation, tenant = operation_of(request), dict(headers).get("x-cycles-tenant")
-        if self.signing is None or operation not in SIGNED or status >= 500 or tenant is None:
-            return body
-        segments = request.segments()
-        facts = {"reservation_id": segments[2] if operation in SIGNED_STEPS else None}
-        return self.signing.with_error(
-            self.transactions, request, body, facts_of({}, operation=operation, tenant=tenant, **facts)
-        )
 
     def _internal(self, error: Exception) -> Refusal:
         if self._store.is_busy(error):

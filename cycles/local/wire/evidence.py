@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from cycles.local.ledger.values import Refusal
 from cycles.local.store.protocols import Envelope
 from cycles.local.wire.messages import ORIGIN
+from cycles.local.wire.routes import operation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,8 +42,8 @@ SCHEMA_VERSION: Final = "cycles-evidence/v0.1"
 KEPT_MS: Final = 90 * 86_400_000
 """How long an envelope is kept: longer than the reservation that it is about."""
 
-SIGNED_STEPS: Final = frozenset({"commit", "release"})
-SIGNED: Final = SIGNED_STEPS | {"decide", "reserve"}
+_SIGNED_STEPS: Final = frozenset({"commit", "release"})
+_SIGNED: Final = _SIGNED_STEPS | {"decide", "reserve"}
 """The operations whose answers, and errors, are signed."""
 
 _LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
@@ -94,8 +95,19 @@ class Evidence:
 
         return signed
 
-    def with_error(self, transactions: Transactions, request: Request, error: Body, facts: Body) -> Body:
-        """Return the body of an *error* with a reference to its envelope; as it was when that can't be kept."""
+    def with_error(
+        self, transactions: Transactions, request: Request, tenant: str | None, status: int, error: Body
+    ) -> Body:
+        """Return the body of an *error* with a reference to its envelope.
+
+        Only of what a key's holder was refused, and that is signed when it is granted: else anybody could fill the
+        ledger. It stays as it was, too, when its envelope can't be kept.
+        """
+        operation = operation_of(request)
+        if operation not in _SIGNED or status >= 500 or tenant is None:
+            return error
+        reservation_id = request.segments()[2] if operation in _SIGNED_STEPS else None
+        facts = facts_of({}, operation=operation, tenant=tenant, reservation_id=reservation_id)
         now_ms = transactions.clock()
         envelope = self._signed("error", {**error, "request": facts}, now_ms, error["trace_id"])
         if envelope is None:
