@@ -153,7 +153,7 @@ def _fresh(begins_ms: int) -> Jwk:
 
 def _write(path: Path, content: Jwk) -> None:
     """Write a new file that nobody else can read; two that make it at once do not mix."""
-    trouble = None
+    descriptor, trouble = -1, None
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
