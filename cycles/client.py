@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from cycles._client.evidence_desk import Asked
     from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters, ReserveOptions
     from cycles._core.results import Decision, Settlement, SettlementDetails
     from cycles._journal.recovery import Drained
     from cycles.config import Config
+    from cycles.evidence import Keys, Verification
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.reservation_detail import ReservationDetail
@@ -150,6 +152,27 @@ class Client(Face[BlockingRuntime]):
         """
         return blocking.run(arguments.reading(self.config, reservation_id), self._runtime.traced())
 
+    def evidence(self, of: Asked, keys: Keys | None = None, *, server_id: str | None = None) -> Verification:
+        """Fetch the signed record of an answer and verify it (docs/evidence.md); it needs the extra `evidence`.
+
+        Args:
+            of: A reference, such as `reservation.evidence` or `error.evidence`; an id; or an envelope, decoded or as
+                bytes, which is not fetched. A fresh one that is not there yet is asked for again for a moment.
+            keys: The server's keys: a `cycles.evidence.KeySet`, a pinned key, the path of a file, or the URL of a key
+                set; None for the key set that the client's authority publishes. What is fetched is fetched once.
+            server_id: The server that it must be of; None: whoever the keys are of.
+
+        Returns:
+            One of five outcomes, and why; true when it is authentic.
+
+        Raises:
+            NotFound: there is no such evidence.
+            InvalidRequest, ConfigError: naming what is wrong with an argument, or the missing extra.
+            AuthorityError, AuthorityUnavailable: the evidence could not be fetched.
+        """
+        flow = self._runtime.evidence.verifying(of, keys, server_id)
+        return blocking.run(flow, self._runtime.traced())
+
     def with_options(self, **changes: Any) -> Self:
         """Return a client with other settings that sends through this one's connections.
 
@@ -257,6 +280,11 @@ class AsyncClient(Face[AsyncRuntime]):
     async def reservation(self, reservation_id: str) -> ReservationDetail:
         """Return what the authority keeps about a reservation; see `Client.reservation`."""
         return await aio.run(arguments.reading(self.config, reservation_id), self._runtime.traced())
+
+    async def evidence(self, of: Asked, keys: Keys | None = None, *, server_id: str | None = None) -> Verification:
+        """Fetch the signed record of an answer and verify it; see `Client.evidence`."""
+        flow = self._runtime.evidence.verifying(of, keys, server_id)
+        return await aio.run(flow, self._runtime.traced())
 
     def with_options(self, **changes: Any) -> Self:
         """Return a client with other settings that sends through this one's connections; see `Client.with_options`."""

@@ -102,6 +102,11 @@ class Access:
             async_client_factory=self._opened.make_async,
         )
 
+    @property
+    def base_url(self) -> str:
+        """Where its requests go, without a slash at the end."""
+        return LOCAL_ORIGIN if self.config.is_local else self.config.base_url.rstrip("/")
+
     def open(self) -> None:
         """Make the connections of blocking requests, if there are none yet: before anything is sent.
 

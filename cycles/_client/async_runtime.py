@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._background.schedule import LoopHeartbeats, in_trio
 from cycles._client import arguments
 from cycles._client.access import Access
+from cycles._client.evidence_desk import EvidenceDesk
 from cycles._client.forks import reconnect_in_forks
 from cycles._client.lanes import LoopLanes
 from cycles._client.loop_home import LoopHome, running_loop
@@ -39,6 +40,7 @@ class AsyncRuntime:
 
     Attributes:
         access: How it reaches its authority.
+        evidence: What fetches and verifies evidence.
         home: The event loop that its connections belong to.
         heartbeats: The schedule that it shares with its siblings.
         lanes: Those that it shares with its siblings.
@@ -54,6 +56,7 @@ class AsyncRuntime:
         above = None if parent is None else parent.access
         self.on_settlement: Final = on_settlement
         self.access: Final[Access] = Access(config, http_client, parent=above, async_factory=_async_factory)
+        self.evidence: Final = EvidenceDesk(self.access, is_async=True)
         self.access.connect_async(http_client)
         self._is_sibling: Final = parent is not None
         self.heartbeats: Final[LoopHeartbeats] = LoopHeartbeats() if parent is None else parent.heartbeats

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._background.schedule import ThreadHeartbeats
 from cycles._client import arguments
 from cycles._client.access import Access
+from cycles._client.evidence_desk import EvidenceDesk
 from cycles._client.forks import reconnect_in_forks
 from cycles._client.lanes import thread_lanes
 from cycles._client.running_section import RunningSection
@@ -34,6 +35,7 @@ class BlockingRuntime:
 
     Attributes:
         access: How it reaches its authority.
+        evidence: What fetches and verifies evidence.
         heartbeats: The schedule that it shares with its siblings.
         upkeep: What it does in the background.
         world: The outside as its flows see it.
@@ -46,6 +48,7 @@ class BlockingRuntime:
         parent = parent_of(BlockingRuntime)
         self.on_settlement: Final = on_settlement
         self.access: Final[Access] = Access(config, http_client, parent=None if parent is None else parent.access)
+        self.evidence: Final = EvidenceDesk(self.access, is_async=False)
         sends_by = self.access.connect(http_client)
         self._is_sibling: Final = parent is not None
         self.heartbeats: Final[ThreadHeartbeats] = (

@@ -184,7 +184,9 @@ async def _call(call: Call[T], world: World) -> Answer[T]:
                 sent_at, is_sent = time.monotonic(), True
                 with anyio.fail_after(LONGEST_ATTEMPT) if within is None else contextlib.nullcontext():
                     response = await asyncgens.request(
-                        module.asyncio_detailed(client=world.api, request_headers=world.headers(), **call.arguments)
+                        module.asyncio_detailed(
+                            **{"client": world.api, "request_headers": world.headers(), **call.arguments}
+                        )
                     )
     except Exception as error:  # noqa: BLE001 - World.failed tells apart whose it is
         waited = isinstance(error, TimeoutError) and not is_sent

@@ -121,7 +121,7 @@ def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
             arguments["request_timeout"] = _phases(seconds, world.timeout)
         with deadline(seconds, waiting_counts=bool(bounds)), _lane(world, seconds if bounds else None, hurried=hurried):
             sent_at = time.monotonic()  # the time on the wire is what a lease is judged by, and not the time in a queue
-            response = module.sync_detailed(client=world.api, request_headers=world.headers(), **arguments)
+            response = module.sync_detailed(**{"client": world.api, "request_headers": world.headers(), **arguments})
     except Exception as error:  # noqa: BLE001 - World.failed tells apart whose it is
         failure = error
     else:

@@ -262,6 +262,7 @@ class World:
             error=response.parsed if failed else None,
             headers=headers,
             sent_at=sent_at,
+            content=response.content if call.operation.keeps_body else None,
         )
 
     def failed(self, call: Call[Any], error: Exception, sent_at: float, *, thrown: bool = True) -> Answer[Any]:
@@ -281,9 +282,10 @@ class World:
             raise outside
         if not isinstance(error, _FAILURES) and type(error).__module__.partition(".")[0] not in _TRANSPORTS:
             raise error
-        status = None
+        status, content = None, None
         if isinstance(error, DecodeError):
             trouble, status = Trouble.UNREADABLE, error.status_code
+            content = error.content if call.operation.keeps_body else None
         elif isinstance(error, _NOT_SENT):
             trouble = Trouble.NOT_SENT
         else:
@@ -295,6 +297,7 @@ class World:
             trouble=trouble,
             reason=f"{type(error).__name__}: {text}" if text else type(error).__name__,
             sent_at=sent_at,
+            content=content,
         )
 
 
