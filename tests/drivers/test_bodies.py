@@ -7,7 +7,10 @@ import gzip
 import socket
 import threading
 import zlib
+from collections import deque
 from contextlib import contextmanager, suppress
+from functools import partial
+from types import SimpleNamespace
 
 import httpx
 import httpx2
@@ -16,7 +19,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from cycles._drivers import httpx2_engine, httpx_engine
 from cycles._drivers.aiohttp_engine import AiohttpClient
-from cycles._drivers.bodies import LARGEST, Body
+from cycles._drivers.bodies import LARGEST, Body, close_surplus
 from cycles._drivers.bounded_api import BoundedApi
 from cycles_api.errors import DecodeError
 from cycles_api.types import UNSET
@@ -204,3 +207,14 @@ def test_a_surplus_answer_is_not_the_next_ones(kind, later):
     with generous(later=later) as (url, connections, sent):
         assert asked(kind, url, 2, sent.wait) == [b"1", b"1"]
     assert len(connections) == 2, "the second request has a connection of its own"
+
+
+def test_an_idle_connection_of_aiohttp_on_which_more_has_come_is_closed():
+    good, bad = SimpleNamespace(should_close=False), SimpleNamespace(should_close=True)
+    closed = []
+    for protocol in (good, bad):
+        protocol.close = partial(closed.append, protocol)
+    connections = {"a": deque([(good, 0.0)]), "b": deque([(bad, 0.0), (good, 0.0)])}
+    close_surplus(SimpleNamespace(connector=SimpleNamespace(_conns=connections)))
+    close_surplus(None)
+    assert closed == [bad]

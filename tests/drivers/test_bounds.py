@@ -143,6 +143,8 @@ def test_what_is_there_from_the_beginning_has_the_same_bound(http, ask):
     assert ask(lambda request: http.Response(200, headers=PACKED, content=TINY)).content == b"{}"
     with pytest.raises(DecodeError, match="larger than 4 MiB"):
         ask(lambda request: http.Response(200, content=bytes(LARGEST + 1)))
+    with pytest.raises(DecodeError, match="larger than 4 MiB"):
+        ask(lambda request: http.Response(200, headers=PACKED, content=BOMB))
 
 
 @pytest.mark.parametrize("kind", [httpx.Client, httpx2.Client])

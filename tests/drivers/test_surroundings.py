@@ -51,6 +51,17 @@ def test_what_no_variable_explains_is_said_as_it_is(monkeypatch):
         surroundings.opened(httpx, broken, base_url=URL)
 
 
+def test_what_is_nobodys_setting_comes_out_as_it_is():
+    class Odd(Exception):
+        pass
+
+    def odd(**options):
+        raise Odd
+
+    with pytest.raises(Odd):
+        surroundings.opened(httpx, odd, base_url=URL)
+
+
 def test_certificates_of_the_system_that_can_not_be_read_are_no_variables_fault(monkeypatch):
     def unreadable():
         raise OSError(13, "Permission denied")
