@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -142,7 +142,7 @@ def _proxy(base_url: str) -> str | None:
     Raises:
         ConfigError: when the environment's proxies or certificates can't be used.
     """
-    with cast("_Ways", opened(httpx, _Ways, base_url=base_url)) as ways:
+    with opened(httpx, _Ways, base_url=base_url) as ways:
         return ways.proxy_for(base_url)
 
 
