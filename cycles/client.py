@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-import httpx
-
 from cycles._client import arguments
 from cycles._client.async_runtime import AsyncRuntime
 from cycles._client.blocking_runtime import BlockingRuntime
@@ -19,6 +17,7 @@ from cycles._client.paging import AsyncRows, Rows
 from cycles._client.raising import raised_here
 from cycles._client.siblings import siblings_of
 from cycles._drivers import aio, blocking
+from cycles._drivers.libraries import is_asynchronous, is_blocking
 from cycles.errors import ConfigError
 from cycles.reservation import AsyncReservation, Reservation
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from cycles._journal.recovery import Drained
     from cycles.config import Config
     from cycles.evidence import Keys, Verification
+    from cycles_api.http import AsyncHttpClient, HttpClient
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.reservation_detail import ReservationDetail
@@ -45,8 +45,9 @@ class Client(Face[BlockingRuntime]):
 
     Args:
         config: Where and for whom; `Config.from_env()` when None.
-        http_client: An httpx.Client to send through (proxies, custom CAs, HTTP/2 are its options). It is not closed
-            with this client, its own base URL is not used, and the key is sent only with requests made here.
+        http_client: An httpx.Client or httpx2.Client to send through (proxies, custom CAs, HTTP/2 are its options). It
+            is not closed with this client, its own base URL is not used, and the key is sent only with requests made
+            here. Its answers are read within bounds: 4 MiB at most, decoded.
         on_settlement: Called with what became of each spend, in whatever thread settled it; it must not block.
 
     Raises:
@@ -57,11 +58,13 @@ class Client(Face[BlockingRuntime]):
         self,
         config: Config | None = None,
         *,
-        http_client: httpx.Client | None = None,
+        http_client: HttpClient | None = None,
         on_settlement: Callable[[SettlementDetails], None] | None = None,
     ) -> None:
-        if http_client is not None and not isinstance(http_client, httpx.Client):
-            raise ConfigError(f"http_client: a Client needs an httpx.Client, not {type(http_client).__name__}")
+        if http_client is not None and not is_blocking(http_client):
+            raise ConfigError(
+                f"http_client: a Client needs a Client of httpx or httpx2, not {type(http_client).__name__}"
+            )
         super().__init__(BlockingRuntime(config, http_client, on_settlement))
 
     def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> Reservation:
@@ -234,7 +237,7 @@ class AsyncClient(Face[AsyncRuntime]):
 
     Args:
         config: Where and for whom; `Config.from_env()` when None.
-        http_client: An httpx.AsyncClient to send through; see `Client`.
+        http_client: An httpx.AsyncClient or httpx2.AsyncClient to send through; see `Client`.
         on_settlement: Called with what became of each spend, in the loop; it must not block.
 
     Raises:
@@ -245,12 +248,12 @@ class AsyncClient(Face[AsyncRuntime]):
         self,
         config: Config | None = None,
         *,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: AsyncHttpClient | None = None,
         on_settlement: Callable[[SettlementDetails], None] | None = None,
     ) -> None:
-        if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
+        if http_client is not None and not is_asynchronous(http_client):
             raise ConfigError(
-                f"http_client: an AsyncClient needs an httpx.AsyncClient, not {type(http_client).__name__}"
+                f"http_client: an AsyncClient needs an AsyncClient of httpx or httpx2, not {type(http_client).__name__}"
             )
         super().__init__(AsyncRuntime(config, http_client, on_settlement))
 

@@ -17,14 +17,12 @@ from cycles._client.siblings import parent_of
 from cycles._client.upkeep import Upkeep
 from cycles._core.flows import Asking
 from cycles._drivers import aio
-from cycles._drivers.connections import AsyncDirectClient
+from cycles._drivers.libraries import library
 from cycles._drivers.readiness import get_ready
 from cycles.errors import ConfigError, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import httpx
 
     from cycles._client.options import LimitOptions, ReserveOptions
     from cycles._client.running_limit import LimitOwner, RunningLimit
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from cycles._core.section import Section
     from cycles._drivers.world import World
     from cycles.config import Config
+    from cycles_api.http import AsyncHttpClient
     from cycles_api.models.amount import Amount
 
 
@@ -50,7 +49,7 @@ class AsyncRuntime:
     """
 
     def __init__(
-        self, config: Config | None, http_client: httpx.AsyncClient | None, on_settlement: OnSettlement | None
+        self, config: Config | None, http_client: AsyncHttpClient | None, on_settlement: OnSettlement | None
     ) -> None:
         parent = parent_of(AsyncRuntime)
         above = None if parent is None else parent.access
@@ -115,7 +114,7 @@ class AsyncRuntime:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
         flow, raise_on_unsettled, limit = arguments.reserving(self.access, estimate, options, asking)
-        get_ready("network", "trio" if in_trio() else "asyncio")
+        get_ready(self.access.engine.name, "trio" if in_trio() else "asyncio")
         world = self.traced()
         section: Section | None = None
         try:
@@ -178,10 +177,10 @@ class AsyncRuntime:
         self.access.end()
 
 
-def _async_factory(config: Config) -> Callable[..., httpx.AsyncClient]:
-    """Return what makes the httpx client of the configured engine."""
-    if config.http_engine == "httpx":
-        return AsyncDirectClient
+def _async_factory(config: Config) -> Callable[..., AsyncHttpClient]:
+    """Return what makes the http client of the configured engine."""
+    if config.http_engine != "aiohttp":
+        return library(config.http_engine).async_client
     try:
         from cycles._drivers.aiohttp_engine import quick_client  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as missing:

@@ -19,14 +19,13 @@ from cycles._drivers.readiness import get_ready
 from cycles.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    import httpx
-
     from cycles._client.options import LimitOptions, ReserveOptions
     from cycles._client.running_limit import LimitOwner, RunningLimit
     from cycles._client.teller import OnSettlement
     from cycles._core.section import Section
     from cycles._drivers.world import World
     from cycles.config import Config
+    from cycles_api.http import HttpClient
     from cycles_api.models.amount import Amount
 
 
@@ -43,7 +42,7 @@ class BlockingRuntime:
     """
 
     def __init__(
-        self, config: Config | None, http_client: httpx.Client | None, on_settlement: OnSettlement | None
+        self, config: Config | None, http_client: HttpClient | None, on_settlement: OnSettlement | None
     ) -> None:
         parent = parent_of(BlockingRuntime)
         self.on_settlement: Final = on_settlement
@@ -97,7 +96,7 @@ class BlockingRuntime:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
         flow, raise_on_unsettled, limit = arguments.reserving(self.access, estimate, options, asking)
-        get_ready(*(() if self.heartbeats.blocks else ("network", "asyncio")))
+        get_ready(*(() if self.heartbeats.blocks else (self.access.engine.name, "asyncio")))
         world = self.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
         section: Section | None = None
         try:

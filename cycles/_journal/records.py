@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core.record_format import UnusableRecord, dump, load, name_of
@@ -225,8 +226,9 @@ class Records:
                 os.utime(self.partition.file(name))
 
     def _overtake(self, name: str) -> None:
-        self._late.pop(name, None)
-        self._reported_at.pop(name, None)
+        if self._late or self._reported_at:
+            self._late.pop(name, None)
+            self._reported_at.pop(name, None)
 
 
 def _intent(pending: Pending) -> tuple[str, int]:
@@ -234,4 +236,10 @@ def _intent(pending: Pending) -> tuple[str, int]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    seconds, ms = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{_second(seconds)}.{ms:03}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -245,3 +245,14 @@ def test_a_reservation_that_an_operator_ended_is_refused_as_ever(server, config,
             held.commit(usd("0.05"))
         assert isinstance(held.settlement_error, cycles.ReservationFinalized)
     assert server.spent() == 0
+
+
+def test_a_lock_that_was_moved_elsewhere_is_made_again_when_it_is_looked_for(journal, monkeypatch):
+    """A write only asks whether the file has a name still; the touch now and then asks whether it is the right one."""
+    journal.write(pending())
+    (lock,) = (journal.directory.parent / "owners").glob("*.lock")
+    lock.rename(journal.directory.parent / "elsewhere")
+    journal.refresh()
+    monkeypatch.setattr(locks, "TOUCHED_EVERY", -1.0)
+    journal.refresh()
+    assert locks.is_locked(lock)
