@@ -13,6 +13,7 @@ and the rest goes back. A reservation is a hold in a ledger, never a payment.
 from cycles._client.subjects import subject
 from cycles._core.levels import level
 from cycles._core.lifecycle import State
+from cycles._core.policy_keys import PolicyKeys
 from cycles._core.response_info import ResponseInfo
 from cycles._core.results import Decision, Settlement, SettlementDetails
 from cycles._core.retry import RetryPolicy
@@ -21,6 +22,9 @@ from cycles.amounts import credits, risk_points, tokens, usd, usd_microcents
 from cycles.client import AsyncClient, Client, aclose, close, configure
 from cycles.config import Config
 from cycles.errors import (
+    ActionKindDenied,
+    ActionKindNotAllowed,
+    ActionQuotaExceeded,
     AlreadySettled,
     AuthorityError,
     AuthorityUnavailable,
@@ -31,6 +35,7 @@ from cycles.errors import (
     ConfigError,
     CyclesError,
     DebtOutstanding,
+    DenialDetail,
     Denied,
     Forbidden,
     IdempotencyMismatch,
@@ -60,6 +65,9 @@ from cycles_api.models.standard_metrics import StandardMetrics as Metrics
 
 __all__ = [
     "Action",
+    "ActionKindDenied",
+    "ActionKindNotAllowed",
+    "ActionQuotaExceeded",
     "AlreadySettled",
     "Amount",
     "AsyncClient",
@@ -76,6 +84,7 @@ __all__ = [
     "CyclesError",
     "DebtOutstanding",
     "Decision",
+    "DenialDetail",
     "Denied",
     "Drained",
     "DryRun",
@@ -91,6 +100,7 @@ __all__ = [
     "Metrics",
     "NotFound",
     "OverdraftLimitExceeded",
+    "PolicyKeys",
     "RateLimited",
     "Reservation",
     "ReservationExpired",

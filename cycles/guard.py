@@ -10,6 +10,7 @@ import copy
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles._client.faces import runtime_of
+from cycles._client.opened_section import place_of_caller
 from cycles._client.subjects import resolved
 from cycles._guard.fields import Fields
 from cycles._guard.openers import Opener
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cycles._client.opened_section import Opened
-    from cycles._client.options import Level
+    from cycles._client.options import GivenPolicyKeys, Level
     from cycles._core.section_flows import OnError, Unreported
     from cycles._guard.fields import Asked
     from cycles.client import AsyncClient, Client
@@ -64,7 +65,9 @@ class Guard(Opener):
         metadata: JSON values to keep with the reservation.
         tags: At most 10 labels of the action.
         idempotency_key: A fresh one for each reservation when None; for a decorator, give a callable.
+        policy_keys: Where the action goes (`PolicyKeys`: host, path …), for an authority whose policies look at that.
         dry_run: Only evaluate. A decorated function is not called, and its result is a `DryRun`.
+        observe: Only evaluate, and run the work whatever the answer is: nothing is held and nothing is settled.
         wait: Seconds to keep asking while denied or throttled; 0 asks once.
         unreported: What happens when the work ended well and no actual is known: "estimate" commits the estimate,
             marked `actual_source: estimate`; "release" gives it back; "error" raises UnreportedSpend.
@@ -101,7 +104,9 @@ class Guard(Opener):
         metadata: Mapping[str, Any] | Callable[..., Mapping[str, Any] | None] | None = None,
         tags: Sequence[str] | Callable[..., Sequence[str] | None] | None = None,
         idempotency_key: str | Callable[..., str | None] | None = None,
+        policy_keys: GivenPolicyKeys | Callable[..., GivenPolicyKeys] = None,
         dry_run: bool | Callable[..., bool] = False,
+        observe: bool | Callable[..., bool] = False,
         wait: float | timedelta | Callable[..., float | timedelta] = 0.0,
         unreported: Unreported = "estimate",
         on_error: OnError | Callable[[BaseException], Amount | Decimal | None] = "release",
@@ -126,7 +131,9 @@ class Guard(Opener):
             "metadata": metadata,
             "tags": tags,
             "idempotency_key": idempotency_key,
+            "policy_keys": policy_keys,
             "dry_run": dry_run,
+            "observe": observe,
             "wait": wait,
             "own": own,
             "raise_on_unsettled": raise_on_unsettled,
@@ -184,11 +191,11 @@ class Guard(Opener):
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
     def __enter__(self) -> Reservation:
-        reservation: Reservation = self._enter().reservation
+        reservation: Reservation = self._enter(place_of_caller()).reservation
         return reservation
 
     async def __aenter__(self) -> AsyncReservation:
-        reservation: AsyncReservation = (await self._enter_async()).reservation
+        reservation: AsyncReservation = (await self._enter_async(place_of_caller())).reservation
         return reservation
 
     # -- as a decorator ------------------------------------------------------------------------------------------------

@@ -17,10 +17,13 @@ themselves. What is open when the limit ends is charged by itself, by event.
 
 from __future__ import annotations
 
+import copy
+import functools
+import inspect
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from cycles._client.faces import runtime_of
-from cycles._client.opened_section import carried
+from cycles._client.opened_section import carried, place_of_caller
 from cycles._client.running_limit import OpenedLimit
 from cycles._client.subjects import resolved
 from cycles._guard.decorated import decorated
@@ -28,6 +31,7 @@ from cycles._guard.fields import Fields
 from cycles._guard.limits import AsyncLimited, limited
 from cycles._guard.openers import Opener
 from cycles._guard.shapes import shape_of
+from cycles._outside.arrivals import arrived
 from cycles._telemetry import log, spans
 from cycles.amounts import check, describe
 from cycles.errors import InvalidRequest
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Literal, Self
 
-    from cycles._client.options import Level, LimitOptions
+    from cycles._client.options import GivenPolicyKeys, Level, LimitOptions
     from cycles._client.running_limit import RunningLimit
     from cycles._core.results import Settlement
     from cycles._guard.fields import Asked
@@ -77,6 +81,7 @@ class Limit(Opener):
         overage_policy: What spend above the amount does (docs/protocol.md, Overage policies).
         metadata: JSON values to keep with the reservation.
         tags: At most 10 labels of the action.
+        policy_keys: Where the run's actions go, for an authority whose policies look at that; see `Guard`.
         idempotency_key: Of the first reservation; a fresh one when None; for a decorator, give a callable.
         wait: Seconds to keep asking at the beginning while denied or throttled; 0 asks once.
         raise_on_unsettled: Whether a charge that could not be confirmed raises; else it is logged, and
@@ -109,6 +114,7 @@ class Limit(Opener):
         overage_policy: CommitOveragePolicy | str | Callable[..., CommitOveragePolicy | str | None] | None = None,
         metadata: Mapping[str, Any] | Callable[..., Mapping[str, Any] | None] | None = None,
         tags: Sequence[str] | Callable[..., Sequence[str] | None] | None = None,
+        policy_keys: GivenPolicyKeys | Callable[..., GivenPolicyKeys] = None,
         idempotency_key: str | Callable[..., str | None] | None = None,
         wait: float | timedelta | Callable[..., float | timedelta] = 0.0,
         raise_on_unsettled: bool = False,
@@ -132,6 +138,7 @@ class Limit(Opener):
             "overage_policy": overage_policy,
             "metadata": metadata,
             "tags": tags,
+            "policy_keys": policy_keys,
             "idempotency_key": idempotency_key,
             "wait": wait,
             "raise_on_unsettled": raise_on_unsettled,
@@ -139,7 +146,7 @@ class Limit(Opener):
         super().__init__(Fields(amount if callable(amount) else check("amount", amount), options), client)
         self._on_limit: Final = on_limit
         self._opened: OpenedLimit | None = None
-        self._last: tuple[Amount, tuple[int, int, int], bool] | None = None
+        self._last: _Last | None = None
 
     # -- its numbers ---------------------------------------------------------------------------------------------------
     @property
@@ -220,11 +227,16 @@ class Limit(Opener):
         return callable(self._on_limit)
 
     def tell(self) -> None:
-        """Call `on_limit`; what it raises is logged: the section that passed the level is not to blame."""
+        """Call `on_limit`; what it raises is logged: the section that passed the level is not to blame.
+
+        What arrives from outside meanwhile comes out.
+        """
         if callable(self._on_limit):
             try:
                 self._on_limit(self)
-            except Exception as error:  # noqa: BLE001 - see above
+            except Exception as error:  # see above
+                if arrived(error) is not None:
+                    raise
                 log.notify("on_limit failed", {"reason": repr(error)})
 
     # -- opening -------------------------------------------------------------------------------------------------------
@@ -262,11 +274,11 @@ class Limit(Opener):
             self._opened.limit.forked()
 
     def __enter__(self) -> Self:
-        self._enter()
+        self._enter(place_of_caller())
         return self
 
     async def __aenter__(self) -> Self:
-        await self._enter_async()
+        await self._enter_async(place_of_caller())
         return self
 
     # -- as a decorator ------------------------------------------------------------------------------------------------
@@ -286,23 +298,54 @@ class Limit(Opener):
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call *function* inside this limit: in a thread of an executor, or another task.
 
-        `executor.submit(limit.run, work, item)`. For an async function, the coroutine that is returned runs inside. In
+        `executor.submit(limit.run, work, item)`. A coroutine that it returns, as async functions do, runs inside. In
         another process the limit does not hold: the guards there go to the authority by themselves, which is logged.
+
+        Raises:
+            TypeError: for a generator function, whose code would run outside.
         """
         opened = self._opened
         if opened is None:
             facts = {"limit": repr(self), "reason": "guards in this process are reserved at the authority"}
             log.notify("limit of another process, not drawn on", facts)
             return function(*args, **kwargs)
+        if shape_of(function) in ("generator", "async generator"):
+            name = getattr(function, "__qualname__", repr(function))
+            raise TypeError(
+                f"limit.run: {name} is a generator function, whose code runs when it is iterated, perhaps outside of "
+                "the limit: pass a function that iterates, or decorate it with a Limit of its own"
+            )
         if shape_of(function) == "async function":
-            return cast("R", _carried(opened, cast("Callable[..., Awaitable[Any]]", function), args, kwargs))
+            begin = functools.partial(cast("Callable[..., Awaitable[Any]]", function), *args, **kwargs)
+            return cast("R", _carried(opened, begin))
         with carried(opened):
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+        return cast("R", _carried(opened, lambda: result)) if inspect.iscoroutine(result) else result
+
+    # -- as a value ----------------------------------------------------------------------------------------------------
+    def told(self) -> Limit:
+        """Return what this says of itself, its action and its numbers: for errors that go to other processes."""
+        action = self._fields.options["action"]
+        return _told(None if callable(action) else action, (self.amount, self._numbers, self.is_reached))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what it says of itself: its action and its numbers. Its run stays in this process."""
-        action = self._fields.options["action"]
-        return _told, (None if callable(action) else action, self.amount, self._numbers, int(self.is_reached))
+        """Pickle its fields; while it runs, what it says of itself: its run stays in this process."""
+        if self._opened is not None:
+            action = self._fields.options["action"]
+            return _told, (None if callable(action) else action, (self.amount, self._numbers, self.is_reached))
+        if self._client is not None:
+            raise TypeError(
+                "a Limit with client= can't be pickled, for a client has connections and a key: leave client= out, and "
+                "call cycles.configure() in the process that loads it"
+            )
+        return _made, (self._fields.amount, self._fields.options, self._on_limit, self._last)
+
+    def __copy__(self) -> Limit:
+        return self._again()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Limit:
+        amount, options = copy.deepcopy((self._fields.amount, self._fields.options), memo)
+        return Limit(amount, **options, on_limit=copy.deepcopy(self._on_limit, memo), client=self._client)
 
     def __repr__(self) -> str:
         amount = self._fields.amount if self._opened is None and self._last is None else self.amount
@@ -311,14 +354,25 @@ class Limit(Opener):
         return f"<Limit {self._fields.options['action']!r} {shown}{spent}>"
 
 
-def _told(action: Action | tuple[str, str] | None, amount: Amount, numbers: tuple[int, int, int], level: int) -> Limit:
-    limit = Limit(amount, action=action or ("limit", "unknown"))
-    limit._last = (amount, numbers, bool(level))  # noqa: SLF001 - unpickling: part of the class
+_Last = tuple[Amount, tuple[int, int, int], bool]
+"""The amount, the numbers and whether it was reached, of a run that is not in this process."""
+
+
+def _told(action: Action | tuple[str, str] | None, last: _Last) -> Limit:
+    return _made(last[0], {"action": action or ("limit", "unknown")}, "raise", last)
+
+
+def _made(
+    amount: Any,
+    options: dict[str, Any],
+    on_limit: Literal["raise"] | Callable[[Limit], object],
+    last: _Last | None,
+) -> Limit:
+    limit = Limit(amount, **options, on_limit=on_limit)
+    limit._last = last  # noqa: SLF001 - unpickling: part of the class
     return limit
 
 
-async def _carried(
-    opened: OpenedLimit, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+async def _carried(opened: OpenedLimit, begin: Callable[[], Awaitable[Any]]) -> Any:
     with carried(opened):
-        return await function(*args, **kwargs)
+        return await begin()

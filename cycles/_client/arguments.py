@@ -21,9 +21,11 @@ from cycles._client.options import (
 )
 from cycles._client.running_limit import RunningLimit, checked_hold, drawn_on
 from cycles._core import limit_flows, listings, queries, requests, section_flows
+from cycles._core.policy_keys import policy_keys_of
 from cycles._core.requests import LEVELS
 from cycles._journal.recovery import drain
 from cycles.errors import InvalidRequest
+from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount
 from cycles_api.types import UNSET, Unset
 
@@ -34,13 +36,13 @@ if TYPE_CHECKING:
     from cycles._client.access import Access
     from cycles._client.checked import Same
     from cycles._client.running_limit import LimitOwner
+    from cycles._client.upkeep import Upkeep
     from cycles._core.effects import Flow
     from cycles._core.flows import Asking
     from cycles._core.listings import Listing
     from cycles._core.results import Decision, Settlement
     from cycles._core.section import Section
     from cycles._drivers.world import World
-    from cycles._journal.journal import Journal
     from cycles._journal.recovery import Drained
     from cycles.config import Config
     from cycles_api.models.balance import Balance
@@ -56,6 +58,11 @@ def spend(access: Access, name: str, kind: type, options: Mapping[str, Any]) -> 
     key = rest.pop("idempotency_key", None)
     given = {level: rest.pop(level, UNSET) for level in LEVELS}
     rest["levels"] = levels = subjects.resolved(given, access.config)
+    keys, action = rest.get("policy_keys"), rest["action"]
+    if keys is None and isinstance(action, Action) and not isinstance(action.policy_keys, Unset):
+        keys = action.policy_keys
+    if keys is not None:
+        rest["policy_keys"] = policy_keys_of(keys)
     access.key_tenant.check(levels["tenant"])
     return None if key is None else requests.text("idempotency_key", key, most=256), rest
 
@@ -170,12 +177,13 @@ def reading(config: Config, reservation_id: str) -> Flow[ReservationDetail]:
     return queries.reservation(requests.text("reservation_id", reservation_id, most=128), config.retry)
 
 
-def draining(config: Config, journal: Journal | None, timeout: float | timedelta, *, now: bool) -> Flow[Drained]:
+def draining(config: Config, upkeep: Upkeep, timeout: float | timedelta, *, now: bool) -> Flow[Drained]:
     """Return the flow of `Client.drain`."""
     if not isinstance(now, bool):
         raise InvalidRequest(f"now={now!r}: give True or False")
     seconds = requests.milliseconds("timeout", timeout, low=0.0, high=requests.MAX_TTL) / 1000
-    return drain(journal, config.retry, seconds, config.connect_timeout + config.read_timeout, now=now)
+    patience = config.connect_timeout + config.read_timeout
+    return drain(upkeep.journal, config.retry, seconds, patience, now=now, owed=upkeep.owed)
 
 
 def _narrowed(config: Config, rest: dict[str, Any]) -> tuple[dict[str, str | None], dict[str, Any]]:

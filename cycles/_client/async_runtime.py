@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._background.schedule import LoopHeartbeats, in_trio
 from cycles._client import arguments
 from cycles._client.access import Access
+from cycles._client.evidence_desk import EvidenceDesk
 from cycles._client.forks import reconnect_in_forks
 from cycles._client.lanes import LoopLanes
 from cycles._client.loop_home import LoopHome, running_loop
@@ -17,14 +18,12 @@ from cycles._client.siblings import parent_of
 from cycles._client.upkeep import Upkeep
 from cycles._core.flows import Asking
 from cycles._drivers import aio
-from cycles._drivers.connections import AsyncDirectClient
+from cycles._drivers.libraries import library
 from cycles._drivers.readiness import get_ready
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import httpx
 
     from cycles._client.checked import Checked
     from cycles._client.options import LimitOptions
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from cycles._client.teller import OnSettlement
     from cycles._drivers.world import World
     from cycles.config import Config
+    from cycles_api.http import AsyncHttpClient
     from cycles_api.models.amount import Amount
 
 
@@ -41,6 +41,7 @@ class AsyncRuntime(Runtime):
 
     Attributes:
         access: How it reaches its authority.
+        evidence: What fetches and verifies evidence.
         home: The event loop that its connections belong to.
         heartbeats: The schedule that it shares with its siblings.
         lanes: Those that it shares with its siblings.
@@ -50,12 +51,13 @@ class AsyncRuntime(Runtime):
     """
 
     def __init__(
-        self, config: Config | None, http_client: httpx.AsyncClient | None, on_settlement: OnSettlement | None
+        self, config: Config | None, http_client: AsyncHttpClient | None, on_settlement: OnSettlement | None
     ) -> None:
         parent = parent_of(AsyncRuntime)
         above = None if parent is None else parent.access
         self.on_settlement: Final = on_settlement
         self.access = Access(config, http_client, parent=above, async_factory=_async_factory)
+        self.evidence: Final = EvidenceDesk(self.access, is_async=True)
         self.access.connect_async(http_client)
         self._is_sibling: Final = parent is not None
         self.heartbeats: Final[LoopHeartbeats] = LoopHeartbeats() if parent is None else parent.heartbeats
@@ -119,13 +121,13 @@ class AsyncRuntime(Runtime):
         self.must_be_open("reserve")
         limit = None if asked.own else drawn_on(self.access, asked.terms)
         self.enter_loop()
-        get_ready("network", self.home.library)
+        get_ready(self.access.engine.name, self.home.library)
         world = self.world.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
-        asking = Asking()
+        asking, section = Asking(), None
         try:
             section = await aio.run(arguments.reserving(self.access, asked, limit, asking), world)
         finally:
-            self.after_asking(asking, limit, world)
+            self.after_asking(asking, limit, world, section)
         cancels = self.access.config.heartbeat == "cancel"
         if section.share is None:
             self.upkeep.renew(section, world, _cancel_this_task() if cancels else None)
@@ -138,7 +140,7 @@ class AsyncRuntime(Runtime):
         self.must_be_open("enter the limit")
         asking, world = Asking(), self.traced()
         limit, flow = arguments.limiting(self.access, amount, options, owner=owner, world=world, asking=asking)
-        get_ready("network", self.home.library)
+        get_ready(self.access.engine.name, self.home.library)
         try:
             await aio.run(flow, world)
         finally:
@@ -165,10 +167,10 @@ class AsyncRuntime(Runtime):
         self.access.end()
 
 
-def _async_factory(config: Config) -> Callable[..., httpx.AsyncClient]:
-    """Return what makes the httpx client of the configured engine."""
-    if config.http_engine == "httpx":
-        return AsyncDirectClient
+def _async_factory(config: Config) -> Callable[..., AsyncHttpClient]:
+    """Return what makes the http client of the configured engine."""
+    if config.http_engine != "aiohttp":
+        return library(config.http_engine).async_client
     try:
         from cycles._drivers.aiohttp_engine import quick_client  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as missing:

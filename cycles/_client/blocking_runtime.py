@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._background.schedule import ThreadHeartbeats
 from cycles._client import arguments
 from cycles._client.access import Access
+from cycles._client.evidence_desk import EvidenceDesk
 from cycles._client.forks import reconnect_in_forks
 from cycles._client.lanes import thread_lanes
 from cycles._client.running_limit import drawn_on
@@ -18,8 +19,6 @@ from cycles._drivers import blocking
 from cycles._drivers.readiness import get_ready
 
 if TYPE_CHECKING:
-    import httpx
-
     from cycles._client.checked import Checked
     from cycles._client.options import LimitOptions
     from cycles._client.running_limit import LimitOwner, RunningLimit
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from cycles._client.teller import OnSettlement
     from cycles._drivers.world import World
     from cycles.config import Config
+    from cycles_api.http import HttpClient
     from cycles_api.models.amount import Amount
 
 
@@ -35,6 +35,7 @@ class BlockingRuntime(Runtime):
 
     Attributes:
         access: How it reaches its authority.
+        evidence: What fetches and verifies evidence.
         heartbeats: The schedule that it shares with its siblings.
         upkeep: What it does in the background.
         world: The outside as its flows see it.
@@ -42,11 +43,12 @@ class BlockingRuntime(Runtime):
     """
 
     def __init__(
-        self, config: Config | None, http_client: httpx.Client | None, on_settlement: OnSettlement | None
+        self, config: Config | None, http_client: HttpClient | None, on_settlement: OnSettlement | None
     ) -> None:
         parent = parent_of(BlockingRuntime)
         self.on_settlement: Final = on_settlement
         self.access = Access(config, http_client, parent=None if parent is None else parent.access)
+        self.evidence: Final = EvidenceDesk(self.access, is_async=False)
         sends_by = self.access.connect(http_client)
         self._is_sibling: Final = parent is not None
         self.heartbeats: Final[ThreadHeartbeats] = (
@@ -54,7 +56,7 @@ class BlockingRuntime(Runtime):
         )
         if parent is not None and not self.heartbeats.blocks:
             self.access.api.set_async_httpx_client(parent.access.api.get_async_httpx_client())
-        self._needs: Final = () if self.heartbeats.blocks else ("network", "asyncio")
+        self._needs: Final = () if self.heartbeats.blocks else (self.access.engine.name, "asyncio")
         keep = self.heartbeats.keep
         # While a blocking client is asked, no heartbeat can be sent.
         batch = 1 if self.heartbeats.blocks else 32
@@ -96,11 +98,11 @@ class BlockingRuntime(Runtime):
         limit = None if asked.own else drawn_on(self.access, asked.terms)
         get_ready(*self._needs)
         world = self.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
-        asking = Asking()
+        asking, section = Asking(), None
         try:
             section = blocking.run(arguments.reserving(self.access, asked, limit, asking), world)
         finally:
-            self.after_asking(asking, limit, world)
+            self.after_asking(asking, limit, world, section)
         if section.share is None:
             self.upkeep.renew(section, world)
         return self.running(section, asked, limit, world)

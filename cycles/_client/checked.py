@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MOST: Final = 256
 """Arguments that are remembered; a program has a few guards, each with some subjects."""
 
-_CHANGE: Final = ("metadata", "dimensions", "idempotency_key")
+_CHANGE: Final = ("metadata", "dimensions", "policy_keys", "idempotency_key")
 """Options that are new for each reserve, or may be changed after it."""
 
 

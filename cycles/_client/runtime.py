@@ -33,12 +33,14 @@ class Runtime:
         if self.upkeep.is_closed:
             raise InvalidRequest(f"this client is closed: {what} before close(), or make another client")
 
-    def after_asking(self, asking: Asking, limit: RunningLimit | None, world: World) -> None:
-        """Do what is left after a reserve, however it went."""
+    def after_asking(
+        self, asking: Asking, limit: RunningLimit | None, world: World, section: Section | None = None
+    ) -> None:
+        """Do what is left after a reserve, however it went; *section* is what it gave."""
         if asking.unanswered is not None:
             self.upkeep.find_and_give_back(asking)
         if limit is not None and limit.account.wants_upkeep:
-            self.upkeep.keep_limit(limit, world)
+            self.upkeep.keep_limit(limit, world, section)
 
     def running(self, section: Section, asked: Checked, limit: RunningLimit | None, world: World) -> RunningSection:
         """Return *section* as it runs with this client, on what was *asked*."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._background import exit_drain
 from cycles._client.exit_world import exit_opener
 from cycles._client.teller import Teller
+from cycles._core import shares
 from cycles._core.flows import Asking
 from cycles._core.jobs import Charge, GiveBack
 from cycles._core.limit_flows import NextPiece
@@ -24,14 +25,13 @@ from cycles._telemetry import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx
-
     from cycles._background.agenda import Job
     from cycles._client.access import Access
     from cycles._client.running_limit import RunningLimit
     from cycles._client.teller import OnSettlement
     from cycles._core.section import Section
     from cycles._journal.journal import Journal
+    from cycles_api.http import AsyncHttpClient, HttpClient
 
     Plan = Callable[[Job, World], None]
 
@@ -66,7 +66,7 @@ class Upkeep:
     def __init__(
         self,
         access: Access,
-        http_client: httpx.Client | httpx.AsyncClient | None,
+        http_client: HttpClient | AsyncHttpClient | None,
         on_settlement: OnSettlement | None,
         *,
         keep: Plan,
@@ -84,6 +84,7 @@ class Upkeep:
             seen=access.key_tenant.see,
             timeout=access.timeout,
         )
+        self._access: Final = access
         self._config: Final = config
         self._keep: Final = keep
         self._plan_anywhere: Final = plan
@@ -113,10 +114,21 @@ class Upkeep:
             self._keep(heart, world)
 
     # -- limits --------------------------------------------------------------------------------------------------------
-    def keep_limit(self, limit: RunningLimit, world: World) -> None:
-        """Do what is left after a reserve inside *limit*: keep new leases, ask for a piece ahead of need, tell news."""
+    def keep_limit(self, limit: RunningLimit, world: World, section: Section | None = None) -> None:
+        """Do what is left after a reserve inside *limit*: keep new leases, ask for a piece ahead of need, tell news.
+
+        What arrives from outside meanwhile comes out, and the *section* that was admitted does not run.
+        """
+        try:
+            self._keep_limit(limit, world)
+            limit.tell_news()
+        except BaseException:
+            if section is not None and section.share is not None:
+                shares.drop(section, section.share)
+            raise
+
+    def _keep_limit(self, limit: RunningLimit, world: World) -> None:
         account = limit.account
-        limit.tell_news()
         for hold in account.unkept():
             self.renew(hold.section, world, limit.cancel if self._config.heartbeat == "cancel" else None)
         piece = account.ahead()
@@ -143,7 +155,10 @@ class Upkeep:
     def give_back(self, section: Section) -> None:
         """Charge what a dropped *section* reported, else release its hold."""
         if section.provisional is not None:
-            self._plan(Charge(section.provisional, self._config.retry, due=time.monotonic()))
+            charge = Charge(section.provisional, self._config.retry, due=time.monotonic())
+            if self.journal is None:
+                self._owe(charge)
+            self._plan(charge)
         else:
             held = section.reservation_id
             self._plan(GiveBack(self._config.retry, reservation_id=held, due=time.monotonic()))
@@ -154,8 +169,15 @@ class Upkeep:
         if section.owed is not None:
             charge = Charge(section.owed, self._config.retry, due=time.monotonic() + LATER)
             if self.journal is None or section.settlement is not None:
-                exit_drain.owe(charge, self._config, self._exit_opener)
+                self._owe(charge)
             self._plan(charge)
+
+    def _owe(self, charge: Charge) -> None:
+        exit_drain.owe(charge, self._config, self._exit_opener, self._access.creditor)
+
+    def owed(self) -> list[Charge]:
+        """Return what no journal holds, of all clients of this process that spend for the same principal."""
+        return exit_drain.owed_to(self._access.creditor)
 
     def release_later(self, section: Section) -> None:
         """Go on with giving back the hold of *section*."""

@@ -72,26 +72,24 @@ def _kept_by(section: Section, amount: Amount) -> Flow[None]:
         yield from keep_reported(section, amount)
 
 
-def settle(section: Section, share: Share, actual: Amount) -> Flow[Settlement | None]:
-    """Charge *actual* to the limit; None when that has ended, and the section is on its own."""
-    account = share.account
-    if not account.settle(share, section.terms.action, actual.amount):
+def take(section: Section, share: Share, actual: Amount) -> Settlement | None:
+    """Charge *actual* to the limit; None when that has ended, and the section is on its own. Put it on record next."""
+    if not share.account.settle(share, section.terms.action, actual.amount):
         return None
     unused = Amount(unit=actual.unit, amount=max(0, share.estimate - actual.amount))
-    settlement = Settlement(State.COMMITTED, via="limit", attempts=0, charged=actual, released=unused)
-    section.settlement = settlement
-    section.settled()  # it is, even should an interrupt keep the rest from being told
-    if account.is_recorded:
-        yield from grow(account)
+    return Settlement(State.COMMITTED, via="limit", attempts=0, charged=actual, released=unused)
+
+
+def tell(share: Share, actual: Amount) -> Flow[None]:
+    """Put on record, and tell, that *actual* was charged to the limit."""
+    if share.account.is_recorded:
+        yield from grow(share.account)
     yield from Tell(CountedDetails(actual))
-    return settlement
 
 
-def give_back(section: Section, share: Share) -> Flow[None]:
-    """Give back what *section* holds of its limit, if that has not ended."""
-    account = share.account
-    if account.settle(share, section.terms.action, None) and share.reported and account.is_recorded:
-        yield from grow(account)
+def give_back(section: Section, share: Share) -> None:
+    """Give back what *section* holds of its limit, if that has not ended. Put it on record next."""
+    share.account.settle(share, section.terms.action, None)
 
 
 def drop(section: Section, share: Share) -> bool:

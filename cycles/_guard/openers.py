@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakSet
 
+from cycles._client.opened_section import standing_in
+from cycles._client.raising import raised_here
 from cycles._guard.decorated import decorated
 from cycles._guard.handover import AsyncHandover, Handover
 from cycles.client import DEFAULTS, AsyncClient, Client
@@ -72,21 +75,27 @@ class Opener:
         return self._client or DEFAULTS.async_client()
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
-    def _enter(self) -> Opened[Any]:
-        block = self._claim(Handover(self._opening, (), {}))
+    def _enter(self, place: int | None) -> Opened[Any]:
+        block = self._claim(ExitStack())
         try:
-            return block.__enter__()
+            with raised_here:
+                opened = block.enter_context(Handover(self._opening, (), {}))
+            block.enter_context(standing_in(place, opened))
         except BaseException:
             self._unclaim()
             raise
+        return opened
 
-    async def _enter_async(self) -> Opened[Any]:
-        block = self._claim(AsyncHandover(self._opening_async, (), {}))
+    async def _enter_async(self, place: int | None) -> Opened[Any]:
+        block = self._claim(AsyncExitStack())
         try:
-            return await block.__aenter__()
+            with raised_here:
+                opened = await block.enter_async_context(AsyncHandover(self._opening_async, (), {}))
+            block.enter_context(standing_in(place, opened))
         except BaseException:
             self._unclaim()
             raise
+        return opened
 
     def _claim(self, block: R) -> R:
         with self._lock:

@@ -12,6 +12,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from cycles import usd
@@ -80,9 +81,9 @@ def test_all_is_well_over_http(served, authority):
     assert said["ok"] is True
     assert state(said) == dict.fromkeys(
         ["settings", "name", "connection", "http", "key", "tenant", "clock", "budget", "journal"], "ok"
-    )
+    ) | {"engine": "note"}
     budgets = [check["found"] for check in said["checks"] if check["name"] == "budget"]
-    assert budgets[-1] == "tenant:acme/agent:planner in USD_MICROCENTS: $5.00 of $5.00 remain"
+    assert budgets[-1] == "tenant:acme/agent:planner: $5.00 of $5.00 remain"
     assert len(budgets) == 3
     assert (authority.balances(), authority.reservations(), authority.keys()) == before
 
@@ -104,7 +105,7 @@ def test_settings_say_where_they_come_from(served):
 
 def test_a_misspelt_variable_is_noted(served):
     said = served.json("doctor", apikey="x")
-    (note,) = [check for check in said["checks"] if check["state"] == "note"]
+    (note,) = [check for check in said["checks"] if check["state"] == "note" and check["name"] != "engine"]
     assert (note["found"], note["remedy"]) == ("CYCLES_APIKEY means nothing here", "did you mean CYCLES_API_KEY?")
 
 
@@ -166,6 +167,25 @@ def test_no_tls(served):
     assert (check["name"], check["remedy"]) == ("tls", "is it http:// instead of https://?")
 
 
+@pytest.mark.parametrize(
+    ("engine", "missing", "found"),
+    [
+        ("httpx", (), ("note", "httpx; httpx2 is installed, and is faster")),
+        ("httpx", ("httpx2",), ("note", "httpx; aiohttp is installed, and is faster for many tasks at once")),
+        ("httpx", ("httpx2", "httpx_aiohttp"), ("ok", "httpx")),
+        ("httpx2", (), ("ok", "httpx2")),
+        ("httpx2", ("httpx2",), ("wrong", "httpx2 is not installed")),
+        ("aiohttp", ("httpx_aiohttp",), ("wrong", "aiohttp is not installed")),
+    ],
+)
+def test_what_sends_is_told_and_what_would_be_faster(monkeypatch, engine, missing, found):
+    monkeypatch.setattr(_connection, "find_spec", lambda name: None if name in missing else name)
+    check = _connection.engine(Config("http://127.0.0.1:1", api_key="k", http_engine=engine))
+    assert (check.state, check.found) == found
+    assert (check.remedy is None) is (check.state == "ok")
+    assert check.state != "wrong" or "pip install 'cycles-guard[" in str(check.remedy)
+
+
 def test_a_certificate_that_is_not_trusted(monkeypatch):
     class Refusing(ssl.SSLContext):
         def wrap_socket(self, *args: Any, **kwargs: Any) -> Any:
@@ -173,7 +193,7 @@ def test_a_certificate_that_is_not_trusted(monkeypatch):
             error.verify_message = "self-signed certificate"
             raise error
 
-    monkeypatch.setattr(_connection.httpx, "create_ssl_context", lambda: Refusing(ssl.PROTOCOL_TLS_CLIENT))
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: Refusing(ssl.PROTOCOL_TLS_CLIENT))
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = list(_connection.network(Config(f"https://127.0.0.1:{server.getsockname()[1]}", api_key="k")))
     assert (found[-1].state, found[-1].found) == ("wrong", "the certificate is not accepted: self-signed certificate")
@@ -268,10 +288,61 @@ def test_clocks_apart_are_noted(served):
     assert _checks.clock(None, 0.0).state == _checks.clock("yesterday", 0.0).state == "note"
 
 
-def test_a_proxy_is_told_without_its_password(monkeypatch):
-    monkeypatch.setenv("http_proxy", "http://me:pass-word@proxy.example:3128")
-    (check,) = _connection.network(Config("http://authority.example", api_key="k"))
-    assert (check.state, "proxy.example" in check.found, "pass-word" in check.found) == ("note", True, False)
+PROXY = "http://proxy.example"
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "through"),
+    [
+        ({"http_proxy": "http://me:pass-word@proxy.example:3128"}, "http://authority.example", True),
+        ({"http_proxy": "proxy.example:3128"}, "http://authority.example", True),
+        ({"http_proxy": "http://proxy.example"}, "https://127.0.0.1:1", False),
+        ({"all_proxy": "http://proxy.example"}, "https://authority.example", True),
+        ({"http_proxy": PROXY, "no_proxy": "example"}, "http://authority.example", False),
+        # urllib takes a network, and the client does not:
+        ({"http_proxy": PROXY, "no_proxy": "10.0.0.0/8"}, "http://10.1.2.3", True),
+        (
+            {"http_proxy": "http://proxy.example", "no_proxy": "http://authority.example"},
+            "http://authority.example",
+            False,
+        ),
+        # and the client takes it that way only, urllib with its port:
+        (
+            {"http_proxy": "http://proxy.example", "no_proxy": "authority.example:8080"},
+            "http://authority.example",
+            True,
+        ),
+    ],
+)
+def test_a_proxy_is_told_by_the_clients_own_rules(monkeypatch, environment, url, through):
+    """Without its password; where there is none, the first step is the name."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("127.0.0.1", 1))])
+    check = next(iter(_connection.network(Config(url, api_key="k"))))
+    assert (check.name, "proxy.example" in check.found) == (("network", True) if through else ("name", False))
+    assert "pass-word" not in check.found
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"http_proxy": "foo://x"}, "http_proxy='foo://x'"),
+        ({"http_proxy": "http://[::1"}, "http_proxy="),
+        ({"http_proxy": "socks5://me:pass-word@x:1"}, "socksio"),
+        ({"http_proxy": "http://x", "no_proxy": "[::1]"}, "no_proxy='[::1]'"),
+        ({"SSL_CERT_FILE": "/no/such/file"}, "SSL_CERT_FILE='/no/such/file'"),
+    ],
+)
+def test_an_environment_that_no_client_can_use(served, environment, says, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    check = only_wrong(served.json("doctor", base_url="https://authority.example", code=1))
+    assert (check["name"], says in check["found"]) == ("network", True), check
+    assert "pass-word" not in str(check)
 
 
 # -- budgets -----------------------------------------------------------------------------------------------------------
@@ -310,6 +381,10 @@ def test_a_file_is_not_made_by_looking(bare, path, tmp_path):
     assert list(tmp_path.iterdir()) == [], "no file, no journal"
     path.write_text("something else" * 100)
     assert only_wrong(bare.json("doctor", base_url=f"local:{path}", code=1))["name"] == "ledger"
+    for name in ("x" * 300, "circle", "no/such/folder.db"):
+        if name == "circle":
+            (tmp_path / name).symlink_to(name)
+        assert only_wrong(bare.json("doctor", base_url=f"local:{tmp_path / name}", code=1))["name"] == "ledger"
 
 
 def test_a_ledger_file(bare, path, authority):
@@ -318,8 +393,8 @@ def test_a_ledger_file(bare, path, authority):
     found = [check["found"] for check in said["checks"] if check["name"] == "budget"]
     assert found == [
         "tenant:acme: 5 CREDITS, made when it is first used",
-        "tenant:acme in TOKENS: 1,000,000 TOKENS of 1,000,000 TOKENS remain",
-        "tenant:acme in USD_MICROCENTS: $25.00 of $25.00 remain",
+        "tenant:acme: 1,000,000 TOKENS of 1,000,000 TOKENS remain",
+        "tenant:acme: $25.00 of $25.00 remain",
     ]
     assert authority.keys() == keys
     assert len(authority.balances()) == 3, "nor the budget"

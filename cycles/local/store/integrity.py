@@ -11,8 +11,9 @@ import sqlite3
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from cycles.amounts import spelled
 from cycles.local.ledger.charging import fits
-from cycles.local.store import schema
+from cycles.local.store import schema, tenants
 
 if TYPE_CHECKING:
     from cycles.local.store.rows import SqliteBooks
@@ -93,6 +94,7 @@ def problems_of(books: SqliteBooks) -> list[str]:
         change = schema.change_of(books.connection)
         problems = [] if change is None else [change]
         problems += _odd_rows(books.connection)
+        problems += tenants.that_share(books.connection)
         return problems or _wrong_figures(books)
     except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
         return [f"it can't be read: {error}"]
@@ -142,9 +144,8 @@ def _wrong_figures(books: SqliteBooks) -> list[str]:
         if row.remaining != row.allocated - row.reserved - row.spent - row.debt or not fits(row):
             problems.append(f"the figures of {at} do not add up")
         if row.reserved != held[row.scope_path, row.unit]:
-            problems.append(
-                f"{at} has {row.reserved} reserved, and its reservations hold {held[row.scope_path, row.unit]}"
-            )
+            reserved, in_holds = (spelled(row.unit, n) for n in (row.reserved, held[row.scope_path, row.unit]))
+            problems.append(f"{at} has {reserved} reserved, and its reservations hold {in_holds}")
     return problems
 
 

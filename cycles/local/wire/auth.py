@@ -6,6 +6,7 @@ import hmac
 from typing import TYPE_CHECKING
 
 from cycles.local.ledger.keys import is_over, key_hash
+from cycles.local.ledger.scopes import not_its_own
 from cycles.local.ledger.values import Refusal
 
 if TYPE_CHECKING:
@@ -54,3 +55,12 @@ def admitted(found: Credential | None, clock: Callable[[], int], status: int) ->
     if found is None or reason is not None:
         raise Refusal(status, "UNAUTHORIZED" if status == 401 else "FORBIDDEN", reason or "")
     return found
+
+
+def must_own_budgets(tenant: str) -> None:
+    """Refuse a tenant of an earlier version's file whose name differs from another's in case: the budgets are not its.
+
+    What it holds it may still settle, so that nothing is lost.
+    """
+    if tenant != tenant.lower():
+        raise Refusal(403, "FORBIDDEN", not_its_own(tenant))
