@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cycles._core import evidence_flows
+from cycles._drivers.bounded_api import BoundedPublicApi
 from cycles.errors import CyclesError, InvalidRequest
-from cycles_api.client import Client as PublicClient
 from cycles_api.models.cycles_evidence_ref import CyclesEvidenceRef
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class EvidenceDesk:
         """Return where to ask, if not at the client's own authority: no key is sent there."""
         if base is None or self._is_own(base):
             return {}
-        there = PublicClient(base, timeout=self._access.timeout)
+        there = BoundedPublicApi(base, timeout=self._access.timeout, http_module=self._access.engine.http)
         if self._is_async:
             there.set_async_httpx_client(self._access.api.get_async_httpx_client())
         else:

@@ -1,4 +1,4 @@
-"""The generated client, whose injected clients are read within bounds, too."""
+"""The generated clients, whose injected http clients are read within bounds, too."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 from cycles._drivers.bodies import ACCEPTED
 from cycles._drivers.connections import AsyncDirect, Direct
 from cycles._drivers.libraries import library_of
-from cycles_api.client import AuthenticatedClient
+from cycles_api.client import AuthenticatedClient, Client
 
 if TYPE_CHECKING:
     from cycles_api.http import AsyncHttpClient, HttpClient
 
 
-class BoundedApi(AuthenticatedClient):
-    """A client of the bindings; every answer is read within the bounds of `bodies`, whoever's connections it takes."""
+class _Bounded:
+    """Every answer is read within the bounds of `bodies`, whoever's connections it takes."""
 
     def _all_headers(self) -> Any:
-        headers = super()._all_headers()
+        base: Any = super()
+        headers = base._all_headers()  # noqa: SLF001 - the other half's
         headers["accept-encoding"] = ACCEPTED
         return headers
 
@@ -26,3 +27,11 @@ class BoundedApi(AuthenticatedClient):
         if isinstance(client, Direct | AsyncDirect) or hasattr(client, "app"):
             return {}
         return {"auth": library_of(client).bounded_auth(client), "follow_redirects": False}
+
+
+class BoundedApi(_Bounded, AuthenticatedClient):
+    """A client with a key."""
+
+
+class BoundedPublicApi(_Bounded, Client):
+    """A client without one, for public operations."""

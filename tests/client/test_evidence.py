@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 
 import httpx
@@ -211,3 +212,29 @@ def test_an_envelope_that_does_not_fit_its_schema_is_judged(kind):
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json={"keys": []}))
     found = fetched(kind, transport, "0" * 64)
     assert found.outcome is Outcome.SIGNATURE_INVALID
+
+
+class Packed(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """16 MiB of zeros, packed, on their way."""
+
+    content = gzip.compress(bytes(16 << 20))
+
+    def __iter__(self):
+        yield self.content
+
+    async def __aiter__(self):
+        yield self.content
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_what_comes_from_elsewhere_through_a_given_client_is_read_within_bounds(kind):
+    seen = []
+
+    def answer(request):
+        seen.append(request.headers["accept-encoding"])
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Packed())
+
+    there = {"evidence_id": "0" * 64, "cycles_evidence_url": "https://archive.example/v1/evidence/" + "0" * 64}
+    with pytest.raises(cycles.CyclesError, match="larger than 4 MiB"):
+        fetched(kind, httpx.MockTransport(answer), there, retry_enabled=False)
+    assert set(seen) == {"gzip, deflate"}

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from cycles._drivers.bodies import LARGEST
-from cycles._drivers.bounded_api import BoundedApi
+from cycles._drivers.bounded_api import BoundedApi, BoundedPublicApi
 from cycles._drivers.deadline import deadline
 from cycles_api.errors import DecodeError
 from cycles_api.types import UNSET
@@ -56,7 +56,8 @@ def ask(http, request):
 
     def asked(answer, *, public=False, **options):
         client = getattr(http, request.param)(transport=http.MockTransport(answer), **options)
-        api = BoundedApi("http://authority.example", "key")
+        url = "http://authority.example"
+        api = BoundedPublicApi(url) if public else BoundedApi(url, "key")
         arguments = {"method": "GET", "url": "/v1"}, UNSET, None
         if request.param == "Client":
             return api.set_httpx_client(client)._request(*arguments, public=public)
