@@ -79,6 +79,7 @@ def test_verify_from_standard_input(offline, envelope, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_verify_an_id_at_the_authority(authority, envelope, tmp_path):
     with serve(authority) as url:
         asking = Cli(_environ(url, tmp_path))
