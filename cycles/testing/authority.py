@@ -94,6 +94,8 @@ class SimulatedAuthority:
         body = _checked(name, request.body)
         self._made += 1
         if name == "create_reservation":
+            if sum(body["idempotency_key"].encode()) % 2:
+                body.pop("observe_mode", None)  # half of the authorities do not know it
             return 200, estimates.reserve(books, TENANT, body, now_ms=now_ms, new_id=f"res-{self._made}")
         if name == "decide":
             return 200, estimates.decide(books, TENANT, body, now_ms=now_ms)

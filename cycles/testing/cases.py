@@ -191,7 +191,8 @@ def draw(random: Random, name: str, *, depth: int = 0) -> Plan:
         ttl=choice(_TTLS),
         grace_period=choice(_GRACES),
         overage_policy=choice(_OVERAGE),
-        dry_run=random.random() < 0.05,
+        dry_run=(drawn := random.random()) < 0.05,
+        observe=drawn > 0.95,
     )
     return Plan(
         name=name,

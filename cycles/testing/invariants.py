@@ -91,8 +91,11 @@ class Invariants:
         self._in_time(case, f"{who} {intent} {name}", now, counted=counted)
         if "body" in call.arguments:
             self._under_its_key(case, who, family, call)
+        before = {"create_reservation", "list_reservations"} | (
+            {"release_reservation"} if case.plan.terms.observe else set()
+        )
         must(
-            family in {"create_reservation", "list_reservations"} or case.section is not None or case.without_hold,
+            family in before or case.section is not None or case.without_hold,
             "nothing but a reserve leaves before the section runs",
             f"{case.name}: {name}",
         )
@@ -185,6 +188,8 @@ class Invariants:
         hold = self._authority.books.holds.get(section.reservation_id or "")
         if case.plan.terms.dry_run:
             must(section.reservation_id is None, "a dry run holds nothing", case.name)
+        elif case.plan.terms.observe:
+            must(section.state == "OBSERVED" and section.reservation_id is None, "observing holds nothing", case.name)
         elif section.state == "UNRESERVED":
             must(case.plan.unguarded, "a section runs without a hold only where that is wanted", case.name)
             must(section.reservation_id is None, "a section without a hold has none", case.name)
@@ -257,7 +262,9 @@ class Invariants:
     def ended(self, case: Case) -> None:
         """Check that a section did what its own code asked for."""
         section, settled = case.section, "settle" in case.keys
-        if section is None or not case.has_ended or case.plan.terms.dry_run:
+        is_observed = section is not None and case.plan.terms.observe
+        must(not (settled and is_observed), "what is only observed is not charged", case.name)
+        if section is None or not case.has_ended or case.plan.terms.dry_run or is_observed:
             must(
                 not settled or section is not None or case.without_hold,
                 "a section that did not run is not charged",

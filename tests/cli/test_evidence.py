@@ -9,6 +9,7 @@ import pytest
 
 import cycles
 from cycles import tokens, usd
+from cycles.cli._audit import Audit
 from cycles.local import LocalAuthority
 from cycles.local.server import serve
 from tests.support.authorities import ACTION
@@ -78,6 +79,7 @@ def test_verify_from_standard_input(offline, envelope, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_verify_an_id_at_the_authority(authority, envelope, tmp_path):
     with serve(authority) as url:
         asking = Cli(_environ(url, tmp_path))
@@ -203,3 +205,14 @@ def test_a_served_authority_signs(offline, tmp_path):
         with cycles.Client(cycles.Config.from_env(environ)) as client:
             client.reserve(usd("0.10"), action=ACTION).commit(usd("0.01"))
         assert Cli(environ).json("evidence", "audit") == {"reservations": 1, "authentic": 2, "differences": []}
+
+
+def test_two_reservations_can_not_have_the_same_evidence(client, authority):
+    client.reserve(usd("0.10"), action=ACTION).release()
+    (row,) = client.reservations(include=["evidence"])
+    other = type(row).from_dict(row.to_dict() | {"reservation_id": "other"})
+    audit = Audit(client, None, None)
+    for each in (row, other):
+        audit.look_at(each)
+    same = f"reservation {row.reservation_id} has the same evidence"
+    assert [each.artifact for each in audit.differences if each.what == same] == ["reserve", "release"]
