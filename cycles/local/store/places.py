@@ -199,12 +199,14 @@ class Place:
 
     def _was_overwritten(self) -> bool:
         """Whether the file, which somebody wrote to, has another mark than it can have by now."""
-        found = None if self._where is None else self._beneath.mark(self._where)
+        # First what is known: another thread may see the next move, and note it, before this one has read.
         known = self._mark  # None: the mark of a file of an earlier version came into the log first
-        if known is not None and (found is None or found.ledger != known.ledger or found.moved < known.moved):
-            return True
-        self._mark = found
-        return False
+        for _ in range(2):  # once more, for another process may just be writing it
+            found = None if self._where is None else self._beneath.mark(self._where)
+            if known is None or (found is not None and found.ledger == known.ledger and found.moved >= known.moved):
+                self._mark = found
+                return False
+        return True
 
     def close(self) -> None:
         """Forget the file; its store has closed its connections."""

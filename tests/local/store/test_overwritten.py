@@ -127,6 +127,24 @@ def test_a_file_that_its_own_programs_write_to_was_not_overwritten(opened, path,
     assert opened.authority.balance(SCOPE, "TOKENS").spent == 50
 
 
+def test_one_that_reads_the_mark_while_another_moves_the_log(opened, path, monkeypatch):
+    """The one has an old mark in hand when the other notes a newer one."""
+    monkeypatch.setattr(store, "MOVE_LOG_EVERY", 1)
+    read, met = marks.Beneath.mark, []
+
+    def slowly(file, where):
+        found = read(file, where)
+        if not met:
+            met.append(found)
+            assert [opened.event(1).status_code for _ in range(2)] == [201, 201]
+        return found
+
+    monkeypatch.setattr(marks.Beneath, "mark", slowly)
+    os.utime(path)
+    assert opened.get("/v1/reservations").status_code == 200
+    assert met
+
+
 @posix
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_vacuum_is_no_overwriting(opened, path, monkeypatch, moved):
