@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal  # noqa: TC003 - attrs' fields name it
+
 from attrs import define
 
 __all__ = ["Usage"]
@@ -21,6 +23,7 @@ class Usage:
         storage_searches: Searches of files kept at the provider, which it bills by number.
         model: The version that answered, as the provider names it; None while unknown.
         terms: What the price depends on besides, sorted: (("service_tier", "priority"),).
+        dollars: What the provider itself says that the request has cost; None where it does not.
     """
 
     input_tokens: int = 0
@@ -44,6 +47,7 @@ class Usage:
     storage_searches: int = 0
     model: str | None = None
     terms: tuple[tuple[str, str], ...] = ()
+    dollars: Decimal | None = None
 
     @property
     def total_tokens(self) -> int:
