@@ -36,10 +36,10 @@ class Prices:
     Args:
         models: Prices of your own, by the model's name, or by "provider:model" for one provider alone. Each is a
             mapping of `input`, `output`, `cached_input`, `cache_write`, `cache_write_1h`, `input_audio`,
-            `cached_audio`, `input_image`, `cached_image`, `input_video`, `cached_video`, `output_reasoning`, `output_audio`,
-            `output_image`, `output_video`, `output_citation` in dollars per million tokens, and of `web_search`,
-            `file_search`, `request` in dollars per thousand. What is left out costs what the wider kind costs: cached
-            input what `input` says. A str, int or Decimal; floats are refused.
+            `cached_audio`, `input_image`, `cached_image`, `input_video`, `cached_video`, `output_reasoning`,
+            `output_audio`, `output_image`, `output_video`, `output_citation` in dollars per million tokens, and of
+            `web_search`, `file_search`, `request` in dollars per thousand. What is left out costs what the wider kind
+            costs: cached input what `input` says. A str, int or Decimal; floats are refused.
 
     Raises:
         ConfigError: A price is none, or there are no prices at all: genai-prices is not installed, and none are given.
@@ -49,7 +49,7 @@ class Prices:
         self._own = {name: _own_rates(name, prices) for name, prices in (models or {}).items()}
         self._table = Table()
         if not self._own and not is_installed():
-            self._table.find("openai", "gpt-4o")  # says what to install
+            self._table.load()  # says what to install
 
     def __repr__(self) -> str:
         own = ", ".join(map(repr, sorted(self._own)))
@@ -96,6 +96,11 @@ class Prices:
         model = shapes.model_in(answer)
         whose = provider or self._provider_for(shapes.provider_of(response), model, answer)
         return self.cost(whose, model, shapes.usage_in(answer, whose))
+
+    def load(self) -> None:
+        """Import the table now: it takes about a second, which the first price takes otherwise."""
+        if is_installed():
+            self._table.load()
 
     def knows(self, provider: str, model: str) -> bool:
         """Return whether there is a price for a model."""

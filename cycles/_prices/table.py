@@ -78,6 +78,14 @@ class Table:
     _of: Any = field(init=False, default=None)
     _minute: datetime | None = field(init=False, default=None)
 
+    def load(self) -> None:
+        """Import the table.
+
+        Raises:
+            ConfigError: genai-prices is not installed.
+        """
+        self._snapshot()
+
     def find(self, provider: str, model: str, terms: tuple[tuple[str, str], ...] = ()) -> Entry | None:
         """Return the entry of a model; None when there is none, or none for these *terms*.
 
