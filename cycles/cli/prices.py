@@ -38,7 +38,7 @@ def prices(*, model: str, provider: str | None, as_json: bool) -> None:
     with explained(as_json=as_json):
         table = Table()
         entries = _found(table, model, provider)
-        newest, version = table.newest, table.version
+        checked, version = table.checked, table.version
     if not entries:
         whose = "" if provider is None else f" of {provider}"
         raise Failure(
@@ -49,8 +49,8 @@ def prices(*, model: str, provider: str | None, as_json: bool) -> None:
             as_json=as_json,
         )
     if as_json:
-        age = None if newest is None else (datetime.now(tz=UTC).date() - newest).days
-        known = {"genai_prices": version, "newest": None if newest is None else str(newest), "age_days": age}
+        age = None if checked is None else (datetime.now(tz=UTC).date() - checked).days
+        known = {"genai_prices": version, "checked": None if checked is None else str(checked), "age_days": age}
         write_json({"table": known, "prices": [_figures(entry) for entry in entries]})
         return
     kinds = [kind for kind in PER_TOKEN if kind in _ALWAYS or any(kind in entry.rates.prices for entry in entries)]
@@ -60,7 +60,7 @@ def prices(*, model: str, provider: str | None, as_json: bool) -> None:
     ]
     headings = [kind.replace("_", " ").upper() for kind in kinds]
     write_table(("PROVIDER", "MODEL", *headings, "NOTES"), rows, right=headings)
-    click.echo(f"dollars per million tokens, in genai-prices {version}; its newest entry is of {newest}")
+    click.echo(f"dollars per million tokens, in genai-prices {version}; prices were last checked on {checked}")
 
 
 def _found(table: Table, model: str, provider: str | None) -> list[Entry]:

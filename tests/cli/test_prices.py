@@ -29,7 +29,7 @@ def test_a_price_in_dollars_per_million_tokens_and_the_age_of_the_table():
     assert re.split(r"  +", headings) == names
     shown = ["anthropic", "claude-opus-4-5", "$5.00", "$0.50", "$6.25", "$10.00", "$25.00", "$10.00 for 1,000 searches"]
     assert re.split(r"  +", row) == shown
-    assert re.search(r"genai-prices \S+; its newest entry is of \d{4}-\d\d-\d\d$", age)
+    assert re.search(r"genai-prices \S+; prices were last checked on \d{4}-\d\d-\d\d$", age)
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_prices_for_programs():
     told = CLI.json("prices", "gemini-2.5-pro", "--provider", "google")
     (entry,) = told["prices"]
     assert entry["prices"]["input"] == {"price": "1.25", "above": [{"input_tokens": 200_000, "price": "2.5"}]}
-    assert date.fromisoformat(told["table"]["newest"]) <= date.today()  # noqa: DTZ011 - the table's days are UTC's
+    assert date.fromisoformat(told["table"]["checked"]) <= date.today()  # noqa: DTZ011 - the table's days are UTC's
     assert told["table"]["age_days"] >= 0
 
 

@@ -153,6 +153,6 @@ def test_the_table_may_be_renewed_while_a_program_runs():
 
 def test_how_old_the_table_is():
     table = Table()
-    assert table.newest is not None
-    assert date(2026, 10, 1) <= table.newest <= datetime.now(tz=UTC).date()
+    assert table.checked is not None
+    assert date(2026, 10, 1) <= table.checked <= datetime.now(tz=UTC).date()
     assert table.version == genai_prices.__version__
