@@ -42,7 +42,7 @@ class Tally(Protocol):
         """What an event contains that tells usage; None: any may."""
         ...
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def tell(self, event: Mapping[str, Any], /) -> None:
         """Take the usage that an event tells."""
         ...
 
@@ -50,7 +50,7 @@ class Tally(Protocol):
         """Note that the provider said it was the end."""
         ...
 
-    def output(self, event: Mapping[str, Any]) -> int:
+    def output(self, event: Mapping[str, Any], /) -> int:
         """Return an upper bound of the output tokens in an event."""
         ...
 
