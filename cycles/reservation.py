@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from cycles._client.opened_section import innermost
 from cycles._core import flows, section_flows
+from cycles._core.denials import detail_of
 from cycles._core.requests import text
 from cycles._core.response_info import ResponseInfo
 from cycles._core.results import reference
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from cycles._client.running_section import RunningSection
     from cycles._core.lifecycle import State
     from cycles._core.results import Settlement
-    from cycles.errors import CyclesError
+    from cycles.errors import CyclesError, DenialDetail
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.caps import Caps
@@ -109,7 +110,10 @@ class _View:
 
     @property
     def decision(self) -> DecisionEnum:
-        """ALLOW or ALLOW_WITH_CAPS; for a dry run also DENY, or what a newer authority says."""
+        """ALLOW or ALLOW_WITH_CAPS; for a dry run, and with `observe=True`, also DENY, or what a newer authority says.
+
+        With `observe=True` it is what a reserve would have been told.
+        """
         return self._response.decision
 
     @property
@@ -207,9 +211,10 @@ class _View:
 
         Raises:
             AlreadySettled: when it was committed or released before.
-            InvalidRequest: naming what is wrong with *actual*, and the remedy.
+            InvalidRequest: naming what is wrong with *actual*, and the remedy; or in a forked child.
             LeaseLost: it is kept, but the lease is lost and the client's `heartbeat` is cancel.
         """
+        self._running.must_be_here("report")
         # Only local effects: nothing that an event loop would have to wait for.
         blocking.run(section_flows.report(self._section, actual, metrics, metadata), self._running.world)
         self._running.check_lease()
@@ -226,8 +231,13 @@ class _View:
 
     @property
     def reason_code(self) -> str | None:
-        """Why a dry run was denied, or None."""
+        """Why a dry run was denied, or a section that only observes would have been, or None."""
         return _present(self._response.reason_code)
+
+    @property
+    def detail(self) -> DenialDetail | None:
+        """What the authority says about that denial, or None: what refused, and what helps."""
+        return detail_of(self._response.deny_detail)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id or 'without id'} {self.state} estimate {describe(self.estimate)}>"
@@ -266,6 +276,7 @@ class Reservation(_View):
             InvalidRequest: when the amount can't be sent; it stays open.
             AuthorityError, Denied: when the authority understood and refused.
         """
+        self._running.must_be_here("commit")
         settlement = self._running.settle(section_flows.commit(self._section, actual, metrics, metadata))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return self._running.conclude(settlement, asked=True)
@@ -279,6 +290,7 @@ class Reservation(_View):
         Raises:
             AlreadySettled: when it was committed or released before; nothing is sent.
         """
+        self._running.must_be_here("release")
         settlement = self._running.settle(section_flows.release(self._section, _reason(reason)))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return settlement
@@ -307,12 +319,14 @@ class AsyncReservation(_View):
         metadata: Mapping[str, Any] | None = None,
     ) -> Settlement:
         """Charge *actual* and give the rest back; see `Reservation.commit`."""
+        self._running.must_be_here("commit")
         settlement = await self._running.settle_async(section_flows.commit(self._section, actual, metrics, metadata))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return self._running.conclude(settlement, asked=True)
 
     async def release(self, reason: str | None = None) -> Settlement:
         """Give the whole hold back, as best it can; see `Reservation.release`."""
+        self._running.must_be_here("release")
         return await self._running.release_async(section_flows.release(self._section, _reason(reason)))
 
     async def extend(self, seconds: float | timedelta) -> None:
@@ -335,15 +349,17 @@ class DryRun:
         reason_code: Why not, or None.
         caps: What a grant would be limited to, or None.
         affected_scopes: The scope paths of the subject, widest first.
+        detail: What the authority says about a denial, or None.
     """
 
-    __slots__ = ("affected_scopes", "caps", "decision", "reason_code")
+    __slots__ = ("affected_scopes", "caps", "decision", "detail", "reason_code")
 
     def __init__(self, reservation: Reservation | AsyncReservation) -> None:
         self.decision: Final[DecisionEnum] = reservation.decision
         self.reason_code: Final[str | None] = reservation.reason_code
         self.caps: Final[Caps | None] = reservation.caps
         self.affected_scopes: Final[tuple[str, ...]] = reservation.affected_scopes
+        self.detail: Final[DenialDetail | None] = reservation.detail
 
     def __repr__(self) -> str:
         reason = f" {self.reason_code}" if self.reason_code is not None else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._background import exit_drain
 from cycles._client.exit_world import exit_opener
 from cycles._client.teller import Teller
+from cycles._core import shares
 from cycles._core.flows import Asking
 from cycles._core.jobs import Charge, GiveBack
 from cycles._core.limit_flows import NextPiece
@@ -24,14 +25,13 @@ from cycles._telemetry import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx
-
     from cycles._background.agenda import Job
     from cycles._client.access import Access
     from cycles._client.running_limit import RunningLimit
     from cycles._client.teller import OnSettlement
     from cycles._core.section import Section
     from cycles._journal.journal import Journal
+    from cycles_api.http import AsyncHttpClient, HttpClient
 
     Plan = Callable[[Job, World], None]
 
@@ -65,7 +65,7 @@ class Upkeep:
     def __init__(
         self,
         access: Access,
-        http_client: httpx.Client | httpx.AsyncClient | None,
+        http_client: HttpClient | AsyncHttpClient | None,
         on_settlement: OnSettlement | None,
         *,
         keep: Plan,
@@ -113,10 +113,21 @@ class Upkeep:
             self._keep(heart, world)
 
     # -- limits --------------------------------------------------------------------------------------------------------
-    def keep_limit(self, limit: RunningLimit, world: World) -> None:
-        """Do what is left after a reserve inside *limit*: keep new leases, ask for a piece ahead of need, tell news."""
+    def keep_limit(self, limit: RunningLimit, world: World, section: Section | None = None) -> None:
+        """Do what is left after a reserve inside *limit*: keep new leases, ask for a piece ahead of need, tell news.
+
+        What arrives from outside meanwhile comes out, and the *section* that was admitted does not run.
+        """
+        try:
+            self._keep_limit(limit, world)
+            limit.tell_news()
+        except BaseException:
+            if section is not None and section.share is not None:
+                shares.drop(section, section.share)
+            raise
+
+    def _keep_limit(self, limit: RunningLimit, world: World) -> None:
         account = limit.account
-        limit.tell_news()
         for hold in account.unkept():
             self.renew(hold.section, world, limit.cancel if self._config.heartbeat == "cancel" else None)
         piece = account.ahead()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._core import section_flows, shares
 from cycles._core.effects import Jitter, Notify, Now, Record, Sleep
 from cycles._core.grant import Grant
+from cycles._core.lifecycle import State
 from cycles._core.limits import Lack, Piece, Share
 from cycles._core.records import Claim
 from cycles._core.section import Section
@@ -146,7 +147,7 @@ def admit(
         CyclesError: when a piece that it needs can't be had.
     """
     estimate = terms.estimate.amount
-    if terms.dry_run:
+    if terms.dry_run or terms.observe:
         return (yield from _evaluated(account, terms, policy))
     found = account.admit(estimate)
     share = found if isinstance(found, Share) else (yield from _made_room(account, found, terms, policy, reserve, wait))
@@ -208,44 +209,70 @@ def _made_room(  # noqa: PLR0917 - the parts of one question
 
 
 def _evaluated(account: Account, terms: Terms, policy: RetryPolicy) -> Flow[Section]:
-    """Return the dry run of a section: the limit alone decides it."""
+    """Return the dry run of a section, or one that only observes: the limit alone decides it, and is not drawn on."""
     allowed = account.would_admit(terms.estimate.amount)
     decision = models.DecisionEnum.ALLOW if allowed else models.DecisionEnum.DENY
     response = models.ReservationCreateResponse(decision=decision, affected_scopes=[account.name])
     if not allowed:
         response.reason_code = "BUDGET_EXCEEDED"
     now = yield from Now()
-    yield from Notify("dry run", reservation_id=None, decision=str(decision), limit=account.name)
+    event = "dry run" if terms.dry_run else "observing" if allowed else "observing, would be denied"
+    yield from Notify(event, reservation_id=None, decision=str(decision), limit=account.name)
     return Section(terms, Grant(response, {}, sent_at=now, received_at=now), policy)
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
-def end(account: Account) -> Flow[list[Settlement]]:
+def end(account: Account, key: str) -> Flow[list[Settlement]]:
     """Charge what was spent, and give the rest back; return how that went, one for each reservation.
+
+    What becomes of each reservation is decided at once, before anything is sent: whatever cuts this off, the background
+    knows what is left. All of them together wait for the authority no longer than one would.
 
     Sections that are open still are on their own from here on. What they have reported leaves the limit's record before
     it enters one of their own, so that a kill between the two charges nothing twice.
+
+    Args:
+        account: The limit's.
+        key: A new one, for its charges: nothing is asked for before all is decided.
     """
     left = account.ends()
     if left is None:
         return []
+    decided = _decided(account, key)
+    started = yield from Now()
     reporting = [share for share in left if share.section is not None and share.reported]
     if reporting:
         yield from _part(account, reporting)
     settlements: list[Settlement] = []
+    for section in decided:
+        wait = section.policy.settle_wait
+        ends = None if wait is None else started + wait
+        if section.state is State.RELEASED:
+            ending = section_flows.give_back(section, "nothing spent", ends=ends)
+        else:
+            ending = section_flows.charge(section, ends=ends)
+        settlements.append((yield from ending))
+    return settlements
+
+
+def _decided(account: Account, key: str) -> list[Section]:
+    """Close the reservations of a limit that has ended, each to be charged or given back; return those."""
+    decided: list[Section] = []
     first: Hold | None = None
     for number, hold in enumerate(account.holds, 1):
-        section = hold.section
+        section: Section = hold.section
         if not section.is_open:
             continue  # released, or committed, by hand
         if hold.assigned or (first is None and account.has_settled):
             said = account.breakdown() if first is None else {"piece": number, "first": first.section.reservation_id}
             amount = Amount(unit=account.unit, amount=hold.assigned)
+            section.report(amount, None, {"limit": said})
+            section_flows.decide_commit(section, key if first is None else f"{key}-{number}")
             first = first or hold
-            settlements.append((yield from section_flows.commit(section, amount, None, {"limit": said})))
         else:
-            settlements.append((yield from section_flows.release(section, "nothing spent")))
-    return settlements
+            section_flows.decide_release(section)
+        decided.append(section)
+    return decided
 
 
 def _part(account: Account, reporting: list[Share]) -> Flow[None]:

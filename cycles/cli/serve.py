@@ -6,7 +6,6 @@ import json
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 from click.core import ParameterSource
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--admin-key-file", metavar="FILE", help="Let the first line of FILE be the administrator's key.")
 @click.option("--lenient-permissions", is_flag=True, help="Let a tenant's key fund its own budgets over HTTP.")
+@click.option("--sign", "signing_key", metavar="KEYFILE", help="Sign answers with the keys of `cycles local keygen`.")
 @click.option(
     "--log-level",
     type=click.Choice(LEVELS),
@@ -63,6 +63,7 @@ def serve(
     log_level: str,
     log_format: str,
     lenient_permissions: bool,
+    signing_key: str | None,
     beyond_loopback: bool,
     as_json: bool,
 ) -> None:
@@ -83,7 +84,9 @@ def serve(
         # The address first: a start that fails because of it leaves no key behind in the ledger.
         with (
             listening(host, port, beyond_loopback=beyond_loopback) as listener,
-            LocalAuthority(db, admin_key=admin_key, lenient_permissions=lenient_permissions, history=0) as authority,
+            LocalAuthority(
+                db, admin_key=admin_key, lenient_permissions=lenient_permissions, history=0, signing_key=signing_key
+            ) as authority,
         ):
             for scope, amount in budgets:
                 authority.ensure_budget(scope, amount)
@@ -94,11 +97,12 @@ def serve(
                 authority.add_key(api_key, tenant=tenant, name="cycles serve")
             started(url_of(listener), "memory" if db is None else str(Path(db).absolute()))
             ready = {"base_url": url_of(listener), "api_key": api_key, "tenant": tenant}
-            page = f"{ready['base_url']}/#key={quote(api_key, safe='')}"
+            token = authority.app.links.token(tenant, authority.clock())
+            page = f"{ready['base_url']}/#once={token}"
             if as_json:
                 ready["page"] = page
             else:
-                click.echo(f"Look at it, with this link once: {page}", err=True)
+                click.echo(f"Look at it; this link is good once, for ten minutes: {page}", err=True)
             run(Server(authority), listener, _ready_line(ready, as_json=as_json))
 
 

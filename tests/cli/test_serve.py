@@ -52,7 +52,13 @@ def test_serve_until_a_signal(tmp_path, number):
     with serving("--json", "--db", path, "--budget", "tenant:acme=tokens:100", "--budget", "tenant:b=usd:1") as process:
         said = ready(process)
         assert sorted(said) == ["api_key", "base_url", "page", "tenant"]
-        assert said["page"] == f"{said['base_url']}/#key={said['api_key']}"
+        page, _, token = said["page"].partition("#once=")
+        assert page == f"{said['base_url']}/"
+        assert said["api_key"] not in said["page"]
+        exchanged = [httpx.post(f"{page}key.json", headers={"X-Cycles-Link": token}, timeout=10) for _ in range(2)]
+        assert [answer.status_code for answer in exchanged] == [200, 401], "a link is good once"
+        headers = {"X-Cycles-API-Key": exchanged[0].json()["api_key"]}
+        assert httpx.get(f"{page}status.json", headers=headers, timeout=10).json()["tenant"] == "acme"
         assert said["tenant"] == "acme"
         with httpx.Client(base_url=said["base_url"], headers={"X-Cycles-API-Key": said["api_key"]}) as http:
             amount = {"unit": "TOKENS", "amount": 30}
@@ -93,7 +99,7 @@ def test_serve_again_keeps_what_was_funded(tmp_path):
             )
             assert match, (line, process.communicate())
             assert process.stderr is not None
-            assert f"{match[1]}/#key=my-own-key" in process.stderr.readline(), "stdout is for eval"
+            assert f"{match[1]}/#once=" in process.stderr.readline(), "stdout is for eval"
             with LocalAuthority(tmp_path / "l.db") as authority:
                 authority.fund("tenant:acme", "CREDIT", tokens(50))
             answer = httpx.get(
@@ -155,7 +161,7 @@ def test_the_log_in_words(tmp_path):
     assert re.search(rf" INFO serving {tmp_path}/ledger\.db at http://127\.0\.0\.1:\d+$", started)
     assert re.search(r" INFO GET /v1/balances 200 [0-9.]+ ms tenant=acme request_id=[0-9a-f-]{36}$", allowed)
     assert re.search(r" INFO GET /v1/balances 401 [0-9.]+ ms tenant=None request_id=", refused)
-    assert re.search(r" ERROR GET /v1/balances 500 .*request_id=[0-9a-f-]{36}$", failed)
+    assert re.search(r" ERROR GET /v1/balances 500 .*request_id=[0-9a-f-]{36}: the ledger .* was deleted", failed)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be deleted there")
@@ -170,6 +176,7 @@ def test_the_log_for_programs(tmp_path):
     }
     assert allowed["ms"] >= 0
     assert (failed["level"], failed["status"], len(failed["request_id"])) == ("error", 500, 36)
+    assert "was deleted" in failed["reason"]
 
 
 @pytest.mark.slow
