@@ -99,7 +99,7 @@ def wrap(
         raise InvalidRequest(f"prices={prices!r}: give a cycles.Prices")
     fields = checked_options(options)
     authority = _authority(fields.pop("client", None))
-    table = Prices() if prices is None else prices
+    table = None if choices.unit == "TOKENS" else prices or Prices()
     meter = Meter(choices, table, fields, authority=authority, usual_provider=usual_provider(client))
     wrapped: C = metered(client, meter)
     return wrapped

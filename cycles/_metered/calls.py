@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
-
 from cycles._core import section_flows
 from cycles._core.effects import Now, Sleep
 from cycles._drivers import blocking
@@ -188,25 +186,20 @@ class Call:
                 return self._charged(usage)
             if whole or self.meter.choices.partial == "estimate":
                 return self._estimated()
-            return self._charged(self._received(self._reading), "partial")
+            return self._charged(self._reading.received, "partial")
         except BaseException as error:  # noqa: BLE001 - see `answered`
             return _unreadable(error)
-
-    def _received(self, reading: StreamReading) -> Usage:
-        """Return what came so far; a bound by bytes may be above what was asked for."""
-        received = reading.received
-        return evolve(received, output_tokens=min(received.output_tokens, self.billable.output_bound))
 
     def _report(self) -> None:
         """Put what the stream has cost so far on record: the process may die before its end."""
         assert self._opened is not None  # noqa: S101 - types: begun
         assert self._reading is not None  # noqa: S101 - types: begun
         running = self._opened.running
-        if not running.section.is_open:
+        if not running.section.is_open or running.is_inherited:
             return
         amount = self.estimate
         if self.meter.choices.partial != "estimate":
-            amount = self.meter.cost(self.billable, self._reading.usage or self._received(self._reading))
+            amount = self.meter.cost(self.billable, self._reading.received)
         # Only local effects, in asynchronous code, too: see `Reservation.report`.
         blocking.run(section_flows.report(running.section, amount, None, None), running.world)
 

@@ -36,7 +36,7 @@ class Meter:
 
     Args:
         choices: What `wrap` was told.
-        prices: The table.
+        prices: The table; None where tokens are counted alike.
         options: The fields of a reserve that hold for each request.
         authority: The client, or clients, of the authority; the default ones when None.
         usual_provider: The one that the wrapped SDK is of, or None.
@@ -45,7 +45,7 @@ class Meter:
     def __init__(
         self,
         choices: Choices,
-        prices: Prices,
+        prices: Prices | None,
         options: Mapping[str, Any],
         *,
         authority: Defaults[Client, AsyncClient] | None = None,
@@ -99,7 +99,9 @@ class Meter:
         """Return *billable* with a bound of its input even where the request does not show all of it."""
         if not billable.unbounded or self.choices.estimate is not None:
             return billable
-        return billable.bounded(self._prices.context_window(billable.provider, billable.model))
+        table = self._prices
+        window = None if table is None else table.context_window(billable.provider, billable.model)
+        return billable.bounded(window)
 
     def _say_passed(self, what: str, error: Unmeterable) -> None:
         if what not in self._passed and len(self._passed) < _MANY:
@@ -109,7 +111,7 @@ class Meter:
     # -- bounding and pricing ------------------------------------------------------------------------------------------
     def cost(self, billable: Billable, usage: Usage) -> Amount:
         """Return what *usage* costs, in the unit of the budget."""
-        if self.choices.unit == "TOKENS":
+        if self._prices is None:
             return Amount(unit="TOKENS", amount=usage.total_tokens)
         return self._prices.cost(billable.provider, billable.model, usage)
 

@@ -105,15 +105,15 @@ class _SyncBody(_Body):
                 self._rest.__exit__(type(error), error, error.__traceback__)
 
     def _drain(self) -> None:
-        ends, whole = time.monotonic() + DRAIN_SECONDS, True
+        ends, whole = time.monotonic() + DRAIN_SECONDS, False
         with harmless():  # nobody waits for this thread: what came is charged, whatever ends the reading
             for data in self._chunks:
                 self._call.feed(data)
                 if self._call.is_told or time.monotonic() > ends:
-                    whole = False
                     break
             else:
                 self._call.rest()
+                whole = True
         with harmless():
             self._end(None, whole=whole)
 
