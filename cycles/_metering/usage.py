@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import define
+from decimal import Decimal  # noqa: TC003 - attrs' fields name it
+
+from attrs import define, fields
 
 __all__ = ["Usage"]
 
 
-@define(frozen=True)
+@define(frozen=True, repr=False)
 class Usage:
     """What one request has used, or may use at most.
 
@@ -21,6 +23,7 @@ class Usage:
         storage_searches: Searches of files kept at the provider, which it bills by number.
         model: The version that answered, as the provider names it; None while unknown.
         terms: What the price depends on besides, sorted: (("service_tier", "priority"),).
+        dollars: What the provider itself says that the request has cost; None where it does not.
     """
 
     input_tokens: int = 0
@@ -44,6 +47,11 @@ class Usage:
     storage_searches: int = 0
     model: str | None = None
     terms: tuple[tuple[str, str], ...] = ()
+    dollars: Decimal | None = None
+
+    def __repr__(self) -> str:
+        said = ((one.name, getattr(self, one.name)) for one in fields(type(self)))
+        return f"Usage({', '.join(f'{name}={value!r}' for name, value in said if value)})"
 
     @property
     def total_tokens(self) -> int:
