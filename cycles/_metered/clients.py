@@ -134,7 +134,8 @@ def _for_loops(client_for_running_loop: Callable[[], Any], meter: Meter) -> Call
 def _quieten(copied: Any) -> None:
     """Let *copied* not close itself when it is collected: the connections are the original's."""
     if hasattr(type(copied), "__del__"):
-        copied.__class__ = _quiet(type(copied))
+        kind: Any = type(copied)
+        copied.__class__ = _quiet(kind)
 
 
 @functools.cache

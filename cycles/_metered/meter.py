@@ -28,7 +28,7 @@ _FREE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
 """Methods that bill at no provider; all that is known where the provider is not."""
 
 _MANY: Final = 64
-"""Paths that are remembered as passed on, and so said."""
+"""Warnings that are remembered, and so given once."""
 
 
 class Meter:
@@ -57,7 +57,7 @@ class Meter:
         self._prices: Final = prices
         self._authority: Final = DEFAULTS if authority is None else authority
         self._usual_provider: Final = usual_provider
-        self._passed: Final[set[str]] = set()
+        self._said: Final[set[str]] = set()
 
     def client(self) -> Client:
         """Return the client of the authority for blocking code."""
@@ -80,7 +80,8 @@ class Meter:
         except Unmeterable as error:
             if self.choices.unknown == "deny":
                 raise
-            self._say_passed(f"{request.method} {host}{path.partition('?')[0]}", error)
+            what = f"{request.method} {host}{path.partition('?')[0]}"
+            self._say_once("sent without being counted", what, {"request": what, "reason": str(error)})
             return None
 
     def _read(self, host: str, path: str, request: Any, body: bytes) -> Billable | None:
@@ -101,12 +102,15 @@ class Meter:
             return billable
         table = self._prices
         window = None if table is None else table.context_window(billable.provider, billable.model)
+        if window is None:
+            what, reason = f"{billable.provider}:{billable.model}", f"{', '.join(billable.unbounded)} adds to it"
+            self._say_once("input without a bound", what, {"model": what, "reason": reason, "remedy": "give estimate="})
         return billable.bounded(window)
 
-    def _say_passed(self, what: str, error: Unmeterable) -> None:
-        if what not in self._passed and len(self._passed) < _MANY:
-            self._passed.add(what)
-            log.notify("sent without being counted", {"request": what, "reason": str(error)})
+    def _say_once(self, event: str, what: str, facts: dict[str, Any]) -> None:
+        if what not in self._said and len(self._said) < _MANY:
+            self._said.add(what)
+            log.notify(event, facts)
 
     # -- bounding and pricing ------------------------------------------------------------------------------------------
     def cost(self, billable: Billable, usage: Usage) -> Amount:
