@@ -129,20 +129,26 @@ class Metered:
         return balance.spent, balance.reserved
 
     @property
-    def last(self) -> Any:
-        """The last reservation as the authority keeps it."""
+    def reservations(self) -> list[Any]:
+        """All reservations as the authority keeps them."""
 
         async def asked() -> list[Any]:
             return [row async for row in self.side.client.reservations(include=["metadata", "committed_metadata"])]
 
         if self.side.kind == "sync":
-            return next(iter(self.side.client.reservations(include=["metadata", "committed_metadata"])))
-        return self.side.call(asked)[0]
+            return list(self.side.client.reservations(include=["metadata", "committed_metadata"]))
+        return self.side.call(asked)
+
+    @property
+    def only(self) -> Any:
+        """The only reservation that was committed."""
+        (row,) = [row for row in self.reservations if row.status == "COMMITTED"]
+        return row
 
     @property
     def source(self) -> Any:
-        """How the last charge is marked."""
-        metadata = self.last.committed_metadata
+        """How the only charge is marked."""
+        metadata = self.only.committed_metadata
         return (metadata or {}).get("actual_source")
 
 

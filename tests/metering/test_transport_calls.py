@@ -344,15 +344,15 @@ def test_subject_says_who_spends(metered):
             await client.post(URL, json=CHAT)
 
     metered.side.call(run if metered.side.kind == "sync" else run_async)
-    assert metered.last.subject.agent == "planner"
-    assert (metered.last.action.kind, metered.last.action.name) == ("llm.completion", "openai:gpt-4o")
+    assert metered.only.subject.agent == "planner"
+    assert (metered.only.action.kind, metered.only.action.name) == ("llm.completion", "openai:gpt-4o")
 
 
 def test_guards_fields_are_taken(metered):
     metered.answers = [completion(told(20, 5))]
     metered.post(metered.client(agent="planner", metadata={"case": 7}, tags=["a"]))
-    assert metered.last.subject.agent == "planner"
-    assert json.loads(json.dumps(metered.last.metadata)) == {"case": 7}
+    assert metered.only.subject.agent == "planner"
+    assert json.loads(json.dumps(metered.only.metadata)) == {"case": 7}
 
 
 def test_tiktoken_is_named_when_it_is_missing(metered, monkeypatch):
