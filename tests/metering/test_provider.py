@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.metering.bill import TARIFFS, Counts, Tariff, microcents
-from tests.metering.provider import Gate, Provider, Turn
+from tests.metering.provider import Gate, Turn
 
 HELLO = [{"role": "user", "content": "héllo"}]  # six bytes, four for the message, three for the reply's beginning
 CHAT = {"model": "gpt-metered", "messages": HELLO}
@@ -22,12 +22,6 @@ ASKED = {
     "/v1/messages": MESSAGES,
     "/v1beta/models/gemini-metered:streamGenerateContent?alt=sse": CONTENTS,
 }
-
-
-@pytest.fixture
-def provider():
-    with Provider() as provider:
-        yield provider
 
 
 @pytest.fixture
