@@ -99,6 +99,7 @@ class Provider:
         turns: What happens to the next requests; `usual` happens when it is empty.
         bills: All requests that reached the model, or were refused by it.
         seen: The path and JSON of each POST, and its headers.
+        events: What the last stream consisted of.
     """
 
     def __init__(self) -> None:
@@ -106,6 +107,7 @@ class Provider:
         self.usual = Turn()
         self.bills: list[Billed] = []
         self.seen: list[tuple[str, dict[str, Any], dict[str, str]]] = []
+        self.events: list[bytes] = []
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="provider", daemon=True)
@@ -211,7 +213,9 @@ class Provider:
                 body = compact(wire.error(turn.status, "as the test has planned")).encode()
                 connection.answer(turn.status, body, headers | {"retry-after-ms": "1"}, how)
                 return True
-            generation = _Generation(connection, turn, bill, _reply(asked, turn, bill, len(self.seen)), self._notice)
+            reply = _reply(asked, turn, bill, len(self.seen))
+            self.events = []
+            generation = _Generation(connection, turn, bill, reply, self.events, self._notice)
             return await (generation.streamed if asked.streamed else generation.whole)(wire, headers, how)
         finally:
             bill.over = True
@@ -250,6 +254,7 @@ class _Generation:
     turn: Turn
     bill: Billed
     reply: Reply
+    events: list[bytes]
     notice: Callable[[], None]
 
     async def _token(self) -> None:
@@ -278,11 +283,10 @@ class _Generation:
         self.connection.begin(headers | {"content-type": "text/event-stream; charset=utf-8"}, how)
         self.bill.status = 200
         self._think()
-        sent = 0
         for frame in wire.events(self.reply):
-            if sent == self.turn.cut:
+            if len(self.events) == self.turn.cut:
                 return False
-            if sent == self.turn.fail:
+            if len(self.events) == self.turn.fail:
                 self.connection.chunk(wire.failure())
                 self.connection.end()
                 return True
@@ -292,7 +296,7 @@ class _Generation:
             if self.connection.gone:
                 raise Gone
             self.connection.chunk(frame)
-            sent += 1
+            self.events.append(frame)
         self.bill.told = self.reply.tells and self.reply.asked.wants_usage
         if self.turn.drop == "after":
             return False

@@ -63,8 +63,8 @@ class Api:
     def client(self, url: str, *, asynchronous: bool, retries: int = 0, timeout: float = 60.0) -> Any:
         raise NotImplementedError
 
-    def ask(self, client: Any, **more: Any) -> Any:
-        """Ask for a whole answer of at most MOST tokens."""
+    def ask(self, client: Any, *, bounded: bool = True, **more: Any) -> Any:
+        """Ask for a whole answer, of at most MOST tokens where it is to be bounded."""
         raise NotImplementedError
 
     def text(self, answer: Any) -> str:
@@ -136,11 +136,12 @@ class Chat(OpenAI):
     name = "OpenAI chat"
     candidates = True
 
-    def _asked(self, **more: Any) -> dict[str, Any]:
-        return {"model": self.model, "messages": [{"role": "user", "content": PROMPT}]} | {"max_tokens": MOST} | more
+    def _asked(self, *, bounded: bool = True, **more: Any) -> dict[str, Any]:
+        bound = {"max_completion_tokens": MOST} if bounded else {}
+        return {"model": self.model, "messages": [{"role": "user", "content": PROMPT}]} | bound | more
 
-    def ask(self, client: Any, **more: Any) -> Any:
-        return client.chat.completions.create(**self._asked(**more))
+    def ask(self, client: Any, *, bounded: bool = True, **more: Any) -> Any:
+        return client.chat.completions.create(**self._asked(bounded=bounded, **more))
 
     def text(self, answer: Any) -> str:
         return answer.choices[0].message.content
@@ -170,8 +171,9 @@ class Chat(OpenAI):
 class Responses(OpenAI):
     name = "OpenAI responses"
 
-    def ask(self, client: Any, **more: Any) -> Any:
-        return client.responses.create(**{"model": self.model, "input": PROMPT, "max_output_tokens": MOST} | more)
+    def ask(self, client: Any, *, bounded: bool = True, **more: Any) -> Any:
+        bound = {"max_output_tokens": MOST} if bounded else {}
+        return client.responses.create(**{"model": self.model, "input": PROMPT} | bound | more)
 
     def text(self, answer: Any) -> str:
         return answer.output_text
@@ -211,7 +213,8 @@ class Messages(Api):
         messages = [{"role": "user", "content": PROMPT}]
         return {"model": self.model, "messages": messages, "max_tokens": MOST} | more
 
-    def ask(self, client: Any, **more: Any) -> Any:
+    def ask(self, client: Any, *, bounded: bool = True, **more: Any) -> Any:
+        assert bounded  # the API asks for it
         return client.messages.create(**self._asked(**more))
 
     def text(self, answer: Any) -> str:
@@ -250,15 +253,13 @@ class Gemini(Api):
         options = types.HttpOptions(base_url=url, timeout=int(timeout * 1000), retry_options=again)
         return genai.Client(api_key="test", http_options=options)
 
-    def models(self, client: Any) -> Any:
-        """Return where the questions are asked: `client` itself stands for its asynchronous half in tests of that."""
-        return client.models
+    def _config(self, *, bounded: bool = True, **more: Any) -> types.GenerateContentConfig:
+        bound = {"max_output_tokens": MOST} if bounded else {}
+        return types.GenerateContentConfig(**bound | more)
 
-    def _config(self, **more: Any) -> types.GenerateContentConfig:
-        return types.GenerateContentConfig(**{"max_output_tokens": MOST} | more)
-
-    def ask(self, client: Any, **more: Any) -> Any:
-        return client.models.generate_content(model=self.model, contents=PROMPT, config=self._config(**more))
+    def ask(self, client: Any, *, bounded: bool = True, **more: Any) -> Any:
+        config = self._config(bounded=bounded, **more)
+        return client.models.generate_content(model=self.model, contents=PROMPT, config=config)
 
     def text(self, answer: Any) -> str:
         return answer.text
