@@ -10,6 +10,9 @@ Before the call an estimate is reserved at the authority that CYCLES_BASE_URL na
 and the rest goes back. A reservation is a hold in a ledger, never a payment.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from cycles._client.subjects import subject
 from cycles._core.levels import level
 from cycles._core.lifecycle import State
@@ -49,6 +52,8 @@ from cycles.errors import (
     Unauthorized,
     UnexpectedResponse,
     UnitMismatch,
+    UnknownPrice,
+    Unmeterable,
     UnreportedSpend,
 )
 from cycles.guard import Guard
@@ -57,6 +62,10 @@ from cycles.reservation import AsyncReservation, DryRun, Reservation, current, r
 from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount
 from cycles_api.models.standard_metrics import StandardMetrics as Metrics
+
+if TYPE_CHECKING:
+    from cycles.metered import wrap
+    from cycles.prices import Prices
 
 __all__ = [
     "Action",
@@ -91,6 +100,7 @@ __all__ = [
     "Metrics",
     "NotFound",
     "OverdraftLimitExceeded",
+    "Prices",
     "RateLimited",
     "Reservation",
     "ReservationExpired",
@@ -105,6 +115,8 @@ __all__ = [
     "Unauthorized",
     "UnexpectedResponse",
     "UnitMismatch",
+    "UnknownPrice",
+    "Unmeterable",
     "UnreportedSpend",
     "aclose",
     "close",
@@ -118,6 +130,17 @@ __all__ = [
     "tokens",
     "usd",
     "usd_microcents",
+    "wrap",
 ]
 
 __version__ = "0.1.0"
+
+_LATER: Final = {"Prices": "cycles.prices", "wrap": "cycles.metered"}
+"""Names whose module is imported when they are first used: most programs do without."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return found

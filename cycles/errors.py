@@ -2,7 +2,9 @@
 
     CyclesError
     ├── ConfigError               a setting is missing or wrong: fix the environment or the Config
+    │   └── UnknownPrice          no price is known for a model: give it
     ├── InvalidRequest            refused before anything was sent: fix the call (also a ValueError)
+    │   └── Unmeterable           a request to a model provider whose cost can't be bounded or read
     ├── Denied                    the authority said no: the guarded section did not run
     │   ├── BudgetExceeded        not enough remains in a scope
     │   ├── BudgetFrozen          an operator froze a scope
@@ -64,6 +66,8 @@ __all__ = [
     "Unauthorized",
     "UnexpectedResponse",
     "UnitMismatch",
+    "UnknownPrice",
+    "Unmeterable",
     "UnreportedSpend",
 ]
 
@@ -142,6 +146,14 @@ class ConfigError(CyclesError):
 
 class InvalidRequest(CyclesError, ValueError):
     """Refused before anything was sent. The message names the field, the value and the remedy."""
+
+
+class UnknownPrice(ConfigError):
+    """No price is known for a model. The message shows how to give it."""
+
+
+class Unmeterable(InvalidRequest):
+    """A request to a model provider bills in a way that can't be metered: nothing was sent. The message says why."""
 
 
 class LimitNumbers(Protocol):

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from cycles._client.opened_section import Opened
-    from cycles._guard.settlement_policy import SettlementPolicy
+    from cycles._guard.settlement_policy import Policy
 
 H = TypeVar("H")
 
 
 @contextmanager
-def section(reserve: Callable[[], Opened[H]], policy: SettlementPolicy) -> Iterator[Opened[H]]:
+def section(reserve: Callable[[], Opened[H]], policy: Policy) -> Iterator[Opened[H]]:
     """Open the section that *reserve* gives, and settle it at the end by *policy*."""
     with raised_here:
         opened = reserve()
@@ -54,7 +54,7 @@ class AsyncSection(Generic[H]):
 
     __slots__ = ("_opened", "_policy", "_reserve")
 
-    def __init__(self, reserve: Callable[[], Awaitable[Opened[H]]], policy: SettlementPolicy) -> None:
+    def __init__(self, reserve: Callable[[], Awaitable[Opened[H]]], policy: Policy) -> None:
         self._reserve: Final = reserve
         self._policy: Final = policy
 

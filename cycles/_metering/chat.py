@@ -1,0 +1,255 @@
+"""OpenAI's chat completions and completions, and the many servers that speak like them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import define
+
+from cycles._metering import conventions
+from cycles._metering.billable import Billable, StreamReading
+from cycles._metering.bodies import answered, edited, whole, width
+from cycles._metering.media import Found
+from cycles._metering.streams import EventReading, text_bytes
+from cycles._metering.tools import remaining
+from cycles._metering.usage import Usage
+from cycles.errors import Unmeterable
+
+__all__ = ["HIDES_REASONING", "read"]
+
+_TELLS_UNASKED: Final = frozenset({"mistral"})
+"""Who tells the usage of every stream, and refuses a request that has `stream_options`."""
+_OF_OPENAI: Final = frozenset({"openai", "azure"})
+_LEGACY_DEFAULT: Final = 16
+"""Tokens that OpenAI's completions make when nobody says how many."""
+_OPENAI_MODEL: Final = re.compile(r"^(ft:)?(gpt-(?!oss)|o\d|chatgpt|codex|computer-use|davinci|babbage)")
+HIDES_REASONING: Final = re.compile(
+    r"(^|/)(ft:)?(o\d|gpt-[5-9](?!.*-chat)|gpt-\d\d|codex|computer-use|grok-(?!.*non-reasoning)|gemini)"
+)
+"""Models that may reason without a trace of it in the stream."""
+_USAGE_ONLY: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
+_PER_CALL: Final = 16
+"""Tokens around a choice or a call of a tool, beside its texts."""
+
+
+def read(provider: str, model: str, body: bytes, said: Mapping[str, Any], *, max_output: int, legacy: bool) -> Billable:
+    """Return what a request of a chat completion (or, *legacy*, of a completion) may bill.
+
+    Args:
+        provider: Who answers.
+        model: The model's name, from the body or the path.
+        body: The request's body.
+        said: The same, parsed.
+        max_output: Output tokens to ask for where it asks for no bound.
+        legacy: Whether it is of the older kind, with `prompt`.
+    """
+    _check(provider, said)
+    changes: dict[str, Any] = {}
+    if not any(said.get(name) is not None for name in ("max_tokens", "max_completion_tokens")):
+        default = _LEGACY_DEFAULT if legacy and provider in _OF_OPENAI else max_output
+        changes[_bound_name(provider, model, legacy=legacy)] = min(default, max_output)
+    options = said.get("stream_options")
+    hides = (
+        bool(said.get("stream"))
+        and provider not in _TELLS_UNASKED
+        and conventions.part(options, "include_usage") is not True
+    )
+    if hides:
+        changes["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    wire = Chat(provider=provider, model=model, legacy=legacy, hides=hides)
+    return wire.billable(edited(body, said, changes), {**said, **changes})
+
+
+def _check(provider: str, said: Mapping[str, Any]) -> None:
+    if said.get("background"):
+        raise Unmeterable("a job in the background answers before it is billed: it can't be metered")
+    searching = next((name for name in ("web_search_options", "search_parameters") if said.get(name)), None)
+    if searching and provider != "perplexity":
+        raise Unmeterable(f"{searching}: the provider bills searches that its answer does not count")
+
+
+def _bound_name(provider: str, model: str, *, legacy: bool) -> str:
+    """Return the parameter that bounds the output: OpenAI's newer models refuse the older, others know only it."""
+    if legacy or provider not in _OF_OPENAI:
+        return "max_tokens"
+    return "max_completion_tokens" if provider == "azure" or _OPENAI_MODEL.match(model) else "max_tokens"
+
+
+@define(frozen=True, kw_only=True)
+class Chat:
+    """The wire of one request."""
+
+    provider: str
+    model: str
+    legacy: bool
+    hides: bool
+
+    def billable(self, body: bytes, said: Mapping[str, Any]) -> Billable:
+        """Return what a body asks for."""
+        found = self._found(said)
+        counted = width(body, said)
+        candidates = self._candidates(said)
+        predicted = text_bytes(conventions.part(said, "prediction", "content"))
+        each = max(whole(said.get(name), name, otherwise=0) or 0 for name in ("max_tokens", "max_completion_tokens"))
+        inputs, output = found.input(counted), (each + predicted) * candidates
+        modalities = said.get("modalities")
+        most = Usage(
+            input_tokens=inputs,
+            cache_write_tokens=inputs - found.audio - found.images,
+            input_audio_tokens=found.audio,
+            input_image_tokens=found.images,
+            output_tokens=output,
+            output_audio_tokens=output if isinstance(modalities, list) and "audio" in modalities else 0,
+            output_image_tokens=output if isinstance(modalities, list) and "image" in modalities else 0,
+            terms=conventions.terms(service_tier=conventions.dearer(said.get("service_tier"))),
+        )
+        return Billable(
+            provider=self.provider,
+            model=self.model,
+            action=("llm.completion", f"{self.provider}:{self.model}"),
+            body=body,
+            streamed=bool(said.get("stream")),
+            input_bound=inputs,
+            output_bound=output,
+            unbounded=found.unbounded,
+            at_most=most,
+            wire=self,
+            parsed=said,
+        )
+
+    def _candidates(self, said: Mapping[str, Any]) -> int:
+        candidates = whole(said.get("n"), "n", otherwise=1) or 1
+        if not self.legacy:
+            return candidates
+        prompt = said.get("prompt")
+        prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+        return max(candidates, whole(said.get("best_of"), "best_of", otherwise=1) or 1) * prompts
+
+    def _found(self, said: Mapping[str, Any]) -> Found:
+        found = Found(self.provider, self.model)
+        messages = said.get("messages")
+        for message in messages if isinstance(messages, list) else ():
+            content = message.get("content") if isinstance(message, Mapping) else None
+            for part in content if isinstance(content, list) else ():
+                if isinstance(part, Mapping):
+                    _look_at(part, found)
+        if said.get("plugins"):
+            found.unknown("plugins")
+        return found
+
+    def limited(self, billable: Billable, output: int) -> Billable:
+        """Return *billable* asking for at most *output* tokens."""
+        said = billable.parsed
+        each = max(output // self._candidates(said), 1)
+        asked = [name for name in ("max_tokens", "max_completion_tokens") if said.get(name) is not None]
+        return self._changed(billable, {name: min(each, int(said[name])) for name in asked})
+
+    def with_tools(self, billable: Billable, allowed: Callable[[str], bool]) -> Billable:
+        """Return *billable* without the tools that are not allowed."""
+        said = billable.parsed
+        changes: dict[str, Any] = {
+            name: left for name in ("tools", "functions") if (left := remaining(said.get(name), allowed)) is not None
+        }
+        if not changes:
+            return billable
+        without = {name for name, left in changes.items() if not left}
+        if "tools" in without:
+            without |= {"tool_choice", "parallel_tool_calls"}
+        if "functions" in without:
+            without.add("function_call")
+        for name in {"tool_choice", "function_call"} & set(said) - without:
+            if isinstance(said[name], Mapping):  # it may name a tool that is gone
+                changes[name] = "auto"
+        return self._changed(billable, changes, without)
+
+    def _changed(self, billable: Billable, changes: Mapping[str, Any], without: set[str] | None = None) -> Billable:
+        left_out = without or set()
+        said = {name: value for name, value in {**billable.parsed, **changes}.items() if name not in left_out}
+        return self.billable(edited(billable.body, billable.parsed, changes, left_out), said)
+
+    def answer(self, _: Billable, body: bytes) -> Usage | None:
+        """Return what a whole answer says that it used."""
+        answer = answered(body)
+        return None if answer is None else conventions.chat(self.provider, answer)
+
+    def stream(self, billable: Billable) -> StreamReading:
+        """Return a reading of the streamed answer."""
+        return EventReading(
+            ChatTally(self.provider, billable.output_bound if self._reasons_unseen(billable.parsed) else 0),
+            at_most=billable.at_most,
+            answer=billable.answer,
+            hides=_USAGE_ONLY if self.hides else None,
+            hidden=_tells_usage_only,
+        )
+
+    def _reasons_unseen(self, said: Mapping[str, Any]) -> bool:
+        if said.get("reasoning_format") == "hidden" or said.get("include_reasoning") is False:
+            return True
+        return not self.legacy and said.get("reasoning_effort") != "none" and bool(HIDES_REASONING.search(self.model))
+
+
+def _look_at(part: Mapping[str, Any], found: Found) -> None:
+    """Add what a part of a message holds beside text."""
+    kind = part.get("type")
+    if kind == "image_url":
+        image = part.get("image_url")
+        found.image(conventions.part(image, "url") or image, conventions.part(image, "detail"))
+    elif kind == "input_audio":
+        found.sound(conventions.part(part, "input_audio", "data"))
+    elif kind not in {"text", "refusal", "thinking", "tool_result", None}:
+        inner = part.get(str(kind))
+        inlines = (conventions.part(inner, name) for name in ("file_data", "url", "data"))
+        found.unknown(str(kind), next(filter(None, inlines), inner))
+
+
+def _tells_usage_only(event: Mapping[str, Any]) -> bool:
+    return event.get("choices") == [] and isinstance(event.get("usage"), Mapping)
+
+
+class ChatTally:
+    """What the chunks of a chat completion say."""
+
+    marks = _USAGE
+
+    def __init__(self, provider: str, unseen: int = 0) -> None:
+        self.usage: Usage | None = None
+        self.unseen = unseen
+        self._provider = provider
+        self._told: Usage | None = None
+        self._choices: set[object] = set()
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Take the usage; some tell it in every chunk, so that it is whole when a choice has ended."""
+        told = conventions.chat(self._provider, event)
+        if told is None:
+            return
+        self._told = told
+        choices = event.get("choices")
+        if not choices or any(conventions.part(choice, "finish_reason") for choice in choices):
+            self.usage = told
+
+    def ended(self) -> None:
+        """Note that the provider said it was the end: what it has told is whole."""
+        self.usage = self._told
+
+    def told(self) -> Usage | None:
+        """Return what has been told so far, whole or not."""
+        return self._told
+
+    def output(self, event: Mapping[str, Any]) -> int:
+        """Return an upper bound of the output tokens in a chunk."""
+        seen, choices = 0, event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if not isinstance(choice, Mapping):
+                continue
+            if choice.get("index") not in self._choices:
+                self._choices.add(choice.get("index"))
+                seen += _PER_CALL
+            delta = choice.get("delta")
+            seen += text_bytes(choice.get("text")) + text_bytes(delta)
+            calls = conventions.part(delta, "tool_calls")
+            seen += _PER_CALL * len(calls) if isinstance(calls, list) else 0
+        return seen

@@ -1,0 +1,234 @@
+"""How each wire tells its usage, in the one convention of `Usage`.
+
+OpenAI's input includes cached tokens; Anthropic's leaves cache reads and writes out; Gemini's output leaves out
+thoughts. A test holds these readings against those of genai-prices, which is a large import, and optional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from cycles._metering.usage import Usage
+
+__all__ = ["chat", "dearer", "embedding", "gemini", "messages", "responses", "terms"]
+
+_REASONING_APART: Final = frozenset({"perplexity", "x-ai"})
+"""Whose chat answers count reasoning beside `completion_tokens`, not in it."""
+_OWN_COST: Final = frozenset({"openrouter", "perplexity"})
+"""Who says in `usage.cost` what a request has cost, in dollars."""
+_MODALITIES: Final = {"AUDIO": "audio", "IMAGE": "image", "DOCUMENT": "image", "VIDEO": "video"}
+
+
+def count(value: object) -> int:
+    """Return a count as an int; 0 for what is none."""
+    if type(value) is int:
+        return max(value, 0)
+    if isinstance(value, float) and value.is_integer():  # some servers write 12.0
+        return max(int(value), 0)
+    return 0
+
+
+def part(of: object, *names: str) -> Any:
+    """Return what *names* lead to in nested mappings; None when it is not there."""
+    for name in names:
+        if not isinstance(of, Mapping):
+            return None
+        of = of.get(name)
+    return of
+
+
+def text(value: object) -> str | None:
+    """Return a text; None for anything else, and for an empty one."""
+    return value if isinstance(value, str) and value else None
+
+
+def terms(**said: object) -> tuple[tuple[str, str], ...]:
+    """Return what a price depends on, sorted; what is not said is left out."""
+    return tuple(sorted((name, value) for name, value in said.items() if isinstance(value, str) and value))
+
+
+def dearer(tier: object) -> str | None:
+    """Return the tier to price a bound in: a cheaper one that is asked for may not be the one that is billed."""
+    return tier if isinstance(tier, str) and tier not in {"flex", "auto", "default", "standard"} else None
+
+
+def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
+    """Read OpenAI's chat completions and completions, and all that speak like them."""
+    told = answer.get("usage") or part(answer, "x_groq", "usage")
+    if not isinstance(told, Mapping) or "prompt_tokens" not in told:
+        return None
+    within, made = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
+    reasoning = count(part(made, "reasoning_tokens") or told.get("reasoning_tokens"))
+    citation = count(told.get("citation_tokens"))
+    return Usage(
+        input_tokens=count(told["prompt_tokens"]),
+        cache_read_tokens=_cached(told, within),
+        cache_write_tokens=count(part(within, "cache_write_tokens")),
+        input_audio_tokens=count(part(within, "audio_tokens")),
+        output_tokens=count(told.get("completion_tokens"))
+        + (reasoning if provider in _REASONING_APART else 0)
+        + citation,
+        output_reasoning_tokens=reasoning,
+        output_audio_tokens=count(part(made, "audio_tokens")),
+        output_citation_tokens=citation,
+        web_searches=count(told.get("num_search_queries")),
+        model=text(answer.get("model")),
+        terms=terms(service_tier=answer.get("service_tier")),
+        dollars=_dollars(told.get("cost")) if provider in _OWN_COST else None,
+    )
+
+
+def _cached(told: Mapping[str, Any], within: object) -> int:
+    """Return the cached part of the input: OpenAI's name for it, then DeepSeek's, Moonshot's and Databricks'."""
+    for value in (
+        part(within, "cached_tokens"),
+        told.get("prompt_cache_hit_tokens"),
+        told.get("cached_tokens"),
+        told.get("cache_read_input_tokens"),
+    ):
+        if value is not None:
+            return count(value)
+    return 0
+
+
+def _dollars(cost: object) -> Decimal | None:
+    if isinstance(cost, Mapping):
+        cost = cost.get("total_cost")
+    if isinstance(cost, bool) or not isinstance(cost, int | float | Decimal):
+        return None
+    dollars = Decimal(repr(cost)) if isinstance(cost, float) else Decimal(cost)  # the digits of the answer itself
+    return dollars if dollars.is_finite() and dollars >= 0 else None
+
+
+def embedding(answer: Mapping[str, Any]) -> Usage | None:
+    """Read OpenAI's embeddings, and all that speak like them."""
+    told = answer.get("usage")
+    if not isinstance(told, Mapping):
+        return None
+    used = told.get("prompt_tokens", told.get("total_tokens"))
+    if used is None:
+        return None
+    return Usage(input_tokens=count(used), model=text(answer.get("model")))
+
+
+def responses(provider: str, answer: Mapping[str, Any]) -> Usage | None:
+    """Read OpenAI's responses."""
+    told = answer.get("usage")
+    if not isinstance(told, Mapping) or "input_tokens" not in told:
+        return None
+    within, made = told.get("input_tokens_details"), told.get("output_tokens_details")
+    output = answer.get("output")
+    searches = part(answer, "tool_usage", "web_search", "num_requests")
+    return Usage(
+        input_tokens=count(told["input_tokens"]),
+        cache_read_tokens=count(part(within, "cached_tokens")),
+        cache_write_tokens=count(part(within, "cache_write_tokens")),
+        output_tokens=count(told.get("output_tokens")),
+        output_reasoning_tokens=count(part(made, "reasoning_tokens")),
+        web_searches=_calls(output, "web_search_call") if searches is None else count(searches),
+        storage_searches=_calls(output, "file_search_call"),
+        model=text(answer.get("model")),
+        terms=terms(service_tier=answer.get("service_tier")),
+        dollars=_dollars(told.get("cost")) if provider in _OWN_COST else None,
+    )
+
+
+def _calls(output: object, kind: str) -> int:
+    """Count the calls of a hosted tool; of a web search only what searches: opening a page is free."""
+    items = output if isinstance(output, list) else ()
+    return sum(
+        isinstance(item, Mapping)
+        and item.get("type") == kind
+        and part(item, "action", "type") not in {"open_page", "find", "find_in_page"}
+        for item in items
+    )
+
+
+def messages(answer: Mapping[str, Any]) -> Usage | None:
+    """Read Anthropic's messages: cache reads and writes come beside the input, and compactions beside everything."""
+    told = answer.get("usage")
+    if not isinstance(told, Mapping) or "input_tokens" not in told:
+        return None
+    parts = [told, *_compactions(told.get("iterations"))]
+    read = sum(count(one.get("cache_read_input_tokens")) for one in parts)
+    written = sum(count(one.get("cache_creation_input_tokens")) for one in parts)
+    return Usage(
+        input_tokens=sum(count(one.get("input_tokens")) for one in parts) + read + written,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=sum(count(part(one, "cache_creation", "ephemeral_1h_input_tokens")) for one in parts),
+        output_tokens=sum(count(one.get("output_tokens")) for one in parts),
+        output_reasoning_tokens=count(part(told, "output_tokens_details", "thinking_tokens")),
+        web_searches=count(part(told, "server_tool_use", "web_search_requests")),
+        model=text(answer.get("model")),
+        terms=terms(
+            speed="fast" if told.get("speed") == "fast" else None,
+            inference_geo="us" if told.get("inference_geo") == "us" else None,
+        ),
+    )
+
+
+def _compactions(iterations: object) -> Iterable[Mapping[str, Any]]:
+    """Return what was used to shorten the conversation, which the totals leave out."""
+    items = iterations if isinstance(iterations, list) else ()
+    return [item for item in items if isinstance(item, Mapping) and item.get("type") == "compaction"]
+
+
+def gemini(answer: Mapping[str, Any]) -> Usage | None:
+    """Read Google's generateContent, and embeddings where they tell their usage."""
+    told = answer.get("usageMetadata")
+    if not isinstance(told, Mapping) or not ("promptTokenCount" in told or "totalTokenCount" in told):
+        return None
+    within, tools = told.get("promptTokensDetails"), told.get("toolUsePromptTokensDetails")
+    cached, made = told.get("cacheTokensDetails"), told.get("candidatesTokensDetails")
+    thoughts, tool = count(told.get("thoughtsTokenCount")), count(told.get("toolUsePromptTokenCount"))
+    return Usage(
+        input_tokens=count(told.get("promptTokenCount")) + tool,
+        cache_read_tokens=count(told.get("cachedContentTokenCount")),
+        input_audio_tokens=_of(within, "audio") + _of(tools, "audio"),
+        input_image_tokens=_of(within, "image") + _of(tools, "image"),
+        input_video_tokens=_of(within, "video") + _of(tools, "video"),
+        cache_audio_read_tokens=_of(cached, "audio"),
+        cache_image_read_tokens=_of(cached, "image"),
+        cache_video_read_tokens=_of(cached, "video"),
+        input_tool_tokens=tool,
+        output_tokens=count(told.get("candidatesTokenCount")) + thoughts,
+        output_reasoning_tokens=thoughts,
+        output_audio_tokens=_of(made, "audio"),
+        output_image_tokens=_of(made, "image"),
+        output_video_tokens=_of(made, "video"),
+        web_searches=_searches(answer),
+        model=text(answer.get("modelVersion")),
+        terms=terms(service_tier=_tier(told)),
+    )
+
+
+def _of(details: object, kind: str) -> int:
+    """Return the tokens of one kind in a list of (modality, tokenCount)."""
+    items = details if isinstance(details, list) else ()
+    return sum(
+        count(item.get("tokenCount"))
+        for item in items
+        if isinstance(item, Mapping) and _MODALITIES.get(_named(item.get("modality"))) == kind
+    )
+
+
+def _named(value: object) -> str:
+    """Return the name of an enumeration's member, which SDKs make of the wire's text."""
+    return str(getattr(value, "value", value) or "")
+
+
+def _tier(told: Mapping[str, Any]) -> str | None:
+    tier = _named(told.get("serviceTier") or told.get("trafficType")).removeprefix("ON_DEMAND_").lower()
+    return tier if tier in {"flex", "priority"} else None
+
+
+def _searches(answer: Mapping[str, Any]) -> int:
+    """Count what Google Search was asked: from Gemini 3 on each query is billed, before it each grounded prompt."""
+    candidates = answer.get("candidates")
+    found = [part(one, "groundingMetadata", "webSearchQueries") for one in candidates] if candidates else []
+    queries = sum(len(one) for one in found if isinstance(one, list))
+    model = text(answer.get("modelVersion")) or ""
+    return min(queries, 1) if model.startswith(("gemini-1", "gemini-2")) else queries

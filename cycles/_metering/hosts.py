@@ -1,0 +1,49 @@
+"""Which provider is at which host."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["provider_of"]
+
+_HOSTS: Final = {
+    "api.openai.com": "openai",
+    "openai.azure.com": "azure",
+    "cognitiveservices.azure.com": "azure",
+    "services.ai.azure.com": "azure",
+    "api.anthropic.com": "anthropic",
+    "generativelanguage.googleapis.com": "google",
+    "aiplatform.googleapis.com": "google",
+    "api.mistral.ai": "mistral",
+    "codestral.mistral.ai": "mistral",
+    "api.groq.com": "groq",
+    "api.together.xyz": "together",
+    "api.together.ai": "together",
+    "api.x.ai": "x-ai",
+    "api.deepseek.com": "deepseek",
+    "api.fireworks.ai": "fireworks",
+    "openrouter.ai": "openrouter",
+    "api.perplexity.ai": "perplexity",
+    "api.cerebras.ai": "cerebras",
+    "api.moonshot.ai": "moonshotai",
+    "api.moonshot.cn": "moonshotai",
+    "api.novita.ai": "novita",
+    "api.cohere.com": "cohere",
+    "api.cohere.ai": "cohere",
+    "inference.baseten.co": "baseten",
+    "api.z.ai": "zai",
+    "open.bigmodel.cn": "zhipuai",
+}
+"""Hosts, and the ends of hosts, with the names that genai-prices has for their providers."""
+
+
+def provider_of(host: str) -> str | None:
+    """Return the provider at a URL's *host* (with or without a port); None when it is not known."""
+    name = host.partition(":")[0].lower().rstrip(".")
+    if name.endswith("-aiplatform.googleapis.com"):  # a region in front
+        return "google"
+    while name:
+        if name in _HOSTS:
+            return _HOSTS[name]
+        name = name.partition(".")[2]
+    return None

@@ -1,0 +1,148 @@
+"""Which requests to a model provider bill, and what they may use at most.
+
+Which wire a request speaks follows from its path: many providers speak OpenAI's, some Anthropic's too. The provider
+says where the price is looked up, and what is free there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from cycles._metering import chat, embeddings, gemini, messages, responses
+from cycles._metering.billable import Billable, StreamReading
+from cycles._metering.bodies import parsed
+from cycles._metering.hosts import provider_of
+from cycles.errors import Unmeterable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Billable", "StreamReading", "provider_of", "read"]
+
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+_GEMINI: Final = re.compile(
+    r"/(?P<model>models/[^/:]+|tunedModels/[^/:]+|endpoints/[^/:]+|publishers/(?P<publisher>[^/]+)/models/[^/:]+):(?P<method>\w+)$"
+)
+_DEPLOYMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>[^/]+)/")
+_OPENAI: Final = re.compile(
+    r"/(?P<kind>agents/completions|chat/completions|fim/completions|completions|responses|embeddings)$"
+)
+_MESSAGES: Final = re.compile(r"/messages$")
+_THREADS: Final = re.compile(r"/threads(/|$)")
+
+_FREE: Final = re.compile(
+    r"/(count_tokens|messages/count_tokens|responses/input_tokens|tokenize|detokenize"
+    r"|files(/[^/]+)?|files:upload|files:register|uploads(/[^/]+(/(parts|complete|cancel))?)?"
+    r"|responses/[^/]+/cancel|chat/completions/[^/]+|batches/[^/]+/cancel|messages/batches/[^/]+/cancel"
+    r"|fine_tuning/jobs/[^/]+/(cancel|pause|resume))$"
+)
+_FREE_AT: Final = {
+    "openai": re.compile(r"/(moderations|conversations(/.*)?|organization/.*|projects/.*|webhook_endpoints.*)$"),
+    "azure": re.compile(r"/(moderations|conversations(/.*)?)$"),
+    "anthropic": re.compile(r"/(organizations|user_profiles|skills|vaults)(/.*)?$"),
+    "google": re.compile(r":(countTokens|computeTokens)$|/models/count-tokens:rawPredict$|/upload/.*/files$"),
+}
+_WHY: Final = (
+    (re.compile(r"batch|Batch", re.ASCII), "jobs of a batch are billed when they are done, long after the answer"),
+    (re.compile(r"/images(/|$)|:predict$"), "images are billed by size and quality, which no token count bounds"),
+    (re.compile(r"/audio(/|$)"), "speech is billed by the minute or by the letter, which the answer does not tell"),
+    (re.compile(r"/videos?(/|$)|LongRunning$"), "videos are billed by the second, when they are done"),
+    (re.compile(r"/(realtime|live)(/|$)|:bidi", re.IGNORECASE), "a session bills as long as it is open"),
+    (
+        re.compile(r"/(threads|assistants|agents|interactions|sessions)(/|$)"),
+        "an agent at the provider bills what it does",
+    ),
+    (re.compile(r"/fine_tuning(/|$)|tun(ing|ed)", re.IGNORECASE), "training is billed when it is done"),
+    (
+        re.compile(r"/(vector_stores|containers|cachedContents)(/|$)"),
+        "what a provider keeps is billed by the day",
+    ),
+)
+
+
+def read(
+    provider: str, method: str, path: str, headers: Mapping[str, str], body: bytes, *, max_output: int
+) -> Billable | None:
+    """Return what a request may bill, or None when it is free.
+
+    The input is bounded from above: a token is at least one byte of UTF-8, so all bytes of the body count, those of
+    tools and schemas too, with 256 tokens for what the provider adds. Images count as what the provider publishes as
+    its maximum, audio as a token for each 10 bytes (`cycles/_metering/media.py`). What the request does not show, such
+    as a PDF or an earlier response by its id, is named in `Billable.unbounded`. The output is what the request asks
+    for, times its candidates; where it asks for no bound, *max_output* is put into the body.
+
+    Args:
+        provider: "openai", "anthropic", "google", …; see `provider_of`. Any other name speaks OpenAI's wire.
+        method: GET, POST, …
+        path: The URL's path, with or without its query.
+        headers: The request's headers.
+        body: The request's body, not compressed.
+        max_output: Output tokens to ask for where the request asks for no bound.
+
+    Raises:
+        Unmeterable: A path that bills, or a body, that is not understood.
+    """
+    path = path.partition("?")[0].rstrip("/")
+    if method.upper() in _READS or _is_free(provider, path):
+        return None
+    if found := _GEMINI.search(path):
+        return _read_google(provider, found, headers, body, max_output=max_output)
+    if not _THREADS.search(path):
+        if _MESSAGES.search(path):
+            said = _said(headers, body)
+            return messages.read(provider, _model(said, path), body, said, max_output=max_output)
+        if found := _OPENAI.search(path):
+            return _read_openai(provider, found["kind"], path, _said(headers, body), body, max_output=max_output)
+    why = next((why for pattern, why in _WHY if pattern.search(path)), "what it bills is not known")
+    raise Unmeterable(f"{method} {path} at {provider} can't be metered: {why}")
+
+
+def _is_free(provider: str, path: str) -> bool:
+    pattern = _FREE_AT.get(provider)
+    return bool(_FREE.search(path) or (pattern and pattern.search(path)))
+
+
+def _said(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    if any(name.lower() == "content-encoding" and value.lower() != "identity" for name, value in headers.items()):
+        raise Unmeterable("the request's body is compressed: what it asks for can't be read")
+    return parsed(body)
+
+
+def _model(said: Mapping[str, Any], path: str) -> str:
+    """Return the model's name: a deployment in the path is Azure's, and stands for the model."""
+    found = _DEPLOYMENT.search(path)
+    model = said.get("model") or (unquote(found["model"]) if found else None)
+    if not isinstance(model, str):
+        raise Unmeterable("the request names no model: its price can't be known")
+    return model
+
+
+def _read_openai(
+    provider: str, kind: str, path: str, said: dict[str, Any], body: bytes, *, max_output: int
+) -> Billable:
+    if kind == "agents/completions":
+        raise Unmeterable(f"{path} at {provider} can't be metered: which model an agent uses is not in the request")
+    model = _model(said, path)
+    if kind == "embeddings":
+        return embeddings.read(provider, model, body, said)
+    if kind == "responses":
+        return responses.read(provider, model, body, said, max_output=max_output)
+    return chat.read(provider, model, body, said, max_output=max_output, legacy=kind != "chat/completions")
+
+
+def _read_google(
+    provider: str, found: re.Match[str], headers: Mapping[str, str], body: bytes, *, max_output: int
+) -> Billable:
+    method, model = found["method"], unquote(found["model"]).rpartition("models/")[2]
+    if found["publisher"] == "anthropic" and method in {"rawPredict", "streamRawPredict"}:
+        return messages.read(provider, model, body, _said(headers, body), max_output=max_output)
+    if found["publisher"] in {None, "google"}:
+        if method in {"generateContent", "streamGenerateContent"}:
+            streamed = method == "streamGenerateContent"
+            return gemini.read(provider, model, body, _said(headers, body), max_output=max_output, streamed=streamed)
+        if method in {"embedContent", "batchEmbedContents"}:
+            return gemini.read_embedding(provider, model, body, _said(headers, body))
+    why = next((why for pattern, why in _WHY if pattern.search(found[0])), "what it bills is not known")
+    raise Unmeterable(f"{found[0]} at {provider} can't be metered: {why}")
