@@ -197,7 +197,7 @@ class Call:
         received = reading.received
         return evolve(received, output_tokens=min(received.output_tokens, self.billable.output_bound))
 
-    def _report(self) -> None:
+    def _report(self, metadata: dict[str, str] | None = None) -> None:
         """Put what the stream has cost so far on record: the process may die before its end."""
         assert self._opened is not None  # noqa: S101 - types: begun
         assert self._reading is not None  # noqa: S101 - types: begun
@@ -208,12 +208,13 @@ class Call:
         if self.meter.choices.partial != "estimate":
             amount = self.meter.cost(self.billable, self._reading.usage or self._received(self._reading))
         # Only local effects, in asynchronous code, too: see `Reservation.report`.
-        blocking.run(section_flows.report(running.section, amount, None, None), running.world)
+        blocking.run(section_flows.report(running.section, amount, None, metadata), running.world)
 
     def dropped(self) -> None:
         """Leave the section of a stream that nobody reads any more to the background, at what has come."""
         assert self._opened is not None  # noqa: S101 - types: begun
-        self._report()
+        guessed = "estimate" if self.meter.choices.partial == "estimate" else "partial"
+        self._report(None if self.is_told else {"actual_source": guessed})
         self._opened.running.drop()
 
     # -- as the policy of its section ----------------------------------------------------------------------------------

@@ -130,6 +130,8 @@ class Provider:
 
     def close(self) -> None:
         """End all connections; nothing listens any more. Raise what went wrong in the endpoint itself."""
+        if self._loop.is_closed():
+            return
         asyncio.run_coroutine_threadsafe(self._closed(), self._loop).result(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.metering.sdk.apis import APIS
-from tests.metering.sdk.world import World
+pytest.register_assert_rewrite("tests.metering.sdk.world")
+
+from tests.metering.sdk.apis import APIS  # noqa: E402 - after the line above
+from tests.metering.sdk.world import World  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -75,11 +75,11 @@ def test_no_budget_left(world, way):
     _asked_once(world)
 
 
-@pytest.mark.cycles(budget=None)
+@pytest.mark.cycles(budget="usd:100")
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
-def test_siblings_come_out_too(world, way):
-    """No budget at all, and other refusals of the authority."""
-    _denied(world, way, cycles.Denied)
+def test_a_frozen_budget(world, way):
+    world.authority.freeze(world.authority.scope, "USD_MICROCENTS")
+    assert type(_denied(world, way, cycles.Denied)) is cycles.BudgetFrozen
     _asked_once(world)
 
 
@@ -123,10 +123,10 @@ def test_an_unknown_price_is_told_before_anything_is_sent(world):
 def test_after_a_denial_the_client_works_on(world):
     """The connection and the hold of a denied call are free again."""
     client = world.client()
-    world.authority.budget("tenant:default", usd("0.0000001"))
-    with pytest.raises(cycles.BudgetExceeded):
+    world.authority.freeze(world.authority.scope, "USD_MICROCENTS")
+    with pytest.raises(cycles.BudgetFrozen):
         world.api.ask(client)
-    world.authority.budget("tenant:default", usd("1"))
+    world.authority.unfreeze(world.authority.scope, "USD_MICROCENTS")
     world.api.ask(client)
     until(lambda: world.authority.reserved().amount == 0)
     assert world.ledger == world.provider.microcents

@@ -186,7 +186,7 @@ def test_cut(world):
         world.settled()
         bill, hold = world.provider.bills[-1], world.authority.reservations()[-1]
         assert hold.charged is not None
-        assert bill.microcents <= hold.charged.amount <= hold.estimate.amount, cut
+        assert bill.microcents <= hold.charged <= hold.estimate, cut
     world.shown = f"{whole} cuts"
 
 

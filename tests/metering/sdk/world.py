@@ -89,8 +89,7 @@ class World:
 
     def charged(self) -> list[int]:
         """Return what each reservation was charged, if anything."""
-        amounts = [hold.charged.amount for hold in self.authority.reservations() if hold.charged is not None]
-        return sorted(amount for amount in amounts if amount)
+        return sorted(hold.charged for hold in self.authority.reservations() if hold.charged)
 
     def requests(self, operation: str) -> list[Any]:
         return [seen for seen in self.authority.requests if seen.operation == operation]
