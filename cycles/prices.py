@@ -1,40 +1,170 @@
-"""What a model's tokens cost, exact to the microcent."""
+"""What a model's tokens cost, exact to the microcent: your own prices, over the table of genai-prices.
+
+    prices = cycles.Prices({"my-model": {"input": "0.50", "cached_input": "0.05", "output": "1.50"}})
+
+    @cycles.Guard(estimate=usd("0.05"), action=("llm.completion", "gpt-4o"), actual=prices.cost_of)
+    def ask(prompt): ...
+
+The table comes with the extra `prices`, works offline, and is as old as the installed genai-prices
+(`cycles prices` says how old).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Final
+
+from cycles._prices import shapes
+from cycles._prices.rates import KINDS, Price, Rates
+from cycles._prices.table import Entry, Table, is_installed
+from cycles.amounts import usd, usd_microcents
+from cycles.errors import ConfigError, UnknownPrice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from decimal import Decimal
-
+    from cycles._metering.usage import Usage
     from cycles_api.models.amount import Amount
 
 __all__ = ["Prices"]
 
+_EXAMPLE: Final = '{"input": "0.50", "output": "1.50"}'
+
 
 class Prices:
-    """A table of prices: your own, over the one of genai-prices (extra `prices`).
+    """Prices of models: your own, over those that genai-prices knows.
 
     Args:
-        models: Prices of your own by model, in dollars per million tokens.
+        models: Prices of your own, by the model's name, or by "provider:model" for one provider alone. Each is a
+            mapping of `input`, `output`, `cached_input`, `cache_write`, `cache_write_1h`, `input_audio`,
+            `cached_audio`, `input_image`, `cached_image`, `input_video`, `cached_video`, `output_reasoning`,
+            `output_audio`, `output_image`, `output_video`, `output_citation` in dollars per million tokens, and of
+            `web_search`, `file_search`, `request` in dollars per thousand. What is left out costs what the wider kind
+            costs: cached input what `input` says. A str, int or Decimal; floats are refused.
+
+    Raises:
+        ConfigError: A price is none, or there are no prices at all: genai-prices is not installed, and none are given.
     """
 
     def __init__(self, models: Mapping[str, Mapping[str, str | int | Decimal]] | None = None) -> None:
-        raise NotImplementedError
+        self._own = {name: _own_rates(name, prices) for name, prices in (models or {}).items()}
+        self._table = Table()
+        if not self._own and not is_installed():
+            self._table.load()  # says what to install
+
+    def __repr__(self) -> str:
+        own = ", ".join(map(repr, sorted(self._own)))
+        return f"Prices({own})"
 
     def cost(self, provider: str, model: str, usage: Any) -> Amount:
-        """Return what *usage* of a model costs, rounded up to a microcent."""
-        raise NotImplementedError
+        """Return what a usage of a model costs, exact, rounded up to a microcent.
 
-    def cost_of(self, response: Any) -> Amount:
-        """Return what a provider's answer has cost."""
-        raise NotImplementedError
+        A price of your own comes first; then what the provider itself says that it has cost (OpenRouter, Perplexity);
+        then the table's price for the version that has answered, where the usage names one, or for *model*.
+
+        Args:
+            provider: "openai", "anthropic", "google", …, as `cycles prices` shows them.
+            model: The model, as the request names it.
+            usage: A `Usage`, a provider's usage object, or a mapping: a provider's own, or of the names of `Usage`,
+                where `input_tokens` is all input.
+
+        Raises:
+            UnknownPrice: No price is known; the message shows how to give it.
+            InvalidRequest: *usage* is none.
+        """
+        used = shapes.usage_of(provider, usage)
+        rates = self._own_for(provider, model, used.model)
+        if rates is None and used.dollars is not None:
+            return usd(used.dollars, round="up")
+        if rates is None:
+            rates = self._entry_for(provider, model, used).rates
+        if (used.input_tokens and not rates.bills_input) or (used.output_tokens and not rates.bills_output):
+            raise _unknown(provider, model, used)
+        return usd_microcents(rates.microcents(used))
+
+    def cost_of(self, response: Any, *, provider: str | None = None) -> Amount:
+        """Return what a provider's answer has cost; it fits a Guard as `actual=prices.cost_of`.
+
+        Args:
+            response: What an SDK returned, or its JSON as a dictionary; no stream.
+            provider: Whose answer it is, where neither its class nor its model's name says it.
+
+        Raises:
+            UnknownPrice: No price is known for its model.
+            InvalidRequest: It tells no usage or no model.
+        """
+        answer = shapes.answer_of(response)
+        model = shapes.model_in(answer)
+        whose = provider or self._provider_for(shapes.provider_of(response), model, answer)
+        return self.cost(whose, model, shapes.usage_in(answer, whose))
+
+    def load(self) -> None:
+        """Import the table now: it takes about a second, which the first price takes otherwise."""
+        if is_installed():
+            self._table.load()
 
     def knows(self, provider: str, model: str) -> bool:
         """Return whether there is a price for a model."""
-        raise NotImplementedError
+        if self._own_for(provider, model, None) is not None:
+            return True
+        entry = self._table.find(provider, model) if is_installed() else None
+        return entry is not None and entry.rates.bills_input
 
     def context_window(self, provider: str, model: str) -> int | None:
         """Return how many tokens a model reads at most; None when it is not known."""
-        raise NotImplementedError
+        entry = self._table.find(provider, model) if is_installed() else None
+        return None if entry is None else entry.context_window
+
+    def _own_for(self, provider: str, model: str, version: str | None) -> Rates | None:
+        if not self._own:
+            return None
+        names = (f"{provider}:{model}", model, f"{provider}:{version}", version or "")
+        return next((self._own[name] for name in names if name in self._own), None)
+
+    def _entry_for(self, provider: str, model: str, usage: Usage) -> Entry:
+        for name in (usage.model, model):
+            if name and (entry := self._table.find(provider, name, usage.terms)) and entry.rates.prices:
+                return entry
+        raise _unknown(provider, model, usage)
+
+    def _provider_for(self, sdk: str | None, model: str, answer: Mapping[str, Any]) -> str:
+        """Return whose answer it is: many are read with OpenAI's SDK that are of other providers."""
+        if self._own_for(sdk or "", model, None) is not None:
+            return sdk or ""
+        if sdk and (sdk != "openai" or self.knows(sdk, model)):
+            return sdk
+        if "usageMetadata" in answer:
+            return "google"
+        return self._table.provider_of(model) or sdk or "openai"
+
+
+def _own_rates(name: str, prices: Mapping[str, str | int | Decimal]) -> Rates:
+    if not isinstance(prices, Mapping) or not prices:
+        raise ConfigError(f"Prices: {name!r} is {prices!r}; give its prices in dollars per million tokens: {_EXAMPLE}")
+    if unknown := [kind for kind in prices if kind not in KINDS]:
+        raise ConfigError(f"Prices: {name!r} has {unknown[0]!r}; what can have a price: {', '.join(KINDS)}")
+    if "input" not in prices:
+        raise ConfigError(f"Prices: {name!r} has no 'input': give it, in dollars per million tokens, as in {_EXAMPLE}")
+    return Rates({kind: Price(_own_price(name, kind, price)) for kind, price in prices.items()})
+
+
+def _own_price(name: str, kind: str, price: object) -> Decimal:
+    shown = f"Prices: {name!r}, {kind}={price!r}"
+    if isinstance(price, bool) or not isinstance(price, str | int | Decimal):
+        raise ConfigError(f'{shown}: give a str, int or Decimal, not {type(price).__name__}; "{price}" is exactly that')
+    try:
+        exact = Decimal(price)
+    except InvalidOperation:
+        raise ConfigError(f'{shown} is no decimal number; write it like "0.50"') from None
+    if not exact.is_finite() or exact.is_signed() or exact.adjusted() > 9 or int(exact.as_tuple().exponent) < -20:
+        raise ConfigError(
+            f"{shown}: a price is 0 or more dollars, below ten thousand million, with 20 decimals at most"
+        )
+    return exact
+
+
+def _unknown(provider: str, model: str, usage: Usage) -> UnknownPrice:
+    terms = "".join(f", {name} {value}" for name, value in usage.terms)
+    return UnknownPrice(
+        f"no price is known for {model!r} of {provider}{terms}: give it in dollars per million tokens, "
+        f"as cycles.Prices({{{model!r}: {_EXAMPLE}}}); `cycles prices {model}` shows what is known"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,6 +70,7 @@ class Billable:
         output_bound: Tokens of the output at most, over all candidates.
         unbounded: What adds input that the request does not show ("previous_response_id", "web_search", a PDF): the
             model's context window is a bound then (`bounded`), or the user's own estimate.
+        window: The context window that it was bounded by, or None.
     """
 
     provider: str
@@ -80,6 +81,7 @@ class Billable:
     input_bound: int
     output_bound: int
     unbounded: tuple[str, ...] = ()
+    window: int | None = None
     at_most: Usage = field(repr=False, kw_only=True)
     wire: Wire = field(repr=False, kw_only=True)
     parsed: Mapping[str, Any] = field(repr=False, kw_only=True, eq=False)
@@ -90,11 +92,23 @@ class Billable:
 
     def limited(self, output: int) -> Billable:
         """Return it asking for at most *output* tokens over all candidates; never for more than before."""
-        return self if output >= self.output_bound else self.wire.limited(self, output)
+        if output >= self.output_bound:
+            return self
+        return self.wire.limited(self, output).bounded(self.window)
+
+    def bounded(self, window: int | None) -> Billable:
+        """Return it with an input as long as the model's context *window*, if the request does not show all of it."""
+        if window is None or not self.unbounded or window <= self.input_bound:
+            return self
+        most, more = self.at_most, window - self.input_bound
+        written = most.cache_write_tokens + more if most.cache_write_tokens else 0
+        hour = most.cache_write_1h_tokens + more if most.cache_write_1h_tokens else 0
+        most = evolve(most, input_tokens=window, cache_write_tokens=written, cache_write_1h_tokens=hour)
+        return evolve(self, input_bound=window, window=window, at_most=most)
 
     def with_tools(self, allowed: Callable[[str], bool]) -> Billable:
         """Return it without the tools whose name *allowed* does not allow."""
-        return self.wire.with_tools(self, allowed)
+        return self.wire.with_tools(self, allowed).bounded(self.window)
 
     def answer(self, body: bytes) -> Usage | None:
         """Return what a whole answer says that it used (with the version of the model); None when it says nothing."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal  # noqa: TC003 - attrs' fields name it
 
-from attrs import define
+from attrs import define, fields
 
 __all__ = ["Usage"]
 
 
-@define(frozen=True)
+@define(frozen=True, repr=False)
 class Usage:
     """What one request has used, or may use at most.
 
@@ -48,6 +48,10 @@ class Usage:
     model: str | None = None
     terms: tuple[tuple[str, str], ...] = ()
     dollars: Decimal | None = None
+
+    def __repr__(self) -> str:
+        said = ((one.name, getattr(self, one.name)) for one in fields(type(self)))
+        return f"Usage({', '.join(f'{name}={value!r}' for name, value in said if value)})"
 
     @property
     def total_tokens(self) -> int:

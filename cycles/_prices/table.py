@@ -1,0 +1,189 @@
+"""The table of genai-prices: imported when it is first used, asked offline, and read for what requests bill."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field
+
+from cycles._prices.rates import Price, Rates
+from cycles.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Entry", "Table", "is_installed"]
+
+INSTALL: Final = "pip install 'cycles-guard[prices]'"
+_NAMES: Final = {
+    "input_mtok": "input",
+    "cache_read_mtok": "cached_input",
+    "cache_write_mtok": "cache_write",
+    "cache_write_1h_mtok": "cache_write_1h",
+    "input_audio_mtok": "input_audio",
+    "cache_audio_read_mtok": "cached_audio",
+    "input_image_mtok": "input_image",
+    "cache_image_read_mtok": "cached_image",
+    "input_video_mtok": "input_video",
+    "cache_video_read_mtok": "cached_video",
+    "output_mtok": "output",
+    "output_reasoning_mtok": "output_reasoning",
+    "output_audio_mtok": "output_audio",
+    "output_image_mtok": "output_image",
+    "output_video_mtok": "output_video",
+    "output_citation_mtok": "output_citation",
+    "web_searches_kcount": "web_search",
+    "storage_searches_kcount": "file_search",
+    "requests_kcount": "request",
+}
+"""The table's names for what we price; what else it has (hours, pages, letters) no metered request is billed by."""
+_TIERS: Final = frozenset({"auto", "default", "standard", "scale", "flex", "priority", "fast"})
+"""Tiers of OpenAI's that a model without a price of their own serves as standard."""
+_REMEMBERED: Final = 1_000
+_DATE: Final = re.compile(r"\b20\d\d-[01]\d-[0-3]\d\b")
+
+
+def is_installed() -> bool:
+    """Return whether genai-prices is there."""
+    return find_spec("genai_prices") is not None
+
+
+@define(frozen=True)
+class Entry:
+    """A model in the table.
+
+    Attributes:
+        provider: Whose price it is.
+        model: The table's name for it.
+        rates: What it charges now.
+        context_window: Tokens that it reads at most; None when the table does not say.
+    """
+
+    provider: str
+    model: str
+    rates: Rates
+    context_window: int | None
+
+
+@define
+class Table:
+    """The table, as genai-prices has it now: `UpdatePrices` of that package may renew it while a program runs."""
+
+    _known: dict[tuple[str, str, tuple[tuple[str, str], ...]], Entry] = field(init=False, factory=dict)
+    _of: Any = field(init=False, default=None)
+    _minute: datetime | None = field(init=False, default=None)
+
+    def load(self) -> None:
+        """Import the table.
+
+        Raises:
+            ConfigError: genai-prices is not installed.
+        """
+        self._snapshot()
+
+    def find(self, provider: str, model: str, terms: tuple[tuple[str, str], ...] = ()) -> Entry | None:
+        """Return the entry of a model; None when there is none, or none for these *terms*.
+
+        Raises:
+            ConfigError: genai-prices is not installed.
+        """
+        snapshot, now = self._snapshot(), datetime.now(tz=UTC)
+        if self._minute != (minute := now.replace(second=0, microsecond=0)) or len(self._known) > _REMEMBERED:
+            self._minute = minute  # some prices change at an hour of the day, and some on a day
+            self._known.clear()
+        key = (provider, model, terms)
+        if key in self._known:
+            return self._known[key]
+        try:
+            found, entry = snapshot.find_provider_model(model, None, provider, None)
+        except LookupError:
+            return None
+        made = self._known[key] = _entry(found, entry, dict(terms), provider, now)
+        return made
+
+    def provider_of(self, model: str) -> str | None:
+        """Return whose model this is, as far as its name says."""
+        try:
+            return str(self._snapshot().find_provider(model.lower(), None, None).id)
+        except LookupError:
+            return None
+
+    def entries(self, model: str) -> Iterator[Entry]:
+        """Return the entries for a model's name, one for each provider that has it."""
+        for provider in self._snapshot().providers:
+            if (entry := provider.find_model(model)) is not None:
+                yield _entry(provider, entry, {}, provider.id, datetime.now(tz=UTC))
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Return the name of each model, with its provider's."""
+        for provider in self._snapshot().providers:
+            for entry in provider.models:
+                yield provider.id, entry.id
+
+    @property
+    def version(self) -> str:
+        """The installed version of genai-prices."""
+        return version("genai-prices")
+
+    @property
+    def newest(self) -> date | None:
+        """The newest date that the table mentions: it is no older. None when it mentions none."""
+        today = datetime.now(tz=UTC).date()
+        return max((day for day in self._dates() if day <= today), default=None)
+
+    def _dates(self) -> Iterator[date]:
+        for provider in self._snapshot().providers:
+            for comment in (provider.price_comments, *(entry.price_comments for entry in provider.models)):
+                for found in _DATE.findall(comment or ""):
+                    try:
+                        yield date.fromisoformat(found)
+                    except ValueError:
+                        continue
+
+    def _snapshot(self) -> Any:
+        try:
+            snapshot = import_module("genai_prices.data_snapshot").get_snapshot()
+        except ModuleNotFoundError as missing:
+            if missing.name != "genai_prices":
+                raise
+            raise ConfigError(
+                f"prices of models come with an extra: {INSTALL}; or give your own: "
+                'cycles.Prices({"my-model": {"input": "0.50", "output": "1.50"}}), in dollars per million tokens'
+            ) from None
+        if snapshot is not self._of:
+            self._of = snapshot
+            self._known.clear()
+        return snapshot
+
+
+def _entry(found: Any, entry: Any, terms: Mapping[str, str], provider: str, now: datetime) -> Entry:
+    """Return an entry as it is *now* for *terms*."""
+    surcharge = 11 if terms.get("inference_geo") == "us" else 10  # Anthropic's, for inference in the US alone
+    context = {name: value for name, value in terms.items() if name != "inference_geo"}
+    own = any(entry is model for model in found.models)
+    prices = entry.get_prices(now, context if own else None)
+    rates = Rates(_prices(prices) if _is_served(provider, context, entry.price_variants or ()) else {}, surcharge)
+    return Entry(str(found.id), str(entry.id), rates, entry.context_window)
+
+
+def _is_served(provider: str, context: Mapping[str, str], variants: Any) -> bool:
+    """Return whether the price is known for a tier: one that nobody has heard of may cost more."""
+    tier = context.get("service_tier")
+    if tier is None or provider not in {"openai", "azure"} or tier in _TIERS:
+        return True
+    return any(variant.when.get("service_tier") == tier for variant in variants)
+
+
+def _prices(prices: Any) -> dict[str, Price]:
+    made = {}
+    for name, ours in _NAMES.items():
+        price = getattr(prices, name, None)
+        if price is not None:
+            above = tuple((tier.start, tier.price) for tier in getattr(price, "tiers", ()))
+            made[ours] = Price(getattr(price, "base", price), above)
+    return made
