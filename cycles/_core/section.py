@@ -170,7 +170,10 @@ class Section:
 
     def spend(self, key: str, actual: Amount, *, provisional: bool = False) -> Pending:
         """Return the intent to charge *actual* under *key*, by event if there is no hold."""
-        source = {"actual_source": "reported"} if provisional else {}
+        metadata = dict(self.metadata or {})
+        if provisional:
+            metadata.setdefault("actual_source", "reported")  # who reported may know better
+        source = {}
         if self.reservation_id is None:
             source["recovery_reason"] = "authority_unavailable"
         reported_key = key if provisional else None if self.provisional is None else self.provisional.key
@@ -180,7 +183,7 @@ class Section:
             actual=actual,
             key=key,
             metrics=self.metrics,
-            metadata={**(self.metadata or {}), **source} or None,
+            metadata={**metadata, **source} or None,
             by_event=self.reservation_id is None,
             provisional=provisional,
             reported_key=None if self.reservation_id is None else reported_key,

@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core import section_flows
-from cycles._core.effects import Now, Sleep
+from cycles._core.effects import Notify, Now, Sleep
 from cycles._drivers import blocking
 from cycles._metered.messages import may_have_left, with_body
-from cycles._outside.arrivals import arrived
+from cycles._outside.arrivals import arrived, harmless
 from cycles.errors import Denied
 from cycles_api.models.standard_metrics import StandardMetrics
 from cycles_api.types import Unset
@@ -61,6 +61,7 @@ class Call:
         self._sent_at = 0.0
         self._status: int | None = None
         self._reading: StreamReading | None = None
+        self._unread: Exception | None = None
         self._came = 0
         self._report_at = _FIRST_REPORT
 
@@ -121,7 +122,7 @@ class Call:
             usage = self.billable.answer(body)
             return self._estimated() if usage is None else self._charged(usage)
         except BaseException as error:  # noqa: BLE001 - the work was done: whatever fails here must not hide it
-            return _unreadable(error)
+            return self._unreadable(error)
 
     def _failed(self, status: int) -> Ending:
         if status >= 500 and self.meter.choices.on_5xx == "estimate":
@@ -135,6 +136,17 @@ class Call:
 
     def _estimated(self) -> Ending:
         return lambda section: section_flows.commit(section, self.estimate, None, {"actual_source": "estimate"})
+
+    def _unreadable(self, error: BaseException) -> Ending:
+        """Return how a section ends whose answer could not be read or priced: at the estimate."""
+        if not isinstance(error, Exception) or arrived(error) is not None:
+            raise error
+
+        def ending(section: Section) -> Flow[Settlement | None]:
+            yield from Notify("actual failed", reservation_id=section.reservation_id, reason=repr(error))
+            return (yield from self._estimated()(section))
+
+        return ending
 
     def _metrics(self, usage: Usage) -> StandardMetrics:
         metrics = StandardMetrics(
@@ -159,27 +171,39 @@ class Call:
 
     def feed(self, data: bytes) -> bytes:
         """Read *data* of the stream; return what the caller gets to see of it."""
-        assert self._reading is not None  # noqa: S101 - types: begun
-        shown = self._reading.feed(data)
+        shown = self._read(data)
         self._came += len(data)
         if self._came >= self._report_at:
             self._report_at = self._came + max(_FIRST_REPORT, self._came // 8)
             self._report()
         return shown
 
+    def _read(self, data: bytes | None) -> bytes:
+        """Return what is shown of *data*, or at the end of what was held back; whatever fails, the caller gets it."""
+        assert self._reading is not None  # noqa: S101 - types: begun
+        if self._unread is None:
+            try:
+                return self._reading.close() if data is None else self._reading.feed(data)
+            except Exception as error:
+                if arrived(error) is not None:
+                    raise
+                self._unread = error
+        return data or b""
+
     def rest(self) -> bytes:
         """Return what was held back, at the end of the stream."""
-        assert self._reading is not None  # noqa: S101 - types: begun
-        return self._reading.close()
+        return self._read(None)
 
     @property
     def is_told(self) -> bool:
         """Whether the stream has told its usage."""
-        return self._reading is not None and self._reading.usage is not None
+        return self._reading is not None and self._unread is None and self._reading.usage is not None
 
     def streamed(self, *, whole: bool) -> Ending:
         """Return how the section of a stream ends; *whole* is whether it was read to its end."""
         assert self._reading is not None  # noqa: S101 - types: begun
+        if self._unread is not None:
+            return self._unreadable(self._unread)
         try:
             usage = self._reading.usage
             if usage is not None:
@@ -188,25 +212,27 @@ class Call:
                 return self._estimated()
             return self._charged(self._reading.received, "partial")
         except BaseException as error:  # noqa: BLE001 - see `answered`
-            return _unreadable(error)
+            return self._unreadable(error)
 
-    def _report(self) -> None:
+    def _report(self, metadata: dict[str, str] | None = None) -> None:
         """Put what the stream has cost so far on record: the process may die before its end."""
         assert self._opened is not None  # noqa: S101 - types: begun
         assert self._reading is not None  # noqa: S101 - types: begun
         running = self._opened.running
         if not running.section.is_open or running.is_inherited:
             return
-        amount = self.estimate
-        if self.meter.choices.partial != "estimate":
-            amount = self.meter.cost(self.billable, self._reading.received)
-        # Only local effects, in asynchronous code, too: see `Reservation.report`.
-        blocking.run(section_flows.report(running.section, amount, None, None), running.world)
+        with harmless():  # the caller's stream goes on
+            amount = self.estimate
+            if self.meter.choices.partial != "estimate" and self._unread is None:
+                amount = self.meter.cost(self.billable, self._reading.received)
+            # Only local effects, in asynchronous code, too: see `Reservation.report`.
+            blocking.run(section_flows.report(running.section, amount, None, metadata), running.world)
 
     def dropped(self) -> None:
         """Leave the section of a stream that nobody reads any more to the background, at what has come."""
         assert self._opened is not None  # noqa: S101 - types: begun
-        self._report()
+        guessed = "estimate" if self.meter.choices.partial == "estimate" else "partial"
+        self._report(None if self.is_told else {"actual_source": guessed})
         self._opened.running.drop()
 
     # -- as the policy of its section ----------------------------------------------------------------------------------
@@ -232,13 +258,6 @@ class Call:
         if has_left and self.meter.choices.lost == "estimate":
             return self._estimated()
         return lambda section: section_flows.release(section, type(raised).__name__)
-
-
-def _unreadable(error: BaseException) -> Ending:
-    """Return how a section ends whose answer could not be priced: at what it has reported, else at the estimate."""
-    if not isinstance(error, Exception) or arrived(error) is not None:
-        raise error
-    return lambda section: section_flows.end(section, actual_failed=error)
 
 
 def _purse(section: Section) -> tuple[Any, ...]:

@@ -1,0 +1,1 @@
+"""Metering: what an SDK spends, beside what a provider bills."""

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 import cycles
+from cycles._metering.streams import EventReading
 from tests.metering.metered import CHAT, DONE, URL, Metered, Parts, chunk, completion, event, streamed, usage_chunk
 from tests.support.waiting import until
 
@@ -213,7 +214,6 @@ def test_one_that_is_never_read_is_charged_its_input(metered):
 
 def test_an_error_at_the_end_comes_out_of_the_stream(metered):
     metered.answers = [streamed(*WORDS, usage_chunk(20, 5), DONE)]
-    metered.authority.close  # noqa: B018 - it stays open
     body = metered.stream(metered.client(raise_on_unsettled=True))
     assert body.endswith(DONE)
 
@@ -305,6 +305,14 @@ def test_an_event_in_pieces_is_one_event(metered):
     metered.answers = [streamed(*(whole[at : at + 7] for at in range(0, len(whole), 7)))]
     assert metered.stream(metered.client()) == b"".join([*WORDS, DONE])
     assert metered.figures == (25, 0)
+
+
+def test_a_stream_that_can_not_be_read_is_passed_on(metered, monkeypatch):
+    monkeypatch.setattr(EventReading, "feed", lambda *_: 1 // 0)
+    metered.answers = [streamed(*WORDS, usage_chunk(20, 5), DONE)]
+    client = metered.client(estimate=lambda request: cycles.tokens(50_000))
+    assert metered.stream(client) == b"".join([*WORDS, usage_chunk(20, 5), DONE])
+    assert metered.figures == (50_000, 0)
 
 
 def test_an_error_event_is_charged_at_the_estimate(metered):
