@@ -12,6 +12,7 @@ is a stream that ended before its usage   commit what came (marked "partial"), o
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core import section_flows
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
     Ending = Callable[[Section], Flow[Settlement | None]]
 
-_FIRST_REPORT: Final = 2048
-"""Bytes of a stream after which it is first reported what came; then each time an eighth more has come."""
+_REPORT_EVERY: Final = 1.0
+"""Seconds after which a stream reports what came since: its events are read for that, which they are not otherwise."""
 
 
 class Call:
@@ -62,8 +63,7 @@ class Call:
         self._status: int | None = None
         self._reading: StreamReading | None = None
         self._unread: Exception | None = None
-        self._came = 0
-        self._report_at = _FIRST_REPORT
+        self._report_at = 0.0
 
     # -- before --------------------------------------------------------------------------------------------------------
     def options(self) -> dict[str, Any]:
@@ -172,9 +172,7 @@ class Call:
     def feed(self, data: bytes) -> bytes:
         """Read *data* of the stream; return what the caller gets to see of it."""
         shown = self._read(data)
-        self._came += len(data)
-        if self._came >= self._report_at:
-            self._report_at = self._came + max(_FIRST_REPORT, self._came // 8)
+        if monotonic() >= self._report_at:
             self._report()
         return shown
 
@@ -219,6 +217,7 @@ class Call:
         assert self._opened is not None  # noqa: S101 - types: begun
         assert self._reading is not None  # noqa: S101 - types: begun
         running = self._opened.running
+        self._report_at = monotonic() + _REPORT_EVERY
         if not running.section.is_open or running.is_inherited:
             return
         with harmless():  # the caller's stream goes on

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _LIBRARIES: Final = ("httpx", "httpx2")
 
+_OF_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
+
 _NOT_SENT: Final = frozenset(
     ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError", "ProxyError")
 )
@@ -49,12 +51,12 @@ def _departing(library: Any) -> type[Any]:
 
 def with_body(library: Any, request: Any, body: bytes) -> Any:
     """Return *request* with another *body*, whose stream says whether the request has begun to leave."""
-    headers = request.headers.copy()
-    headers.pop("transfer-encoding", None)
-    headers["content-length"] = str(len(body))
-    made = library.Request(
-        request.method, request.url, headers=headers, content=body, extensions=dict(request.extensions)
-    )
+    made = object.__new__(type(request))
+    made.__dict__.update(request.__dict__)
+    if body != request.content:
+        kept = [pair for pair in request.headers.raw if pair[0].lower() not in _OF_BODY]
+        made.headers = library.Headers([*kept, (b"Content-Length", b"%d" % len(body))])
+    made._content = body
     made.stream = _departing(library)(body)
     return made
 
@@ -81,14 +83,19 @@ def decoded(library: Any, response: Any, raw: bytes) -> bytes:
     return content
 
 
-def replayed(library: Any, response: Any, raw: bytes) -> Any:
-    """Return *response*, whose body was read, as it was before."""
-    return library.Response(
-        response.status_code,
-        headers=response.headers,
-        stream=library.ByteStream(raw),
-        extensions=response.extensions,
-    )
+def replay(library: Any, response: Any, raw: bytes) -> None:
+    """Give *response* its body back, whose stream was read."""
+    response.stream = library.ByteStream(raw)
+
+
+def parts(response: Any) -> Iterator[bytes]:
+    """Return the decoded parts of a body, as they come."""
+    return iter(response.iter_bytes() if "content-encoding" in response.headers else response.stream)
+
+
+def async_parts(response: Any) -> AsyncIterator[bytes]:
+    """The same for asynchronous code; see `parts`."""
+    return aiter(response.aiter_bytes() if "content-encoding" in response.headers else response.stream)
 
 
 def restreamed(library: Any, response: Any, stream: Any) -> Any:

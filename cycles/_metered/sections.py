@@ -42,14 +42,14 @@ def opening(call: Call) -> AbstractContextManager[Opened[Reservation]]:
     """Return what reserves for *call*, and settles as it says."""
     client = call.meter.client()
     opened = section(functools.partial(_reserved, runtime_of(client), call), call)
-    return spans.around(opened, _asked(call), _tenant(client.config))
+    return spans.around(opened, _asked(call), _tenant(client.config)) if spans.are_watched() else opened
 
 
 def opening_async(call: Call) -> AbstractAsyncContextManager[Opened[AsyncReservation]]:
     """The same for asynchronous code; see `opening`."""
     client = call.meter.async_client()
     opened = AsyncSection(functools.partial(_reserved_async, runtime_of(client), call), call)
-    return spans.around(opened, _asked(call), _tenant(client.config))
+    return spans.around(opened, _asked(call), _tenant(client.config)) if spans.are_watched() else opened
 
 
 def _asked(call: Call) -> dict[str, Any]:

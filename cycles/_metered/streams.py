@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._background.schedule import in_trio
+from cycles._metered.messages import async_parts, parts
 from cycles._outside.arrivals import harmless
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class _Body:
 
 class _SyncBody(_Body):
     def __iter__(self) -> Iterator[bytes]:
-        self._chunks = self._response.iter_bytes()
+        self._chunks = parts(self._response)
         try:
             for data in self._chunks:
                 shown = self._call.feed(data)
@@ -120,7 +121,7 @@ class _SyncBody(_Body):
 
 class _AsyncBody(_Body):
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._chunks = self._response.aiter_bytes()
+        self._chunks = async_parts(self._response)
         try:
             async for data in self._chunks:
                 shown = self._call.feed(data)

@@ -8,7 +8,7 @@ from cycles._client.opened_section import entered
 from cycles._drivers import aio, blocking
 from cycles._guard.handover import AsyncHandover, Handover
 from cycles._metered.calls import Call
-from cycles._metered.messages import decoded, is_event_stream, replayed, restreamed
+from cycles._metered.messages import decoded, is_event_stream, replay, restreamed
 from cycles._metered.refusals import refused
 from cycles._metered.sections import opening, opening_async
 from cycles._metered.streams import metered_async_body, metered_body
@@ -75,9 +75,10 @@ class MeteredTransport(_Transport):
             try:
                 raw = b"".join(response.stream)
             finally:
-                response.close()
+                response.stream.close()
+            replay(self._library, response, raw)
             opened.result = call.answered(decoded(self._library, response, raw))
-        return replayed(self._library, response, raw)
+        return response
 
     def close(self) -> None:
         """Close the transport inside."""
@@ -118,9 +119,10 @@ class AsyncMeteredTransport(_Transport):
             try:
                 raw = b"".join([data async for data in response.stream])
             finally:
-                await response.aclose()
+                await response.stream.aclose()
+            replay(self._library, response, raw)
             opened.result = call.answered(decoded(self._library, response, raw))
-        return replayed(self._library, response, raw)
+        return response
 
     async def aclose(self) -> None:
         """Close the transport inside."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import gzip
+import itertools
 
 import httpx
 import pytest
@@ -152,7 +153,8 @@ def test_a_whole_answer_to_a_stream_is_read_as_it_is(metered):
     assert metered.figures == (25, 0)
 
 
-def test_what_came_is_reported_as_it_grows(metered):
+def test_what_came_is_reported_each_second(metered, monkeypatch):
+    monkeypatch.setattr("cycles._metered.calls.monotonic", itertools.count(step=1.0).__next__)
     limit = cycles.Limit(cycles.tokens(50_000), action=("agent.run", "test"), client=metered.side.client)
     held = []
     words = [chunk("word " * 200)] * 20
