@@ -39,19 +39,19 @@ class StreamReading(Protocol):
 class Wire(Protocol):
     """What one provider's wire says, for `Billable`, which is the same for all."""
 
-    def limited(self, billable: Billable, output: int) -> Billable:
+    def limited(self, billable: Billable, output: int, /) -> Billable:
         """Return *billable* asking for at most *output* tokens."""
         ...
 
-    def with_tools(self, billable: Billable, allowed: Callable[[str], bool]) -> Billable:
+    def with_tools(self, billable: Billable, allowed: Callable[[str], bool], /) -> Billable:
         """Return *billable* without the tools that are not allowed."""
         ...
 
-    def answer(self, billable: Billable, body: bytes) -> Usage | None:
+    def answer(self, billable: Billable, body: bytes, /) -> Usage | None:
         """Return what a whole answer says that it used."""
         ...
 
-    def stream(self, billable: Billable) -> StreamReading:
+    def stream(self, billable: Billable, /) -> StreamReading:
         """Return a reading of the streamed answer."""
         ...
 

@@ -29,8 +29,8 @@ HIDES_REASONING: Final = re.compile(
     r"(^|/)(ft:)?(o\d|gpt-[5-9](?!.*-chat)|gpt-\d\d|codex|computer-use|grok-(?!.*non-reasoning)|gemini)"
 )
 """Models that may reason without a trace of it in the stream."""
-_USAGE_ONLY: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
-_USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
+_USAGE: Final = b'_tokens"'
+"""What a chunk contains that tells usage: `"usage": null` is in each of them."""
 _PER_CALL: Final = 16
 """Tokens around a choice or a call of a tool, beside its texts."""
 
@@ -181,7 +181,7 @@ class Chat:
             ChatTally(self.provider, billable.output_bound if self._reasons_unseen(billable.parsed) else 0),
             at_most=billable.at_most,
             answer=billable.answer,
-            hides=_USAGE_ONLY if self.hides else None,
+            hides=_USAGE if self.hides else None,
             hidden=_tells_usage_only,
         )
 
@@ -212,7 +212,7 @@ def _tells_usage_only(event: Mapping[str, Any]) -> bool:
 class ChatTally:
     """What the chunks of a chat completion say."""
 
-    marks = _USAGE
+    marks = (_USAGE,)
 
     def __init__(self, provider: str, unseen: int = 0) -> None:
         self.usage: Usage | None = None

@@ -65,7 +65,7 @@ class Embeddings(Unstreamed):
 class Silent:
     """What events say that are none."""
 
-    marks = None
+    marks = ()
     unseen = 0
 
     def __init__(self) -> None:

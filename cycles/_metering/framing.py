@@ -42,6 +42,9 @@ class EventStream:
     def cut(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Return the events that end in *data*; their bytes, put together, are those that came."""
         buffer, start, events = self._buffer + data, 0, []
+        if b"\r" not in buffer:  # as nearly all write them
+            *whole, self._buffer = buffer.split(b"\n\n")
+            return [(raw + b"\n\n", self._content(raw)) for raw in whole]
         while found := _END.search(buffer, start):
             end = found.end()
             if end == len(buffer) and buffer.endswith(b"\r"):
@@ -61,8 +64,8 @@ class EventStream:
         if not self._begun:
             self._begun = True
             raw = raw.removeprefix(_BOM)
-        if raw.startswith(b"data: ") and raw.find(b"\n") >= len(raw) - 2 and b"\r" not in raw:
-            return raw[6:].rstrip(b"\n")
+        if raw.startswith(b"data: ") and b"\n" not in raw and b"\r" not in raw:
+            return raw[6:]
         lines = (line[5:].removeprefix(b" ") for line in _LINE.split(raw) if line.startswith(b"data:"))
         return b"\n".join(lines)
 

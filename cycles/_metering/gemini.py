@@ -209,7 +209,7 @@ def _look_at(part: object, found: Found) -> None:
 class GeminiTally:
     """What the chunks of a streamed answer say: each tells the usage so far."""
 
-    marks = None
+    marks = ()
 
     def __init__(self, unseen: int) -> None:
         self.usage: Usage | None = None

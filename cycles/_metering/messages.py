@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -35,7 +34,7 @@ _OF_ANTHROPIC: Final = (
 """Tools that Anthropic defines and bills by tokens, or by the number that the usage tells."""
 _UNSEEN_INPUT: Final = ("web_search_", "web_fetch_", "mcp_toolset")
 _THINKING_LEAST: Final = 1_024
-_TELLS: Final = re.compile(rb'"message_(?:start|delta|stop)"')
+_TELLS: Final = (b'"message_start"', b'"message_delta"', b'"message_stop"')
 _PER_BLOCK: Final = 32
 """Tokens around a block of the output, beside its texts."""
 

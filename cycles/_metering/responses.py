@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ _OF_TOKENS: Final = frozenset({"function", "custom", "local_shell", "apply_patch
 """Tools that cost nothing beside the tokens of the request."""
 _SEARCHES: Final = ("web_search", "file_search", "mcp", "tool_search")
 """Tools whose findings become input that the request does not show."""
-_ENDS: Final = re.compile(rb'"response\.(?:completed|incomplete|failed|cancelled)"')
+_ENDS: Final = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"response.cancelled"')
 _PER_ITEM: Final = 32
 """Tokens around an item of the output, beside its texts."""
 

@@ -7,7 +7,6 @@ only the events that tell it are ever read.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -22,11 +21,9 @@ __all__ = ["EventReading", "Tally", "text_bytes"]
 
 _FOLD: Final = 65_536
 """Bytes put aside at most before they are cut into events."""
-_COUNT: Final = 262_144
+_COUNT: Final = 2_097_152
 """Bytes of events put aside at most before their output is counted."""
 _LAST: Final = b"[DONE]"
-_UNUSUAL: Final = re.compile(rb"[^\n]\ndata:|\r")
-"""Events of more than one line: a pattern may be cut in two by their line ends."""
 
 
 class Tally(Protocol):
@@ -38,11 +35,11 @@ class Tally(Protocol):
     """Output tokens that may have been made without a trace in the stream: hidden reasoning."""
 
     @property
-    def marks(self) -> re.Pattern[bytes] | None:
-        """What an event contains that tells usage; None: any may."""
+    def marks(self) -> tuple[bytes, ...]:
+        """What an event contains that tells usage, one of these; none: any may."""
         ...
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def tell(self, event: Mapping[str, Any], /) -> None:
         """Take the usage that an event tells."""
         ...
 
@@ -50,7 +47,7 @@ class Tally(Protocol):
         """Note that the provider said it was the end."""
         ...
 
-    def output(self, event: Mapping[str, Any]) -> int:
+    def output(self, event: Mapping[str, Any], /) -> int:
         """Return an upper bound of the output tokens in an event."""
         ...
 
@@ -75,8 +72,8 @@ class EventReading:
         tally: What the events say.
         at_most: What the request may use at most.
         answer: Reads an answer that is no stream: some servers send one all the same.
-        hides: An event that matches may be one to take out; None: nothing is taken out.
-        hidden: Whether an event that matches is one.
+        hides: What an event contains that may be one to take out; None: nothing is taken out.
+        hidden: Whether an event that contains it is one.
     """
 
     def __init__(
@@ -85,7 +82,7 @@ class EventReading:
         *,
         at_most: Usage,
         answer: Callable[[bytes], Usage | None],
-        hides: re.Pattern[bytes] | None = None,
+        hides: bytes | None = None,
         hidden: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
         self._tally = tally
@@ -116,7 +113,7 @@ class EventReading:
         if self._whole:
             return self._held() + data
         if self._passing is None:
-            if data.endswith(b"\n\n") and not self._hides.search(data) and not _UNUSUAL.search(data):
+            if self._hides not in data and data.endswith(b"\n\n"):
                 return data  # whole events, none of which may be one to take out
             self._passing = EventStream()
         kept = b"".join(raw for raw, content in self._passing.cut(data) if not self._is_hidden(content))
@@ -162,7 +159,7 @@ class EventReading:
         return b"" if self._is_hidden(content) else raw
 
     def _is_hidden(self, content: bytes) -> bool:
-        if self._hides is None or self._hidden is None or not self._hides.search(content):
+        if self._hides is None or self._hidden is None or self._hides not in content:
             return False
         event = _event(content)
         return event is not None and self._hidden(event)
@@ -186,11 +183,14 @@ class EventReading:
         if content == _LAST:
             self._tally.ended()
             return
-        marks = self._tally.marks
-        if (marks is None or marks.search(content)) and (event := _event(content)) is not None:
+        if self._may_tell(content) and (event := _event(content)) is not None:
             self._tally.tell(event)
         self._unread.append(content)
         self._unread_bytes += len(content)
+
+    def _may_tell(self, content: bytes) -> bool:
+        marks = self._tally.marks
+        return not marks or any(mark in content for mark in marks)
 
     def _count(self) -> None:
         events, self._unread, self._unread_bytes = self._unread, [], 0

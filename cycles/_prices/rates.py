@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,10 @@ def _scaled(price: Decimal, decimals: int) -> int:
     return int("".join(map(str, digits))) * power
 
 
+def _most_decimals(rates: Rates) -> int:
+    return max((0, *(price.exponent for price in rates.prices.values())))
+
+
 @define(frozen=True)
 class Rates:
     """What a model charges, by the names in `KINDS`.
@@ -81,12 +85,8 @@ class Rates:
 
     prices: Mapping[str, Price]
     surcharge: int = 10
-    _decimals: int = field(init=False)
+    _decimals: int = field(init=False, default=Factory(_most_decimals, takes_self=True))
     _by_length: dict[tuple[int, ...], dict[str, int]] = field(init=False, factory=dict)
-
-    @_decimals.default
-    def _most(self) -> int:
-        return max((0, *(price.exponent for price in self.prices.values())))
 
     @property
     def bills_input(self) -> bool:

@@ -56,7 +56,7 @@ def _mapping(value: object, include: frozenset[str] | None = None) -> Mapping[st
     if callable(dump):
         known = include & set(type(value).model_fields) if include else None  # type: ignore[attr-defined]
         extra = getattr(value, "model_extra", None) or {}
-        told: Mapping[str, Any] = dump(by_alias=True, exclude_none=True, include=known, warnings=False)
+        told: Any = dump(by_alias=True, exclude_none=True, include=known, warnings=False)
         return {**extra, **told}
     return None
 
