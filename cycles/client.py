@@ -167,7 +167,7 @@ class Client(Face[BlockingRuntime]):
             return type(self)(config, http_client=http_client, on_settlement=self._runtime.on_settlement)
 
     def drain(self, timeout: float | timedelta = 10.0, *, now: bool = False) -> Drained:
-        """Settle what the journal holds: the spend of this process, and of processes that died.
+        """Settle what the journal holds: the spend of this process, and of processes that died. And what memory holds.
 
         See docs/protocol.md, Settlement and recovery.
 
@@ -176,13 +176,13 @@ class Client(Face[BlockingRuntime]):
             now: Also try, once, what the authority asked to wait with: a Retry-After, of which an hour counts.
 
         Returns:
-            How many records were settled and rejected, and how many are still pending.
+            How many charges were settled and rejected, and how many are still pending.
 
         Raises:
             InvalidRequest: naming the field and what is allowed.
             JournalError: the journal's directory belongs to, or may be written to by, somebody else.
         """
-        flow = arguments.draining(self.config, self._runtime.upkeep.journal, timeout, now=now)
+        flow = arguments.draining(self.config, self._runtime.upkeep, timeout, now=now)
         self._runtime.access.open()
         return blocking.run(flow, self._runtime.world)
 
@@ -271,7 +271,7 @@ class AsyncClient(Face[AsyncRuntime]):
         now: bool = False,
     ) -> Drained:
         """Settle what the journal holds; see `Client.drain`."""
-        flow = arguments.draining(self.config, self._runtime.upkeep.journal, timeout, now=now)
+        flow = arguments.draining(self.config, self._runtime.upkeep, timeout, now=now)
         return await aio.run(flow, self._runtime.traced())
 
     async def close(self) -> None:

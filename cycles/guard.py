@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakSet
 
 from cycles._client.faces import runtime_of
-from cycles._client.opened_section import Opened, entered
+from cycles._client.opened_section import Opened, entered, place_of_caller, standing_in
 from cycles._client.raising import raised_here
 from cycles._client.subjects import resolved
 from cycles._guard.decorated import decorated
@@ -230,7 +230,7 @@ class Guard:
         return block
 
     def __enter__(self) -> Reservation:
-        block = self._block_section()
+        block = self._block_section(place_of_caller())
         self._claim(block)
         try:
             with raised_here:
@@ -248,17 +248,18 @@ class Guard:
         self._unclaim().__exit__(kind, error, trace)
 
     @contextmanager
-    def _block_section(self) -> Iterator[Reservation]:
-        with self._opened((), {}) as opened, entered(opened):
+    def _block_section(self, place: int | None) -> Iterator[Reservation]:
+        with self._opened((), {}) as opened, entered(opened), standing_in(place, opened):
             yield opened.reservation
 
     async def __aenter__(self) -> AsyncReservation:
-        block = AsyncExitStack()  # no async generator: see AsyncSection
+        place, block = place_of_caller(), AsyncExitStack()  # no async generator: see AsyncSection
         self._claim(block)
         try:
             with raised_here:
                 opened = await block.enter_async_context(self._opened_async((), {}))
             block.enter_context(entered(opened))
+            block.enter_context(standing_in(place, opened))
         except BaseException:
             self._unclaim()
             raise

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakSet
 
 from cycles._client.faces import runtime_of
-from cycles._client.opened_section import carried, entered
+from cycles._client.opened_section import carried, entered, place_of_caller, standing_in
 from cycles._client.running_limit import OpenedLimit
 from cycles._guard.decorated import decorated
 from cycles._guard.limits import AsyncLimited, limited
@@ -290,7 +290,7 @@ class Limit:
         return block
 
     def __enter__(self) -> Self:
-        block = self._block_limit()
+        block = self._block_limit(place_of_caller())
         self._claim(block)
         try:
             block.__enter__()
@@ -308,16 +308,17 @@ class Limit:
         self._unclaim().__exit__(kind, error, trace)
 
     @contextmanager
-    def _block_limit(self) -> Iterator[None]:
-        with self._opening((), {}) as opened, entered(opened):
+    def _block_limit(self, place: int | None) -> Iterator[None]:
+        with self._opening((), {}) as opened, entered(opened), standing_in(place, opened):
             yield
 
     async def __aenter__(self) -> Self:
-        block = AsyncExitStack()  # no async generator: see `AsyncSection`
+        place, block = place_of_caller(), AsyncExitStack()  # no async generator: see `AsyncSection`
         self._claim(block)
         try:
             opened = await block.enter_async_context(self._opening_async((), {}))
             block.enter_context(entered(opened))
+            block.enter_context(standing_in(place, opened))
         except BaseException:
             self._unclaim()
             raise

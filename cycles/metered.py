@@ -99,10 +99,17 @@ def wrap(
         raise InvalidRequest(f"prices={prices!r}: give a cycles.Prices")
     fields = checked_options(options)
     authority = _authority(fields.pop("client", None))
-    table = None if choices.unit == "TOKENS" else prices or Prices()
+    table = None if choices.unit == "TOKENS" else prices or _usual_prices()
     meter = Meter(choices, table, fields, authority=authority, usual_provider=usual_provider(client))
     wrapped: C = metered(client, meter)
     return wrapped
+
+
+def _usual_prices() -> Prices:
+    """Return the table, imported now: a second that no request should wait for."""
+    table = Prices()
+    table.load()
+    return table
 
 
 def _authority(client: Client | AsyncClient | None) -> Defaults[Client, AsyncClient] | None:

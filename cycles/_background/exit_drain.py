@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from cycles._core.settlements import settle
@@ -22,7 +22,7 @@ from cycles._outside.arrivals import arrived
 from cycles._telemetry import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from contextlib import AbstractContextManager
 
     from cycles._core.jobs import Charge
@@ -35,8 +35,24 @@ if TYPE_CHECKING:
 _MANY: Final = 64
 """Debts from which on those that are settled are dropped."""
 
+
+class _Debt(NamedTuple):
+    """A charge that no journal holds.
+
+    Attributes:
+        charge: What to charge.
+        config, opener: See `remember`.
+        creditor: Names the authority and the principal.
+    """
+
+    charge: Charge
+    config: Config
+    opener: Opener
+    creditor: Hashable
+
+
 _known: Final[WeakKeyDictionary[Journal, tuple[Config, Opener]]] = WeakKeyDictionary()
-_owed: list[tuple[Charge, Config, Opener]] = []
+_owed: list[_Debt] = []
 _sweep_at = _MANY
 _lock = threading.Lock()
 _is_registered = False
@@ -56,15 +72,27 @@ def remember(journal: Journal, config: Config, opener: Opener) -> None:
         _register()
 
 
-def owe(charge: Charge, config: Config, opener: Opener) -> None:
-    """Settle *charge* at exit, if the background is not done with it by then; see `remember`."""
+def owe(charge: Charge, config: Config, opener: Opener, creditor: Hashable) -> None:
+    """Settle *charge* at exit, if the background is not done with it by then; see `remember`.
+
+    Args:
+        charge: What to charge.
+        config, opener: See `remember`.
+        creditor: Names the authority and the principal, for `owed_to`.
+    """
     global _owed, _sweep_at  # noqa: PLW0603 - one a process
     with _lock:
-        _owed.append((charge, config, opener))
+        _owed.append(_Debt(charge, config, opener, creditor))
         if len(_owed) >= _sweep_at:
-            _owed = [debt for debt in _owed if debt[0].is_needed]
+            _owed = [debt for debt in _owed if debt.charge.is_needed]
             _sweep_at = max(_MANY, 2 * len(_owed))
         _register()
+
+
+def owed_to(creditor: Hashable) -> list[Charge]:
+    """Return the charges that *creditor* is owed by this process and that no journal holds."""
+    with _lock:
+        return [debt.charge for debt in _owed if debt.creditor == creditor and debt.charge.is_needed]
 
 
 def _register() -> None:
@@ -80,10 +108,10 @@ def at_exit() -> None:
     """Settle what memory and the journals of this process hold, within what is left of each `retry_flush_timeout`."""
     started = time.monotonic()
     with _lock:
-        known, owed = list(_known.items()), [debt for debt in _owed if debt[0].is_needed]
+        known, owed = list(_known.items()), [debt for debt in _owed if debt.charge.is_needed]
         _owed.clear()
     stopped: BaseException | None = None
-    for charge, config, opener in owed:
+    for charge, config, opener, _ in owed:
         left = started + config.retry_flush_timeout - time.monotonic()
         stopped = stopped or _tried(partial(_settle, charge, config, opener, max(0.0, left)))
     for journal, (config, opener) in known:
@@ -111,7 +139,8 @@ def _settle(charge: Charge, config: Config, opener: Opener, left: float) -> None
     with opener() as world:
         if world is None:
             facts = {"reservation_id": pending.reservation_id, "amount": pending.actual.amount}
-            log.notify("settlement failed", facts | {"reason": "its http_client can't be used any more"})
+            facts |= {"unit": str(pending.actual.unit), "reason": "its http_client can't be used any more"}
+            log.notify("settlement failed", facts)
         else:
             blocking.run(settle(pending, config.retry, wait=left), world)
 

@@ -11,6 +11,7 @@ from cycles._client.key_tenant import KeyTenant
 from cycles._client.local_authority import local_authority
 from cycles._drivers.connections import AsyncDirectClient, DirectClient
 from cycles._drivers.surroundings import opened
+from cycles._journal.partitions import partition_of
 from cycles.config import Config
 from cycles.errors import ConfigError, InvalidRequest
 from cycles_api.client import AuthenticatedClient
@@ -142,6 +143,12 @@ class Access:
         if mine.base_url != theirs.base_url or (tenant is None and mine.api_key != theirs.api_key):
             return False
         return not mine.is_local or self.local_app is other.local_app
+
+    @property
+    def creditor(self) -> tuple[str, int | None]:
+        """Names the authority and the principal, in this process."""
+        config, app = self.config, self.local_app
+        return partition_of(config.base_url, config.tenant, config.api_key), None if app is None else id(app)
 
     @property
     def local_app(self) -> object:

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
     from cycles._client.access import Access
     from cycles._client.running_limit import LimitOwner
+    from cycles._client.upkeep import Upkeep
     from cycles._core.effects import Flow
     from cycles._core.flows import Asking
     from cycles._core.listings import Listing
     from cycles._core.results import Decision, Settlement
     from cycles._core.section import Section
     from cycles._drivers.world import World
-    from cycles._journal.journal import Journal
     from cycles._journal.recovery import Drained
     from cycles.config import Config
     from cycles_api.models.amount import Amount
@@ -165,12 +165,13 @@ def reading(config: Config, reservation_id: str) -> Flow[ReservationDetail]:
     return queries.reservation(requests.text("reservation_id", reservation_id, most=128), config.retry)
 
 
-def draining(config: Config, journal: Journal | None, timeout: float | timedelta, *, now: bool) -> Flow[Drained]:
+def draining(config: Config, upkeep: Upkeep, timeout: float | timedelta, *, now: bool) -> Flow[Drained]:
     """Return the flow of `Client.drain`."""
     if not isinstance(now, bool):
         raise InvalidRequest(f"now={now!r}: give True or False")
     seconds = requests.milliseconds("timeout", timeout, low=0.0, high=requests.MAX_TTL) / 1000
-    return drain(journal, config.retry, seconds, config.connect_timeout + config.read_timeout, now=now)
+    patience = config.connect_timeout + config.read_timeout
+    return drain(upkeep.journal, config.retry, seconds, patience, now=now, owed=upkeep.owed)
 
 
 def _narrowed(config: Config, rest: dict[str, Any]) -> tuple[dict[str, str | None], dict[str, Any]]:

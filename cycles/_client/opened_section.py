@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from weakref import ref
 
 from cycles._client.subjects import KeptSubject
 from cycles._core.lifecycle import State
@@ -40,9 +44,10 @@ class Opened(Generic[H]):
         result: The result of its code, from when there is one until the section is settled.
         inside: Its span, or None.
         outer: What was current where this became it.
+        within: The generator of the program that this became current in, if it holds a with-block; or None.
     """
 
-    __slots__ = ("_subject", "inside", "outer", "reservation", "result", "running")
+    __slots__ = ("__weakref__", "_subject", "inside", "outer", "reservation", "result", "running", "within")
 
     def __init__(self, running: RunningSection, reservation: H) -> None:
         self.running: Final = running
@@ -50,6 +55,7 @@ class Opened(Generic[H]):
         self.result: Any = None
         self.inside: Inside | None = None
         self.outer: Opened[Any] | None = None
+        self.within: int | None = None
         self._subject: KeptSubject | None = None
 
     @property
@@ -76,7 +82,7 @@ class Opened(Generic[H]):
 
 def innermost() -> Opened[Any] | None:
     """Return the innermost opened section of this task or thread that is not settled, or None."""
-    found = _current.get()
+    found = surrounding()
     while found is not None and found.is_over:
         found = found.outer
     return found
@@ -84,7 +90,8 @@ def innermost() -> Opened[Any] | None:
 
 def surrounding() -> Opened[Any] | None:
     """Return what was opened last around the code that runs here, settled or not; the others are its `outer` ones."""
-    return _current.get()
+    found = _current.get()
+    return _seen_by_generator(found) if _held else found
 
 
 @contextmanager
@@ -103,7 +110,8 @@ def entered(opened: Opened[Any]) -> Iterator[None]:
     """Make *opened* the current section."""
     outer = _current.get()
     if outer is not opened:
-        opened.outer = outer
+        opened.outer = surrounding()
+        opened.within = _generator() if _held else None
     _current.set(opened)
     inside = opened.inside
     token = None if inside is None else inside.enter()
@@ -121,3 +129,74 @@ def stepped(opened: Opened[Any]) -> Iterator[None]:
     """Make *opened* the current section for one step of its code: the caller's code runs before the next one."""
     with entered(opened), opened.keep_subject().step():
         yield
+
+
+# -- with-blocks in generators of the program --------------------------------------------------------------------------
+# Each step of such a generator may run in a context of its own: a web framework iterates in threads, and an event loop
+# that ends closes it in a new task. And several that run by turns in one context see each other's blocks there. So a
+# block is also known by its generator's frame, which is the same at each step and on the stack only then.
+_held: Final[dict[int, ref[Opened[Any]]]] = {}
+"""What was opened last in generators that hold a with-block, by the generator's frame."""
+
+_GENERATORS: Final = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+_PASSED: Final = contextlib.__file__
+"""The code of exit stacks, which enter blocks for whoever calls them."""
+
+
+def place_of_caller() -> int | None:
+    """Return what names the generator whose code calls the function that asks; None when that is no generator."""
+    here = inspect.currentframe()
+    asks = None if here is None else here.f_back
+    frame = None if asks is None else asks.f_back
+    while frame is not None and frame.f_code.co_filename == _PASSED:
+        frame = frame.f_back
+    return None if frame is None or not frame.f_code.co_flags & _GENERATORS else id(frame)
+
+
+@contextmanager
+def standing_in(place: int | None, opened: Opened[Any]) -> Iterator[None]:
+    """Let *opened* be found by the generator at *place* that holds its with-block, if that is one."""
+    if place is None:
+        yield
+        return
+    before = _held.get(place)
+    _held[place] = ref(opened, partial(_forget, place))
+    try:
+        yield
+    finally:
+        if before is None:
+            _held.pop(place, None)
+        else:
+            _held[place] = before
+
+
+def _forget(place: int, dropped: ref[Opened[Any]]) -> None:
+    """Forget a generator that was dropped with its block open: another one may get its place."""
+    if _held.get(place) is dropped:
+        del _held[place]
+
+
+def _generator() -> int | None:
+    """Return what names the innermost generator that runs here and holds a with-block, or None."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_flags & _GENERATORS and id(frame) in _held:
+            return id(frame)
+        frame = frame.f_back
+    return None
+
+
+def _seen_by_generator(found: Opened[Any] | None) -> Opened[Any] | None:
+    """Return what is current where the context says *found*: in a generator, what that has opened, or what is in it."""
+    place = _generator()
+    kept = None if place is None else _held.get(place)
+    held = None if kept is None else kept()
+    if held is None:
+        return found
+    inner = found
+    while inner is not None and inner is not held:
+        if inner.within == place:
+            return inner
+        inner = inner.outer
+    return held

@@ -83,6 +83,7 @@ class Upkeep:
             seen=access.key_tenant.see,
             timeout=access.timeout,
         )
+        self._access: Final = access
         self._config: Final = config
         self._keep: Final = keep
         self._plan_anywhere: Final = plan
@@ -142,7 +143,10 @@ class Upkeep:
     def give_back(self, section: Section) -> None:
         """Charge what a dropped *section* reported, else release its hold."""
         if section.provisional is not None:
-            self._plan(Charge(section.provisional, self._config.retry, due=time.monotonic()))
+            charge = Charge(section.provisional, self._config.retry, due=time.monotonic())
+            if self.journal is None:
+                self._owe(charge)
+            self._plan(charge)
         else:
             held = section.reservation_id
             self._plan(GiveBack(self._config.retry, reservation_id=held, due=time.monotonic()))
@@ -153,8 +157,15 @@ class Upkeep:
         if section.owed is not None:
             charge = Charge(section.owed, self._config.retry, due=time.monotonic() + LATER)
             if self.journal is None or section.settlement is not None:
-                exit_drain.owe(charge, self._config, self._exit_opener)
+                self._owe(charge)
             self._plan(charge)
+
+    def _owe(self, charge: Charge) -> None:
+        exit_drain.owe(charge, self._config, self._exit_opener, self._access.creditor)
+
+    def owed(self) -> list[Charge]:
+        """Return what no journal holds, of all clients of this process that spend for the same principal."""
+        return exit_drain.owed_to(self._access.creditor)
 
     def release_later(self, section: Section) -> None:
         """Go on with giving back the hold of *section*."""

@@ -67,6 +67,7 @@ def until_known(
             attempt=attempt,
             delay=delay,
             reason=repr(answer),
+            is_told=delay is None,  # by whoever asked for it
         )
         if delay is None:
             return answer, attempt

@@ -93,10 +93,13 @@ def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[G
     maybe_held = False
     if _ambiguous(answer):
         maybe_held = answer.trouble is not Trouble.NOT_SENT
-        yield from Notify("reserve ambiguous", operation="create_reservation", reason=repr(answer))
+        reason = repr(answer)
         left = ends - (yield from Now())
         if left > 0.0:
             answer = yield from Call(CREATE_RESERVATION, within=left, body=body)
+        yield from Notify(
+            "reserve ambiguous", operation="create_reservation", reason=reason, is_told=_ambiguous(answer)
+        )
     if not _ambiguous(answer):
         asking.unanswered = None
         return _granted(terms, answer)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from cycles._core.effects import Jitter
+from cycles._core.effects import Jitter, Now
 from cycles._core.flows import find, release
+from cycles._core.records import LONGEST_FLOOR
 from cycles._core.retry import NO_RETRY
 from cycles._core.settlements import settle
 
 if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._core.records import Pending
+    from cycles._core.results import Settlement
     from cycles._core.retry import RetryPolicy
 
 
@@ -67,6 +69,8 @@ class GiveBack:
 class Charge:
     """Charge a spend that its section's end left unsettled, or that a dropped section had reported.
 
+    The background and a drain may come to it at the same time; one of them has the turn.
+
     Args:
         pending: What to charge.
         policy: How long apart.
@@ -74,30 +78,52 @@ class Charge:
 
     Attributes:
         key: Under which it is charged.
+        is_needed: Whether there is anything left to do here: it may be done, refused, or on record in a journal.
+        floor: Monotonic seconds before which the authority does not want to be asked.
+        settlement: What came of the last attempt, or None.
     """
 
-    __slots__ = ("_attempts", "_policy", "due", "is_needed", "key", "pending")
+    __slots__ = ("_attempts", "_policy", "_turn", "due", "floor", "is_needed", "key", "pending", "settlement")
 
     def __init__(self, pending: Pending, policy: RetryPolicy, *, due: float) -> None:
         self.pending: Final = pending.final()
         self.key: Final = pending.key
         self._policy: Final = policy
         self._attempts = 0
+        self._turn: Final = deque((None,))  # whose pop() is one step, whichever threads want it
         self.due: Final = due
+        self.floor = 0.0
         self.is_needed = True
+        self.settlement: Settlement | None = None
 
-    def attempt(self) -> Flow[float | None]:
-        """Charge it, in one attempt; return the seconds until the next one, or None.
+    def attempt(self, within: float | None = None) -> Flow[float | None]:
+        """Charge it, in one attempt of *within* seconds; return the seconds until the next one, or None.
 
         When that leaves it pending, the journal's recovery goes on with it. What no journal holds is tried again here
         for as long as the process lives, but by a policy without retries.
         """
+        try:
+            self._turn.pop()
+        except IndexError:
+            return _LEAST_PAUSE  # whoever has the turn may be done with it by then
+        try:
+            return (yield from self._charged(within)) if self.is_needed else None
+        finally:
+            self._turn.append(None)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether somebody has the turn now."""
+        return not self._turn
+
+    def _charged(self, within: float | None) -> Flow[float | None]:
         self._attempts += 1
         goes_on = not self._policy.is_off
-        settlement = yield from settle(self.pending, NO_RETRY, goes_on=goes_on)
+        self.settlement = settlement = yield from settle(self.pending, NO_RETRY, wait=within, goes_on=goes_on)
         if settlement.is_kept or not settlement.goes_on:
             self.is_needed = False
             return None
         error, backoff = settlement.error, self._policy.backoff(self._attempts, (yield from Jitter()))
-        asked = 0.0 if error is None else error.retry_after or 0.0
+        asked = min(0.0 if error is None else error.retry_after or 0.0, LONGEST_FLOOR)
+        self.floor = (yield from Now()) + asked
         return max(backoff, _LEAST_PAUSE) + asked

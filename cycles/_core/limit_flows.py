@@ -86,7 +86,13 @@ def take_ahead(account: Account, piece: Piece, reserve: Reserve) -> Flow[None]:
         yield from _take(account, piece, reserve)
     except CyclesError as error:
         account.ahead_denied()
-        yield from Notify("piece not granted", limit=account.name, amount=piece.amount, reason=str(error))
+        yield from Notify(
+            "piece not granted",
+            limit=account.name,
+            amount=piece.amount,
+            unit=str(account.unit),
+            reason=str(error),
+        )
 
 
 class NextPiece:

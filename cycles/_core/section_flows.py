@@ -77,7 +77,7 @@ def begin(
         may_run = unguarded and not terms.dry_run and _is_unreachable(error)
         # Without a journal its spend would be in memory alone.
         if not may_run or not (yield from Ready()):
-            yield from Notify("reserve failed", reason=str(error), **_asked(terms))
+            yield from Notify("reserve failed", reason=str(error), is_told=True, **_asked(terms))
             raise
         section = yield from _without_hold(terms, policy, error)
         return section

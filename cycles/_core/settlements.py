@@ -228,6 +228,7 @@ def _settled(
             "refused"
             if how.is_raised and isinstance(error, Denied)
             else _event_of(verdict, is_kept=is_kept or goes_on),
+            is_told=how.is_raised,
             reservation_id=pending.reservation_id,
             via=pending.via,
             amount=pending.actual.amount,
@@ -399,6 +400,24 @@ class Recovery:
         if self.overridden is None or key in self.overridden:
             return False
         self.overridden.add(key)
+        return True
+
+    def notes(self, settlement: Settlement | None) -> bool:
+        """Note what came of a charge that no journal holds; return whether another attempt may do more here."""
+        if settlement is not None and settlement.state is State.COMMITTED:
+            self.settled += 1
+            self.failures = 0
+            return False
+        if settlement is None or settlement.is_kept:
+            return settlement is None
+        error = settlement.error
+        if not settlement.goes_on:
+            self.rejected += 1
+            self.is_stopped = error is not None and error.status == 401
+            return False
+        self.failures += 1
+        throttled = error is not None and error.retry_after is not None
+        self.is_paused = throttled or self.failures >= _PATIENCE
         return True
 
     def waits(self, seconds: float) -> None:

@@ -60,11 +60,14 @@ class _Engine(httpx.HTTPTransport):
     """httpx's transport; its answers are read to the end."""
 
     def __init__(self, **options: Any) -> None:
-        from cycles._drivers.network import DeadlineBackend  # noqa: PLC0415 - httpcore, which httpx loads late too
+        from cycles._drivers.network import (  # noqa: PLC0415 - httpcore, which httpx loads late too
+            DeadlineBackend,
+            EachAddress,
+        )
 
         super().__init__(**options)
         pool: Any = self._pool  # httpx passes no backend on to httpcore, which takes one
-        pool._network_backend = DeadlineBackend(pool._network_backend)  # noqa: SLF001 - as above
+        pool._network_backend = EachAddress(DeadlineBackend(pool._network_backend))  # noqa: SLF001 - as above
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         response = super().handle_request(request)

@@ -1,11 +1,12 @@
 """Connections whose reads and writes obey the `deadline` of the request that they serve.
 
 What arrives from outside meanwhile passes httpcore unchanged: it takes each OSError for the socket's own, and goes on
-after one in a write.
+after one in a write, or at one of a host's addresses.
 """
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import httpcore
@@ -45,6 +46,57 @@ class DeadlineBackend(httpcore.NetworkBackend):
 
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(seconds)
+
+
+class EachAddress(httpcore.NetworkBackend):
+    """Connects to a host's addresses one by one, each through *inner*.
+
+    The system's own way to do so (`socket.create_connection`) takes an OSError for a failure of the address, and goes
+    on to the next one: what arrives from outside meanwhile would be lost. So each address is a step of its own here.
+    """
+
+    def __init__(self, inner: httpcore.NetworkBackend) -> None:
+        self._inner: Final = inner
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        last: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
+        for address in _addresses(host, port):
+            try:
+                return self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                last = error
+        raise last or httpcore.ConnectError(f"{host} has no address")
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        return self._inner.connect_unix_socket(path, timeout, socket_options)
+
+    def sleep(self, seconds: float) -> None:
+        self._inner.sleep(seconds)
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """Return the addresses of *host*, as text that needs no looking up."""
+    try:
+        with passing():
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return list(dict.fromkeys(_spelled(place) for *_, place in found))
+
+
+def _spelled(place: tuple[Any, ...]) -> str:
+    """Return the address in *place*; one of IPv6 may have a zone, which stands apart from it."""
+    zone = place[3] if len(place) == 4 else 0
+    return f"{place[0]}%{zone}" if zone and "%" not in place[0] else str(place[0])
 
 
 class _Stream(httpcore.NetworkStream):

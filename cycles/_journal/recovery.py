@@ -15,7 +15,10 @@ from cycles._core.effects import Jitter, Now, Sleep
 from cycles._core.settlements import Recovery, recover
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from cycles._core.effects import Flow
+    from cycles._core.jobs import Charge
     from cycles._core.retry import RetryPolicy
     from cycles._journal.journal import Journal
     from cycles._journal.queue import JournalQueue
@@ -31,9 +34,9 @@ class Drained:
     """What a drain achieved. Frozen.
 
     Attributes:
-        settled: Records that were charged.
-        rejected: Records that the authority understood and refused; the journal keeps them under rejected/.
-        pending: Records that are left for this process to settle.
+        settled: What was charged: records of the journal, and charges that no journal holds.
+        rejected: What the authority understood and refused; the journal keeps its records of that under rejected/.
+        pending: What is left for this process to settle, in the journal and in memory.
     """
 
     __slots__ = ("pending", "rejected", "settled")
@@ -125,23 +128,24 @@ def drain(
     *,
     everyone: bool = False,
     now: bool = False,
+    owed: Callable[[], Sequence[Charge]] = tuple,
 ) -> Flow[Drained]:
-    """Settle what this process may settle, for *timeout* seconds at most; the rest stays in the journal.
+    """Settle what this process may settle, for *timeout* seconds at most; the rest stays where it is.
 
     Args:
-        journal: Holds the records; with None, nothing is pending.
+        journal: Holds the records, if there is one.
         policy: How rounds come further apart.
         timeout: Seconds for all rounds together.
         patience: Seconds that one request may take.
         everyone: Also settle what processes that still run have left pending.
         now: Also try, once, what the authority asked to wait with (Retry-After).
+        owed: Returns the charges of this process that no journal holds.
 
     Raises:
         JournalError: when the journal's directory can't be trusted.
     """
-    if journal is None:
-        return Drained()
-    journal.must_be_ours()
+    if journal is not None:
+        journal.must_be_ours()
     deadline = (yield from Now()) + timeout
     settled = rejected = rounds = 0
     aside: set[str] = set()
@@ -149,23 +153,50 @@ def drain(
     while True:
         rounds += 1
         this = Recovery(deadline, patience=patience, aside=aside, overridden=overridden)
-        queue = journal.queue(everyone=everyone)
-        try:
-            ended = yield from recover(queue, this, len(queue) + 1)
-        finally:
-            queue.close()
+        is_left = yield from _charged(owed(), this)
+        busy = sum(charge.is_under_way for charge in owed())
+        if journal is not None:
+            is_left = (yield from _recovered(journal, this, everyone=everyone)) or is_left
+            busy += journal.busy()
         settled, rejected = settled + this.settled, rejected + this.rejected
         left = deadline - (yield from Now())
-        busy = journal.busy()
-        if this.is_stopped or left <= 0.0 or not (this.pending or busy or queue.is_contended or not ended):
+        if this.is_stopped or left <= 0.0 or not (is_left or busy):
             break
         pause = _POLL
-        if this.pending or queue.is_contended or not ended:
+        if is_left:
             pause = max(_POLL, _pause(policy, rounds, (yield from Jitter())), this.again_in or 0.0)
         if pause >= left and not busy:
             break  # another round would come too late
         yield from Sleep(min(pause, left))
-    return Drained(settled=settled, rejected=rejected, pending=journal.waiting())
+    pending = len(owed()) + (0 if journal is None else journal.waiting())
+    return Drained(settled=settled, rejected=rejected, pending=pending)
+
+
+def _recovered(journal: Journal, this: Recovery, *, everyone: bool) -> Flow[bool]:
+    """Try each record of *journal* once; return whether another round may settle more."""
+    queue = journal.queue(everyone=everyone)
+    try:
+        ended = yield from recover(queue, this, len(queue) + 1)
+    finally:
+        queue.close()
+    return bool(this.pending) or queue.is_contended or not ended
+
+
+def _charged(charges: Sequence[Charge], this: Recovery) -> Flow[bool]:
+    """Try each of the *charges* once, for which nobody else has the turn; return whether another round may do more."""
+    is_left = False
+    for charge in charges:
+        now = yield from Now()
+        wait = 0.0 if this.overrides(charge.key) else charge.floor - now
+        within = this.patience if this.deadline is None else min(this.deadline - now, this.patience)
+        if wait > 0.0:
+            this.waits(wait)
+        if wait > 0.0 or within <= 0.0 or not this.goes_on:
+            is_left = True
+        elif not charge.is_under_way:
+            yield from charge.attempt(within)
+            is_left = this.notes(charge.settlement) or is_left
+    return is_left
 
 
 def _pause(policy: RetryPolicy, rounds: int, jitter: float) -> float:

@@ -66,7 +66,7 @@ def read(provider: str, model: str, body: bytes, said: Mapping[str, Any], *, max
 def _check(provider: str, said: Mapping[str, Any]) -> None:
     if said.get("background"):
         raise Unmeterable("a job in the background answers before it is billed: it can't be metered")
-    searching = next((name for name in ("web_search_options", "search_parameters") if said.get(name)), None)
+    searching = next((name for name in ("web_search_options", "search_parameters") if said.get(name) is not None), None)
     if searching and provider != "perplexity":
         raise Unmeterable(f"{searching}: the provider bills searches that its answer does not count")
 

@@ -111,8 +111,10 @@ class EventReading:
         self._new_bytes += len(data)
         if self._new_bytes > _FOLD and not self._whole:
             self._fold()
-        if self._hides is None or self._whole:
+        if self._hides is None:
             return data
+        if self._whole:
+            return self._held() + data
         if self._passing is None:
             if data.endswith(b"\n\n") and not self._hides.search(data) and not _UNUSUAL.search(data):
                 return data  # whole events, none of which may be one to take out
@@ -130,10 +132,7 @@ class EventReading:
         self._fold()
         if self._framing is not None and not self._whole:
             self._note(self._framing.rest()[1])
-        if self._passing is None:
-            return b""
-        raw, content = self._passing.rest()
-        return b"" if self._is_hidden(content) else raw
+        return self._held()
 
     @property
     def usage(self) -> Usage | None:
@@ -153,6 +152,14 @@ class EventReading:
             audio, image = min(most.output_audio_tokens, output), min(most.output_image_tokens, output)
             return attrs.evolve(most, output_tokens=output, output_audio_tokens=audio, output_image_tokens=image)
         return attrs.evolve(told, output_tokens=max(told.output_tokens, output))
+
+    def _held(self) -> bytes:
+        """Return what is held back of an event that is not over."""
+        if self._passing is None:
+            return b""
+        raw, content = self._passing.rest()
+        self._passing = None
+        return b"" if self._is_hidden(content) else raw
 
     def _is_hidden(self, content: bytes) -> bool:
         if self._hides is None or self._hidden is None or not self._hides.search(content):

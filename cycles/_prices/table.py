@@ -45,7 +45,8 @@ _NAMES: Final = {
 _TIERS: Final = frozenset({"auto", "default", "standard", "scale", "flex", "priority", "fast"})
 """Tiers of OpenAI's that a model without a price of their own serves as standard."""
 _REMEMBERED: Final = 1_000
-_DATE: Final = re.compile(r"\b20\d\d-[01]\d-[0-3]\d\b")
+_CHECKED: Final = re.compile(r"\b(?:verified|checked|observed)\b[^.;0-9]{0,60}(20\d\d-[01]\d-[0-3]\d)\b", re.IGNORECASE)
+"""A check in the table's comments. Other dates in it are of prices to come."""
 
 
 def is_installed() -> bool:
@@ -131,15 +132,14 @@ class Table:
         return version("genai-prices")
 
     @property
-    def newest(self) -> date | None:
-        """The newest date that the table mentions: it is no older. None when it mentions none."""
-        today = datetime.now(tz=UTC).date()
-        return max((day for day in self._dates() if day <= today), default=None)
+    def checked(self) -> date | None:
+        """When somebody has checked a price of the table last, as far as it says: it is no older than that."""
+        return max(self._dates(), default=None)
 
     def _dates(self) -> Iterator[date]:
         for provider in self._snapshot().providers:
             for comment in (provider.price_comments, *(entry.price_comments for entry in provider.models)):
-                for found in _DATE.findall(comment or ""):
+                for found in _CHECKED.findall(comment or ""):
                     try:
                         yield date.fromisoformat(found)
                     except ValueError:

@@ -22,6 +22,7 @@ from cycles.local import LocalAuthority
 from cycles.local.admin.names import read_url
 from cycles.local.ledger.scopes import scopes_of
 from cycles.local.registry import DEFAULT_TENANT
+from cycles.local.store.places import located, size_of
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import to_unit_enum
 
@@ -187,9 +188,10 @@ def local_ledger(config: Config) -> Iterator[Check]:
         try:
             rows = _rows_in(path, tenant)
         except CyclesError as error:
-            yield Check("ledger", WRONG, error.message, "name another file, or restore this one")
+            remedy = "mend that, or name another file in CYCLES_BASE_URL=local:PATH"
+            yield Check("ledger", WRONG, error.message, remedy)
             return
-        yield from _about_file(path)
+        yield _about_file(path)
     units = {row["unit"] for row in rows if row["scope"] == f"tenant:{tenant.lower()}"}
     made = [amount for amount in wanted if str(amount.unit) not in units]
     for amount in made:
@@ -200,23 +202,16 @@ def local_ledger(config: Config) -> Iterator[Check]:
 
 
 def _rows_in(path: str, tenant: str) -> list[dict[str, Any]]:
-    if not Path(path).exists():
-        return []
+    if size_of(located(path)) == 0:
+        return []  # and an empty file is left as it is
     with LocalAuthority(path) as authority, authority.store.reading() as books:
         return [figures_in(row) for row in books.budgets_of(tenant)]
 
 
-def _about_file(path: str) -> Iterator[Check]:
-    file, folder = Path(path), Path(path).parent
-    if not file.exists():
-        if not folder.is_dir():
-            yield Check("ledger", WRONG, f"{path}: there is no folder {folder}", "make it, or name another file")
-        else:
-            yield Check("ledger", NOTE, f"{path} is not there yet: the first program that uses it makes it")
-    elif not (os.access(file, os.W_OK) and os.access(folder, os.W_OK)):
-        yield Check("ledger", WRONG, f"{path} can't be written by this user", "change its owner, or name another file")
-    else:
-        yield Check("ledger", OK, path)
+def _about_file(path: str) -> Check:
+    if Path(path).exists():
+        return Check("ledger", OK, path)
+    return Check("ledger", NOTE, f"{path} is not there yet: the first program that uses it makes it")
 
 
 # -- the journal -------------------------------------------------------------------------------------------------------

@@ -5,14 +5,15 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from cycles._core.outcomes import is_outage
+from cycles._drivers.surroundings import opened
 from cycles.cli._checks import NOTE, OK, WRONG, Check
+from cycles.errors import ConfigError
 from cycles_api.api.balances import get_balances
 from cycles_api.errors import DecodeError
 from cycles_api.models.balance_response import BalanceResponse
@@ -21,7 +22,6 @@ from cycles_api.types import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from urllib.parse import SplitResult
 
     from cycles.client import Client
     from cycles.config import Config
@@ -60,7 +60,11 @@ def network(config: Config) -> Iterator[Check]:
     """Resolve the host, connect to it and greet it in TLS; ends with the first step that fails."""
     parts = urlsplit(config.base_url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    proxy = _proxy(parts)
+    try:
+        proxy = _proxy(config.base_url)
+    except ConfigError as error:
+        yield Check("network", WRONG, error.message, "every client needs it: correct or unset the variable")
+        return
     if proxy is not None:
         yield Check("network", NOTE, f"through the proxy {proxy} of the environment; not looked at step by step")
         return
@@ -96,12 +100,32 @@ def _tls(connection: socket.socket, host: str) -> Check:
         return Check("tls", WRONG, f"{host} does not speak TLS: {_reason(error)}", remedy)
 
 
-def _proxy(parts: SplitResult) -> str | None:
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if proxy is None or proxy_bypass(parts.hostname or ""):
-        return None
-    return urlsplit(proxy if "//" in proxy else f"//{proxy}").hostname or "(unnamed)"
+class _Ways(httpx.Client):
+    """A client as ours are, which knows through which proxies it goes; it sends nothing."""
+
+    def __init__(self, **options: Any) -> None:
+        self.proxies: dict[httpx.BaseTransport, httpx.Proxy] = {}
+        super().__init__(**options)
+
+    def _init_proxy_transport(self, proxy: httpx.Proxy, *rest: Any, **options: Any) -> httpx.BaseTransport:
+        made = super()._init_proxy_transport(proxy, *rest, **options)
+        self.proxies[made] = proxy
+        return made
+
+    def proxy_for(self, url: str) -> str | None:
+        """Return the host of the proxy that a request to *url* takes, or None."""
+        proxy = self.proxies.get(self._transport_for_url(httpx.URL(url)))
+        return None if proxy is None else proxy.url.host
+
+
+def _proxy(base_url: str) -> str | None:
+    """Return the host of the proxy on the way to *base_url*, by the client's own rules.
+
+    Raises:
+        ConfigError: when the environment's proxies or certificates can't be used.
+    """
+    with cast("_Ways", opened(_Ways, base_url=base_url)) as ways:
+        return ways.proxy_for(base_url)
 
 
 def _reason(error: Exception) -> str:

@@ -55,11 +55,13 @@ def ledger_option(*, must_exist: bool = True) -> Callable[[C], C]:
                 click.echo(f"{there}, and {path} is used", err=True)
         found = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises for a user without a home
         try:
-            is_missing = must_exist and not found.exists()
-        except (OSError, ValueError):  # opening it says what is wrong
-            return str(found)
-        if is_missing:
-            raise click.BadParameter(f"{path}: there is no such file; `cycles local init` makes one", ctx, param)
+            if must_exist:
+                found.stat()
+        except FileNotFoundError:
+            told = f"{path}: there is no such file; `cycles local init` makes one"
+            raise click.BadParameter(told, ctx, param) from None
+        except (OSError, ValueError):
+            pass  # opening it says what is wrong
         return str(found)
 
     return click.option(

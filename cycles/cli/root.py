@@ -10,6 +10,7 @@ from cycles.cli.decide import decide
 from cycles.cli.doctor import doctor
 from cycles.cli.journal import journal
 from cycles.cli.local import local
+from cycles.cli.prices import prices
 from cycles.cli.record import record
 from cycles.cli.reservations import reservations
 from cycles.cli.serve import serve
@@ -26,5 +27,5 @@ def cycles() -> None:
     """
 
 
-for command in (balances, reservations, decide, record, doctor, journal, local, serve, completion):
+for command in (balances, reservations, decide, record, prices, doctor, journal, local, serve, completion):
     cycles.add_command(command)

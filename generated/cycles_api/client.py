@@ -124,7 +124,8 @@ class Client:
                 client = self._client
                 if client is None:
                     make = self._client_factory or httpx.Client
-                    client = self._client = make(**self._arguments(), **self._httpx_args)
+                    with _making:
+                        client = self._client = make(**self._arguments(), **self._httpx_args)
         return client
 
     def get_async_httpx_client(self) -> httpx.AsyncClient:
@@ -135,7 +136,8 @@ class Client:
                 client = self._async_client
                 if client is None:
                     make = self._async_client_factory or httpx.AsyncClient
-                    client = self._async_client = make(**self._arguments(), **self._httpx_args)
+                    with _making:
+                        client = self._async_client = make(**self._arguments(), **self._httpx_args)
         return client
 
     def _arguments(self) -> dict[str, Any]:
@@ -275,12 +277,16 @@ class AuthenticatedClient(Client):
 
 _clients: Final[weakref.WeakSet[Client]] = weakref.WeakSet()
 
+_making: Final = threading.RLock()
+"""Held while connections are made, and by a fork: TLS contexts take locks of OpenSSL's that a child can't make anew."""
+
 
 def _in_child() -> None:
+    _making.release()
     # A lock that another thread of the parent held would never be let go.
     for client in list(_clients):
         client._lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_making.acquire, after_in_parent=_making.release, after_in_child=_in_child)

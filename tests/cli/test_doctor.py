@@ -268,10 +268,61 @@ def test_clocks_apart_are_noted(served):
     assert _checks.clock(None, 0.0).state == _checks.clock("yesterday", 0.0).state == "note"
 
 
-def test_a_proxy_is_told_without_its_password(monkeypatch):
-    monkeypatch.setenv("http_proxy", "http://me:pass-word@proxy.example:3128")
-    (check,) = _connection.network(Config("http://authority.example", api_key="k"))
-    assert (check.state, "proxy.example" in check.found, "pass-word" in check.found) == ("note", True, False)
+PROXY = "http://proxy.example"
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "through"),
+    [
+        ({"http_proxy": "http://me:pass-word@proxy.example:3128"}, "http://authority.example", True),
+        ({"http_proxy": "proxy.example:3128"}, "http://authority.example", True),
+        ({"http_proxy": "http://proxy.example"}, "https://127.0.0.1:1", False),
+        ({"all_proxy": "http://proxy.example"}, "https://authority.example", True),
+        ({"http_proxy": PROXY, "no_proxy": "example"}, "http://authority.example", False),
+        # urllib takes a network, and the client does not:
+        ({"http_proxy": PROXY, "no_proxy": "10.0.0.0/8"}, "http://10.1.2.3", True),
+        (
+            {"http_proxy": "http://proxy.example", "no_proxy": "http://authority.example"},
+            "http://authority.example",
+            False,
+        ),
+        # and the client takes it that way only, urllib with its port:
+        (
+            {"http_proxy": "http://proxy.example", "no_proxy": "authority.example:8080"},
+            "http://authority.example",
+            True,
+        ),
+    ],
+)
+def test_a_proxy_is_told_by_the_clients_own_rules(monkeypatch, environment, url, through):
+    """Without its password; where there is none, the first step is the name."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("127.0.0.1", 1))])
+    check = next(iter(_connection.network(Config(url, api_key="k"))))
+    assert (check.name, "proxy.example" in check.found) == (("network", True) if through else ("name", False))
+    assert "pass-word" not in check.found
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"http_proxy": "foo://x"}, "http_proxy='foo://x'"),
+        ({"http_proxy": "http://[::1"}, "http_proxy="),
+        ({"http_proxy": "socks5://me:pass-word@x:1"}, "socksio"),
+        ({"http_proxy": "http://x", "no_proxy": "[::1]"}, "no_proxy='[::1]'"),
+        ({"SSL_CERT_FILE": "/no/such/file"}, "SSL_CERT_FILE='/no/such/file'"),
+    ],
+)
+def test_an_environment_that_no_client_can_use(served, environment, says, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    check = only_wrong(served.json("doctor", base_url="https://authority.example", code=1))
+    assert (check["name"], says in check["found"]) == ("network", True), check
+    assert "pass-word" not in str(check)
 
 
 # -- budgets -----------------------------------------------------------------------------------------------------------
@@ -310,6 +361,10 @@ def test_a_file_is_not_made_by_looking(bare, path, tmp_path):
     assert list(tmp_path.iterdir()) == [], "no file, no journal"
     path.write_text("something else" * 100)
     assert only_wrong(bare.json("doctor", base_url=f"local:{path}", code=1))["name"] == "ledger"
+    for name in ("x" * 300, "circle", "no/such/folder.db"):
+        if name == "circle":
+            (tmp_path / name).symlink_to(name)
+        assert only_wrong(bare.json("doctor", base_url=f"local:{tmp_path / name}", code=1))["name"] == "ledger"
 
 
 def test_a_ledger_file(bare, path, authority):

@@ -7,7 +7,11 @@ import pytest
 from cycles import tokens
 from cycles._core import flows, settlements
 from cycles._core.jobs import LOOKS, Charge, GiveBack
+from cycles._core.lifecycle import State
+from cycles._core.results import Settlement
 from cycles._core.retry import RetryPolicy
+from cycles._core.settlements import Recovery
+from cycles.errors import InternalError, RateLimited, Unauthorized
 from cycles_api.models import ReservationListResponse
 from tests.core.world import LOST, World, committed, refusal, released, reply
 from tests.support.records import pending
@@ -81,6 +85,54 @@ def test_without_retries_a_charge_is_tried_once(world):
     charge = Charge(SPEND, RetryPolicy(max_attempts=1, is_off=True), due=0.0)
     world.keeps, world.answers = False, [LOST]
     assert world.run(charge.attempt()) is None
+
+
+def test_how_long_the_authority_may_ask_a_charge_to_wait_is_bounded(world):
+    charge = Charge(SPEND, POLICY, due=0.0)
+    world.keeps, world.answers = False, [refusal(429, "LIMIT_EXCEEDED", Retry_After="999999999")]
+    assert world.run(charge.attempt()) == 3600.5
+    assert charge.floor == world.now + 3600.0
+
+
+def test_one_at_a_time_has_the_turn_to_charge_and_gives_it_back(world):
+    charge = Charge(SPEND, POLICY, due=0.0)
+    first = charge.attempt()
+    next(first)
+    assert charge.is_under_way
+    assert world.run(charge.attempt()) == 0.5
+    assert world.keys_sent == []
+    first.close()
+    assert not charge.is_under_way
+    world.keeps, world.answers = False, [committed()]
+    assert world.run(charge.attempt()) is None
+    assert world.run(charge.attempt()) is None, "it is done"
+    assert world.keys_sent == [SPEND.key]
+
+
+def ended(state=State.UNSETTLED, **facts):
+    return Settlement(state, via="commit", attempts=1, **facts)
+
+
+def test_what_came_of_charges_in_memory_is_counted():
+    this = Recovery()
+    assert this.notes(None), "somebody else had the turn"
+    assert not this.notes(ended(State.COMMITTED))
+    assert not this.notes(ended(is_kept=True)), "the journal has it now"
+    assert not this.notes(ended(error=InternalError("refused", status=400)))
+    assert (this.settled, this.rejected, this.goes_on) == (1, 1, True)
+    assert not this.notes(ended(error=Unauthorized("refused", status=401)))
+    assert this.is_stopped
+
+
+def test_charges_in_memory_pause_when_the_authority_is_not_well():
+    this, lost = Recovery(), ended(goes_on=True, error=InternalError("lost", status=500))
+    assert [this.notes(lost) and this.is_paused for _ in range(3)] == [False, False, True]
+    this = Recovery()
+    assert this.notes(lost)
+    assert not this.notes(ended(State.COMMITTED))
+    assert this.failures == 0
+    assert this.notes(ended(goes_on=True, error=RateLimited("later", status=429, retry_after=3.0)))
+    assert this.is_paused
 
 
 # -- looking for a hold ------------------------------------------------------------------------------------------------

@@ -70,6 +70,9 @@ SCRIPT: Final = (
     "cycles decide --usd 100 --agent planner --json",
     "cycles record --usd 0.032 --action tool.search web --agent planner",
     "cycles record --tokens 1500 --json",
+    "cycles prices claude-opus-4-5 --provider anthropic",
+    "cycles prices claude-opus-4-5 --provider anthropic --json",
+    "cycles prices gpt-of-tomorrow",
     "HOLD",
     "cycles reservations list --status ACTIVE --created-from 2h",
     "cycles reservations list --json",
@@ -249,6 +252,7 @@ class _World:
         text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", "2026-01-31T12:00:00+00:00", text)
         text = re.sub(r"(_ms\": )\d{13}", r"\g<1>1769860800000", text)
         text = re.sub(r"http://127\.0\.0\.1:\d{4,5}", "http://127.0.0.1:7878", text)
+        text = re.sub(r"(age_days\": )\d+", r"\g<1>14", text)
         return re.sub(r"\[Errno \d+\] ", "", text)
 
     def _realigned(self, table: re.Match[str]) -> str:

@@ -194,6 +194,34 @@ def test_in_any_other_request_it_comes_out(server, client, limit):
         client.decide(usd("0.10"), action=ACTION)
 
 
+@pytest.mark.parametrize("step", ["looking up", "connecting"])
+@pytest.mark.parametrize("limit", LIMITS, ids=repr)
+def test_in_a_connect_it_comes_out_and_is_no_failure_of_one_address(server, config, limit, step, monkeypatch):
+    """`socket.create_connection` would go on to the next address."""
+    look_up, connect = socket.getaddrinfo, socket.socket.connect
+
+    def looked_up(host, *args, **options):
+        if host != "two.example":
+            return look_up(host, *args, **options)
+        if step == "looking up":
+            hit()
+        return [*look_up("127.0.0.2", *args, **options), *look_up("127.0.0.1", *args, **options)]
+
+    def connected(sock, address):
+        if address[0] == "127.0.0.2":
+            sock.close()  # the system's way leaves it to the collector, which warns
+            hit()
+        connect(sock, address)
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    monkeypatch.setattr(socket.socket, "connect", connected)
+    elsewhere = config.replace(base_url=config.base_url.replace("127.0.0.1", "two.example"))
+    with limited(limit), cycles.Client(elsewhere) as client, pytest.raises(_kind(limit)) as raised:
+        client.decide(usd("0.10"), action=ACTION)
+    assert isinstance(limit, type) or raised.value is limit
+    assert not server.of("decide")
+
+
 def test_an_error_in_a_write_does_not_pass_for_a_closed_socket():
     """httpcore goes on after a WriteError, and reads."""
 

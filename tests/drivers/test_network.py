@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 
@@ -9,7 +10,7 @@ import httpcore
 import pytest
 
 from cycles._drivers.deadline import deadline
-from cycles._drivers.network import DeadlineBackend
+from cycles._drivers.network import DeadlineBackend, EachAddress
 
 
 class Recorder(httpcore.NetworkBackend, httpcore.NetworkStream):
@@ -86,3 +87,61 @@ def test_waiting_for_a_connection_may_not_count():
         time.sleep(0.06)  # as a busy pool would
         DeadlineBackend(network).connect_tcp("localhost", 80)
     assert len(network.steps) == 1
+
+
+# -- several addresses -------------------------------------------------------------------------------------------------
+class Refusing(Recorder):
+    """Refuses each address but the last."""
+
+    def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
+        self.steps.append((host, timeout))
+        if host != "192.0.2.3":
+            raise (httpcore.ConnectTimeout if host == "192.0.2.2" else httpcore.ConnectError)(host)
+        return self
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """What the system finds of each name."""
+    places = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **_: [(2, 1, 6, "", place) for place in places])
+    return places
+
+
+def test_addresses_are_tried_in_turn(found):
+    found[:] = [(f"192.0.2.{number}", 80) for number in (1, 1, 2, 3, 4)]
+    network = Refusing()
+    assert EachAddress(network).connect_tcp("cycles.example", 80, 5.0) is network
+    assert network.steps == [("192.0.2.1", 5.0), ("192.0.2.2", 5.0), ("192.0.2.3", 5.0)]
+
+
+def test_the_last_address_says_why_there_is_no_connection(found):
+    found[:] = [("192.0.2.1", 80), ("192.0.2.2", 80)]
+    with pytest.raises(httpcore.ConnectTimeout, match=r"192\.0\.2\.2"):
+        EachAddress(Refusing()).connect_tcp("cycles.example", 80)
+    found.clear()
+    with pytest.raises(httpcore.ConnectError, match=r"cycles\.example has no address"):
+        EachAddress(Refusing()).connect_tcp("cycles.example", 80)
+
+
+def test_the_zone_of_an_address_goes_along(found):
+    found[:] = [("fe80::1", 80, 0, 3), ("fe80::1%eth0", 80, 0, 3), ("2001:db8::1", 80, 0, 0), ("192.0.2.3", 80)]
+    network = Refusing()
+    EachAddress(network).connect_tcp("cycles.example", 80)
+    assert [host for host, _ in network.steps] == ["fe80::1%3", "fe80::1%eth0", "2001:db8::1", "192.0.2.3"]
+
+
+def test_a_name_that_is_not_found_is_no_connection(monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(httpcore.ConnectError, match="not known"):
+        EachAddress(Recorder()).connect_tcp("cycles.example", 80)
+
+
+def test_other_steps_go_straight_through():
+    network = Recorder()
+    EachAddress(network).connect_unix_socket("/socket", 5.0)
+    EachAddress(network).sleep(0.5)
+    assert network.steps == [("/socket", 5.0), ("sleep", 0.5)]

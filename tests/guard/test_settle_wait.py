@@ -151,7 +151,7 @@ def test_what_the_background_is_done_with_is_not_owed_for_ever(config, monkeypat
         is_needed = False
 
     for _ in range(1000):
-        exit_drain.owe(Done(), config, None)
+        exit_drain.owe(Done(), config, None, None)
     assert len(exit_drain._owed) <= exit_drain._MANY
 
 
@@ -162,6 +162,6 @@ def test_a_charge_whose_client_is_gone_at_exit_is_an_error_in_the_log(config, mo
 
     monkeypatch.setattr(exit_drain, "_known", {})
     monkeypatch.setattr(exit_drain, "_owed", [])
-    exit_drain.owe(Charge(pending(), config.retry, due=0.0), config, lambda: nullcontext(None))
+    exit_drain.owe(Charge(pending(), config.retry, due=0.0), config, lambda: nullcontext(None), None)
     exit_drain.at_exit()
     assert "settlement failed" in caplog.text

@@ -163,4 +163,5 @@ def test_denials_and_failures_are_logged(side, guard, authority, caplog):
         side.call(guard()(side.function(lambda: None)))
     told = {record.cycles_event: record for record in caplog.records if record.name == "cycles.guard"}
     assert (told["denied"].levelname, told["denied"].cycles_estimate) == ("DEBUG", 500_000_000)
-    assert told["reserve failed"].levelname == "WARNING"
+    assert "estimate=$5.00" in told["denied"].getMessage()
+    assert not any(record.levelname != "DEBUG" for record in caplog.records), "they are raised"

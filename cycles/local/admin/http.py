@@ -75,6 +75,8 @@ class HttpAdministration:
             raise Refusal(405, "INVALID_REQUEST", f"{request.path} takes {' or '.join(routes)}, not {request.method}")
         if key is not None and route.permission and not (self._lenient or key.may(route.permission)):
             raise Refusal(403, "INSUFFICIENT_PERMISSIONS", f"this API key lacks the permission {route.permission}")
+        if key is not None and route.permission:
+            auth.must_own_budgets(key.tenant)
         return route.answer(self, Asked(request, segments, key, self._lenient, request_id, trace_id))
 
     def _authenticated(self, request: Request, route: Route | None) -> ApiKey | None:

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cycles.errors import ConfigError
-from cycles.local.store import integrity, places, schema
+from cycles.local.store import integrity, marks, places, schema
 from cycles.local.store.turns import BUSY_TIMEOUT
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ class _Look(NamedTuple):
     tables: int
     application: int
     version: int
-    log_is_elsewhere: bool
-    damage: str | None
+    log_is_elsewhere: bool = False
+    log_is_its_own: bool = True
+    damage: str | None = None
 
 
 def refuse_foreign(path: Path) -> None:
@@ -51,6 +52,12 @@ def refuse_foreign(path: Path) -> None:
             f"{path}: was written by a later version of cycles (its format is {found.version}, this one knows up to "
             f"{schema.VERSION}); it was left untouched: upgrade cycles-guard, or name another file"
         )
+    if has_log and not found.log_is_its_own:
+        raise ConfigError(
+            f"{path}: its log {log.name} belongs to another state of it: the file was restored or overwritten while "
+            f"the log was there; both were left untouched: if the file is the one you want, delete {log.name} and "
+            f"{path.name}-shm, else put the file back that they belong to"
+        )
     if found.damage is not None:
         raise _damaged(path, found.damage)
     if found.log_is_elsewhere and not has_log:
@@ -71,15 +78,24 @@ def _looked_at(path: Path, size: int) -> _Look:
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        is_ours = application == APPLICATION_ID and version <= schema.VERSION
-        damage = (schema.change_of(connection) or integrity.damage_of(connection, size)) if is_ours else None
-        return _Look(tables, application, version, is_ours and schema.log_is_elsewhere(connection), damage)
+        if application != APPLICATION_ID or version > schema.VERSION:
+            return _Look(tables, application, version)
+        state = marks.seen(connection)
+        with marks.beneath(path) as file:  # after the log was read: meanwhile others may move more of it into the file
+            if state is not None and not state.fits(file.mark(state)):
+                return _Look(tables, application, version, log_is_its_own=False)
+        damage = schema.change_of(connection) or integrity.damage_of(connection, size)
+        is_elsewhere = state is not None and state.is_elsewhere
+        return _Look(tables, application, version, is_elsewhere, damage=damage)
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
             raise ConfigError(f"{path}: can't be opened: {error}") from None
-        with path.open("rb") as file:
-            is_ours = file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")
+        with marks.beneath(path) as file:
+            is_ours = file.read(68, 4) == APPLICATION_ID.to_bytes(4, "big")
         if is_ours:
+            log = places.log_of(path)
+            if log.exists() and marks.log_is_foreign(path, log):
+                return _Look(1, APPLICATION_ID, schema.VERSION, log_is_its_own=False)
             raise _damaged(path, str(error)) from None
         raise ConfigError(
             f"{path}: is no ledger of cycles ({error}); it was left untouched: name another file"
@@ -130,17 +146,18 @@ def move_log(connection: sqlite3.Connection) -> None:
     """
     connection.execute("PRAGMA busy_timeout = 0")
     try:
-        schema.note_log(connection, is_elsewhere=True)
+        schema.note_moving(connection)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise
         return  # another process writes, and will move the log itself when it is its turn
     finally:
         connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000)}")
+    in_log, moved = 0, -1
     try:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        _, in_log, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     finally:
-        schema.note_log(connection, is_elsewhere=False)
+        schema.note_moved(connection, as_a_whole=in_log == moved)
 
 
 def backed_up(source: sqlite3.Connection, path: Path) -> None:
@@ -157,6 +174,7 @@ def backed_up(source: sqlite3.Connection, path: Path) -> None:
     try:
         with closing(sqlite3.connect(part, isolation_level=None)) as copy:
             source.backup(copy)
+            schema.renew_mark(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log
         part.rename(path)
     except (sqlite3.Error, OSError) as error:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from cycles.local.ledger.charging import fits
-from cycles.local.store import schema
+from cycles.local.store import schema, tenants
 
 if TYPE_CHECKING:
     from cycles.local.store.rows import SqliteBooks
@@ -93,6 +93,7 @@ def problems_of(books: SqliteBooks) -> list[str]:
         change = schema.change_of(books.connection)
         problems = [] if change is None else [change]
         problems += _odd_rows(books.connection)
+        problems += tenants.that_share(books.connection)
         return problems or _wrong_figures(books)
     except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
         return [f"it can't be read: {error}"]

@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cycles.errors import ConfigError
+from cycles.local.store import marks
+from cycles.local.store.marks import Beneath
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from cycles.local.store.marks import Mark, Seen
 
 _KINDS: Final = (
     (stat.S_ISDIR, "folder"),
@@ -70,7 +77,7 @@ def made(path: Path) -> None:
     SQLite gives the files that it keeps beside a ledger the same mode.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         pass  # another process was quicker
     except OSError as error:
@@ -143,18 +150,28 @@ class Place:
         self._log: Final = log_of(path)
         self._file_seen = _identity(path)
         self._log_seen: tuple[int, int] | None = None
+        self._beneath: Final = Beneath(path)
+        self._where: Seen | None = None
+        self._mark: Mark | None = None
+        self._written: tuple[int, int] | None = None  # when the file was last written, and its size
         self.log_size = 0
         """Bytes of the log when it was last looked at."""
 
-    def opened(self) -> None:
-        """Take note of the log; a connection has just opened it."""
+    def opened(self, connection: sqlite3.Connection) -> None:
+        """Take note of the log and of the file's mark; *connection* has just opened them."""
         self._log_seen = _identity(self._log)
+        if self._mark is None:  # else this is a fork, and its parent knew
+            self._where = marks.seen(connection)
+            self._mark = None if self._where is None else self._beneath.mark(self._where)
 
     def trouble(self) -> str | None:
         """Return what happened to the file since it was opened, or None. Every request asks."""
-        now = _identity(self._path)
-        if now != self._file_seen:
-            what = "was deleted or renamed" if now is None else "was replaced by another file"
+        try:
+            file = self._path.stat()
+        except OSError:
+            file = None
+        if file is None or (file.st_dev, file.st_ino) != self._file_seen:
+            what = "was deleted or renamed" if file is None else "was replaced by another file"
             return (
                 f"the ledger {self._path} {what} while this program used it: it spends nothing more from either; "
                 "put the file back, or start the program again"
@@ -169,7 +186,29 @@ class Place:
                 "used it: stop all programs that use the ledger, and start them again"
             )
         self.log_size = found.st_size
+        written = (file.st_mtime_ns, file.st_size)
+        if written != self._written:
+            if self._was_overwritten():
+                return (
+                    f"the ledger {self._path} was overwritten while this program used it, and its log belongs to what "
+                    f"it was before: stop all programs that use it, delete {self._log.name} and {self._path.name}-shm, "
+                    "put the file in its place again, and start them"
+                )
+            self._written = written
         return None
+
+    def _was_overwritten(self) -> bool:
+        """Whether the file, which somebody wrote to, has another mark than it can have by now."""
+        found = None if self._where is None else self._beneath.mark(self._where)
+        known = self._mark  # None: the mark of a file of an earlier version came into the log first
+        if known is not None and (found is None or found.ledger != known.ledger or found.moved < known.moved):
+            return True
+        self._mark = found
+        return False
+
+    def close(self) -> None:
+        """Forget the file; its store has closed its connections."""
+        self._beneath.close()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

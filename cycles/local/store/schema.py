@@ -12,12 +12,13 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from cycles.local.ledger.keys import ApiKey
+from cycles.local.store import tenants
 from cycles.local.store.rows import SqliteBooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _KEYS: Final = """
 CREATE TABLE keys (
@@ -57,23 +58,33 @@ CREATE INDEX replays_by_end ON replays (keep_until_ms);
 )
 
 
-_LOG: Final = "CREATE TABLE IF NOT EXISTS log_state (is_elsewhere INTEGER NOT NULL)"
-"""One row: 1 in the file while later transactions are in its log; see files.move_log. Older programs don't mind it."""
+_LOG: Final = """
+CREATE TABLE log_state (
+    ledger TEXT NOT NULL, moved TEXT NOT NULL, is_elsewhere INTEGER NOT NULL, in_file INTEGER NOT NULL
+)
+"""
+"""One row, the mark of the file (marks.py). `ledger` and `moved` come first and are of fixed length, so that they lie
+side by side in the file: the ledger's id, and how often its log was moved, in 12 digits. `is_elsewhere` is 1 in
+the file while later transactions are in its log; `in_file` is the last move that is in the file as a whole."""
 
-_STATEMENT: Final = re.compile(r"CREATE (TABLE|INDEX) (?:IF NOT EXISTS )?(\w+)")
-
-
-def log_is_elsewhere(connection: sqlite3.Connection) -> bool:
-    """Whether the file as it is seen says that later transactions are in its log."""
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'log_state'").fetchone() is None:
-        return False
-    (noted,) = connection.execute("SELECT max(is_elsewhere) FROM log_state").fetchone()
-    return bool(noted)
+_STATEMENT: Final = re.compile(r"CREATE (TABLE|INDEX) (\w+)")
 
 
-def note_log(connection: sqlite3.Connection, *, is_elsewhere: bool) -> None:
-    """Write down whether later transactions are in the log."""
-    connection.execute("UPDATE log_state SET is_elsewhere = ?", (int(is_elsewhere),))
+def note_moving(connection: sqlite3.Connection) -> None:
+    """Write down that the log is moved into the file once more, and that what comes after is elsewhere."""
+    connection.execute("UPDATE log_state SET is_elsewhere = 1, moved = printf('%012d', moved + 1)")
+
+
+def note_moved(connection: sqlite3.Connection, *, as_a_whole: bool) -> None:
+    """Write down, in the log, that it is the log of this file."""
+    moved = "CAST(moved AS INTEGER)" if as_a_whole else "in_file"
+    connection.execute(f"UPDATE log_state SET is_elsewhere = 0, in_file = {moved}")  # noqa: S608 - one of two
+
+
+def renew_mark(connection: sqlite3.Connection) -> None:
+    """Give the ledger an id of its own: a copy is another ledger from now on."""
+    row = (f"ledger:{secrets.token_hex(16)}", f"{0:012d}")
+    connection.execute("UPDATE log_state SET ledger = ?, moved = ?, is_elsewhere = 0, in_file = 0", row)
 
 
 def change_of(connection: sqlite3.Connection) -> str | None:
@@ -97,33 +108,30 @@ def change_of(connection: sqlite3.Connection) -> str | None:
 
 
 def _plain(sql: str) -> str:
-    return " ".join(sql.replace("IF NOT EXISTS ", "").split())
+    return " ".join(sql.split())
 
 
 def bring_up_to_date(connection: sqlite3.Connection, application_id: int) -> None:
     """Make the tables, or upgrade them; inside the caller's transaction."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == VERSION:
-        _add_log_state(connection)
         return
     if version > VERSION:  # it was not when it was looked at
         raise sqlite3.DatabaseError("another process has just upgraded it to a later version of cycles")
     if version == 0:
         _run(connection, SCHEMA)
+        _add_mark(connection)
         connection.execute(f"PRAGMA application_id = {application_id}")
     else:
         for step in range(version, VERSION):
             _UPGRADES[step](connection)
-    _add_log_state(connection)
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _add_log_state(connection: sqlite3.Connection) -> None:
-    """Add the table of files that were made without it."""
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'log_state'").fetchone() is None:
-        connection.execute(_LOG)
-    if connection.execute("SELECT count(*) FROM log_state").fetchone() == (0,):
-        connection.execute("INSERT INTO log_state VALUES (0)")
+def _add_mark(connection: sqlite3.Connection) -> None:
+    connection.execute(_LOG)
+    connection.execute("INSERT INTO log_state VALUES ('', '', 0, 0)")
+    renew_mark(connection)
 
 
 def _run(connection: sqlite3.Connection, statements: str) -> None:
@@ -144,4 +152,11 @@ def _from_1(connection: sqlite3.Connection) -> None:
         )
 
 
-_UPGRADES: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {1: _from_1}
+def _from_2(connection: sqlite3.Connection) -> None:
+    """The file gets a mark, and tenants their names in lower case."""
+    connection.execute("DROP TABLE IF EXISTS log_state")  # which said less
+    _add_mark(connection)
+    tenants.in_lower_case(connection)
+
+
+_UPGRADES: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {1: _from_1, 2: _from_2}

@@ -8,6 +8,7 @@ process loses nothing that was acknowledged; a power failure may lose the last m
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import random
 import sqlite3
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from cycles.errors import ConfigError
 from cycles.local.ledger.values import Refusal, Unusable
-from cycles.local.store import integrity
+from cycles.local.store import integrity, tenants
 from cycles.local.store.files import backed_up, move_log, prepare, refuse_foreign, switch_to_wal
 from cycles.local.store.places import Place, located, made
 from cycles.local.store.rows import SqliteBooks
@@ -44,6 +45,7 @@ IDLE_CONNECTIONS: Final = 8
 """Connections to a file that stay open for the next request."""
 
 _NO_LOCK: Final = nullcontext()
+_log: Final = logging.getLogger("cycles.local")
 
 _stores: Final[weakref.WeakSet[SqliteStore]] = weakref.WeakSet()
 _abandoned: Final[list[sqlite3.Connection]] = []
@@ -105,9 +107,13 @@ class SqliteStore:
             prepare(connection, self.path)
             if self._place is not None:
                 connection.execute("SELECT count(*) FROM tenants").fetchone()  # now its log is there
-                self._place.opened()
+                self._place.opened(connection)
+                for told in tenants.that_share(connection):
+                    _log.warning("%s: %s", self.path, told)
         except BaseException as error:
             connection.close()  # which undoes what was begun
+            if self._place is not None:
+                self._place.close()
             if isinstance(error, sqlite3.Error):
                 raise ConfigError(f"{self.path}: can't be used as a ledger: {error}") from None
             raise
@@ -242,6 +248,14 @@ class SqliteStore:
                 self._idle.append(connection)
                 return
         self._parted(connection)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Forget the file when this store has closed its last connection to it."""
+        with self._lock:
+            is_over = self._closed and not self._busy and not self._idle
+        if is_over and self._place is not None:
+            self._place.close()
 
     def _parted(self, connection: sqlite3.Connection) -> None:
         """Close a connection; one to a file that is not there any more stays open, see `_abandon`."""
@@ -275,7 +289,7 @@ class SqliteStore:
             switch_to_wal(connection)
             if not self._busy and not self._idle:
                 connection.execute("SELECT count(*) FROM tenants").fetchone()
-                self._place.opened()
+                self._place.opened(connection)
         return connection
 
     def _opened(self) -> sqlite3.Connection:
@@ -298,6 +312,7 @@ class SqliteStore:
             idle, self._idle = self._idle, []
         for connection in idle:
             self._parted(connection)
+        self._leave()
 
     def __repr__(self) -> str:
         return f"<SqliteStore {'in memory' if self.path is None else str(self.path)!r}>"

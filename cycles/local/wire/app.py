@@ -318,6 +318,7 @@ def _asked_body(asked: Asked, check: validation.Check) -> tuple[str, Body]:
     validation.has_a_level(body["subject"])
     validation.same_key(asked.request, body)
     _own_tenant(asked.tenant, body["subject"].get("tenant"))
+    auth.must_own_budgets(asked.tenant)
     return asked.tenant, body
 
 

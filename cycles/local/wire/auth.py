@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cycles.local.ledger.keys import is_over, key_hash
 from cycles.local.ledger.values import Refusal
+from cycles.local.store import tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,3 +55,12 @@ def admitted(found: Credential | None, clock: Callable[[], int], status: int) ->
     if found is None or reason is not None:
         raise Refusal(status, "UNAUTHORIZED" if status == 401 else "FORBIDDEN", reason or "")
     return found
+
+
+def must_own_budgets(tenant: str) -> None:
+    """Refuse a tenant of an earlier version's file whose name differs from another's in case: the budgets are not its.
+
+    What it holds it may still settle, so that nothing is lost.
+    """
+    if tenant != tenant.lower():
+        raise Refusal(403, "FORBIDDEN", tenants.told(tenant))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tests.support.authorities import SCOPE
 
 TENANTS, KEYS, BUDGETS = "/v1/admin/tenants", "/v1/admin/api-keys", "/v1/admin/budgets"
 AT = {"scope": SCOPE, "unit": "TOKENS"}
+ISO = re.compile(r"2027-01-15T08:00:0[0-9]\.[0-9]{3}Z")
+"""A time near the beginning of the tests' clock."""
+
 FUND = {**AT, "tenant_id": "acme"}
 
 

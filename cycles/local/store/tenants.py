@@ -1,0 +1,61 @@
+"""Tenants of files that were made when their names could have capitals: a budget's path has its tenant in lower case.
+
+A tenant that is the only one of its name gets it in lower case, with all that it has. Where two differ in case only,
+nobody can say whose the budgets are that both spent from: they stay as they are, and only the one in lower case spends.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+def in_lower_case(connection: sqlite3.Connection) -> None:
+    """Name every tenant in lower case that can be; inside the caller's transaction."""
+    alike: dict[str, set[str]] = defaultdict(set)
+    sql = "SELECT tenant_id FROM tenants UNION SELECT tenant FROM keys UNION SELECT tenant FROM holds"
+    for (tenant_id,) in connection.execute(sql).fetchall():
+        alike[tenant_id.lower()].add(tenant_id)
+    for wanted, names in alike.items():
+        if len(names) == 1 and wanted not in names:
+            _rename(connection, names.pop(), wanted)
+
+
+def _rename(connection: sqlite3.Connection, before: str, after: str) -> None:
+    for table, column in (("tenants", "tenant_id"), ("keys", "tenant"), ("holds", "tenant")):
+        connection.execute(
+            f"UPDATE {table} SET {column} = ?1, data = json_set(data, '$.{column}', ?1) WHERE {column} = ?2",  # noqa: S608
+            (after, before),
+        )
+    connection.execute(
+        "UPDATE tenants SET data = json_set(data, '$.parent_tenant_id', ?1) "
+        "WHERE json_extract(data, '$.parent_tenant_id') = ?2",
+        (after, before),
+    )
+    for operation in ("reserve", "decide", "event"):
+        scopes = (f"{operation}:{after}", f"{operation}:{before}")
+        connection.execute("UPDATE replays SET scope = ? WHERE scope = ?", scopes)
+    connection.execute(
+        "UPDATE replays SET scope = 'extend:' || ?1 || substr(scope, length(?2) + 8) "
+        "WHERE substr(scope, 1, length(?2) + 8) = 'extend:' || ?2 || ':'",
+        (after, before),
+    )
+
+
+def that_share(connection: sqlite3.Connection) -> list[str]:
+    """Return, for people, which tenants with keys would spend from the budgets of another, by their names' case."""
+    sql = "SELECT DISTINCT tenant FROM keys WHERE revoked_at_ms IS NULL AND tenant != lower(tenant) ORDER BY tenant"
+    return [told(tenant_id) for (tenant_id,) in connection.execute(sql)]
+
+
+def told(tenant_id: str) -> str:
+    """Return why a tenant whose name has capitals does not spend, and what to do."""
+    mine = tenant_id.lower()
+    return (
+        f"the tenant {tenant_id} differs from {mine} in case only, and would spend from the budgets of tenant:{mine}: "
+        "its keys may settle what they hold, and reserve nothing; "
+        f"use a key of {mine} (`cycles local key create {mine}`)"
+    )

@@ -1,0 +1,158 @@
+"""The table of genai-prices: what it has is charged as it says, and what it does not have is said.
+
+Its import takes a second: so these tests are slow.
+"""
+
+from __future__ import annotations
+
+import decimal
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+import cycles
+from cycles import Prices, usd
+from cycles._metering.usage import Usage
+from cycles._prices.table import Table
+
+pytestmark = pytest.mark.slow
+genai_prices = pytest.importorskip("genai_prices")
+data_snapshot = pytest.importorskip("genai_prices.data_snapshot")
+
+
+def test_the_worked_examples_at_the_prices_of_the_table():
+    prices = Prices()
+    told = {"input_tokens": 6, "cache_creation_input_tokens": 159_217, "output_tokens": 2_745}
+    assert prices.cost("anthropic", "claude-opus-4-5", told) == usd("1.06376125")
+    cached = {"prompt_tokens": 2_459, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 2_455}}
+    assert prices.cost("openai", "gpt-5", cached) == usd(Decimal(4 * 125 + 2_455 * 125 // 10 + 1) / 10**8, round="up")
+
+
+USAGES = [
+    Usage(input_tokens=1_234, output_tokens=567),
+    Usage(
+        input_tokens=1_000,
+        cache_read_tokens=300,
+        cache_audio_read_tokens=20,
+        cache_image_read_tokens=10,
+        cache_write_tokens=200,
+        cache_write_1h_tokens=50,
+        input_audio_tokens=60,
+        input_image_tokens=40,
+        input_video_tokens=30,
+        output_tokens=500,
+        output_reasoning_tokens=100,
+        output_audio_tokens=50,
+        output_image_tokens=40,
+        output_video_tokens=30,
+        web_searches=3,
+        storage_searches=2,
+    ),
+    Usage(input_tokens=1_000_001, cache_read_tokens=400_000, output_tokens=10),
+]
+
+
+def test_every_model_costs_what_genai_prices_says():
+    table, compared, now = Table(), 0, datetime.now(tz=UTC)
+    for provider in data_snapshot.get_snapshot().providers:
+        for model in provider.models:
+            entry = table.find(provider.id, model.id)
+            if entry is None or entry.model != model.id or not (entry.rates.bills_input and entry.rates.bills_output):
+                continue
+            for usage in USAGES:
+                with decimal.localcontext(decimal.Context(prec=60)):
+                    theirs = model.calc_price(usage, provider, genai_request_timestamp=now).total_price * 10**8
+                    wanted = theirs.to_integral_value(rounding=decimal.ROUND_CEILING)
+                assert entry.rates.microcents(usage) == wanted, (provider.id, model.id, usage)
+            compared += 1
+    assert compared > 1_000
+
+
+def test_a_dearer_tier_costs_what_the_table_says():
+    prices, million = Prices(), 1_000_000
+    assert prices.cost("openai", "gpt-4o", Usage(input_tokens=million)) == usd("2.5")
+    for tier, dollars in (("default", "2.5"), ("auto", "2.5"), ("priority", "4.25")):
+        usage = Usage(input_tokens=million, terms=(("service_tier", tier),))
+        assert prices.cost("openai", "gpt-4o", usage) == usd(dollars)
+    fast = Usage(input_tokens=million, terms=(("speed", "fast"),))
+    assert prices.cost("anthropic", "claude-opus-4-8", fast) == usd(10)
+
+
+def test_a_tier_that_nobody_has_heard_of_is_not_priced_as_the_usual_one():
+    usage = Usage(input_tokens=1, terms=(("service_tier", "ultrafast"),))
+    with pytest.raises(cycles.UnknownPrice, match="service_tier ultrafast"):
+        Prices().cost("openai", "gpt-4o", usage)
+
+
+def test_inference_in_the_us_alone_costs_a_tenth_more():
+    usage = Usage(input_tokens=1_000_000, web_searches=1_000, terms=(("inference_geo", "us"),))
+    assert Prices().cost("anthropic", "claude-opus-4-6", usage) == usd("15.5")
+
+
+def test_an_unknown_model_is_said_with_how_to_give_its_price():
+    prices = Prices()
+    with pytest.raises(cycles.UnknownPrice) as unknown:
+        prices.cost("openai", "gpt-of-tomorrow-1", Usage(input_tokens=1))
+    said = str(unknown.value)
+    assert 'cycles.Prices({\'gpt-of-tomorrow-1\': {"input": "0.50", "output": "1.50"}})' in said
+    assert "`cycles prices gpt-of-tomorrow-1`" in said
+    assert not prices.knows("openai", "gpt-of-tomorrow-1")
+    assert not prices.knows("a-provider-of-tomorrow", "gpt-4o")
+    with pytest.raises(cycles.UnknownPrice):
+        prices.cost("a-provider-of-tomorrow", "gpt-4o", Usage(input_tokens=1))
+
+
+def test_models_that_are_not_billed_by_tokens_have_no_price_here():
+    with pytest.raises(cycles.UnknownPrice):
+        Prices().cost("openai", "whisper-1", Usage(input_tokens=10))
+    assert not Prices().knows("openai", "whisper-1")
+
+
+def test_the_version_that_answered_is_priced_and_an_unknown_version_as_what_was_asked():
+    prices = Prices()
+    old = Usage(input_tokens=1_000_000, model="gpt-4o-2024-05-13")
+    assert prices.cost("openai", "gpt-4o", old) == usd(5)
+    assert prices.cost("openai", "gpt-4o", Usage(input_tokens=1_000_000, model="a-version-of-tomorrow")) == usd("2.5")
+    assert prices.cost("azure", "my-deployment", Usage(input_tokens=1_000_000, model="gpt-4o-2024-08-06")) == usd("2.5")
+
+
+def test_own_prices_come_before_the_table():
+    prices = Prices({"gpt-4o": {"input": 1, "output": 1}})
+    assert prices.cost("openai", "gpt-4o", Usage(input_tokens=1_000_000, model="gpt-4o-2024-08-06")) == usd(1)
+    assert prices.cost("openai", "gpt-4o-mini", Usage(input_tokens=1_000_000)) == usd("0.15")
+
+
+def test_context_windows():
+    assert Prices().context_window("openai", "gpt-4o") == 128_000
+    assert Prices().context_window("openai", "gpt-of-tomorrow-1") is None
+
+
+def test_an_answer_as_a_dictionary_is_of_the_provider_that_its_model_says():
+    prices, told = Prices(), {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+    assert prices.cost_of({"model": "gpt-4o", "usage": told}) == usd("2.5")
+    assert prices.cost_of({"model": "claude-opus-4-5", "type": "message", "usage": {"input_tokens": 10**6}}) == usd(5)
+    gemini = {"modelVersion": "gemini-2.5-flash", "usageMetadata": {"promptTokenCount": 10**6}}
+    assert prices.cost_of(gemini) == usd("0.3")
+    assert prices.cost_of({"model": "llama-3.3-70b-versatile", "usage": told}, provider="groq") == usd("0.59")
+
+
+def test_the_table_may_be_renewed_while_a_program_runs():
+    prices, million = Prices(), Usage(input_tokens=1_000_000)
+    before = data_snapshot.get_snapshot()
+    assert prices.cost("openai", "gpt-4o", million) == usd("2.5")
+    try:
+        renewed = data_snapshot.DataSnapshot(providers=before.providers[:1], from_auto_update=True)
+        data_snapshot.set_custom_snapshot(renewed)
+        with pytest.raises(cycles.UnknownPrice):
+            prices.cost("openai", "gpt-4o", million)
+    finally:
+        data_snapshot.set_custom_snapshot(None)
+    assert prices.cost("openai", "gpt-4o", million) == usd("2.5")
+
+
+def test_how_old_the_table_is():
+    table = Table()
+    assert table.checked is not None
+    assert date(2026, 10, 1) <= table.checked <= datetime.now(tz=UTC).date()
+    assert table.version == genai_prices.__version__

@@ -1,0 +1,193 @@
+"""Which requests bill, which are free, and which are refused because nobody knows what they bill."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import cycles
+from cycles._metering.request import provider_of, read
+from tests.metering.wires import asked, chat
+
+BODY = json.dumps({"model": "m", "messages": [], "prompt": "", "input": "", "contents": [], "max_tokens": 5}).encode()
+
+BILLS = [
+    ("openai", "/v1/chat/completions", "llm.completion", "m"),
+    ("openai", "/v1/completions", "llm.completion", "m"),
+    ("openai", "/v1/responses", "llm.completion", "m"),
+    ("openai", "/v1/embeddings", "llm.embedding", "m"),
+    ("openai", "/a/proxy/of/ours/chat/completions", "llm.completion", "m"),
+    ("azure", "/openai/deployments/mine/chat/completions?api-version=2026-01-01", "llm.completion", "m"),
+    ("azure", "/openai/v1/responses", "llm.completion", "m"),
+    ("groq", "/openai/v1/chat/completions", "llm.completion", "m"),
+    ("together", "/v1/chat/completions", "llm.completion", "m"),
+    ("openrouter", "/api/v1/chat/completions", "llm.completion", "m"),
+    ("deepseek", "/chat/completions", "llm.completion", "m"),
+    ("deepseek", "/anthropic/v1/messages", "llm.completion", "m"),
+    ("fireworks", "/inference/v1/chat/completions", "llm.completion", "m"),
+    ("mistral", "/v1/chat/completions", "llm.completion", "m"),
+    ("mistral", "/v1/fim/completions", "llm.completion", "m"),
+    ("google", "/v1beta/openai/chat/completions", "llm.completion", "m"),
+    ("anthropic", "/v1/messages", "llm.completion", "m"),
+    ("anthropic", "/v1/messages?beta=true", "llm.completion", "m"),
+    ("google", "/v1beta/models/gemini-x:generateContent", "llm.completion", "gemini-x"),
+    ("google", "/v1beta/models/gemini-x:streamGenerateContent?alt=sse", "llm.completion", "gemini-x"),
+    (
+        "google",
+        "/v1/projects/p/locations/l/publishers/google/models/gemini-x:generateContent",
+        "llm.completion",
+        "gemini-x",
+    ),
+    (
+        "google",
+        "/v1/projects/p/locations/l/publishers/anthropic/models/claude-x:rawPredict",
+        "llm.completion",
+        "claude-x",
+    ),
+    ("google", "/v1beta/models/embed-x:embedContent", "llm.embedding", "embed-x"),
+    ("google", "/v1beta/models/embed-x:batchEmbedContents", "llm.embedding", "embed-x"),
+]
+
+
+@pytest.mark.parametrize(("provider", "path", "kind", "model"), BILLS)
+def test_what_bills(provider, path, kind, model):
+    billable = read(provider, "POST", path, {}, BODY, max_output=100)
+    assert billable is not None
+    assert (billable.provider, billable.model) == (provider, model)
+    assert billable.action == (kind, f"{provider}:{model}")
+
+
+@pytest.mark.parametrize(
+    ("provider", "method", "path"),
+    [
+        ("openai", "GET", "/v1/models"),
+        ("openai", "GET", "/v1/batches/b_1"),
+        ("openai", "DELETE", "/v1/files/f_1"),
+        ("openai", "POST", "/v1/files"),
+        ("openai", "POST", "/v1/uploads/u_1/parts"),
+        ("openai", "POST", "/v1/moderations"),
+        ("openai", "POST", "/v1/responses/input_tokens"),
+        ("openai", "POST", "/v1/responses/resp_1/cancel"),
+        ("openai", "POST", "/v1/conversations"),
+        ("openai", "POST", "/v1/conversations/c_1/items"),
+        ("openai", "POST", "/v1/batches/b_1/cancel"),
+        ("anthropic", "POST", "/v1/messages/count_tokens?beta=true"),
+        ("anthropic", "GET", "/v1/messages/batches/b_1/results"),
+        ("google", "POST", "/v1beta/models/gemini-x:countTokens"),
+        ("google", "POST", "/upload/v1beta/files"),
+        ("google", "GET", "/v1beta/models/gemini-x"),
+        ("vllm", "POST", "/tokenize"),
+    ],
+)
+def test_what_is_free(provider, method, path):
+    assert read(provider, method, path, {}, b"whatever it is", max_output=100) is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "why"),
+    [
+        ("openai", "/v1/batches", "batch"),
+        ("anthropic", "/v1/messages/batches", "batch"),
+        ("google", "/v1beta/models/gemini-x:batchGenerateContent", "batch"),
+        ("openai", "/v1/images/generations", "images"),
+        ("openai", "/v1/audio/transcriptions", "by the minute"),
+        ("openai", "/v1/audio/speech", "by the minute"),
+        ("openai", "/v1/videos", "by the second"),
+        ("google", "/v1beta/models/veo-x:predictLongRunning", "by the second"),
+        ("google", "/v1beta/models/imagen-x:predict", "images"),
+        ("openai", "/v1/realtime/client_secrets", "session"),
+        ("openai", "/v1/threads/t_1/runs", "agent"),
+        ("openai", "/v1/threads/t_1/messages", "agent"),
+        ("google", "/v1beta/interactions", "agent"),
+        ("mistral", "/v1/agents/completions", "which model"),
+        ("mistral", "/v1/conversations", "not known"),
+        ("mistral", "/v1/moderations", "not known"),
+        ("openai", "/v1/fine_tuning/jobs", "training"),
+        ("openai", "/v1/vector_stores", "by the day"),
+        ("google", "/v1beta/cachedContents", "by the day"),
+        ("google", "/v1/projects/p/locations/l/publishers/meta/models/llama-x:rawPredict", "not known"),
+        ("aws", "/model/claude/invoke", "not known"),
+        ("openai", "/v1/a_path_of_tomorrow", "not known"),
+    ],
+)
+def test_what_is_refused_because_nobody_knows_what_it_bills(provider, path, why):
+    with pytest.raises(cycles.Unmeterable, match=why) as refused:
+        read(provider, "POST", path, {}, BODY, max_output=100)
+    assert path.rpartition("/")[2].partition(":")[0] in str(refused.value)
+    assert provider in str(refused.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"no json", b'{"model": ', b"\xff\xfe", b"null"])
+def test_a_body_that_is_no_object_is_refused(body):
+    with pytest.raises(cycles.Unmeterable, match="no JSON object"):
+        read("openai", "POST", "/v1/chat/completions", {}, body, max_output=100)
+
+
+def test_a_compressed_body_is_refused():
+    with pytest.raises(cycles.Unmeterable, match="compressed"):
+        read("openai", "POST", "/v1/chat/completions", {"Content-Encoding": "gzip"}, BODY, max_output=100)
+    assert read("openai", "POST", "/v1/chat/completions", {"Content-Encoding": "identity"}, BODY, max_output=100)
+
+
+def test_a_request_without_a_model_is_refused():
+    with pytest.raises(cycles.Unmeterable, match="names no model"):
+        asked("openai", "/v1/responses", prompt={"id": "pmpt_1"})
+
+
+def test_a_deployment_stands_for_the_model_where_the_body_names_none():
+    billable = asked("azure", "/openai/deployments/my%20gpt/chat/completions", messages=[])
+    assert billable.model == "my gpt"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"background": True},
+        {"web_search_options": {}},
+        {"web_search_options": {"search_context_size": "low"}},
+        {"n": 0},
+        {"n": "many"},
+        {"max_tokens": -1},
+        {"max_completion_tokens": 0},
+        {"max_tokens": 1.5},
+        {"max_tokens": True},
+    ],
+    ids=str,
+)
+def test_a_chat_completion_that_nobody_can_bound_is_refused(body):
+    with pytest.raises(cycles.Unmeterable):
+        chat(**body)
+
+
+def test_unmeterable_is_an_error_of_ours_and_a_value_error():
+    assert issubclass(cycles.Unmeterable, cycles.InvalidRequest)
+    assert issubclass(cycles.UnknownPrice, cycles.ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("host", "provider"),
+    [
+        ("api.openai.com", "openai"),
+        ("eu.api.openai.com", "openai"),
+        ("API.OpenAI.com:443", "openai"),
+        ("mine.openai.azure.com", "azure"),
+        ("mine.services.ai.azure.com", "azure"),
+        ("api.anthropic.com", "anthropic"),
+        ("generativelanguage.googleapis.com", "google"),
+        ("us-central1-aiplatform.googleapis.com", "google"),
+        ("aiplatform.googleapis.com", "google"),
+        ("api.mistral.ai", "mistral"),
+        ("api.groq.com", "groq"),
+        ("api.together.xyz", "together"),
+        ("openrouter.ai", "openrouter"),
+        ("api.deepseek.com", "deepseek"),
+        ("evilapi.openai.com.example.com", None),
+        ("notapi.mistral.ai", None),
+        ("127.0.0.1:8000", None),
+        ("localhost", None),
+        ("", None),
+    ],
+)
+def test_the_provider_at_a_host(host, provider):
+    assert provider_of(host) == provider

@@ -1,0 +1,395 @@
+"""Streamed answers at any cut of their bytes: what the caller reads, and what they say about their cost."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cycles._metering.framing import EventStream
+from tests.metering.wires import asked, chat, events, generate, message, respond
+
+
+def chunk(content=None, *, usage=None, finish=None, **more):
+    choices = [{"index": 0, "delta": {} if content is None else {"content": content}, "finish_reason": finish}]
+    return {"id": "c", "model": "gpt-4o-2024-08-06", "choices": choices, "usage": usage, **more}
+
+
+TOLD = {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
+USAGE_CHUNK = {"id": "c", "model": "gpt-4o-2024-08-06", "choices": [], "usage": TOLD}
+CHAT = [chunk("Grüße "), chunk("漢字 🙂"), chunk("\n\ndata: [DONE]\n\n"), chunk(finish="stop")]
+ANTHROPIC = [
+    {
+        "type": "message_start",
+        "message": {
+            "model": "claude-opus-4-5-20251101",
+            "usage": {
+                "input_tokens": 6,
+                "cache_creation_input_tokens": 159_217,
+                "cache_read_input_tokens": 0,
+                "cache_creation": {"ephemeral_5m_input_tokens": 159_217, "ephemeral_1h_input_tokens": 0},
+                "output_tokens": 1,
+                "service_tier": "standard",
+            },
+        },
+    },
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "ping"},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Grüße 漢字"}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2_745}},
+    {"type": "message_stop"},
+]
+RESPONSES = [
+    {"type": "response.created", "response": {"id": "r", "usage": None}},
+    {"type": "response.output_text.delta", "delta": "Grüße 漢字"},
+    {
+        "type": "response.completed",
+        "response": {
+            "model": "gpt-4o-2024-08-06",
+            "service_tier": "default",
+            "output": [{"type": "web_search_call", "action": {"type": "search"}}, {"type": "message"}],
+            "usage": {"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 3},
+        },
+    },
+]
+GEMINI = [
+    {
+        "candidates": [{"content": {"parts": [{"text": "Grüße "}]}}],
+        "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 2},
+        "modelVersion": "gemini-2.0-flash-001",
+    },
+    {
+        "candidates": [{"content": {"parts": [{"text": '漢字 "]},{['}]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 5, "thoughtsTokenCount": 1},
+        "modelVersion": "gemini-2.0-flash-001",
+    },
+]
+
+ENDS = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[start:end] for start, end in itertools.pairwise(places)]
+
+
+def read_in(billable, parts):
+    """Return what the caller reads of *parts*, and what the reading knows at the end."""
+    reading = billable.stream()
+    shown = b"".join(reading.feed(part) for part in parts) + reading.close()
+    return shown, reading.usage, reading.received
+
+
+def with_noise(contents, end, *, bom=False):
+    """Return events as picky servers write them: comments, ids, several lines of data."""
+    written = "\ufeff" if bom else ""
+    for number, content in enumerate(contents):
+        text = content if isinstance(content, str) else json.dumps(content, indent=1, ensure_ascii=False)
+        lines = "".join(f"data: {line}{end}" for line in text.split("\n"))
+        written += f": keep-alive{end}{end}id: {number}{end}{lines}retry: 5{end}{end}"
+    return written.encode()
+
+
+WHOLE = [
+    (chat(stream=True), [*CHAT, USAGE_CHUNK, "[DONE]"]),
+    (message(stream=True), ANTHROPIC),
+    (respond(stream=True), RESPONSES),
+    (generate(method="streamGenerateContent"), GEMINI),
+]
+
+
+@pytest.mark.parametrize(("billable", "contents"), WHOLE, ids=lambda value: getattr(value, "provider", ""))
+@given(cuts=st.lists(st.integers(0, 10_000), max_size=8), end=ENDS, bom=st.booleans(), noisy=st.booleans())
+def test_any_cut_of_a_stream_reads_the_same(billable, contents, cuts, end, bom, noisy):
+    data = with_noise(contents, end, bom=bom) if noisy else events(*contents, end=end)
+    shown, usage, received = read_in(billable, [data])
+    assert usage is not None
+    assert received == usage
+    assert read_in(billable, pieces(data, cuts)) == (shown, usage, received)
+    assert usage == read_in(billable, [events(*contents)])[1], "however it is written"
+
+
+@pytest.mark.parametrize(("billable", "contents"), WHOLE, ids=lambda value: getattr(value, "provider", ""))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_byte_by_byte(billable, contents, end):
+    data = with_noise(contents, end)
+    whole = read_in(billable, [data])
+    assert read_in(billable, [bytes([byte]) for byte in data]) == whole
+    if billable.provider != "openai" or billable.parsed.get("input"):
+        assert whole[0] == data, "nothing is taken out"
+
+
+def test_asking_on_the_way_changes_nothing():
+    data = events(*ANTHROPIC, named=True)
+    reading = message(stream=True).stream()
+    seen = []
+    for byte in data:
+        reading.feed(bytes([byte]))
+        seen.append(reading.received.output_tokens)
+    reading.close()
+    assert seen == sorted(seen[: seen.index(2_745)]) + [2_745] * (len(seen) - seen.index(2_745))
+    assert reading.usage == read_in(message(stream=True), [data])[1]
+
+
+def test_the_usage_chunk_is_hidden_from_who_did_not_ask_for_it():
+    data, hidden = events(*CHAT, USAGE_CHUNK, "[DONE]"), events(USAGE_CHUNK)
+    shown, usage, _ = read_in(chat(stream=True), [data])
+    assert shown == data.replace(hidden, b"")
+    assert usage is not None
+    assert (usage.input_tokens, usage.cache_read_tokens, usage.output_tokens) == (9, 4, 3)
+    assert usage.model == "gpt-4o-2024-08-06"
+    assert read_in(chat(stream=True, stream_options={"include_usage": False}), [data])[0] == shown
+
+
+def test_the_usage_chunk_is_shown_to_who_asked_for_it():
+    data = events(*CHAT, USAGE_CHUNK, "[DONE]")
+    asks = chat(stream=True, stream_options={"include_usage": True})
+    assert asks.body.count(b"include_usage") == 1
+    assert read_in(asks, [data])[0] == data
+
+
+def test_other_options_of_a_stream_stay():
+    options = json.loads(chat(stream=True, stream_options={"include_obfuscation": False}).body)["stream_options"]
+    assert options == {"include_obfuscation": False, "include_usage": True}
+    assert "stream_options" not in json.loads(chat().body)
+    assert "stream_options" not in json.loads(chat("mistral", stream=True).body), (
+        "it tells unasked, and refuses the option"
+    )
+
+
+def test_chunks_without_choices_that_tell_no_usage_are_shown():
+    """Azure's first chunk has the results of its filters."""
+    first = {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}
+    spaced = b'data: {"choices" : [ ], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}\n\n'
+    data = events(first, *CHAT)
+    assert read_in(chat(stream=True), [data + spaced])[0] == data
+
+
+def test_what_is_not_hidden_is_passed_on_at_once():
+    """A caller sees each event when it comes; half an event waits only where it may be one to hide."""
+    reading = chat(stream=True).stream()
+    for content in CHAT:
+        assert reading.feed(events(content)) == events(content)
+    half = events(USAGE_CHUNK)
+    assert reading.feed(half[:20]) == b""
+    assert reading.feed(half[20:]) == b""
+    assert reading.feed(events("[DONE]")) == events("[DONE]")
+    other = message(stream=True).stream()
+    assert other.feed(b"event: mess") == b"event: mess"
+
+
+def test_a_last_event_without_its_blank_line_counts():
+    data = events(*CHAT, USAGE_CHUNK).rstrip(b"\n")
+    shown, usage, _ = read_in(chat(stream=True), [data])
+    assert usage is not None
+    assert shown == events(*CHAT)
+    assert read_in(chat(stream=True), [events(*CHAT).rstrip(b"\n")])[0] == events(*CHAT).rstrip(b"\n")
+
+
+def test_anthropic_tells_its_usage_twice_and_the_last_counts():
+    _, usage, _ = read_in(message(stream=True), [events(*ANTHROPIC, named=True)])
+    assert usage is not None
+    assert usage.input_tokens == 6 + 159_217
+    assert usage.cache_write_tokens == 159_217
+    assert usage.output_tokens == 2_745, "not 2,746"
+    assert usage.model == "claude-opus-4-5-20251101"
+
+
+def test_what_anthropic_tells_later_is_cumulative():
+    """Tools of its own make a conversation longer while it answers; how long a cache lives is told at the start."""
+    later = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn"},
+        "usage": {
+            "input_tokens": 50,
+            "cache_creation_input_tokens": 700,
+            "cache_read_input_tokens": 300,
+            "output_tokens": 9,
+            "server_tool_use": {"web_search_requests": 2},
+        },
+    }
+    start = json.loads(json.dumps(ANTHROPIC[0]))
+    start["message"]["usage"]["cache_creation"] = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 159_217}
+    _, usage, _ = read_in(message(stream=True), [events(start, later)])
+    assert usage is not None
+    assert (usage.input_tokens, usage.cache_write_tokens, usage.cache_read_tokens) == (1_050, 700, 300)
+    assert (usage.cache_write_1h_tokens, usage.web_searches, usage.output_tokens) == (700, 2, 9)
+
+
+@pytest.mark.parametrize("kind", ["response.completed", "response.incomplete", "response.failed"])
+def test_a_response_tells_its_usage_however_it_ends(kind):
+    end = {**RESPONSES[-1], "type": kind}
+    _, usage, _ = read_in(respond(stream=True), [events(*RESPONSES[:-1], end, named=True)])
+    assert usage is not None
+    assert (usage.input_tokens, usage.cache_read_tokens, usage.output_tokens, usage.web_searches) == (9, 4, 3, 1)
+    assert usage.terms == (("service_tier", "default"),)
+
+
+def test_gemini_tells_as_much_as_a_json_array():
+    data = json.dumps(GEMINI, indent=1, ensure_ascii=False).encode()
+    billable = generate(method="streamGenerateContent")
+    for parts in ([data], [bytes([byte]) for byte in data]):
+        shown, usage, _ = read_in(billable, parts)
+        assert shown == data
+        assert usage == read_in(billable, [events(*GEMINI)])[1]
+    assert usage is not None
+    assert (usage.output_tokens, usage.output_reasoning_tokens) == (6, 1)
+
+
+def test_some_tell_their_usage_in_every_chunk():
+    """vLLM (continuous usage), xAI, Perplexity: it is whole when the choice has ended, and the last one counts."""
+    grows = [chunk("a", usage={"prompt_tokens": 9, "completion_tokens": count}) for count in (1, 2)]
+    reading = chat("vllm", stream=True).stream()
+    assert reading.feed(events(*grows)) == events(*grows)
+    assert reading.usage is None
+    assert reading.received.input_tokens == 9
+    reading.feed(events(chunk(finish="stop", usage={"prompt_tokens": 9, "completion_tokens": 3})))
+    assert reading.usage is not None
+    assert reading.usage.output_tokens == 3
+    late = chat("vllm", stream=True).stream()
+    late.feed(events(*grows, "[DONE]"))
+    assert late.usage is not None
+    assert late.usage.output_tokens == 2
+
+
+def test_groqs_older_place_for_the_usage():
+    _, usage, _ = read_in(chat("groq", stream=True), [events(chunk(finish="stop", x_groq={"id": "x", "usage": TOLD}))])
+    assert usage is not None
+    assert usage.input_tokens == 9
+
+
+# -- streams that end before they tell their usage ---------------------------------------------------------------------
+def test_before_anything_came_the_input_is_billed():
+    received = chat(stream=True).stream().received
+    assert received.input_tokens == chat(stream=True).input_bound
+    assert received.output_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("billable", "contents", "least"),
+    [
+        (chat(stream=True), CHAT[:2], len("Grüße 漢字 🙂".encode())),
+        (message(stream=True), ANTHROPIC[:4], len("Grüße 漢字".encode())),
+        (respond(stream=True), RESPONSES[:2], len("Grüße 漢字".encode())),
+        (asked("openai", "/v1/completions", model="davinci-002", prompt="a", max_tokens=99, stream=True),
+         [{"choices": [{"index": 0, "text": "Grüße"}]}], len("Grüße".encode())),
+    ],
+    ids=["chat", "messages", "responses", "completions"],
+)  # fmt: skip
+def test_what_came_is_bounded_by_its_bytes(billable, contents, least):
+    _, usage, received = read_in(billable, [events(*contents)])
+    assert usage is None
+    assert least <= received.output_tokens <= least + 64
+    assert received.output_tokens <= billable.output_bound
+
+
+def test_what_came_is_never_more_than_what_was_asked_for():
+    _, _, received = read_in(chat(stream=True, max_tokens=5), [events(chunk("many words " * 50))])
+    assert received.output_tokens == 5
+
+
+def test_every_choice_and_every_call_of_a_tool_counts():
+    call = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    data = events(*({"choices": [{"index": n, "delta": {"tool_calls": [call]}}]} for n in range(3)))
+    _, _, received = read_in(chat(stream=True, n=3), [data])
+    assert received.output_tokens >= 3 * (len("f") + len('{"a": 1}') + 16)
+
+
+def test_the_input_that_was_told_is_taken_for_the_bound_of_it():
+    _, _, received = read_in(message(stream=True), [events(*ANTHROPIC[:4])])
+    assert received.input_tokens == 159_223
+    assert received.cache_write_tokens == 159_217
+
+
+def test_reasoning_that_leaves_no_trace_counts_as_all_that_was_asked_for():
+    for billable in (
+        chat(stream=True, model="gpt-5.1"),
+        chat(stream=True, model="o3"),
+        chat("openrouter", stream=True, model="openai/gpt-5"),
+        chat("groq", stream=True, model="qwen", reasoning_format="hidden"),
+        respond(stream=True, model="gpt-5.1"),
+        generate("gemini-2.5-flash", method="streamGenerateContent"),
+    ):
+        assert billable.stream().received.output_tokens == billable.output_bound, billable
+    quick = {"thinkingConfig": {"thinkingBudget": 0}}
+    for billable in (
+        chat(stream=True, model="gpt-5.1", reasoning_effort="none"),
+        chat(stream=True, model="gpt-5-chat-latest"),
+        respond(stream=True, model="gpt-5.1", reasoning={"effort": "none"}),
+        generate("gemini-2.5-flash", method="streamGenerateContent", generationConfig=quick),
+    ):  # fmt: skip
+        assert billable.stream().received.output_tokens == 0, billable
+
+
+def test_reasoning_of_claude_counts_in_full_until_its_signature_came():
+    """Its thinking is shown in short, or not at all; the signature holds all of it."""
+    reading = message(stream=True, thinking={"type": "adaptive"}).stream()
+    start = {"type": "content_block_start", "content_block": {"type": "thinking", "thinking": ""}}
+    reading.feed(events(ANTHROPIC[0]))
+    assert reading.received.output_tokens < 64
+    reading.feed(events(start))
+    assert reading.received.output_tokens == 500
+    signature = {"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": "x" * 200}}
+    reading.feed(events(signature))
+    assert 200 <= reading.received.output_tokens < 300
+
+
+def test_a_thought_of_gemini_counts_as_soon_as_it_is_told():
+    reading = generate("gemini-2.5-flash", method="streamGenerateContent").stream()
+    reading.feed(events(GEMINI[0]))
+    assert reading.usage is None
+    assert 2 <= reading.received.output_tokens < 64
+
+
+def test_a_prompt_that_gemini_blocks_is_over():
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}
+    _, usage, _ = read_in(generate(method="streamGenerateContent"), [events(blocked)])
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (9, 0)
+
+
+def test_an_answer_that_is_no_stream_after_all():
+    body = json.dumps({"model": "gpt-4o", "choices": [{"message": {}}], "usage": TOLD}).encode()
+    for parts in ([body], [bytes([byte]) for byte in body], [b" ", body]):
+        shown, usage, _ = read_in(chat(stream=True), parts)
+        assert shown == b"".join(parts)
+        assert usage is not None
+        assert usage.output_tokens == 3
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n\n", b"data: no json\n\n", b"data: [1]\n\n", b"data:\n\n", b"[[", b"{"])
+def test_what_is_no_event_says_nothing(data):
+    for billable in (chat(stream=True), message(stream=True), generate(method="streamGenerateContent")):
+        shown, usage, received = read_in(billable, [data])
+        assert (shown, usage) == (data, None)
+        assert received.input_tokens == billable.input_bound
+
+
+def test_a_long_stream_is_not_kept():
+    """Events are read and let go of on the way; what they said is not forgotten."""
+    reading = chat(stream=True, max_tokens=10_000_000).stream()
+    for _ in range(2_000):
+        reading.feed(events(chunk("x" * 1_000)))
+    held = sum(len(part) for part in (*reading._new, *reading._unread))
+    assert held < 500_000
+    assert 2_000_000 <= reading.received.output_tokens <= 2_000_100
+
+
+def test_closing_twice_gives_nothing_twice():
+    reading = chat(stream=True).stream()
+    assert reading.feed(b"data: half") == b""
+    assert (reading.close(), reading.close()) == (b"data: half", b"")
+
+
+@given(st.lists(st.integers(0, 200), max_size=6))
+def test_framing_gives_back_every_byte(cuts):
+    data = ": c\r\n\r\n\ufeffdata: a\n\ndata:b\r\ndata: c\r\rdata: d\n\r\n\n\ndata: é".encode()
+    stream = EventStream()
+    found = [event for part in pieces(data, cuts) for event in stream.cut(part)]
+    found.append(stream.rest())
+    assert b"".join(raw for raw, _ in found) == data
+    assert [content.decode() for _, content in found if content] == ["b\nc", "d", "é"]

@@ -1,0 +1,315 @@
+"""How many tokens an answer says that it used, in one convention for all providers."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from cycles._metering import conventions
+from cycles._metering.usage import Usage
+from tests.metering.wires import asked, chat, generate, message, respond
+
+
+def answer(billable, **body):
+    return billable.answer(json.dumps(body).encode())
+
+
+def test_openais_input_includes_what_was_cached():
+    usage = answer(
+        chat(),
+        model="gpt-4o-2024-08-06",
+        service_tier="priority",
+        usage={
+            "prompt_tokens": 2_459,
+            "completion_tokens": 30,
+            "total_tokens": 2_489,
+            "prompt_tokens_details": {"cached_tokens": 2_455, "audio_tokens": 2, "cache_write_tokens": 1},
+            "completion_tokens_details": {"reasoning_tokens": 20, "audio_tokens": 4, "rejected_prediction_tokens": 3},
+        },
+    )
+    assert usage == Usage(
+        input_tokens=2_459,
+        cache_read_tokens=2_455,
+        cache_write_tokens=1,
+        input_audio_tokens=2,
+        output_tokens=30,
+        output_reasoning_tokens=20,
+        output_audio_tokens=4,
+        model="gpt-4o-2024-08-06",
+        terms=(("service_tier", "priority"),),
+    )
+
+
+def test_anthropics_input_leaves_out_what_was_cached():
+    told = {
+        "input_tokens": 6,
+        "cache_creation_input_tokens": 159_217,
+        "cache_read_input_tokens": 100,
+        "cache_creation": {"ephemeral_5m_input_tokens": 159_000, "ephemeral_1h_input_tokens": 217},
+        "output_tokens": 2_745,
+        "output_tokens_details": {"thinking_tokens": 45},
+        "server_tool_use": {"web_search_requests": 3, "web_fetch_requests": 9},
+        "speed": "fast",
+        "inference_geo": "us",
+    }
+    assert answer(message(), type="message", model="claude-opus-4-8", usage=told) == Usage(
+        input_tokens=6 + 159_217 + 100,
+        cache_read_tokens=100,
+        cache_write_tokens=159_217,
+        cache_write_1h_tokens=217,
+        output_tokens=2_745,
+        output_reasoning_tokens=45,
+        web_searches=3,
+        model="claude-opus-4-8",
+        terms=(("inference_geo", "us"), ("speed", "fast")),
+    )
+    plain = {
+        "input_tokens": 6,
+        "output_tokens": 1,
+        "speed": "standard",
+        "inference_geo": "global",
+        "service_tier": "priority",
+    }
+    assert answer(message(), usage=plain) == Usage(input_tokens=6, output_tokens=1)
+
+
+def test_anthropics_totals_leave_out_compactions():
+    told = {
+        "input_tokens": 23_000,
+        "output_tokens": 1_000,
+        "iterations": [
+            {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500, "cache_read_input_tokens": 7},
+            {"type": "message", "input_tokens": 23_000, "output_tokens": 1_000},
+        ],
+    }
+    usage = answer(message(), usage=told)
+    assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == (203_007, 4_500, 7)
+
+
+def test_geminis_output_leaves_out_thoughts_and_its_input_what_tools_found():
+    usage = answer(
+        generate(),
+        modelVersion="gemini-2.5-flash",
+        candidates=[{"groundingMetadata": {"webSearchQueries": ["a", "b"]}}],
+        usageMetadata={
+            "promptTokenCount": 100,
+            "cachedContentTokenCount": 40,
+            "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 4}],
+            "promptTokensDetails": [
+                {"modality": "TEXT", "tokenCount": 60},
+                {"modality": "AUDIO", "tokenCount": 25},
+                {"modality": "IMAGE", "tokenCount": 10},
+                {"modality": "DOCUMENT", "tokenCount": 5},
+            ],
+            "toolUsePromptTokenCount": 11,
+            "toolUsePromptTokensDetails": [{"modality": "VIDEO", "tokenCount": 11}],
+            "candidatesTokenCount": 30,
+            "candidatesTokensDetails": [
+                {"modality": "IMAGE", "tokenCount": 20},
+                {"modality": "TEXT", "tokenCount": 10},
+            ],
+            "thoughtsTokenCount": 9,
+            "totalTokenCount": 150,
+            "trafficType": "ON_DEMAND_PRIORITY",
+        },
+    )
+    assert usage == Usage(
+        input_tokens=111,
+        cache_read_tokens=40,
+        cache_audio_read_tokens=4,
+        input_audio_tokens=25,
+        input_image_tokens=15,
+        input_video_tokens=11,
+        input_tool_tokens=11,
+        output_tokens=39,
+        output_reasoning_tokens=9,
+        output_image_tokens=20,
+        web_searches=1,
+        model="gemini-2.5-flash",
+        terms=(("service_tier", "priority"),),
+    )
+
+
+def test_from_gemini_3_on_each_query_is_billed():
+    candidates = [{"groundingMetadata": {"webSearchQueries": ["a", "b"]}}]
+    told = {"modelVersion": "gemini-3.5-flash", "usageMetadata": {"promptTokenCount": 1}}
+    assert answer(generate(), candidates=candidates, **told).web_searches == 2
+    assert answer(generate(), candidates=[{}], **told).web_searches == 0
+
+
+def test_a_response_counts_its_searches():
+    told = {
+        "input_tokens": 10,
+        "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 3},
+        "output_tokens": 7,
+    }
+    calls = [
+        {"type": "web_search_call", "action": {"type": "search"}},
+        {"type": "web_search_call", "action": {"type": "open_page"}},
+        {"type": "web_search_call"},
+        {"type": "file_search_call"},
+        {"type": "message", "content": []},
+    ]
+    usage = answer(
+        respond(), model="gpt-5", output=calls, usage={**told, "output_tokens_details": {"reasoning_tokens": 5}}
+    )
+    assert usage == Usage(
+        input_tokens=10,
+        cache_read_tokens=4,
+        cache_write_tokens=3,
+        output_tokens=7,
+        output_reasoning_tokens=5,
+        web_searches=2,
+        storage_searches=1,
+        model="gpt-5",
+    )
+    counted = answer(respond(), output=calls, usage=told, tool_usage={"web_search": {"num_requests": 9}})
+    assert counted.web_searches == 9
+
+
+def test_embeddings():
+    embedding = asked("openai", "/v1/embeddings", model="text-embedding-3-small", input="a")
+    assert answer(embedding, model="text-embedding-3-small", usage={"prompt_tokens": 8, "total_tokens": 8}) == Usage(
+        input_tokens=8, model="text-embedding-3-small"
+    )
+    assert answer(embedding, usage={"total_tokens": 8}) == Usage(input_tokens=8)
+    gemini = asked("google", "/v1beta/models/gemini-embedding-2:batchEmbedContents", requests=[])
+    assert answer(gemini, embeddings=[], usageMetadata={"promptTokenCount": 5}) == Usage(input_tokens=5)
+    assert answer(gemini, embeddings=[]) is None, "older versions of the API say nothing"
+
+
+@pytest.mark.parametrize("billable", [chat(), respond(), message(), generate()], ids=lambda one: one.action[1])
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"{}", b'{"usage": null}', b'{"usage": {}}', b'{"usageMetadata": {}}', b"\xff"]
+)
+def test_an_answer_without_usage_says_none(billable, body):
+    assert billable.answer(body) is None
+
+
+def test_counts_that_are_none_count_as_nothing():
+    told = {"prompt_tokens": 5.0, "completion_tokens": None, "prompt_tokens_details": {"cached_tokens": True}}
+    assert answer(chat(), usage=told) == Usage(input_tokens=5)
+    assert answer(chat(), usage={"prompt_tokens": -3, "completion_tokens": "9"}) == Usage()
+
+
+@pytest.mark.parametrize(
+    ("provider", "told", "output"),
+    [
+        ("openai", {"completion_tokens_details": {"reasoning_tokens": 5}}, 7),
+        ("x-ai", {"completion_tokens_details": {"reasoning_tokens": 5}}, 12),
+        ("perplexity", {"reasoning_tokens": 5, "citation_tokens": 2}, 14),
+        ("groq", {"reasoning_tokens": 5}, 7),
+    ],
+)
+def test_some_count_reasoning_beside_the_output(provider, told, output):
+    usage = answer(chat(provider), usage={"prompt_tokens": 1, "completion_tokens": 7, **told})
+    assert (usage.output_tokens, usage.output_reasoning_tokens) == (output, 5)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"prompt_cache_hit_tokens": 3}, {"cached_tokens": 3}, {"cache_read_input_tokens": 3}],
+    ids=["deepseek", "moonshot", "databricks"],
+)
+def test_other_names_for_what_was_cached(told):
+    assert conventions.chat("any", {"usage": {"prompt_tokens": 5, **told}}).cache_read_tokens == 3
+
+
+def test_what_a_provider_says_that_it_costs():
+    told = {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.00012345678}
+    assert answer(chat("openrouter"), usage=told).dollars == Decimal("0.00012345678")
+    assert answer(chat("perplexity"), usage={**told, "cost": {"total_cost": 0.5}}).dollars == Decimal("0.5")
+    assert answer(chat("openai"), usage=told).dollars is None
+    for odd in (True, "0.1", -1, None):
+        assert answer(chat("openrouter"), usage={**told, "cost": odd}).dollars is None
+
+
+# -- the same as genai-prices ------------------------------------------------------------------------------------------
+CHAT = {
+    "model": "a-model",
+    "usage": {
+        "prompt_tokens": 1_000,
+        "completion_tokens": 500,
+        "prompt_tokens_details": {"cached_tokens": 300, "audio_tokens": 50, "cache_write_tokens": 20},
+        "completion_tokens_details": {"reasoning_tokens": 100, "audio_tokens": 30},
+    },
+}
+RESPONSE = {
+    "model": "a-model",
+    "usage": {
+        "input_tokens": 1_000,
+        "input_tokens_details": {"cached_tokens": 300, "cache_write_tokens": 20},
+        "output_tokens": 500,
+        "output_tokens_details": {"reasoning_tokens": 100},
+    },
+}
+MESSAGE = {
+    "model": "a-model",
+    "usage": {
+        "input_tokens": 1_000,
+        "cache_creation_input_tokens": 70,
+        "cache_read_input_tokens": 300,
+        "cache_creation": {"ephemeral_5m_input_tokens": 50, "ephemeral_1h_input_tokens": 20},
+        "server_tool_use": {"web_search_requests": 4},
+        "output_tokens": 500,
+    },
+}
+CONTENT = {
+    "modelVersion": "a-model",
+    "usageMetadata": {
+        "promptTokenCount": 1_000,
+        "cachedContentTokenCount": 300,
+        "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 290}, {"modality": "AUDIO", "tokenCount": 10}],
+        "promptTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 900},
+            {"modality": "AUDIO", "tokenCount": 60},
+            {"modality": "IMAGE", "tokenCount": 40},
+        ],
+        "candidatesTokenCount": 500,
+        "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 30}, {"modality": "TEXT", "tokenCount": 470}],
+        "thoughtsTokenCount": 100,
+        "toolUsePromptTokenCount": 80,
+    },
+}
+WIRES = {"prompt_tokens": CHAT, "input_tokens": RESPONSE, "promptTokenCount": CONTENT}
+
+
+@pytest.mark.slow
+def test_usage_is_read_as_genai_prices_reads_it():
+    """Of each of its providers, in each wire that we read; what it leaves out we may read."""
+    snapshot = pytest.importorskip("genai_prices.data_snapshot").get_snapshot()
+    compared = 0
+    for provider in snapshot.providers:
+        for extractor in provider.extractors or ():
+            first = next((mapping.path for mapping in extractor.mappings if isinstance(mapping.path, str)), None)
+            ours, told = _our_reading(provider.id, first, extractor)
+            if ours is None:
+                continue
+            _, theirs = extractor.extract(told)
+            for name, count in vars(theirs).items():
+                if hasattr(ours, name):
+                    assert getattr(ours, name) == count, (provider.id, extractor.api_flavor, name)
+            compared += 1
+    assert compared > 60
+
+
+def _our_reading(provider, first, extractor):
+    anthropic = any(mapping.path == "cache_creation_input_tokens" for mapping in extractor.mappings)
+    apart = provider in {"perplexity", "aws", "cohere", "cursor"} and extractor.api_flavor != "chat"
+    if apart or extractor.root not in ("usage", "usageMetadata"):
+        return None, None
+    if extractor.api_flavor in {"realtime", "images", "live", "anthropic"} and not anthropic:
+        return None, None
+    if anthropic:
+        return conventions.messages(MESSAGE), MESSAGE
+    if first == "prompt_tokens":
+        if any(isinstance(mapping.path, str) for mapping in extractor.mappings[1:-1]):
+            return None, None  # a place of its own for its details, tested above
+        if provider == "x-ai" and extractor.api_flavor == "default":
+            return None, None
+        return conventions.chat(provider, CHAT), CHAT
+    if first == "input_tokens":
+        return conventions.responses(provider, RESPONSE), RESPONSE
+    return (conventions.gemini(CONTENT), CONTENT) if first == "promptTokenCount" else (None, None)
