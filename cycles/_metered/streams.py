@@ -14,6 +14,7 @@ import functools
 import sys
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._background.schedule import in_trio
@@ -48,18 +49,26 @@ class _Body:
         self._call: Final = call
         self._rest: Final = rest
         self._chunks: Any = None
-        self._is_over = False
+        # It holds the call and its section, so that these outlive the body: of a cycle that is collected any part may
+        # be finalized first, and the section alone would not know what has come.
+        self._open: Final = weakref.finalize(self, _dropped, call, rest)
+        self._open.atexit = False
 
     @property
     def _reads_on(self) -> bool:
         """Whether what the caller leaves is to be read in the background."""
         return self._call.meter.choices.partial == "drain" and self._chunks is not None and not self._call.is_told
 
-    def __del__(self) -> None:
-        if not getattr(self, "_is_over", True):
-            self._is_over = True
-            with harmless():
-                self._call.dropped()
+    def _is_first_end(self) -> bool:
+        """Return whether the body ends now; of several threads at once, one ends it."""
+        return self._open.detach() is not None
+
+
+def _dropped(call: Call, rest: Rest[Any]) -> None:
+    """Leave to the background what nobody reads any more."""
+    del rest  # a parameter, so that it lives until now
+    with harmless():
+        call.dropped()
 
 
 class _SyncBody(_Body):
@@ -82,17 +91,15 @@ class _SyncBody(_Body):
 
     def close(self) -> None:
         """End the section, if the stream did not, and close the response."""
-        if self._is_over:
+        if not self._is_first_end():
             return
         if not self._reads_on:
-            self._finish(None)
+            self._end(None, whole=False)
             return
-        self._is_over = True
         threading.Thread(target=self._drain, name="cycles-drain", daemon=True).start()
 
     def _finish(self, error: BaseException | None, *, whole: bool = False) -> None:
-        if not self._is_over:
-            self._is_over = True
+        if self._is_first_end():
             self._end(error, whole=whole)
 
     def _end(self, error: BaseException | None, *, whole: bool) -> None:
@@ -139,19 +146,17 @@ class _AsyncBody(_Body):
 
     async def aclose(self) -> None:
         """End the section, if the stream did not, and close the response."""
-        if self._is_over:
+        if not self._is_first_end():
             return
         if not self._reads_on or in_trio():  # trio has no place for a task that outlives its block
-            await self._finish(None)
+            await self._end(None, whole=False)
             return
-        self._is_over = True
         task = sys.modules["asyncio"].get_running_loop().create_task(self._drain(), name="cycles-drain")
         _draining.add(task)
         task.add_done_callback(_draining.discard)
 
     async def _finish(self, error: BaseException | None, *, whole: bool = False) -> None:
-        if not self._is_over:
-            self._is_over = True
+        if self._is_first_end():
             await self._end(error, whole=whole)
 
     async def _end(self, error: BaseException | None, *, whole: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -18,6 +19,9 @@ from google.genai import types
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+OLD: Final = int(version("openai").partition(".")[0]) < 3
+"""Whether these are the SDKs on httpx. They leave a stream that failed to the garbage collector."""
 
 PROMPT: Final = "Wie heißt du?"
 MOST: Final = 400  # tokens of output that are asked for
@@ -48,6 +52,7 @@ class Api:
         parses: Whether this version of the SDK has structured output.
         candidates: Whether several answers can be asked for at once.
         timed_out: What the SDK raises when its timeout is over.
+        forgets: Whether a blocking stream that is left keeps its connection until the client is closed.
         hurt: What it raises when the connection breaks, or the server has an error.
     """
 
@@ -57,6 +62,7 @@ class Api:
     parses: ClassVar[bool] = True
     candidates: ClassVar[bool] = False
     caches: ClassVar[bool] = False  # whether writing to the cache is told
+    forgets: ClassVar[bool] = False
     timed_out: ClassVar[tuple[type[Exception], ...]]
     hurt: ClassVar[tuple[type[Exception], ...]]
 
@@ -111,7 +117,7 @@ class Api:
                 yield text
 
     def close(self, stream: Any) -> Any:
-        """Leave a stream, as its with-block would."""
+        """Leave a stream, as its user can."""
         end = getattr(stream, "close", None) or stream.aclose
         return end()
 
@@ -245,6 +251,7 @@ class Gemini(Api):
     model = "gemini-metered"
     embeds = True
     candidates = True
+    forgets = OLD
     timed_out = TIMED_OUT
     hurt = (genai.errors.APIError, *BROKEN)
 

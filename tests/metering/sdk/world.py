@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 from typing import TYPE_CHECKING, Any
 
 import cycles
 from tests.metering.bill import TARIFFS
-from tests.metering.sdk.apis import closed, half
+from tests.metering.sdk.apis import OLD, closed, half
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -77,9 +78,19 @@ class World:
             if inspect.isawaitable(ended):
                 asyncio.run(_awaited(ended))
 
+    def leave(self, stream: Any, deltas: Any) -> None:
+        """Leave a blocking stream."""
+        deltas.close()
+        self.api.close(stream)
+        if self.api.forgets:
+            gc.collect()
+            self.close()
+
     # -- looking -------------------------------------------------------------------------------------------------------
     def settled(self) -> None:
         """Wait until the provider bills nothing more and the authority holds nothing more."""
+        if OLD:
+            gc.collect()
         self.provider.over()
         until(lambda: self.authority.reserved().amount == 0)
 
