@@ -24,20 +24,6 @@ if TYPE_CHECKING:
     from cycles.config import Config
 
 
-class _Reservation(Reservation):
-    """A reservation that, when it is collected, leaves its section to the body of the answer: that knows what came."""
-
-    def __del__(self) -> None:
-        return
-
-
-class _AsyncReservation(AsyncReservation):
-    """The same for asynchronous code."""
-
-    def __del__(self) -> None:
-        return
-
-
 def opening(call: Call) -> AbstractContextManager[Opened[Reservation]]:
     """Return what reserves for *call*, and settles as it says."""
     client = call.meter.client()
@@ -67,7 +53,7 @@ def _reserved(runtime: BlockingRuntime, call: Call) -> Opened[Reservation]:
         if not call.fit(denied):
             raise
         running = runtime.reserve(call.estimate, cast("ReserveOptions", call.options()))
-    return Opened(running, _Reservation(running))
+    return Opened(running, Reservation(running))
 
 
 async def _reserved_async(runtime: AsyncRuntime, call: Call) -> Opened[AsyncReservation]:
@@ -77,4 +63,4 @@ async def _reserved_async(runtime: AsyncRuntime, call: Call) -> Opened[AsyncRese
         if not call.fit(denied):
             raise
         running = await runtime.reserve(call.estimate, cast("ReserveOptions", call.options()))
-    return Opened(running, _AsyncReservation(running))
+    return Opened(running, AsyncReservation(running))
