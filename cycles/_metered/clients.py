@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,7 +71,7 @@ def metered(client: Any, meter: Meter) -> Any:
         return metered_http(client, meter)
     _must_be_meterable(client)
     if library_of(type(getattr(client, "_client", None))) is not None and hasattr(client, "with_options"):
-        return client.with_options(http_client=metered_http(client._client, meter))  # noqa: SLF001 - no SDK shows it
+        return _metered_sdk(client, meter)
     if hasattr(client, "_api_client") and kind.__module__.startswith("google.genai"):
         return _metered_genai(client, meter)
     if hasattr(client, "sdk_configuration"):
@@ -143,7 +142,19 @@ def _quiet(kind: Any) -> type:
     return type(kind.__name__, (kind,), {"__del__": lambda _: None, "__module__": kind.__module__})
 
 
-# -- SDKs without a way to replace their HTTP client -------------------------------------------------------------------
+# -- SDKs --------------------------------------------------------------------------------------------------------------
+_SOCKETS: Final = ("realtime", "live")
+"""Attributes of SDKs that open a socket, past their HTTP client."""
+
+
+def _metered_sdk(client: Any, meter: Meter) -> Any:
+    copied = client.with_options(http_client=metered_http(client._client, meter))  # noqa: SLF001 - no SDK shows it
+    for name in _SOCKETS:
+        if hasattr(type(copied), name) and meter.choices.unknown == "deny":
+            vars(copied)[name] = _NotMetered(f"{_shown(type(copied))}.{name}")
+    return copied
+
+
 class _NotMetered:
     """Stands where an SDK has what does not go through its HTTP client."""
 
@@ -154,7 +165,7 @@ class _NotMetered:
         if name.startswith("__"):
             raise AttributeError(name)
         raise Unmeterable(
-            f"{self._what} can't be metered, for it is no exchange of HTTP messages: {_REMEDY}, on a client that is "
+            f"{self._what} can't be metered, for it sends through a socket of its own: {_REMEDY}, on a client that is "
             "not wrapped"
         )
 
@@ -187,7 +198,7 @@ def _referring(part: Any, api: Any, made: Any, meter: Meter) -> Any:
         elif "._gaos" in module:  # made again of the API client when it is needed
             setattr(copied, name, None)
         elif name == "_live" and meter.choices.unknown == "deny":
-            setattr(copied, name, _NotMetered("google.genai's live API"))
+            setattr(copied, name, _NotMetered(f"{_shown(type(part))}.live"))
         elif module.startswith("google.genai") and getattr(value, "_api_client", None) is api:
             setattr(copied, name, _referring(value, api, made, meter))
     return copied
@@ -207,8 +218,3 @@ def _metered_mistral(client: Any, meter: Meter) -> Any:
     copied.sdk_configuration = configuration
     copied.parent_ref = client  # which closes its connections when it is collected
     return copied
-
-
-def is_metered(client: Any) -> bool:
-    """Return whether *client* is an HTTP client that is metered."""
-    return isinstance(inspect.getattr_static(client, "_transport", None), MeteredTransport | AsyncMeteredTransport)

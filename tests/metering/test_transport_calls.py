@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import sys
+import types
 
 import httpx
 import pytest
@@ -140,6 +142,13 @@ def test_a_compressed_answer_is_read_and_passed_on(metered):
     assert response.json() == plain.json()
     assert response.headers["content-encoding"] == "gzip"
     assert metered.figures == (25, 0)
+
+
+def test_a_body_that_can_not_be_decoded_costs_the_estimate(metered):
+    metered.answers = [httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))]
+    with pytest.raises(httpx.DecodingError):
+        metered.post(metered.client(estimate=lambda request: 100, max_output=300))
+    assert metered.figures == (400, 0)
 
 
 def test_raw_bytes_stay_as_they_came(metered):
@@ -355,8 +364,35 @@ def test_guards_fields_are_taken(metered):
     assert json.loads(json.dumps(metered.only.metadata)) == {"case": 7}
 
 
+def test_tiktoken_counts_the_input(metered, monkeypatch):
+    class Tokens:
+        def encode_ordinary(self, text):
+            return text.split()
+
+    def unknown(model):
+        raise KeyError(model)
+
+    tiktoken = types.SimpleNamespace(encoding_for_model=unknown, get_encoding={"o200k_base": Tokens()}.get)
+    monkeypatch.setitem(sys.modules, "tiktoken", tiktoken)
+    metered.answers = [completion()]
+    metered.post(metered.client(estimate="tiktoken", max_output=300), {**CHAT, "user": "a b c d"})
+    words = len(metered.sent[0].content.decode().split())
+    assert metered.figures == (words + 256 + 300, 0), "256 for what the provider adds"
+
+
+def test_an_input_that_nothing_bounds_is_said_once(metered, caplog):
+    metered.answers = [completion(told(20, 5)), completion(told(20, 5))]
+    client = metered.client()
+    body = {**CHAT, "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f1"}}]}]}
+    with caplog.at_level(logging.WARNING, "cycles.guard"):
+        metered.post(client, body)
+        metered.post(client, body)
+    assert [record.cycles_event for record in caplog.records] == ["input without a bound"]
+    assert metered.figures == (50, 0)
+
+
 def test_tiktoken_is_named_when_it_is_missing(metered, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tiktoken", None)
+    monkeypatch.setitem(sys.modules, "tiktoken", None)
     with pytest.raises(cycles.ConfigError, match="pip install tiktoken"):
         metered.post(metered.client(estimate="tiktoken"))
 

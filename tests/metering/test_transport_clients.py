@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import types
 
@@ -162,6 +163,17 @@ def test_an_sdk_is_copied_around_a_metered_client(metered):
     assert metered.figures == (50, 0)
 
 
+def test_sockets_are_refused(metered, monkeypatch):
+    class Realtime(Sdk):
+        @functools.cached_property
+        def realtime(self):
+            return types.SimpleNamespace(connect=lambda: "connected")
+
+    with pytest.raises(cycles.Unmeterable, match=r"Realtime\.realtime can't be metered"):
+        metered.client(Realtime(metered.plain())).realtime.connect()
+    assert metered.client(Realtime(metered.plain()), unknown="pass").realtime.connect() == "connected"
+
+
 def test_the_provider_follows_from_the_sdk(metered, monkeypatch):
     monkeypatch.setattr(Sdk, "__module__", "groq")
     sdk = metered.client(Sdk(metered.plain()))
@@ -200,6 +212,10 @@ class Part:
         self._api_client = api_client
 
 
+class Remade:
+    """A part that the SDK makes of its API client when it is needed."""
+
+
 class Api:
     def __init__(self, blocking, asynchronous, signs=False):
         self._httpx_client, self._async_httpx_client, self._signs = blocking, asynchronous, signs
@@ -226,6 +242,8 @@ def genai(monkeypatch, metered):
     client._aio = Part(api)
     client._aio._models = Part(api)
     client._aio._live = Part(api)
+    client._interactions = Remade()
+    monkeypatch.setattr(Remade, "__module__", "google.genai._gaos.google_genai")
     return client
 
 
@@ -235,13 +253,23 @@ def test_all_parts_of_an_sdk_refer_to_the_metered_client(metered, genai):
     assert api is not genai._api_client
     assert wrapped._aio._models._api_client is api
     assert genai._aio._models._api_client is genai._api_client
+    assert wrapped._interactions is None, "made again of the metered client"
     assert api._http_options.httpx_async_client is api._async_httpx_client, "so that it is not passed by for aiohttp"
     metered.answers = [completion(told(20, 5))]
     metered.post(api._httpx_client if metered.side.kind == "sync" else api._async_httpx_client)
     assert metered.figures == (25, 0)
-    with pytest.raises(cycles.Unmeterable, match="live API"):
+    with pytest.raises(cycles.Unmeterable, match=r"\.live can't be metered"):
         wrapped._aio._live.connect(model="m")
     assert type(metered.client(genai, unknown="pass")._aio._live) is Part
+
+
+def test_azure_is_a_provider_of_its_own(metered):
+    class AzureOpenAI(Sdk):
+        pass
+
+    metered.answers = [completion(told(20, 5))]
+    metered.post(metered.client(AzureOpenAI(metered.plain()))._client, url="http://127.0.0.1:8000/v1/chat/completions")
+    assert metered.only.action.name == "azure:gpt-4o"
 
 
 def test_one_that_signs_by_itself_is_refused(metered, genai):
