@@ -11,7 +11,7 @@ import cycles
 from cycles._metering.media import REQUEST_OVERHEAD, image_tokens
 from cycles._metering.request import read
 from cycles._metering.usage import Usage
-from tests.metering.wires import asked, chat, generate, message, respond, sent
+from tests.metering.samples import asked, chat, generate, message, respond, sent
 
 PIXELS = base64.b64encode(bytes(30_000)).decode()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.metering.wires import asked, chat, generate, message, respond, sent
+from tests.metering.samples import asked, chat, generate, message, respond, sent
 
 
 def test_less_output_is_asked_for():

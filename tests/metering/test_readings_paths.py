@@ -8,7 +8,7 @@ import pytest
 
 import cycles
 from cycles._metering.request import provider_of, read
-from tests.metering.wires import asked, chat
+from tests.metering.samples import asked, chat
 
 BODY = json.dumps({"model": "m", "messages": [], "prompt": "", "input": "", "contents": [], "max_tokens": 5}).encode()
 

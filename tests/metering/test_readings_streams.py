@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cycles._metering.framing import EventStream
-from tests.metering.wires import asked, chat, events, generate, message, respond
+from tests.metering.samples import asked, chat, events, generate, message, respond
 
 
 def chunk(content=None, *, usage=None, finish=None, **more):

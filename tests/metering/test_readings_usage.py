@@ -9,7 +9,7 @@ import pytest
 
 from cycles._metering import conventions
 from cycles._metering.usage import Usage
-from tests.metering.wires import asked, chat, generate, message, respond
+from tests.metering.samples import asked, chat, generate, message, respond
 
 
 def answer(billable, **body):
