@@ -182,7 +182,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure, as ratios in one run; a missed bound fails (`-- --quick`: a short look, which only shows it)."""
-    session.install("-e", ".[server,fast]")
+    session.install("-e", ".[server,fast]", *groups("metering"))
     missed = 3  # how a benchmark ends whose bound was missed
     for script in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
         codes = [0, missed] if "--quick" in session.posargs else [0]

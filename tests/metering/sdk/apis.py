@@ -48,6 +48,7 @@ class Api:
     """One row of the table.
 
     Attributes:
+        few: Dollars that pay the estimate of a call and a few calls more.
         embeds: Whether the API has embeddings.
         parses: Whether this version of the SDK has structured output.
         candidates: Whether several answers can be asked for at once.
@@ -58,6 +59,7 @@ class Api:
 
     name: ClassVar[str]
     model: ClassVar[str]
+    few: ClassVar[str]
     embeds: ClassVar[bool] = False
     parses: ClassVar[bool] = True
     candidates: ClassVar[bool] = False
@@ -126,6 +128,7 @@ class OpenAI(Api):
     """Both of OpenAI's APIs: one SDK."""
 
     model = "gpt-metered"
+    few = "0.0085"
     embeds = True
     timed_out = (openai.APITimeoutError,)
     hurt = (openai.APIError, *BROKEN)
@@ -206,6 +209,7 @@ class Responses(OpenAI):
 class Messages(Api):
     name = "Anthropic messages"
     model = "claude-metered"
+    few = "0.013"
     parses = hasattr(anthropic.Anthropic(api_key="sk-test").messages, "parse")
     caches = True
     timed_out = (anthropic.APITimeoutError,)
@@ -249,6 +253,7 @@ class Messages(Api):
 class Gemini(Api):
     name = "Gemini"
     model = "gemini-metered"
+    few = "0.0018"
     embeds = True
     candidates = True
     forgets = OLD
