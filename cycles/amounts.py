@@ -99,7 +99,7 @@ def _amount(name: str, count: int, unit: UnitEnum, *, scale: int = 1, shown: obj
     if count < 0:
         raise InvalidRequest(f"{name}({shown!r}): an amount can't be negative")
     if count * scale > INT64_MAX:
-        raise InvalidRequest(f"{name}({shown!r}): larger than {INT64_MAX} {unit} (int64)")
+        raise InvalidRequest(f"{name}({shown!r}): larger than {spelled(unit, INT64_MAX)} (int64)")
     return Amount(unit=unit, amount=count * scale)
 
 

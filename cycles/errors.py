@@ -174,6 +174,10 @@ class LimitNumbers(Protocol):
         """What is left."""
         ...
 
+    def told(self) -> LimitNumbers:
+        """Return the same numbers, without what can't go to another process."""
+        ...
+
 
 class Denied(CyclesError):
     """The authority said no; nothing is held and the guarded section did not run (docs/protocol.md, Errors).
@@ -199,6 +203,12 @@ class Denied(CyclesError):
         self.scope = scope
         self.affected_scopes = affected_scopes
         self.limit = limit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        restore, (kind, message, state) = super().__reduce__()
+        if self.limit is not None:  # whose fields may be anything, a client among them
+            state = {**state, "limit": self.limit.told()}
+        return restore, (kind, message, state)
 
 
 class BudgetExceeded(Denied):

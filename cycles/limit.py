@@ -17,7 +17,9 @@ themselves. What is open when the limit ends is charged by itself, by event.
 
 from __future__ import annotations
 
+import copy
 import functools
+import inspect
 import os
 import threading
 from contextlib import AsyncExitStack, contextmanager
@@ -30,6 +32,7 @@ from cycles._client.running_limit import OpenedLimit
 from cycles._guard.decorated import decorated
 from cycles._guard.limits import AsyncLimited, limited
 from cycles._guard.shapes import shape_of
+from cycles._outside.arrivals import arrived
 from cycles._telemetry import log, spans
 from cycles.amounts import check, describe
 from cycles.client import DEFAULTS, AsyncClient, Client
@@ -144,7 +147,7 @@ class Limit:
         _limits.add(self)
         self._block: Any = None
         self._opened: OpenedLimit | None = None
-        self._last: tuple[Amount, tuple[int, int, int], bool] | None = None
+        self._last: _Last | None = None
 
     # -- its numbers ---------------------------------------------------------------------------------------------------
     @property
@@ -225,11 +228,16 @@ class Limit:
         return callable(self._on_limit)
 
     def tell(self) -> None:
-        """Call `on_limit`; what it raises is logged: the section that passed the level is not to blame."""
+        """Call `on_limit`; what it raises is logged: the section that passed the level is not to blame.
+
+        What arrives from outside meanwhile comes out.
+        """
         if callable(self._on_limit):
             try:
                 self._on_limit(self)
-            except Exception as error:  # noqa: BLE001 - see above
+            except Exception as error:  # see above
+                if arrived(error) is not None:
+                    raise
                 log.notify("on_limit failed", {"reason": repr(error)})
 
     # -- opening -------------------------------------------------------------------------------------------------------
@@ -358,23 +366,55 @@ class Limit:
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call *function* inside this limit: in a thread of an executor, or another task.
 
-        `executor.submit(limit.run, work, item)`. For an async function, the coroutine that is returned runs inside. In
+        `executor.submit(limit.run, work, item)`. A coroutine that it returns, as async functions do, runs inside. In
         another process the limit does not hold: the guards there go to the authority by themselves, which is logged.
+
+        Raises:
+            TypeError: for a generator function, whose code would run outside.
         """
         opened = self._opened
         if opened is None:
             facts = {"limit": repr(self), "reason": "guards in this process are reserved at the authority"}
             log.notify("limit of another process, not drawn on", facts)
             return function(*args, **kwargs)
+        if shape_of(function) in ("generator", "async generator"):
+            name = getattr(function, "__qualname__", repr(function))
+            raise TypeError(
+                f"limit.run: {name} is a generator function, whose code runs when it is iterated, perhaps outside of "
+                "the limit: pass a function that iterates, or decorate it with a Limit of its own"
+            )
         if shape_of(function) == "async function":
-            return cast("R", _carried(opened, cast("Callable[..., Awaitable[Any]]", function), args, kwargs))
+            begin = functools.partial(cast("Callable[..., Awaitable[Any]]", function), *args, **kwargs)
+            return cast("R", _carried(opened, begin))
         with carried(opened):
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+        return cast("R", _carried(opened, lambda: result)) if inspect.iscoroutine(result) else result
+
+    # -- as a value ----------------------------------------------------------------------------------------------------
+    def told(self) -> Limit:
+        """Return what this says of itself, its action and its numbers: for errors that go to other processes."""
+        action = self._fields["action"]
+        return _told(None if callable(action) else action, (self.amount, self._numbers, self.is_reached))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what it says of itself: its action and its numbers. Its run stays in this process."""
-        action = self._fields["action"]
-        return _told, (None if callable(action) else action, self.amount, self._numbers, int(self.is_reached))
+        """Pickle its fields; while it runs, what it says of itself: its run stays in this process."""
+        if self._opened is not None:
+            action = self._fields["action"]
+            return _told, (None if callable(action) else action, (self.amount, self._numbers, self.is_reached))
+        if self._client is not None:
+            raise TypeError(
+                "a Limit with client= can't be pickled, for a client has connections and a key: leave client= out, and "
+                "call cycles.configure() in the process that loads it"
+            )
+        return _made, (self._fields, self._on_limit, self._last)
+
+    def __copy__(self) -> Limit:
+        return self._again()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Limit:
+        return Limit(
+            **copy.deepcopy(self._fields, memo), on_limit=copy.deepcopy(self._on_limit, memo), client=self._client
+        )
 
     def __repr__(self) -> str:
         amount = self._fields["amount"] if self._opened is None and self._last is None else self.amount
@@ -383,17 +423,23 @@ class Limit:
         return f"<Limit {self._fields['action']!r} {shown}{spent}>"
 
 
-def _told(action: Action | tuple[str, str] | None, amount: Amount, numbers: tuple[int, int, int], level: int) -> Limit:
-    limit = Limit(amount, action=action or ("limit", "unknown"))
-    limit._last = (amount, numbers, bool(level))  # noqa: SLF001 - unpickling: part of the class
+_Last = tuple[Amount, tuple[int, int, int], bool]
+"""The amount, the numbers and whether it was reached, of a run that is not in this process."""
+
+
+def _told(action: Action | tuple[str, str] | None, last: _Last) -> Limit:
+    return _made({"amount": last[0], "action": action or ("limit", "unknown")}, "raise", last)
+
+
+def _made(fields: dict[str, Any], on_limit: Literal["raise"] | Callable[[Limit], object], last: _Last | None) -> Limit:
+    limit = Limit(**fields, on_limit=on_limit)
+    limit._last = last  # noqa: SLF001 - unpickling: part of the class
     return limit
 
 
-async def _carried(
-    opened: OpenedLimit, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+async def _carried(opened: OpenedLimit, begin: Callable[[], Awaitable[Any]]) -> Any:
     with carried(opened):
-        return await function(*args, **kwargs)
+        return await begin()
 
 
 _limits: Final[WeakSet[Limit]] = WeakSet()

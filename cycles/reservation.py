@@ -207,9 +207,10 @@ class _View:
 
         Raises:
             AlreadySettled: when it was committed or released before.
-            InvalidRequest: naming what is wrong with *actual*, and the remedy.
+            InvalidRequest: naming what is wrong with *actual*, and the remedy; or in a forked child.
             LeaseLost: it is kept, but the lease is lost and the client's `heartbeat` is cancel.
         """
+        self._running.must_be_here("report")
         # Only local effects: nothing that an event loop would have to wait for.
         blocking.run(section_flows.report(self._section, actual, metrics, metadata), self._running.world)
         self._running.check_lease()
@@ -266,6 +267,7 @@ class Reservation(_View):
             InvalidRequest: when the amount can't be sent; it stays open.
             AuthorityError, Denied: when the authority understood and refused.
         """
+        self._running.must_be_here("commit")
         settlement = self._running.settle(section_flows.commit(self._section, actual, metrics, metadata))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return self._running.conclude(settlement, asked=True)
@@ -279,6 +281,7 @@ class Reservation(_View):
         Raises:
             AlreadySettled: when it was committed or released before; nothing is sent.
         """
+        self._running.must_be_here("release")
         settlement = self._running.settle(section_flows.release(self._section, _reason(reason)))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return settlement
@@ -307,12 +310,14 @@ class AsyncReservation(_View):
         metadata: Mapping[str, Any] | None = None,
     ) -> Settlement:
         """Charge *actual* and give the rest back; see `Reservation.commit`."""
+        self._running.must_be_here("commit")
         settlement = await self._running.settle_async(section_flows.commit(self._section, actual, metrics, metadata))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return self._running.conclude(settlement, asked=True)
 
     async def release(self, reason: str | None = None) -> Settlement:
         """Give the whole hold back, as best it can; see `Reservation.release`."""
+        self._running.must_be_here("release")
         return await self._running.release_async(section_flows.release(self._section, _reason(reason)))
 
     async def extend(self, seconds: float | timedelta) -> None:

@@ -114,12 +114,13 @@ class AsyncRuntime:
         flow, raise_on_unsettled, limit = arguments.reserving(self.access, estimate, options, asking)
         get_ready("network", "trio" if in_trio() else "asyncio")
         world = self.traced()
+        section: Section | None = None
         try:
             section = await aio.run(flow, world)
         finally:
             self.upkeep.find_and_give_back(asking)
             if limit is not None:
-                self.upkeep.keep_limit(limit, world)
+                self.upkeep.keep_limit(limit, world, section)
         cancels = config.heartbeat == "cancel"
         if section.share is None:
             self.upkeep.renew(section, world, _cancel_this_task() if cancels else None)

@@ -96,12 +96,13 @@ class BlockingRuntime:
         flow, raise_on_unsettled, limit = arguments.reserving(self.access, estimate, options, asking)
         get_ready(*(() if self.heartbeats.blocks else ("network", "asyncio")))
         world = self.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
+        section: Section | None = None
         try:
             section = blocking.run(flow, world)
         finally:
             self.upkeep.find_and_give_back(asking)
             if limit is not None:
-                self.upkeep.keep_limit(limit, world)
+                self.upkeep.keep_limit(limit, world, section)
         if section.share is None:
             self.upkeep.renew(section, world)
         return RunningSection(

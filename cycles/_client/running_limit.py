@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from cycles._client.opened_section import Opened, surrounding
 from cycles._client.running_section import PATIENCE, leave_to_background, lost_lease
 from cycles._core import limit_flows, section_flows
-from cycles._core.effects import Notify
+from cycles._core.effects import NewKey, Notify
 from cycles._core.limits import Account
 from cycles._drivers import aio, blocking
 from cycles._telemetry import log
@@ -214,7 +214,7 @@ class RunningLimit:
         if self._is_left_to_parent():
             return
         try:
-            flow = limit_flows.end(self.account)
+            flow = self._ending()
             ended = blocking.run_within(flow, self.world, PATIENCE) if hurried else blocking.run(flow, self.world)
             self.settlements.extend(ended or ())
         finally:
@@ -225,10 +225,13 @@ class RunningLimit:
         if self._is_left_to_parent():
             return
         try:
-            ended = await aio.run_through(limit_flows.end(self.account), self.world, patience=PATIENCE, hurried=hurried)
+            ended = await aio.run_through(self._ending(), self.world, patience=PATIENCE, hurried=hurried)
             self.settlements.extend(ended or ())
         finally:
             self._after_end(keeper)
+
+    def _ending(self) -> Flow[list[Settlement]]:
+        return limit_flows.end(self.account, self.world.perform(NewKey()))
 
     def _is_left_to_parent(self) -> bool:
         if self.is_inherited:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from cycles._core import section_flows, shares
 from cycles._core.effects import Notify
-from cycles._core.lifecycle import State
+from cycles._core.lifecycle import NOTHING_HELD, State
 from cycles._core.requests import MAX_TTL, milliseconds
 from cycles._drivers import aio, blocking
-from cycles.errors import AlreadySettled, LeaseLost
+from cycles.errors import AlreadySettled, InvalidRequest, LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +121,19 @@ class RunningSection:
         self.world.perform(Notify("section of the parent process, left to it", **facts))
         return False
 
+    def must_be_here(self, wanted: str) -> None:
+        """Refuse what only the process that opened the section can do: its records, and the numbers of its limit.
+
+        Raises:
+            InvalidRequest: in a forked child.
+        """
+        is_local = wanted == "report" or self.section.share is not None
+        if is_local and self.is_inherited and self.section.state not in NOTHING_HELD:
+            raise InvalidRequest(
+                f"can't {wanted}: reservation {self.section.reservation_id or 'inside a limit'} belongs to the process "
+                f"that forked this one; send what was spent there, and {wanted} it there, or guard the work here"
+            )
+
     def drop(self) -> bool:
         """Leave the section to the background, for nobody has it any more; return whether anything is left to do."""
         if self.is_inherited:
@@ -168,10 +181,10 @@ class RunningSection:
         self._leave_to_background()
 
     def _leave_to_background(self) -> None:
-        if self.limit is not None:
-            self.limit.tell_news()
         if not self._is_left and not self.is_inherited:
             self._is_left = leave_to_background(self.section, self.keeper)
+        if self.limit is not None:  # last: what arrives from outside meanwhile comes out of it
+            self.limit.tell_news()
 
     def conclude(self, settlement: Settlement, *, asked: bool) -> Settlement:
         """Return *settlement*, or raise what it must raise; *asked* is whether the caller asked for this commit."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._background import exit_drain
 from cycles._client.exit_world import exit_opener
 from cycles._client.teller import Teller
+from cycles._core import shares
 from cycles._core.flows import Asking
 from cycles._core.jobs import Charge, GiveBack
 from cycles._core.limit_flows import NextPiece
@@ -113,10 +114,21 @@ class Upkeep:
             self._keep(heart, world)
 
     # -- limits --------------------------------------------------------------------------------------------------------
-    def keep_limit(self, limit: RunningLimit, world: World) -> None:
-        """Do what is left after a reserve inside *limit*: keep new leases, ask for a piece ahead of need, tell news."""
+    def keep_limit(self, limit: RunningLimit, world: World, section: Section | None = None) -> None:
+        """Do what is left after a reserve inside *limit*: keep new leases, ask for a piece ahead of need, tell news.
+
+        What arrives from outside meanwhile comes out, and the *section* that was admitted does not run.
+        """
+        try:
+            self._keep_limit(limit, world)
+            limit.tell_news()
+        except BaseException:
+            if section is not None and section.share is not None:
+                shares.drop(section, section.share)
+            raise
+
+    def _keep_limit(self, limit: RunningLimit, world: World) -> None:
         account = limit.account
-        limit.tell_news()
         for hold in account.unkept():
             self.renew(hold.section, world, limit.cancel if self._config.heartbeat == "cancel" else None)
         piece = account.ahead()

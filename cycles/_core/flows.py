@@ -171,9 +171,12 @@ def find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None
 
 
 # -- release and extend ------------------------------------------------------------------------------------------------
-def release(reservation_id: str, reason: str | None, policy: RetryPolicy) -> Flow[Settlement]:
-    """Give the whole hold back, if that can be done in time: else it ends at its expiry."""
-    ends = None if policy.settle_wait is None else (yield from Now()) + policy.settle_wait
+def release(
+    reservation_id: str, reason: str | None, policy: RetryPolicy, *, ends: float | None = None
+) -> Flow[Settlement]:
+    """Give the whole hold back, until *ends* at most, or as long as *policy* says: else it ends at its expiry."""
+    if ends is None and policy.settle_wait is not None:
+        ends = (yield from Now()) + policy.settle_wait
     reason = None if reason is None else _sendable(reason)
     body = models.ReleaseRequest(idempotency_key=(yield from NewKey()), reason=reason or UNSET)
     answer, attempts = yield from until_known(

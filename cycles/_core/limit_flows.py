@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._core import section_flows, shares
 from cycles._core.effects import Jitter, Notify, Now, Record, Sleep
 from cycles._core.grant import Grant
+from cycles._core.lifecycle import State
 from cycles._core.limits import Lack, Piece, Share
 from cycles._core.records import Claim
 from cycles._core.section import Section
@@ -220,32 +221,57 @@ def _evaluated(account: Account, terms: Terms, policy: RetryPolicy) -> Flow[Sect
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
-def end(account: Account) -> Flow[list[Settlement]]:
+def end(account: Account, key: str) -> Flow[list[Settlement]]:
     """Charge what was spent, and give the rest back; return how that went, one for each reservation.
+
+    What becomes of each reservation is decided at once, before anything is sent: whatever cuts this off, the background
+    knows what is left. All of them together wait for the authority no longer than one would.
 
     Sections that are open still are on their own from here on. What they have reported leaves the limit's record before
     it enters one of their own, so that a kill between the two charges nothing twice.
+
+    Args:
+        account: The limit's.
+        key: A new one, for its charges: nothing is asked for before all is decided.
     """
     left = account.ends()
     if left is None:
         return []
+    decided = _decided(account, key)
+    started = yield from Now()
     reporting = [share for share in left if share.section is not None and share.reported]
     if reporting:
         yield from _part(account, reporting)
     settlements: list[Settlement] = []
+    for section in decided:
+        wait = section.policy.settle_wait
+        ends = None if wait is None else started + wait
+        if section.state is State.RELEASED:
+            ending = section_flows.give_back(section, "nothing spent", ends=ends)
+        else:
+            ending = section_flows.charge(section, ends=ends)
+        settlements.append((yield from ending))
+    return settlements
+
+
+def _decided(account: Account, key: str) -> list[Section]:
+    """Close the reservations of a limit that has ended, each to be charged or given back; return those."""
+    decided: list[Section] = []
     first: Hold | None = None
     for number, hold in enumerate(account.holds, 1):
-        section = hold.section
+        section: Section = hold.section
         if not section.is_open:
             continue  # released, or committed, by hand
         if hold.assigned or (first is None and account.has_settled):
             said = account.breakdown() if first is None else {"piece": number, "first": first.section.reservation_id}
             amount = Amount(unit=account.unit, amount=hold.assigned)
+            section.report(amount, None, {"limit": said})
+            section_flows.decide_commit(section, key if first is None else f"{key}-{number}")
             first = first or hold
-            settlements.append((yield from section_flows.commit(section, amount, None, {"limit": said})))
         else:
-            settlements.append((yield from section_flows.release(section, "nothing spent")))
-    return settlements
+            section_flows.decide_release(section)
+        decided.append(section)
+    return decided
 
 
 def _part(account: Account, reporting: list[Share]) -> Flow[None]:

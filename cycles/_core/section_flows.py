@@ -154,18 +154,36 @@ def commit(
     if section.state in NOTHING_HELD:
         return Settlement(section.state, via="commit", attempts=0)
     key = yield from NewKey()
-    if not section.leave(Happened.COMMIT_WANTED):
+    if not decide_commit(section, key):
         raise section.already_settled("commit")
+    return (yield from charge(section))
+
+
+def decide_commit(section: Section, key: str) -> bool:
+    """Close *section*, and decide what is charged: what it reported; return False when it was closed before.
+
+    From here on nobody has to come back to it: `charge` does it, or the background.
+    """
+    if not section.leave(Happened.COMMIT_WANTED):
+        return False
     assert section.reported is not None  # noqa: S101 - types
-    settlement: Settlement | None = None
     if section.share is not None:
-        settlement = yield from shares.settle(section, section.share, section.reported)
-    if settlement is None:
+        section.settlement = shares.take(section, section.share, section.reported)
+    if section.settlement is None:
         if section.provisional is not None and section.reservation_id is None:
             key = section.provisional.key  # its record is named after it
         section.owed = section.spend(key, section.reported)
+    return True
+
+
+def charge(section: Section, *, ends: float | None = None) -> Flow[Settlement]:
+    """Charge what was decided for *section*, waiting for the authority until *ends* at most, or as its policy says."""
+    if section.owed is not None:
         policy = section.policy
-        section.settlement = yield from settle(section.owed, policy, wait=policy.settle_wait, goes_on=True)
+        wait = policy.settle_wait if ends is None else max(0.0, ends - (yield from Now()))
+        section.settlement = yield from settle(section.owed, policy, wait=wait, goes_on=True)
+    elif section.share is not None and section.reported is not None:
+        yield from shares.tell(section, section.share, section.reported)
     assert section.settlement is not None  # noqa: S101 - types
     section.settlement.left_out = section.left_out
     if section.settlement.state is State.COMMITTED:
@@ -188,17 +206,32 @@ def release(section: Section, reason: str | None) -> Flow[Settlement]:
     """
     if section.state in NOTHING_HELD:
         return Settlement(section.state, via="release", attempts=0)
-    if not section.leave(Happened.RELEASE_ENDED):
+    if not decide_release(section):
         raise section.already_settled("release")
+    return (yield from give_back(section, reason))
+
+
+def decide_release(section: Section) -> bool:
+    """Close *section*, and decide that nothing is charged; see `decide_commit`."""
+    if not section.leave(Happened.RELEASE_ENDED):
+        return False
     if section.share is not None:
-        yield from shares.give_back(section, section.share)
+        shares.give_back(section, section.share)
+    return True
+
+
+def give_back(section: Section, reason: str | None, *, ends: float | None = None) -> Flow[Settlement]:
+    """Give back what *section* held, as was decided; see `charge`."""
+    if section.share is not None:
+        if section.share.reported:
+            yield from shares.grow(section.share.account)
         yield from Notify("released", reservation_id=None, reason=reason)
     if section.provisional is not None:
         yield from Forget(section.provisional)
     if section.reservation_id is None:  # nothing is held
         section.settlement = Settlement(State.RELEASED, via="release", attempts=0)
         return section.settlement
-    section.settlement = yield from flows.release(section.reservation_id, reason, section.policy)
+    section.settlement = yield from flows.release(section.reservation_id, reason, section.policy, ends=ends)
     return section.settlement
 
 

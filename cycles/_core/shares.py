@@ -53,32 +53,33 @@ def _kept_by(section: Section, amount: Amount) -> Flow[None]:
         yield from keep_reported(section, amount)
 
 
-def settle(section: Section, share: Share, actual: Amount) -> Flow[Settlement | None]:
-    """Charge *actual* to the limit; None when that has ended, and the section is on its own."""
+def take(section: Section, share: Share, actual: Amount) -> Settlement | None:
+    """Charge *actual* to the limit; None when that has ended, and the section is on its own. Put it on record next."""
     if not share.account.settle(share, section.terms.action, actual.amount):
         return None
     unused = max(0, share.estimate - actual.amount)
-    settlement = Settlement(
+    return Settlement(
         State.COMMITTED,
         via="limit",
         attempts=0,
         charged=actual,
         released=Amount(unit=actual.unit, amount=unused),
     )
-    section.settlement = settlement
+
+
+def tell(section: Section, share: Share, actual: Amount) -> Flow[None]:
+    """Put on record, and tell, that *actual* was charged to the limit."""
     yield from grow(share.account)
     yield from Tell(
         SettlementDetails(
             section.spend("", actual), "settled", charged=actual, attempts=0, recovered=False, error=None, via="limit"
         )
     )
-    return settlement
 
 
-def give_back(section: Section, share: Share) -> Flow[None]:
-    """Give back what *section* holds of its limit, if that has not ended."""
-    if share.account.settle(share, section.terms.action, None) and share.reported:
-        yield from grow(share.account)
+def give_back(section: Section, share: Share) -> None:
+    """Give back what *section* holds of its limit, if that has not ended. Put it on record next."""
+    share.account.settle(share, section.terms.action, None)
 
 
 def drop(section: Section, share: Share) -> bool:

@@ -6,7 +6,6 @@ import json
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 from click.core import ParameterSource
@@ -94,11 +93,12 @@ def serve(
                 authority.add_key(api_key, tenant=tenant, name="cycles serve")
             started(url_of(listener), "memory" if db is None else str(Path(db).absolute()))
             ready = {"base_url": url_of(listener), "api_key": api_key, "tenant": tenant}
-            page = f"{ready['base_url']}/#key={quote(api_key, safe='')}"
+            token = authority.app.links.token(tenant, authority.clock())
+            page = f"{ready['base_url']}/#once={token}"
             if as_json:
                 ready["page"] = page
             else:
-                click.echo(f"Look at it, with this link once: {page}", err=True)
+                click.echo(f"Look at it; this link is good once, for ten minutes: {page}", err=True)
             run(Server(authority), listener, _ready_line(ready, as_json=as_json))
 
 

@@ -15,8 +15,10 @@ from contextlib import nullcontext
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from cycles._client.running_section import leave_to_background
 from cycles._core import limit_flows, section_flows, settlements
 from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Now, Record, Sleep, Take
+from cycles._core.jobs import Charge, GiveBack
 from cycles._core.limits import Account, Share
 from cycles._core.renewal import Heart, beat
 from cycles._core.requests import terms
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 _EPOCH_MS: Final = 1_800_000_000_000
 _MOST_EFFECTS: Final = 20_000
-_MOST_ROUNDS: Final = 60
+_MOST_ROUNDS: Final = 120
 _LEVELS: Final = {"tenant": "acme"}
 
 
@@ -257,7 +259,10 @@ class LimitSimulation:
         leaving = [spender for spender in limit.open if spender.most]
         for spender in leaving:  # between its limit's record and its own, a report is in neither
             spender.least = 0
-        yield from limit_flows.end(limit.account)
+        self._keys += 1
+        yield from self._perhaps_cut_off(limit_flows.end(limit.account, f"key-{self._keys}"))
+        for hold in limit.account.holds:
+            leave_to_background(hold.section, self)
         if limit.outer is not None:
             limit.outer.spent += limit.spent if pieces else 0
             limit.outer.open.difference_update(pieces)
@@ -349,6 +354,40 @@ class LimitSimulation:
     def _beats(self, section: Section) -> None:
         if section.share is None and section.reservation_id is not None:
             self._start("heart", _renewed(Heart(section, ordinary=5.0)))
+
+    # -- interrupts ------------------------------------------------------------------------------------------------
+    def _perhaps_cut_off(self, flow: Flow[Any]) -> Flow[None]:
+        """Run *flow*, the end of a limit; an interrupt may hit it at any effect, before or after that is performed."""
+        at = self.random.randrange(16) if self.random.random() < 0.4 else None
+        number = 0
+        try:
+            effect = next(flow)
+            while number != at:
+                effect = flow.send((yield effect))
+                number += 1
+            if isinstance(effect, Record | Forget) or self.random.random() < 0.5:
+                yield effect
+            self.faults[Fault.KEYBOARD_INTERRUPT] += 1
+            self.trace.add(self.now, "run", "", effect, fault=Fault.KEYBOARD_INTERRUPT, outcome="thrown")
+            flow.throw(KeyboardInterrupt())
+        except (StopIteration, KeyboardInterrupt):
+            pass
+        finally:
+            flow.close()
+
+    def give_back(self, section: Section) -> None:
+        """Do what is left to do for a *section* that was dropped: none is."""
+        raise AssertionError(section)
+
+    def settle_later(self, section: Section) -> None:
+        """Go on with the charge of *section*, as a client's background does."""
+        if section.owed is not None:
+            self._start("charge", _until_done(Charge(section.owed, section.policy, due=self.now)))
+
+    def release_later(self, section: Section) -> None:
+        """Go on with giving back the hold of *section*; see `settle_later`."""
+        held = section.reservation_id
+        self._start("give back", _until_done(GiveBack(section.policy, reservation_id=held, due=self.now)))
 
     # -- effects -------------------------------------------------------------------------------------------------------
     def _start(self, name: str, flow: Flow[Any]) -> None:
@@ -472,6 +511,13 @@ class LimitSimulation:
             self.now += self.random.choice((0.5, 7.0, 120.0))
         if drawn > 0.9 and (expired := self.authority.sweep(self.now)):
             self.faults[Fault.HOLD_EXPIRED] += expired
+
+
+def _until_done(job: Charge | GiveBack) -> Flow[None]:
+    delay: float | None = 1.0
+    while delay is not None:
+        yield from Sleep(delay)
+        delay = yield from job.attempt()
 
 
 def _renewed(heart: Heart) -> Flow[None]:

@@ -52,7 +52,13 @@ def test_serve_until_a_signal(tmp_path, number):
     with serving("--json", "--db", path, "--budget", "tenant:acme=tokens:100", "--budget", "tenant:b=usd:1") as process:
         said = ready(process)
         assert sorted(said) == ["api_key", "base_url", "page", "tenant"]
-        assert said["page"] == f"{said['base_url']}/#key={said['api_key']}"
+        page, _, token = said["page"].partition("#once=")
+        assert page == f"{said['base_url']}/"
+        assert said["api_key"] not in said["page"]
+        exchanged = [httpx.post(f"{page}key.json", headers={"X-Cycles-Link": token}, timeout=10) for _ in range(2)]
+        assert [answer.status_code for answer in exchanged] == [200, 401], "a link is good once"
+        headers = {"X-Cycles-API-Key": exchanged[0].json()["api_key"]}
+        assert httpx.get(f"{page}status.json", headers=headers, timeout=10).json()["tenant"] == "acme"
         assert said["tenant"] == "acme"
         with httpx.Client(base_url=said["base_url"], headers={"X-Cycles-API-Key": said["api_key"]}) as http:
             amount = {"unit": "TOKENS", "amount": 30}
@@ -93,7 +99,7 @@ def test_serve_again_keeps_what_was_funded(tmp_path):
             )
             assert match, (line, process.communicate())
             assert process.stderr is not None
-            assert f"{match[1]}/#key=my-own-key" in process.stderr.readline(), "stdout is for eval"
+            assert f"{match[1]}/#once=" in process.stderr.readline(), "stdout is for eval"
             with LocalAuthority(tmp_path / "l.db") as authority:
                 authority.fund("tenant:acme", "CREDIT", tokens(50))
             answer = httpx.get(

@@ -105,11 +105,11 @@ def test_waiting_ends_with_its_time(world):
 def test_a_section_that_finds_its_limit_ended_is_reserved_by_itself(world):
     made = begun(world)
     world.answers = [released()]
-    world.run(limit_flows.end(made))
+    world.run(limit_flows.end(made, "k-end"))
     world.answers = [granted(reservation_id="res-9")]
     assert world.run(admit(made, 1)).reservation_id == "res-9"
     assert made.admit(1) is Lack.ENDED
-    assert world.run(limit_flows.end(made)) == []
+    assert world.run(limit_flows.end(made, "k-end")) == []
 
 
 def test_a_piece_that_comes_after_the_end_is_given_back(world):
@@ -172,7 +172,7 @@ def test_the_end_charges_each_piece_and_releases_what_is_unused(world):
     world.run(section_flows.commit(section, tokens(6)))
     made.holds[2].section.leave(section_flows.Happened.RELEASE_ENDED)  # by hand
     world.answers = [committed(4), committed(2)]
-    ended = world.run(limit_flows.end(made))
+    ended = world.run(limit_flows.end(made, "k-end"))
     assert [settlement.via for settlement in ended] == ["commit", "commit"]
     bodies = [call.arguments["body"].metadata for call in world.calls[-2:]]
     assert bodies[0]["limit"]["sections"] == 1
@@ -198,7 +198,7 @@ def test_reports_of_sections_that_outlive_the_limit_get_records_of_their_own(wor
     inside = world.run(admit(made, 3))
     world.run(section_flows.commit(inside, tokens(1)))
     world.answers = [committed(1)]
-    world.run(limit_flows.end(made))
+    world.run(limit_flows.end(made, "k-end"))
     own = [pending for pending in world.records if pending.reservation_id is None]
     assert [(pending.actual.amount, pending.by_event, pending.provisional) for pending in own] == [(2, True, True)]
     world.answers = [applied()]
@@ -216,7 +216,7 @@ def test_a_nested_limit_leaves_its_record_to_the_outer_one(world):
     late = world.run(admit(inner, 3))
     world.run(section_flows.report(late, tokens(2), None, None))
     assert (outer.numbers, world.records[-1].actual.amount) == ((0, 6, 1), 2)
-    world.run(limit_flows.end(inner))
+    world.run(limit_flows.end(inner, "k-end"))
     assert outer.numbers == (0, 0, 1)
     assert late.provisional.by_event
 
@@ -327,7 +327,7 @@ def test_a_section_that_outlives_its_limit_is_released_by_itself(world):
     made = begun(world)
     section = world.run(admit(made, 3))
     world.answers = [released()]
-    world.run(limit_flows.end(made))
+    world.run(limit_flows.end(made, "k-end"))
     assert world.run(section_flows.release(section, "done")).attempts == 0
     assert made.numbers == (0, 0, 1)
 

@@ -89,7 +89,7 @@ def test_without_retries_a_charge_is_tried_once(world):
 
 def test_how_long_the_authority_may_ask_a_charge_to_wait_is_bounded(world):
     charge = Charge(SPEND, POLICY, due=0.0)
-    world.keeps, world.answers = False, [refusal(429, "LIMIT_EXCEEDED", Retry_After="999999999")]
+    world.keeps, world.answers = False, [refusal(429, "LIMIT_EXCEEDED", retry_after="999999999")]
     assert world.run(charge.attempt()) == 3600.5
     assert charge.floor == world.now + 3600.0
 

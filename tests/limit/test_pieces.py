@@ -47,7 +47,7 @@ def test_a_section_that_needs_more_gets_a_larger_piece(counted, limit):
     with limit:
         spend(counted, 35, 33)
         assert counted.reserved >= 35 * CENT
-    assert (counted.spent, counted.reserved) == (33 * CENT, 0)
+    until(lambda: (counted.spent, counted.reserved) == (33 * CENT, 0))  # a piece may have been on its way
 
 
 def test_it_never_holds_more_than_the_limit(counted, limit):

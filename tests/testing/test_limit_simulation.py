@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cycles._core import limit_flows, shares
+from cycles._core.lifecycle import State
 from cycles._core.limits import Account
+from cycles._core.results import Settlement
 from cycles.testing.limit_simulation import LimitSimulation
 from cycles.testing.simulate import main, search
 
@@ -108,13 +110,37 @@ def test_a_spend_that_crosses_two_pieces_and_is_charged_to_both(monkeypatch):
 
 
 def test_an_end_that_gives_the_rest_of_the_pieces_not_back(monkeypatch):
-    def release(section, reason, release=limit_flows.section_flows.release):
+    def give_back(section, reason, *, ends=None, give_back=limit_flows.section_flows.give_back):
         if reason == "nothing spent":
-            return None
-        return (yield from release(section, reason))
+            section.settlement = Settlement(State.RELEASED, via="release", attempts=1)
+            return section.settlement
+        return (yield from give_back(section, reason, ends=ends))
 
-    monkeypatch.setattr(limit_flows.section_flows, "release", release)
+    monkeypatch.setattr(limit_flows.section_flows, "give_back", give_back)
     found("nothing is held after the end")
+
+
+def test_an_end_that_decides_of_each_piece_when_its_turn_comes(monkeypatch):
+    """Whatever cuts it off leaves the others open: charged to nobody, and renewed for ever."""
+
+    def end(account, key):
+        left = account.ends()
+        reporting = [share for share in left if share.section is not None and share.reported]
+        if reporting:
+            yield from limit_flows._part(account, reporting)
+        settlements = []
+        for number, hold in enumerate(account.holds):
+            if hold.assigned:
+                hold.section.report(limit_flows.Amount(unit=account.unit, amount=hold.assigned), None, None)
+                yield from limit_flows.Now()
+                limit_flows.section_flows.decide_commit(hold.section, f"{key}-{number}")
+                settlements.append((yield from limit_flows.section_flows.charge(hold.section)))
+            else:
+                settlements.append((yield from limit_flows.section_flows.release(hold.section, "nothing spent")))
+        return settlements
+
+    monkeypatch.setattr(limit_flows, "end", end)
+    found(_CHARGED, "every record is settled or refused", "nothing is held after the end", "a schedule ends")
 
 
 def test_without_a_bug_nothing_is_found(monkeypatch):

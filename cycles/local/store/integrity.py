@@ -11,6 +11,7 @@ import sqlite3
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from cycles.amounts import spelled
 from cycles.local.ledger.charging import fits
 from cycles.local.store import schema, tenants
 
@@ -143,9 +144,8 @@ def _wrong_figures(books: SqliteBooks) -> list[str]:
         if row.remaining != row.allocated - row.reserved - row.spent - row.debt or not fits(row):
             problems.append(f"the figures of {at} do not add up")
         if row.reserved != held[row.scope_path, row.unit]:
-            problems.append(
-                f"{at} has {row.reserved} reserved, and its reservations hold {held[row.scope_path, row.unit]}"
-            )
+            reserved, in_holds = (spelled(row.unit, n) for n in (row.reserved, held[row.scope_path, row.unit]))
+            problems.append(f"{at} has {reserved} reserved, and its reservations hold {in_holds}")
     return problems
 
 

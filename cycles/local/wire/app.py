@@ -17,6 +17,7 @@ from cycles.local.ledger.values import Refusal
 from cycles.local.wire import auth, lists, overview, validation
 from cycles.local.wire.charges import Charges
 from cycles.local.wire.denials import Denials
+from cycles.local.wire.links import Links
 from cycles.local.wire.messages import Response, encoded, new_id, new_row_id, trace_id_of
 from cycles.local.wire.routes import OPERATIONS, operation_of, routes_of
 from cycles.local.wire.session_keys import SessionKeys
@@ -75,6 +76,7 @@ class App:
 
     Attributes:
         session_keys: Keys that are good in this process only; no file has them.
+        links: Links to the page that were not opened yet.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class App:
         self.charges: Final = Charges()
         self.faults: Final = faults
         self.session_keys: Final = SessionKeys()
+        self.links: Final = Links()
         self._store: Final = transactions.store
         self._administration: Final = administration
         self._admin_hash: Final = admin_hash
@@ -289,6 +292,14 @@ class App:
         )
 
     # -- what needs no key ---------------------------------------------------------------------------------------------
+    def page_key(self, asked: Asked) -> tuple[int, Body]:
+        """Exchange a link's token for a key of this process, which is in no file and ends with it."""
+        tenant = self.links.opened(asked.request.headers.get("x-cycles-link", ""), self.clock())
+        if tenant is None:
+            message = "this link was opened before, or is older than 10 minutes: give the page an API key"
+            raise Refusal(401, "UNAUTHORIZED", message)
+        return 200, {"api_key": self.session_keys.key(tenant)}
+
     def evidence(self, asked: Asked) -> tuple[int, Body]:
         if not _EVIDENCE_ID.fullmatch(asked.segments[-1]):
             raise Refusal(400, "INVALID_REQUEST", "an evidence id is 64 lower-case hex digits")

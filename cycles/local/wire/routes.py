@@ -32,6 +32,7 @@ _FIXED: Final[dict[str, dict[str, Route]]] = {
     "/v1/balances": {"GET": Route("balances")},
     "/": {"GET": Route("page")},
     "/status.json": {"GET": Route("status", admin=True)},
+    "/key.json": {"POST": Route("page_key", public=True)},
     "/v1/.well-known/cycles-jwks.json": {"GET": Route("jwks", public=True)},
     **{f"/actuator/health{probe}": {"GET": Route("health", public=True)} for probe in ("", "/readiness", "/liveness")},
 }

@@ -15,6 +15,7 @@ from cycles import tokens, usd
 from cycles.local import LocalAuthority
 from cycles.local.wire.charges import HOUR_MS, STEPS
 from cycles.local.wire.denials import KEPT
+from cycles.local.wire.links import LASTS_MS
 from cycles.local.wire.overview import MOST_BUDGETS, MOST_DENIALS, MOST_RESERVATIONS
 from cycles.local.wire.server import serve
 from tests.support.authorities import ADMIN_KEY, SCOPE
@@ -266,3 +267,30 @@ def test_a_tenant_sees_its_own_and_the_administrator_sees_all(wire, authority, c
     assert [row["scope_path"] for row in seen["budgets"]] == [SCOPE, "tenant:other"]
     assert len(seen["reservations"]) == 2
     assert [row["tenant"] for row in seen["denials"]] == ["other"]
+
+
+# -- links to it -------------------------------------------------------------------------------------------------------
+def test_a_link_is_good_once_and_for_a_while(authority, clock):
+    authority.budget(SCOPE, tokens(5))
+    secret, links = authority.key(tenant="acme"), authority.app.links
+    with httpx.Client(transport=authority.transport(), base_url="http://test") as http:
+
+        def opened(token):
+            return http.post("/key.json", headers={"X-Cycles-Link": token})
+
+        token = links.token("acme", clock())
+        first = opened(token)
+        assert (first.status_code, first.headers["content-type"]) == (200, "application/json")
+        key = first.json()["api_key"]
+        assert key != secret
+        status = http.get("/status.json", headers={"X-Cycles-API-Key": key})
+        assert (status.status_code, status.json()["tenant"]) == (200, "acme")
+        assert len(authority.keys(None)) == 1, "no ledger has the page's"
+        for late in (token, "", "x", secret):
+            refused = opened(late)
+            assert failed(refused, 401, "UNAUTHORIZED")
+            assert "opened before" in refused.json()["message"]
+        token = links.token("acme", clock())
+        clock.now += LASTS_MS + 1
+        assert failed(opened(token), 401, "UNAUTHORIZED")
+        assert token not in repr(links)
