@@ -162,8 +162,8 @@ def blocking(plain: Any, metered: Any, posts: httpx.Client, owner: cycles.Client
         }
         with cycles.Limit(usd("500"), action=RUN, client=owner):
             some["limit"] = spent(lambda: metered.chat.completions.create(**ASKED), count)
-        some["stream"] = spent(lambda: read(plain), 3)
-        some["metered stream"] = spent(lambda: read(metered), 3)
+        some["stream"] = spent(lambda: read(plain), 1)
+        some["metered stream"] = spent(lambda: read(metered), 1)
         for name, seconds in some.items() if number else ():  # the first round warms up
             found.note(name, seconds)
     return found
@@ -181,8 +181,8 @@ async def asynchronous(
         }
         async with cycles.Limit(usd("500"), action=RUN, client=owner):
             some["limit"] = await spent_async(lambda: metered.chat.completions.create(**ASKED), count)
-        some["stream"] = await spent_async(lambda: read_async(plain), 3)
-        some["metered stream"] = await spent_async(lambda: read_async(metered), 3)
+        some["stream"] = await spent_async(lambda: read_async(plain), 1)
+        some["metered stream"] = await spent_async(lambda: read_async(metered), 1)
         for name, seconds in some.items() if number else ():
             found.note(name, seconds)
     return found
@@ -215,7 +215,7 @@ def main() -> int:
     if options.stub:
         asyncio.run(serve_stub())
     with authority() as ready, stub() as url:
-        found = measured(url, ready, (3, 20) if options.quick else (15, 40))
+        found = measured(url, ready, (3, 10) if options.quick else (15, 40))
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     missed = [figures.judge() for figures in found]
     return 3 if any(missed) else 0
