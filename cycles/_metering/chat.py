@@ -132,7 +132,9 @@ class Chat:
         found = Found(self.provider, self.model)
         messages = said.get("messages")
         for message in messages if isinstance(messages, list) else ():
-            content = message.get("content") if isinstance(message, Mapping) else None
+            content = conventions.part(message, "content")
+            if conventions.part(message, "audio", "id"):
+                found.unknown("audio of an earlier answer")
             for part in content if isinstance(content, list) else ():
                 if isinstance(part, Mapping):
                     _look_at(part, found)

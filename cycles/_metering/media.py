@@ -5,17 +5,20 @@
 | a text | its bytes in UTF-8, with the JSON around it: that is more than a chat template puts around a message |
 | a request | 256 more, for what a provider puts in front (system prompts of templates) |
 | tools, Anthropic | 1,000 more for the prompt about tools, and 1,000 for each tool that Anthropic defines |
-| an image | what the provider publishes as its maximum: see `_IMAGE` |
+| an image | what the provider publishes as its maximum: see `_IMAGE`; for OpenAI's newer models by its pixels |
 | audio | one for each 10 bytes: 32 a second (Gemini, the highest) at 320 bytes a second, which no codec goes below |
 | a PDF, a video, anything by URL or id | not known from the request: it makes the request `unbounded` |
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
 from attrs import define
+
+from cycles._metering.pixels import size_of
 
 __all__ = ["BYTES_PER_AUDIO_TOKEN", "REQUEST_OVERHEAD", "Found", "image_tokens"]
 
@@ -33,18 +36,37 @@ _OPENAI_IMAGE: Final = (
 )
 _OPENAI_LOW: Final = 2_833
 _OPENAI_PATCHES: Final = 24_600  # 10,000 patches ("original") at the dearest factor, 2.46
+_OPENAI_HIGH: Final = 6_150  # 2,500 patches ("high")
+_PATCH: Final = 32
+_FACTOR: Final = 2.46
+_NO_MOST: Final = re.compile(r"^(ft:)?gpt-([6-9]|\d\d)")
+"""Models that take every pixel of an image, as many as there are, unless `detail` says otherwise."""
 _ANY_IMAGE: Final = 16_384  # servers that speak OpenAI's wire: Qwen-VL's, the largest in use
 
 
-def image_tokens(provider: str, model: str, detail: object = None) -> int:
-    """Return how many tokens one image is at most."""
+def image_tokens(provider: str, model: str, detail: object = None, inline: object = None) -> int | None:
+    """Return how many tokens one image is at most; None where that is not known.
+
+    Args:
+        provider: Whose maximum.
+        model: The model that looks at it.
+        detail: As the request says: "low", "high", "original", "auto".
+        inline: The image in base64, if it is in the request.
+    """
     if provider in _IMAGE:
         return _IMAGE[provider]
     if provider not in {"openai", "azure"}:
         return _ANY_IMAGE
     if detail == "low" and "mini" not in model and not model.startswith("gpt-5"):
         return _OPENAI_LOW
-    return next((most for pattern, most in _OPENAI_IMAGE if pattern.search(model)), _OPENAI_PATCHES)
+    for pattern, most in _OPENAI_IMAGE:
+        if pattern.search(model):
+            return most
+    size = size_of(inline) if isinstance(inline, str) else None
+    seen = None if size is None else math.ceil(math.prod(-(-side // _PATCH) for side in size) * _FACTOR)
+    if _NO_MOST.match(model):
+        return _OPENAI_HIGH if detail == "high" else seen
+    return _OPENAI_PATCHES if seen is None else min(seen, _OPENAI_PATCHES)
 
 
 @define
@@ -60,7 +82,10 @@ class Found:
 
     def image(self, inline: object, detail: object = None) -> None:
         """Add an image: *inline* is its base64, if it is in the request."""
-        self.images += image_tokens(self.provider, self.model, detail)
+        tokens = image_tokens(self.provider, self.model, detail, inline)
+        if tokens is None:
+            self.unknown("an image")
+        self.images += tokens or 0
         self._hide(inline)
 
     def sound(self, inline: object) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 import cycles
 from cycles._metering.media import REQUEST_OVERHEAD, image_tokens
+from cycles._metering.pixels import size_of
 from cycles._metering.request import read
 from cycles._metering.usage import Usage
 from tests.metering.samples import asked, chat, generate, message, respond, sent
 
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x0f\xc0\0\0\x0b\xd0" + bytes(30_000)).decode()
 PIXELS = base64.b64encode(bytes(30_000)).decode()
 
 
@@ -182,12 +184,53 @@ def test_an_image_by_its_url_counts_too():
         ("openai", "gpt-5.4", "original", 24_600),
         ("openai", "o3", "high", 1_445),
         ("openai", "o4-mini", "high", 24_600),
+        ("openai", "gpt-6-sol", "high", 6_150),
+        ("openai", "gpt-6-sol", "auto", None),
         ("anthropic", "claude-opus-5", None, 4_784),
         ("vllm", "qwen-vl", None, 16_384),
     ],
 )
 def test_image_tokens(provider, model, detail, tokens):
     assert image_tokens(provider, model, detail) == tokens
+
+
+def test_images_that_are_seen_pixel_by_pixel():
+    """OpenAI's models from 6 on have no maximum: the bound of an image follows from its pixels, or is not known."""
+    url = "data:image/png;base64," + PNG
+    part = {"type": "image_url", "image_url": {"url": url}}
+    seen = chat(model="gpt-6-sol", messages=[{"role": "user", "content": [part]}])
+    assert seen.bound().input_image_tokens == 29_447, "126 x 95 patches at 2.46"
+    assert seen.unbounded == ()
+    by_url = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    assert chat(model="gpt-6-sol", messages=[{"role": "user", "content": [by_url]}]).unbounded == ("an image",)
+    assert chat(model="gpt-5.4", messages=[{"role": "user", "content": [part]}]).bound().input_image_tokens == 24_600
+
+
+@pytest.mark.parametrize(
+    ("head", "size"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x0f\xc0\0\0\x0b\xd0", (4_032, 3_024)),
+        (b"GIF89a\x40\x01\xf0\0", (320, 240)),
+        (b"\xff\xd8\xff\xe1\0\x10" + bytes(14) + b"\xff\xff\xc2\0\x11\x08\x0b\xd0\x0f\xc0\x03", (4_032, 3_024)),
+        (b"\xff\xd8\xff\xc4\0\x04\0\0\xff\xc0\0\x11\x08\0\x10\0\x20\x03", (32, 16)),
+        (b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0\0\0\0\0\xbf\x0f\0\xcf\x0b\0", (4_032, 3_024)),
+        (b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f\x1f\xc0\x03\0", (32, 16)),
+        (b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a\x20\0\x10\0", (32, 16)),
+        (b"RIFF\0\0\0\0WEBPWHAT", None),
+        (b"\x89PNG\r\n\x1a\n", None),
+        (b"\xff\xd8\xff\xd9" + bytes(20), None),
+        (b"\xff\xd8\xff\xe1\xff\xff" + bytes(20), None),
+        (b"BM" + bytes(20), None),
+        (b"", None),
+    ],
+)
+def test_the_size_of_an_image_stands_in_its_first_bytes(head, size):
+    assert size_of(base64.b64encode(head + bytes(-len(head) % 3)).decode()) == size
+
+
+def test_what_is_no_base64_has_no_size():
+    assert size_of("data:image/png;base64") is None
+    assert size_of("é€") is None
 
 
 def test_audio_counts_by_its_bytes():
@@ -307,3 +350,44 @@ def test_a_billable_shows_no_prompt():
 def test_a_usage_shows_what_it_counts():
     assert repr(Usage(input_tokens=3, model="m")) == "Usage(input_tokens=3, model='m')"
     assert Usage(input_tokens=3, output_tokens=4, cache_read_tokens=2).total_tokens == 7
+
+
+SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA" * 100, "format": "wav"}}
+IMAGE = {"type": "image", "source": {"type": "base64", "data": PIXELS}}
+
+
+INLINE = {"inlineData": {"mimeType": "image/png", "data": PIXELS}}
+NESTED = {"type": "document", "source": {"type": "content", "content": [IMAGE]}}
+
+
+def user(*parts):
+    return [{"role": "user", "content": list(parts)}]
+
+
+@pytest.mark.parametrize(
+    ("billable", "unbounded"),
+    [
+        (respond(input=[{"type": "item_reference", "id": "i"}]), ("item_reference",)),
+        (respond(input=[{"role": "user", "content": [SOUND]}, "odd", {"content": ["odd"]}]), ()),
+        (message(messages=user("odd", {"type": "container_upload", "file_id": "f"})), ("container_upload",)),
+        (message(messages=user(NESTED)), ()),
+        (chat(messages=user("odd", {"type": "video_url", "video_url": {"url": "https://x"}})), ("video_url",)),
+        (chat("mistral", messages=user({"type": "document_url", "document_url": "https://x"})), ("document_url",)),
+        (chat(messages=[{"role": "assistant", "audio": {"id": "a"}}]), ("audio of an earlier answer",)),
+        (chat(messages=user({"type": "input_audio", "input_audio": {}})), ("audio by reference",)),
+        (chat("openrouter", plugins=[{"id": "web"}]), ("plugins",)),
+        (generate(contents=[{"parts": [{"functionResponse": {"parts": [INLINE]}}]}]), ()),
+        (generate(contents={"parts": [{"text": "alone"}]}), ()),
+    ],
+)  # fmt: skip
+def test_what_else_a_request_may_hold(billable, unbounded):
+    assert billable.unbounded == unbounded
+    assert billable.input_bound < 9_000, "no base64 counts as text"
+
+
+def test_a_query_of_embeddings_may_hold_images():
+    inline = {"inlineData": {"mimeType": "image/png", "data": PIXELS}}
+    billable = asked(
+        "google", "/v1beta/models/e:batchEmbedContents", requests=[{"content": {"parts": [inline]}}, "odd"]
+    )
+    assert billable.bound().input_image_tokens == 7_740

@@ -115,3 +115,20 @@ def test_a_stream_whose_output_is_lowered_still_hides_what_was_not_asked_for():
     assert sent(limited)["stream_options"] == {"include_usage": True}
     chunk = b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\n'
     assert limited.stream().feed(chunk) == b""
+
+
+def test_tools_are_known_by_their_own_names_and_those_of_a_provider_by_their_kinds():
+    seen = []
+    tools = [
+        {"type": "mcp", "server_label": "shop"},
+        {"type": "web_search"},
+        {"type": "function", "name": "f"},
+        {"type": "custom", "name": "c"},
+    ]
+    respond(tools=tools).with_tools(lambda name: bool(seen.append(name)) or True)
+    assert seen == ["shop", "web_search", "f", "c"]
+
+
+def test_a_tool_without_a_name_stays():
+    tools = [{}, "odd", function("mail")]
+    assert sent(chat(tools=tools).with_tools(lambda _: False))["tools"] == tools[:2]

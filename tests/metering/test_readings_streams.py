@@ -393,3 +393,27 @@ def test_framing_gives_back_every_byte(cuts):
     found.append(stream.rest())
     assert b"".join(raw for raw, _ in found) == data
     assert [content.decode() for _, content in found if content] == ["b\nc", "d", "é"]
+
+
+def test_events_of_an_unusual_shape_are_passed_over():
+    odd = [{"choices": ["odd", {"index": 0}]}, {"choices": "odd"}, {"usage": {"total_tokens": 1}}, {"type": 5}]
+    for billable in (chat(stream=True), message(stream=True), respond(stream=True)):
+        shown, usage, received = read_in(billable, [events(*odd)])
+        assert (shown, usage) == (events(*odd), None)
+        assert received.output_tokens <= 16
+    _, usage, _ = read_in(
+        generate(method="streamGenerateContent"), [events({"candidates": ["odd"]}, {"candidates": 3})]
+    )
+    assert usage is None
+
+
+def test_embeddings_are_no_stream_and_are_read_all_the_same():
+    billable = asked("openai", "/v1/embeddings", model="text-embedding-3-small", input="a")
+    body = json.dumps({"data": [], "usage": {"prompt_tokens": 8}}).encode()
+    shown, usage, _ = read_in(billable, [body])
+    assert shown == body
+    assert usage is not None
+    assert usage.input_tokens == 8
+    shown, usage, received = read_in(billable, [events({"a": 1}, "[DONE]")])
+    assert usage is None
+    assert received == billable.bound()

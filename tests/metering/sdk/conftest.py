@@ -15,6 +15,7 @@ from tests.metering.sdk.world import World  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+FILES = ("test_table", "test_ways", "test_denials")  # in this order
 SHOWN = pytest.StashKey[World]()
 
 
@@ -40,7 +41,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     world = item.stash.get(SHOWN, None)
     if world is not None and (report.when == "call" or report.failed):
         said = "RED" if report.failed else "-" if report.skipped else world.shown or "ok"
-        place = (item.path.name != "test_table.py", item.function.__code__.co_firstlineno, _row(item))
+        place = (FILES.index(item.path.stem), item.function.__code__.co_firstlineno, _row(item))
         report.user_properties.append(("cell", [list(place), world.api.name, said]))
     return report
 
