@@ -123,6 +123,17 @@ def test_byte_by_byte(billable, contents, end):
         assert whole[0] == data, "nothing is taken out"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_cut_in_two_anywhere(end):
+    """A line end of two bytes is cut, too, where it ends an event that is taken out; the first event has the mark."""
+    data = "\ufeff".encode() + events(USAGE_CHUNK, CHAT[0], end=end)
+    whole = read_in(chat(stream=True), [data])
+    assert whole[0] == events(CHAT[0], end=end)
+    assert whole[1] is not None
+    for cut in range(len(data)):
+        assert read_in(chat(stream=True), [data[:cut], data[cut:]]) == whole, cut
+
+
 def test_asking_on_the_way_changes_nothing():
     data = events(*ANTHROPIC, named=True)
     reading = message(stream=True).stream()
@@ -238,6 +249,15 @@ def test_gemini_tells_as_much_as_a_json_array():
         assert usage == read_in(billable, [events(*GEMINI)])[1]
     assert usage is not None
     assert (usage.output_tokens, usage.output_reasoning_tokens) == (6, 1)
+
+
+def test_a_json_array_may_be_asked_at_any_byte():
+    reading = generate(method="streamGenerateContent").stream()
+    for byte in json.dumps(GEMINI, ensure_ascii=False).encode():
+        reading.feed(bytes([byte]))
+        received = reading.received
+    assert reading.usage == received
+    assert received.output_tokens == 6
 
 
 def test_some_tell_their_usage_in_every_chunk():

@@ -280,6 +280,20 @@ def test_a_cancelled_request_costs_the_estimate_if_it_may_have_left(authority, h
     assert asyncio.run(main()) == (spent, 0)
 
 
+@pytest.mark.parametrize(("has_begun", "spent"), [(False, 0), (True, 400)])
+def test_an_interrupted_request_costs_the_estimate_if_it_may_have_left(authority, has_begun, spent):
+    class Interrupted(httpx.HTTPTransport):
+        def handle_request(self, request):
+            if has_begun:
+                b"".join(request.stream)
+            raise KeyboardInterrupt
+
+    metered = Metered(Sideless(authority.client(tenant="acme")), authority)
+    with httpx.Client(transport=Interrupted()) as plain, pytest.raises(KeyboardInterrupt):
+        metered.client(plain, estimate=lambda request: 100, max_output=300).post(URL, json=CHAT)
+    assert metered.figures == (spent, 0)
+
+
 class Sideless:
     kind = "async"
 
