@@ -60,6 +60,17 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("libraries", [("httpx",), ("httpx2",), ("httpx", "httpx2")], ids=["httpx", "httpx2", "both"])
+def http_types(session: nox.Session, libraries: tuple[str, ...]) -> None:
+    """Check that types are exact for users who have one of the HTTP libraries, the other, or both."""
+    session.install("--no-deps", ".")
+    session.install("attrs", "python-dateutil", "platformdirs", *groups("http_types"), *libraries)
+    programs = [str(ROOT / "tests" / "typing" / f"{library}_clients.py") for library in libraries]
+    session.chdir(session.create_tmp())  # nothing of the source tree in reach
+    session.run("mypy", "--strict", "--config-file=", *programs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the quick tests on every core, warnings as errors."""
     session.install("-e", ".[server]", *groups("test"))
@@ -182,7 +193,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure, as ratios in one run; a missed bound fails (`-- --quick`: a short look, which only shows it)."""
-    session.install("-e", ".[server,fast]", *groups("metering"))
+    session.install("-e", ".[server,fast,httpx2]", *groups("metering"))
     missed = 3  # how a benchmark ends whose bound was missed
     for script in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
         codes = [0, missed] if "--quick" in session.posargs else [0]

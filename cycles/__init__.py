@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cycles._client.subjects import subject
 from cycles._core.levels import level
 from cycles._core.lifecycle import State
+from cycles._core.policy_keys import PolicyKeys
 from cycles._core.response_info import ResponseInfo
 from cycles._core.results import Decision, Settlement, SettlementDetails
 from cycles._core.retry import RetryPolicy
@@ -24,6 +25,9 @@ from cycles.amounts import credits, risk_points, tokens, usd, usd_microcents
 from cycles.client import AsyncClient, Client, aclose, close, configure
 from cycles.config import Config
 from cycles.errors import (
+    ActionKindDenied,
+    ActionKindNotAllowed,
+    ActionQuotaExceeded,
     AlreadySettled,
     AuthorityError,
     AuthorityUnavailable,
@@ -34,6 +38,7 @@ from cycles.errors import (
     ConfigError,
     CyclesError,
     DebtOutstanding,
+    DenialDetail,
     Denied,
     Forbidden,
     IdempotencyMismatch,
@@ -69,6 +74,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Action",
+    "ActionKindDenied",
+    "ActionKindNotAllowed",
+    "ActionQuotaExceeded",
     "AlreadySettled",
     "Amount",
     "AsyncClient",
@@ -85,6 +93,7 @@ __all__ = [
     "CyclesError",
     "DebtOutstanding",
     "Decision",
+    "DenialDetail",
     "Denied",
     "Drained",
     "DryRun",
@@ -100,6 +109,7 @@ __all__ = [
     "Metrics",
     "NotFound",
     "OverdraftLimitExceeded",
+    "PolicyKeys",
     "Prices",
     "RateLimited",
     "Reservation",

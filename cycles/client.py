@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-import httpx
-
 from cycles._client import arguments
 from cycles._client.async_runtime import AsyncRuntime
 from cycles._client.blocking_runtime import BlockingRuntime
@@ -19,6 +17,7 @@ from cycles._client.paging import AsyncRows, Rows
 from cycles._client.raising import raised_here
 from cycles._client.siblings import siblings_of
 from cycles._drivers import aio, blocking
+from cycles._drivers.libraries import is_asynchronous, is_blocking
 from cycles.errors import ConfigError
 from cycles.reservation import AsyncReservation, Reservation
 
@@ -28,10 +27,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from cycles._client.evidence_desk import Asked
     from cycles._client.options import BalanceFilters, DecideOptions, RecordOptions, ReservationFilters, ReserveOptions
     from cycles._core.results import Decision, Settlement, SettlementDetails
     from cycles._journal.recovery import Drained
     from cycles.config import Config
+    from cycles.evidence import Keys, Verification
+    from cycles_api.http import AsyncHttpClient, HttpClient
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.reservation_detail import ReservationDetail
@@ -43,8 +45,9 @@ class Client(Face[BlockingRuntime]):
 
     Args:
         config: Where and for whom; `Config.from_env()` when None.
-        http_client: An httpx.Client to send through (proxies, custom CAs, HTTP/2 are its options). It is not closed
-            with this client, its own base URL is not used, and the key is sent only with requests made here.
+        http_client: An httpx.Client or httpx2.Client to send through (proxies, custom CAs, HTTP/2 are its options). It
+            is not closed with this client, its own base URL is not used, and the key is sent only with requests made
+            here. Its answers are read within bounds: 4 MiB at most, decoded.
         on_settlement: Called with what became of each spend, in whatever thread settled it; it must not block.
 
     Raises:
@@ -55,11 +58,13 @@ class Client(Face[BlockingRuntime]):
         self,
         config: Config | None = None,
         *,
-        http_client: httpx.Client | None = None,
+        http_client: HttpClient | None = None,
         on_settlement: Callable[[SettlementDetails], None] | None = None,
     ) -> None:
-        if http_client is not None and not isinstance(http_client, httpx.Client):
-            raise ConfigError(f"http_client: a Client needs an httpx.Client, not {type(http_client).__name__}")
+        if http_client is not None and not is_blocking(http_client):
+            raise ConfigError(
+                f"http_client: a Client needs a Client of httpx or httpx2, not {type(http_client).__name__}"
+            )
         super().__init__(BlockingRuntime(config, http_client, on_settlement))
 
     def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> Reservation:
@@ -150,6 +155,27 @@ class Client(Face[BlockingRuntime]):
         """
         return blocking.run(arguments.reading(self.config, reservation_id), self._runtime.traced())
 
+    def evidence(self, of: Asked, keys: Keys | None = None, *, server_id: str | None = None) -> Verification:
+        """Fetch the signed record of an answer and verify it (docs/evidence.md); it needs the extra `evidence`.
+
+        Args:
+            of: A reference, such as `reservation.evidence` or `error.evidence`; an id; or an envelope, decoded or as
+                bytes, which is not fetched. A fresh one that is not there yet is asked for again for a moment.
+            keys: The server's keys: a `cycles.evidence.KeySet`, a pinned key, the path of a file, or the URL of a key
+                set; None for the key set that the client's authority publishes. What is fetched is fetched once.
+            server_id: The server that it must be of; None: whoever the keys are of.
+
+        Returns:
+            One of five outcomes, and why; true when it is authentic.
+
+        Raises:
+            NotFound: there is no such evidence.
+            InvalidRequest, ConfigError: naming what is wrong with an argument, or the missing extra.
+            AuthorityError, AuthorityUnavailable: the evidence could not be fetched.
+        """
+        flow = self._runtime.evidence.verifying(of, keys, server_id)
+        return blocking.run(flow, self._runtime.traced())
+
     def with_options(self, **changes: Any) -> Self:
         """Return a client with other settings that sends through this one's connections.
 
@@ -211,7 +237,7 @@ class AsyncClient(Face[AsyncRuntime]):
 
     Args:
         config: Where and for whom; `Config.from_env()` when None.
-        http_client: An httpx.AsyncClient to send through; see `Client`.
+        http_client: An httpx.AsyncClient or httpx2.AsyncClient to send through; see `Client`.
         on_settlement: Called with what became of each spend, in the loop; it must not block.
 
     Raises:
@@ -222,12 +248,12 @@ class AsyncClient(Face[AsyncRuntime]):
         self,
         config: Config | None = None,
         *,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: AsyncHttpClient | None = None,
         on_settlement: Callable[[SettlementDetails], None] | None = None,
     ) -> None:
-        if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
+        if http_client is not None and not is_asynchronous(http_client):
             raise ConfigError(
-                f"http_client: an AsyncClient needs an httpx.AsyncClient, not {type(http_client).__name__}"
+                f"http_client: an AsyncClient needs an AsyncClient of httpx or httpx2, not {type(http_client).__name__}"
             )
         super().__init__(AsyncRuntime(config, http_client, on_settlement))
 
@@ -257,6 +283,11 @@ class AsyncClient(Face[AsyncRuntime]):
     async def reservation(self, reservation_id: str) -> ReservationDetail:
         """Return what the authority keeps about a reservation; see `Client.reservation`."""
         return await aio.run(arguments.reading(self.config, reservation_id), self._runtime.traced())
+
+    async def evidence(self, of: Asked, keys: Keys | None = None, *, server_id: str | None = None) -> Verification:
+        """Fetch the signed record of an answer and verify it; see `Client.evidence`."""
+        flow = self._runtime.evidence.verifying(of, keys, server_id)
+        return await aio.run(flow, self._runtime.traced())
 
     def with_options(self, **changes: Any) -> Self:
         """Return a client with other settings that sends through this one's connections; see `Client.with_options`."""

@@ -229,7 +229,7 @@ def _absolute(path: str, label: str) -> str:
 
 def _check(config: Config) -> None:
     """Refuse an address that nothing can be sent to, and settings that do not fit each other."""
-    allowed = None if config.is_local else refusal_of(config.base_url)
+    allowed = None if config.is_local else refusal_of(config.base_url, config.http_engine)
     if allowed is not None:
         raise ConfigError(
             f"{label_of('base_url', config.sources['base_url'])}={shown_url(config.base_url)}: give {allowed}"

@@ -12,7 +12,10 @@
     │   ├── BudgetNotFound        no budget at any scope of the subject, in any unit
     │   ├── DebtOutstanding       a scope owes and may not owe more
     │   ├── OverdraftLimitExceeded   a scope is over its limit and waits for an operator
-    │   └── TenantClosed          the tenant is closed
+    │   ├── TenantClosed          the tenant is closed
+    │   ├── ActionQuotaExceeded   as many actions of this kind as a quota allows were made
+    │   ├── ActionKindNotAllowed  a policy allows other kinds of actions only
+    │   └── ActionKindDenied      a policy denies this kind of action
     ├── AuthorityError            the authority answered, and the answer was an error
     │   ├── Unauthorized  Forbidden  NotFound  UnitMismatch  IdempotencyMismatch
     │   ├── ReservationExpired  ReservationFinalized  MaxExtensionsExceeded
@@ -35,9 +38,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 if TYPE_CHECKING:
+    from cycles_api.models.action_quota_violation import ActionQuotaViolation
     from cycles_api.models.amount import Amount
 
 __all__ = [
+    "ActionKindDenied",
+    "ActionKindNotAllowed",
+    "ActionQuotaExceeded",
     "AlreadySettled",
     "AuthorityError",
     "AuthorityUnavailable",
@@ -89,7 +96,7 @@ class CyclesError(Exception):
     """
 
     retryable: ClassVar[bool] = False
-    remedy: ClassVar[str | None] = None
+    remedy: str | None = None
     """What to do about it, where the message does not say so; `str()` has both."""
 
     def __init__(
@@ -179,6 +186,42 @@ class LimitNumbers(Protocol):
         ...
 
 
+class DenialDetail:
+    """What an authority says about a denial (docs/protocol.md, Extensions). What it does not say is None.
+
+    Attributes:
+        reason_code: Why it denies; an open list.
+        quota: The quota that is used up: the kind of action, the window, how much was used, and the limit.
+        policy: The id of the policy that refused.
+        scope: The scope path of the budget or the policy that refused.
+        remaining: What the budget that refused has left, in its unit; may be negative.
+        suggested_fix: What a person can do about it.
+    """
+
+    __slots__ = ("policy", "quota", "reason_code", "remaining", "scope", "suggested_fix")
+
+    def __init__(
+        self,
+        reason_code: str,
+        *,
+        quota: ActionQuotaViolation | None = None,
+        policy: str | None = None,
+        scope: str | None = None,
+        remaining: int | None = None,
+        suggested_fix: str | None = None,
+    ) -> None:
+        self.reason_code: Final = reason_code
+        self.quota: Final = quota
+        self.policy: Final = policy
+        self.scope: Final = scope
+        self.remaining: Final = remaining
+        self.suggested_fix: Final = suggested_fix
+
+    def __repr__(self) -> str:
+        known = {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
+        return f"DenialDetail({', '.join(f'{name}={value!r}' for name, value in known.items())})"
+
+
 class Denied(CyclesError):
     """The authority said no; nothing is held and the guarded section did not run (docs/protocol.md, Errors).
 
@@ -186,6 +229,7 @@ class Denied(CyclesError):
         scope: The scope path that refused, or None when the authority did not say.
         affected_scopes: The scope paths that the question was about, widest first.
         limit: The `Limit` of this process that refused; None when it was the authority.
+        detail: What the authority says about it, or None. Its `suggested_fix` is the error's `remedy`.
     """
 
     remedy = "ask the authority's operator, with the request id: a rule of its own refused"
@@ -197,12 +241,31 @@ class Denied(CyclesError):
         scope: str | None = None,
         affected_scopes: tuple[str, ...] = (),
         limit: LimitNumbers | None = None,
+        detail: DenialDetail | None = None,
         **said: Any,
     ) -> None:
         super().__init__(message, **said)
-        self.scope = scope
+        self.scope = scope if scope is not None or detail is None else detail.scope
         self.affected_scopes = affected_scopes
         self.limit = limit
+        self.detail = detail
+        if detail is not None and detail.suggested_fix is not None:
+            self.remedy = detail.suggested_fix
+
+    @property
+    def quota(self) -> ActionQuotaViolation | None:
+        """The quota that is used up, or None."""
+        return None if self.detail is None else self.detail.quota
+
+    @property
+    def policy(self) -> str | None:
+        """The id of the policy that refused, or None."""
+        return None if self.detail is None else self.detail.policy
+
+    @property
+    def remaining(self) -> int | None:
+        """What the budget that refused has left, in its unit, or None when the authority did not say."""
+        return None if self.detail is None else self.detail.remaining
 
     def __reduce__(self) -> tuple[Any, ...]:
         restore, (kind, message, state) = super().__reduce__()
@@ -251,6 +314,24 @@ class TenantClosed(Denied):
     """The tenant is closed."""
 
     remedy = "it is closed for good: use another"
+
+
+class ActionQuotaExceeded(Denied):
+    """As many actions of this kind as a quota allows were made: `quota` says which, and in what window."""
+
+    remedy = "wait for the quota's next window, or have the quota raised"
+
+
+class ActionKindNotAllowed(Denied):
+    """A policy allows other kinds of actions only."""
+
+    remedy = "use a kind of action that the policy allows, or have this one added to it"
+
+
+class ActionKindDenied(Denied):
+    """A policy denies this kind of action."""
+
+    remedy = "a policy forbids it: its owner has to change that"
 
 
 class AuthorityError(CyclesError):
@@ -346,7 +427,9 @@ DENIALS: Final[dict[str, type[Denied]]] = {
     "DEBT_OUTSTANDING": DebtOutstanding,
     "OVERDRAFT_LIMIT_EXCEEDED": OverdraftLimitExceeded,
     "TENANT_CLOSED": TenantClosed,
-    **dict.fromkeys(("ACTION_QUOTA_EXCEEDED", "ACTION_KIND_NOT_ALLOWED", "ACTION_KIND_DENIED"), Denied),
+    "ACTION_QUOTA_EXCEEDED": ActionQuotaExceeded,
+    "ACTION_KIND_NOT_ALLOWED": ActionKindNotAllowed,
+    "ACTION_KIND_DENIED": ActionKindDenied,
 }
 """Error codes and reason codes that are denials, and what each is raised as."""
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cycles._client.async_runtime import AsyncRuntime
     from cycles._client.blocking_runtime import BlockingRuntime
-    from cycles._client.options import Level, ReserveOptions
+    from cycles._client.options import GivenPolicyKeys, Level, ReserveOptions
     from cycles._core.section_flows import OnError, Unreported
     from cycles_api.models.action import Action
     from cycles_api.models.amount import Amount
@@ -71,7 +71,9 @@ class Guard:
         metadata: JSON values to keep with the reservation.
         tags: At most 10 labels of the action.
         idempotency_key: A fresh one for each reservation when None; for a decorator, give a callable.
+        policy_keys: Where the action goes (`PolicyKeys`: host, path …), for an authority whose policies look at that.
         dry_run: Only evaluate. A decorated function is not called, and its result is a `DryRun`.
+        observe: Only evaluate, and run the work whatever the answer is: nothing is held and nothing is settled.
         wait: Seconds to keep asking while denied or throttled; 0 asks once.
         unreported: What happens when the work ended well and no actual is known: "estimate" commits the estimate,
             marked `actual_source: estimate`; "release" gives it back; "error" raises UnreportedSpend.
@@ -108,7 +110,9 @@ class Guard:
         metadata: Mapping[str, Any] | Callable[..., Mapping[str, Any] | None] | None = None,
         tags: Sequence[str] | Callable[..., Sequence[str] | None] | None = None,
         idempotency_key: str | Callable[..., str | None] | None = None,
+        policy_keys: GivenPolicyKeys | Callable[..., GivenPolicyKeys] = None,
         dry_run: bool | Callable[..., bool] = False,
+        observe: bool | Callable[..., bool] = False,
         wait: float | timedelta | Callable[..., float | timedelta] = 0.0,
         unreported: Unreported = "estimate",
         on_error: OnError | Callable[[BaseException], Amount | Decimal | None] = "release",
@@ -134,7 +138,9 @@ class Guard:
             "metadata": metadata,
             "tags": tags,
             "idempotency_key": idempotency_key,
+            "policy_keys": policy_keys,
             "dry_run": dry_run,
+            "observe": observe,
             "wait": wait,
             "own": own,
         }

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Self
 
-    from cycles._client.options import Level, LimitOptions
+    from cycles._client.options import GivenPolicyKeys, Level, LimitOptions
     from cycles._client.running_limit import RunningLimit
     from cycles._core.results import Settlement
     from cycles_api.models.action import Action
@@ -80,6 +80,7 @@ class Limit:
         overage_policy: What spend above the amount does (docs/protocol.md, Overage policies).
         metadata: JSON values to keep with the reservation.
         tags: At most 10 labels of the action.
+        policy_keys: Where the run's actions go, for an authority whose policies look at that; see `Guard`.
         idempotency_key: Of the first reservation; a fresh one when None; for a decorator, give a callable.
         wait: Seconds to keep asking at the beginning while denied or throttled; 0 asks once.
         raise_on_unsettled: Whether a charge that could not be confirmed raises; else it is logged, and
@@ -112,6 +113,7 @@ class Limit:
         overage_policy: CommitOveragePolicy | str | Callable[..., CommitOveragePolicy | str | None] | None = None,
         metadata: Mapping[str, Any] | Callable[..., Mapping[str, Any] | None] | None = None,
         tags: Sequence[str] | Callable[..., Sequence[str] | None] | None = None,
+        policy_keys: GivenPolicyKeys | Callable[..., GivenPolicyKeys] = None,
         idempotency_key: str | Callable[..., str | None] | None = None,
         wait: float | timedelta | Callable[..., float | timedelta] = 0.0,
         raise_on_unsettled: bool = False,
@@ -136,6 +138,7 @@ class Limit:
             "overage_policy": overage_policy,
             "metadata": metadata,
             "tags": tags,
+            "policy_keys": policy_keys,
             "idempotency_key": idempotency_key,
             "wait": wait,
             "raise_on_unsettled": raise_on_unsettled,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from cycles._client.opened_section import innermost
 from cycles._core import flows, section_flows
+from cycles._core.denials import detail_of
 from cycles._core.requests import text
 from cycles._core.response_info import ResponseInfo
 from cycles._core.results import reference
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from cycles._client.running_section import RunningSection
     from cycles._core.lifecycle import State
     from cycles._core.results import Settlement
-    from cycles.errors import CyclesError
+    from cycles.errors import CyclesError, DenialDetail
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.caps import Caps
@@ -109,7 +110,10 @@ class _View:
 
     @property
     def decision(self) -> DecisionEnum:
-        """ALLOW or ALLOW_WITH_CAPS; for a dry run also DENY, or what a newer authority says."""
+        """ALLOW or ALLOW_WITH_CAPS; for a dry run, and with `observe=True`, also DENY, or what a newer authority says.
+
+        With `observe=True` it is what a reserve would have been told.
+        """
         return self._response.decision
 
     @property
@@ -227,8 +231,13 @@ class _View:
 
     @property
     def reason_code(self) -> str | None:
-        """Why a dry run was denied, or None."""
+        """Why a dry run was denied, or a section that only observes would have been, or None."""
         return _present(self._response.reason_code)
+
+    @property
+    def detail(self) -> DenialDetail | None:
+        """What the authority says about that denial, or None: what refused, and what helps."""
+        return detail_of(self._response.deny_detail)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id or 'without id'} {self.state} estimate {describe(self.estimate)}>"
@@ -340,15 +349,17 @@ class DryRun:
         reason_code: Why not, or None.
         caps: What a grant would be limited to, or None.
         affected_scopes: The scope paths of the subject, widest first.
+        detail: What the authority says about a denial, or None.
     """
 
-    __slots__ = ("affected_scopes", "caps", "decision", "reason_code")
+    __slots__ = ("affected_scopes", "caps", "decision", "detail", "reason_code")
 
     def __init__(self, reservation: Reservation | AsyncReservation) -> None:
         self.decision: Final[DecisionEnum] = reservation.decision
         self.reason_code: Final[str | None] = reservation.reason_code
         self.caps: Final[Caps | None] = reservation.caps
         self.affected_scopes: Final[tuple[str, ...]] = reservation.affected_scopes
+        self.detail: Final[DenialDetail | None] = reservation.detail
 
     def __repr__(self) -> str:
         reason = f" {self.reason_code}" if self.reason_code is not None else ""

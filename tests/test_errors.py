@@ -162,7 +162,8 @@ def test_a_denial_says_what_was_asked_what_is_left_and_what_to_do():
             client.reserve(cycles.tokens(10_000), action=("k", "n"))
     error = denied.value
     assert error.message == "asked for $0.05, $0.04 left of $1.00 at tenant:acme"
-    assert str(error).startswith(f"{error.message}; ask for less, wait for releases, or have the budget raised (status")
+    advice = "ask for at most $0.04, wait until reservations end, or have this budget raised"
+    assert str(error).startswith(f"{error.message}; {advice} (status")
     asked = {"scope": "tenant:acme", "remaining": 4_000_000, "requested": 5_000_000, "unit": "USD_MICROCENTS"}
     assert error.details.items() >= asked.items()
     assert error.scope == "tenant:acme"

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
 from cycles._client.key_tenant import KeyTenant
 from cycles._client.local_authority import local_authority
-from cycles._drivers.connections import AsyncDirectClient, DirectClient
+from cycles._drivers.bounded_api import BoundedApi
+from cycles._drivers.libraries import Library, library, library_of
+from cycles._drivers.phases import Phases
 from cycles._drivers.surroundings import opened
 from cycles._journal.partitions import partition_of
 from cycles.config import Config
 from cycles.errors import ConfigError, InvalidRequest
-from cycles_api.client import AuthenticatedClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cycles.local.embedded import EmbeddedAuthority
+    from cycles_api.http import AsyncHttpClient, HttpClient
 
-    AsyncFactory = Callable[..., httpx.AsyncClient]
+    AsyncFactory = Callable[..., AsyncHttpClient]
 
 LOCAL_ORIGIN: Final = "http://cycles.local"
 """The base URL of requests to an authority inside this process; nothing resolves it."""
@@ -30,19 +31,20 @@ LOCAL_ORIGIN: Final = "http://cycles.local"
 class _Opened:
     """The connections that a client has, if it has opened any; the generated client asks this for them."""
 
-    def __init__(self, make_async: AsyncFactory) -> None:
+    def __init__(self, engine: Library, make_async: AsyncFactory) -> None:
+        self._engine: Final = engine
         self._make_async: Final = make_async
-        self.blocking: httpx.Client | None = None
-        self.asynchronous: httpx.AsyncClient | None = None
+        self.blocking: HttpClient | None = None
+        self.asynchronous: AsyncHttpClient | None = None
 
-    def make(self, **options: Any) -> httpx.Client:
+    def make(self, **options: Any) -> HttpClient:
         """Open those of blocking requests."""
-        self.blocking = opened(DirectClient, **options)
+        self.blocking = opened(self._engine.http, self._engine.client, **options)
         return self.blocking
 
-    def make_async(self, **options: Any) -> httpx.AsyncClient:
+    def make_async(self, **options: Any) -> AsyncHttpClient:
         """Open those of asynchronous requests."""
-        self.asynchronous = opened(self._make_async, **options)
+        self.asynchronous = opened(self._engine.http, self._make_async, **options)
         return self.asynchronous
 
 
@@ -53,11 +55,12 @@ class Access:
         config: Where and for whom; `Config.from_env()` when None.
         http_client: What the client was given to send through, or None.
         parent: The access of the client whose `with_options` makes this one, or None.
-        async_factory: Makes the httpx client of asynchronous requests, if the connections are a pool of its own.
+        async_factory: Makes the http client of asynchronous requests, if the connections are a pool of its own.
 
     Attributes:
         config: As it is used: for `local:` with a tenant, and a key of this process.
         authority: The authority inside this process, or None.
+        engine: The library that sends.
         api: The generated client.
         timeout: Of each phase of an ordinary request.
         given: What the client was given to send through, or None.
@@ -69,7 +72,7 @@ class Access:
     def __init__(
         self,
         config: Config | None,
-        http_client: httpx.Client | httpx.AsyncClient | None,
+        http_client: HttpClient | AsyncHttpClient | None,
         *,
         parent: Access | None = None,
         async_factory: Callable[[Config], AsyncFactory] | None = None,
@@ -78,9 +81,12 @@ class Access:
         authority: EmbeddedAuthority | None = None
         if config.is_local and http_client is None:
             authority, config = local_authority(config)
+        # An authority in this process has clients of httpx, whatever is configured.
+        engine = "httpx" if config.is_local else config.http_engine
+        self.engine: Final = library(engine) if http_client is None else library_of(http_client)
         if http_client is None and authority is None:
             # Not by whichever thread asks first: a child that is forked meanwhile could never import it.
-            import httpcore  # noqa: F401, PLC0415 - what httpx loads with its first pool
+            importlib.import_module(self.engine.core)
         self.config: Final = config
         self.given: Final = http_client
         self.is_owned: Final = http_client is None
@@ -88,19 +94,25 @@ class Access:
         self.shares_config: Final[bool] = self.is_owned if parent is None else parent.shares_config
         self.key_tenant: Final = self._key_tenant(parent)
         # A busy pool is waited for as long as an answer, and not reported as a dead network.
-        self.timeout: Final = httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=None)
-        make_async: AsyncFactory = AsyncDirectClient
+        self.timeout: Final = Phases(config.connect_timeout, config.read_timeout, config.read_timeout, None)
+        make_async: AsyncFactory = self.engine.async_client
         self._is_closed = False
         if async_factory is not None and self.is_owned and not config.is_local:
             make_async = async_factory(config)
-        self._opened: Final = _Opened(make_async)
-        self.api: Final = AuthenticatedClient(
+        self._opened: Final = _Opened(self.engine, make_async)
+        self.api: Final = BoundedApi(
             base_url=LOCAL_ORIGIN if config.is_local else config.base_url,
             token=config.api_key or "",
             timeout=self.timeout,
+            http_module=self.engine.http,
             client_factory=self._opened.make,
             async_client_factory=self._opened.make_async,
         )
+
+    @property
+    def base_url(self) -> str:
+        """Where its requests go, without a slash at the end."""
+        return LOCAL_ORIGIN if self.config.is_local else self.config.base_url.rstrip("/")
 
     def open(self) -> None:
         """Make the connections of blocking requests, if there are none yet: before anything is sent.
@@ -110,13 +122,13 @@ class Access:
             InvalidRequest: when the client is closed.
         """
         self._must_be_open()
-        with suppress(httpx.ConnectError):  # the request that comes next says it in its own way
+        with suppress(self.engine.http.ConnectError):
             self.api.get_httpx_client()
 
     def open_async(self) -> None:
         """Make the connections of asynchronous requests; see `open`."""
         self._must_be_open()
-        with suppress(httpx.ConnectError):
+        with suppress(self.engine.http.ConnectError):
             self.api.get_async_httpx_client()
 
     def _must_be_open(self) -> None:
@@ -157,7 +169,7 @@ class Access:
             return self.authority.app
         return getattr(self.given, "app", None)
 
-    def connect(self, http_client: httpx.Client | None) -> httpx.Client | None:
+    def connect(self, http_client: HttpClient | None) -> HttpClient | None:
         """Send blocking requests through *http_client*, or through the authority's own; return what was found."""
         if http_client is None and self.authority is not None:
             http_client = self.authority.http_client(timeout=self.timeout)
@@ -166,7 +178,7 @@ class Access:
             self.api.set_httpx_client(http_client)
         return http_client
 
-    def connect_async(self, http_client: httpx.AsyncClient | None) -> None:
+    def connect_async(self, http_client: AsyncHttpClient | None) -> None:
         """Send asynchronous requests through *http_client*, or through the authority's own."""
         if http_client is None and self.authority is not None:
             http_client = self.authority.async_http_client(timeout=self.timeout)

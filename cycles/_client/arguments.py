@@ -20,9 +20,11 @@ from cycles._client.options import (
 )
 from cycles._client.running_limit import RunningLimit, checked_hold, drawn_on
 from cycles._core import limit_flows, listings, queries, requests, section_flows
+from cycles._core.policy_keys import policy_keys_of
 from cycles._core.requests import LEVELS
 from cycles._journal.recovery import drain
 from cycles.errors import InvalidRequest
+from cycles_api.models.action import Action
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -54,6 +56,11 @@ def spend(access: Access, name: str, kind: type, options: Mapping[str, Any]) -> 
     key = rest.pop("idempotency_key", None)
     given = {level: rest.pop(level, UNSET) for level in LEVELS}
     rest["levels"] = levels = subjects.resolved(given, access.config)
+    keys, action = rest.get("policy_keys"), rest["action"]
+    if keys is None and isinstance(action, Action) and not isinstance(action.policy_keys, Unset):
+        keys = action.policy_keys
+    if keys is not None:
+        rest["policy_keys"] = policy_keys_of(keys)
     access.key_tenant.check(levels["tenant"])
     return None if key is None else requests.text("idempotency_key", key, most=256), rest
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._background.schedule import LoopHeartbeats, in_trio
 from cycles._client import arguments
 from cycles._client.access import Access
+from cycles._client.evidence_desk import EvidenceDesk
 from cycles._client.forks import reconnect_in_forks
 from cycles._client.lanes import LoopLanes
 from cycles._client.loop_home import LoopHome, running_loop
@@ -16,14 +17,12 @@ from cycles._client.siblings import parent_of
 from cycles._client.upkeep import Upkeep
 from cycles._core.flows import Asking
 from cycles._drivers import aio
-from cycles._drivers.connections import AsyncDirectClient
+from cycles._drivers.libraries import library
 from cycles._drivers.readiness import get_ready
 from cycles.errors import ConfigError, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import httpx
 
     from cycles._client.options import LimitOptions, ReserveOptions
     from cycles._client.running_limit import LimitOwner, RunningLimit
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from cycles._core.section import Section
     from cycles._drivers.world import World
     from cycles.config import Config
+    from cycles_api.http import AsyncHttpClient
     from cycles_api.models.amount import Amount
 
 
@@ -39,6 +39,7 @@ class AsyncRuntime:
 
     Attributes:
         access: How it reaches its authority.
+        evidence: What fetches and verifies evidence.
         home: The event loop that its connections belong to.
         heartbeats: The schedule that it shares with its siblings.
         lanes: Those that it shares with its siblings.
@@ -48,12 +49,13 @@ class AsyncRuntime:
     """
 
     def __init__(
-        self, config: Config | None, http_client: httpx.AsyncClient | None, on_settlement: OnSettlement | None
+        self, config: Config | None, http_client: AsyncHttpClient | None, on_settlement: OnSettlement | None
     ) -> None:
         parent = parent_of(AsyncRuntime)
         above = None if parent is None else parent.access
         self.on_settlement: Final = on_settlement
         self.access: Final[Access] = Access(config, http_client, parent=above, async_factory=_async_factory)
+        self.evidence: Final = EvidenceDesk(self.access, is_async=True)
         self.access.connect_async(http_client)
         self._is_sibling: Final = parent is not None
         self.heartbeats: Final[LoopHeartbeats] = LoopHeartbeats() if parent is None else parent.heartbeats
@@ -112,7 +114,7 @@ class AsyncRuntime:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
         flow, raise_on_unsettled, limit = arguments.reserving(self.access, estimate, options, asking)
-        get_ready("network", "trio" if in_trio() else "asyncio")
+        get_ready(self.access.engine.name, "trio" if in_trio() else "asyncio")
         world = self.traced()
         section: Section | None = None
         try:
@@ -175,10 +177,10 @@ class AsyncRuntime:
         self.access.end()
 
 
-def _async_factory(config: Config) -> Callable[..., httpx.AsyncClient]:
-    """Return what makes the httpx client of the configured engine."""
-    if config.http_engine == "httpx":
-        return AsyncDirectClient
+def _async_factory(config: Config) -> Callable[..., AsyncHttpClient]:
+    """Return what makes the http client of the configured engine."""
+    if config.http_engine != "aiohttp":
+        return library(config.http_engine).async_client
     try:
         from cycles._drivers.aiohttp_engine import quick_client  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as missing:

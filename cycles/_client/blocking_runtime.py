@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cycles._background.schedule import ThreadHeartbeats
 from cycles._client import arguments
 from cycles._client.access import Access
+from cycles._client.evidence_desk import EvidenceDesk
 from cycles._client.forks import reconnect_in_forks
 from cycles._client.lanes import thread_lanes
 from cycles._client.running_section import RunningSection
@@ -18,14 +19,13 @@ from cycles._drivers.readiness import get_ready
 from cycles.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    import httpx
-
     from cycles._client.options import LimitOptions, ReserveOptions
     from cycles._client.running_limit import LimitOwner, RunningLimit
     from cycles._client.teller import OnSettlement
     from cycles._core.section import Section
     from cycles._drivers.world import World
     from cycles.config import Config
+    from cycles_api.http import HttpClient
     from cycles_api.models.amount import Amount
 
 
@@ -34,6 +34,7 @@ class BlockingRuntime:
 
     Attributes:
         access: How it reaches its authority.
+        evidence: What fetches and verifies evidence.
         heartbeats: The schedule that it shares with its siblings.
         upkeep: What it does in the background.
         world: The outside as its flows see it.
@@ -41,11 +42,12 @@ class BlockingRuntime:
     """
 
     def __init__(
-        self, config: Config | None, http_client: httpx.Client | None, on_settlement: OnSettlement | None
+        self, config: Config | None, http_client: HttpClient | None, on_settlement: OnSettlement | None
     ) -> None:
         parent = parent_of(BlockingRuntime)
         self.on_settlement: Final = on_settlement
         self.access: Final[Access] = Access(config, http_client, parent=None if parent is None else parent.access)
+        self.evidence: Final = EvidenceDesk(self.access, is_async=False)
         sends_by = self.access.connect(http_client)
         self._is_sibling: Final = parent is not None
         self.heartbeats: Final[ThreadHeartbeats] = (
@@ -94,7 +96,7 @@ class BlockingRuntime:
             raise InvalidRequest("this client is closed: reserve before close(), or make another client")
         config, asking = self.access.config, Asking()
         flow, raise_on_unsettled, limit = arguments.reserving(self.access, estimate, options, asking)
-        get_ready(*(() if self.heartbeats.blocks else ("network", "asyncio")))
+        get_ready(*(() if self.heartbeats.blocks else (self.access.engine.name, "asyncio")))
         world = self.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
         section: Section | None = None
         try:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-import httpx
-
 from cycles._client.access import Access
 from cycles._client.teller import Teller
+from cycles._drivers.libraries import is_blocking
 from cycles._drivers.world import World
 from cycles._telemetry import log
 from cycles._telemetry.trace import Trace
@@ -22,12 +21,14 @@ if TYPE_CHECKING:
     from cycles._client.teller import OnSettlement
     from cycles._journal.journal import Journal
     from cycles.config import Config
-
-    HttpClient = httpx.Client | httpx.AsyncClient
+    from cycles_api.http import AsyncHttpClient, HttpClient
 
 
 def exit_opener(
-    config: Config, http_client: HttpClient | None, journal: Journal | None, on_settlement: OnSettlement | None
+    config: Config,
+    http_client: HttpClient | AsyncHttpClient | None,
+    journal: Journal | None,
+    on_settlement: OnSettlement | None,
 ) -> exit_drain.Opener:
     """Return what opens the world of the exit: through *http_client* if that still exists, or a client of its own."""
     given = None if http_client is None else weakref.ref(http_client)
@@ -38,13 +39,13 @@ def exit_opener(
 @contextmanager
 def _exit_world(
     config: Config,
-    http_client: weakref.ref[HttpClient] | None,
+    http_client: weakref.ref[HttpClient | AsyncHttpClient] | None,
     journal: weakref.ref[Journal] | None,
     on_settlement: OnSettlement | None,
 ) -> Iterator[World | None]:
     """Open the world of the exit; None when the http client that was given can't be used any more."""
     found, kept = None if http_client is None else http_client(), None if journal is None else journal()
-    given = found if isinstance(found, httpx.Client) and not found.is_closed else None
+    given = found if is_blocking(found) and not found.is_closed else None
     if given is None and http_client is not None and not config.is_local:
         yield None  # nobody can make it again: it may have had a proxy or a certificate of its own
         return

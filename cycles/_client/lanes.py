@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     import asyncio
     from contextlib import AbstractAsyncContextManager
 
-_MOST_IN_FLIGHT: Final = {"httpx": 20, "aiohttp": 100}
-"""Requests that a client has in flight, by engine: as many as it keeps connections alive. For more, httpx
-opens others and closes them again, and looks through all connections and all that wait whenever a request ends: 500
-reserves at once took 8 s that way (docs/performance.md)."""
+_MOST_IN_FLIGHT: Final = {"httpx": 20, "httpx2": 20, "aiohttp": 100}
+"""Requests that a client has in flight, by engine: as many as it keeps connections alive. For more, httpx and httpx2
+open others and close them again, and httpx looks through all connections and all that wait whenever a request ends:
+500 reserves at once took 8 s that way (docs/performance.md)."""
 
 
 def thread_lanes() -> threads.Lock:

@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from cycles._core.policy_keys import PolicyKeys
     from cycles._core.windows import Window
     from cycles_api.models.action import Action
+    from cycles_api.models.action_policy_keys import ActionPolicyKeys
     from cycles_api.models.amount import Amount
     from cycles_api.models.commit_overage_policy import CommitOveragePolicy
     from cycles_api.models.reservation_sort_field import ReservationSortField
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 Level: TypeAlias = "str | Unset | None"
 """A level of the subject. UNSET: as around it (`cycles.subject`), else as configured. None: left out."""
+
+GivenPolicyKeys: TypeAlias = "PolicyKeys | ActionPolicyKeys | None"
 
 
 class Levels(TypedDict, total=False):
@@ -44,6 +48,8 @@ class DecideOptions(Levels, total=False):
     """JSON values to keep with it."""
     tags: Sequence[str] | None
     """At most 10 labels of the action, of at most 64 characters."""
+    policy_keys: GivenPolicyKeys
+    """Where the action goes (host, path …), for an authority whose policies look at that."""
     idempotency_key: str | None
     """1 to 256 characters; a fresh one when None."""
 
@@ -68,6 +74,8 @@ class ReserveOptions(DecideOptions, total=False):
     """What a commit above the estimate does (docs/protocol.md, Overage policies); None for the authority's default."""
     dry_run: bool
     """Only evaluate: nothing is held."""
+    observe: bool
+    """Only evaluate, and go on whatever the answer is: nothing is held, and nothing is settled (default: False)."""
     wait: float | timedelta
     """Seconds to keep asking while denied or throttled; 0 (default) asks once."""
     raise_on_unsettled: bool

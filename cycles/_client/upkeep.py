@@ -25,14 +25,13 @@ from cycles._telemetry import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx
-
     from cycles._background.agenda import Job
     from cycles._client.access import Access
     from cycles._client.running_limit import RunningLimit
     from cycles._client.teller import OnSettlement
     from cycles._core.section import Section
     from cycles._journal.journal import Journal
+    from cycles_api.http import AsyncHttpClient, HttpClient
 
     Plan = Callable[[Job, World], None]
 
@@ -66,7 +65,7 @@ class Upkeep:
     def __init__(
         self,
         access: Access,
-        http_client: httpx.Client | httpx.AsyncClient | None,
+        http_client: HttpClient | AsyncHttpClient | None,
         on_settlement: OnSettlement | None,
         *,
         keep: Plan,

@@ -42,7 +42,8 @@ class Call(Effect[Answer[S]]):
     """Send one request and return its answer; transport trouble is an answer too, never an exception.
 
     An answer that contradicts the request is trouble, too. *within* bounds all of it in seconds, waiting for a
-    connection included (blocking code: that wait, and each phase).
+    connection included (blocking code: that wait, and each phase). An argument `client` sends the request elsewhere
+    than to the authority.
     """
 
     __slots__ = ("arguments", "operation", "within")

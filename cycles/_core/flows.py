@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from cycles._core.agreement import holds, is_id
 from cycles._core.attempts import until_known
+from cycles._core.denials import deny_detail_in, detail_of
 from cycles._core.effects import Call, Jitter, NewKey, Notify, Now, Sleep
 from cycles._core.grant import Grant
 from cycles._core.lifecycle import State
@@ -18,6 +21,8 @@ from cycles._core.results import Settlement, reference
 from cycles.amounts import spelled
 from cycles.errors import (
     DENIALS,
+    ActionKindDenied,
+    ActionKindNotAllowed,
     BudgetClosed,
     BudgetNotFound,
     Denied,
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
 
-_FINAL_DENIALS = (BudgetClosed, BudgetNotFound, TenantClosed)
+_FINAL_DENIALS = (BudgetClosed, BudgetNotFound, TenantClosed, ActionKindDenied, ActionKindNotAllowed)
 """Denials that waiting can't turn into a grant."""
 
 _LEAST_PAUSE = 0.05
@@ -127,7 +132,7 @@ def _granted(terms: Terms, answer: Answer[models.ReservationCreateResponse]) -> 
     if response is None:
         raise error_of(CREATE_RESERVATION, answer, asked=terms.estimate)
     allowed = response.decision in (models.DecisionEnum.ALLOW, models.DecisionEnum.ALLOW_WITH_CAPS)
-    if not terms.dry_run and not allowed:
+    if not (terms.dry_run or terms.observe or allowed):
         raise denial_of(response, answer, terms.estimate)
     return Grant(response, answer.headers, sent_at=answer.sent_at, received_at=answer.received_at)
 
@@ -146,6 +151,8 @@ def denial_of(response: Any, answer: Answer[Any], asked: models.Amount) -> Denie
         trace_id=answer.headers.get("x-cycles-trace-id"),
         retry_after=None if isinstance(after, Unset) else after / 1000,
         affected_scopes=scopes,
+        detail=detail_of(response.deny_detail),
+        evidence=reference(response.cycles_evidence),
     )
 
 
@@ -168,6 +175,45 @@ def find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None
             )
             return True, Grant(response, answer.headers, sent_at=answer.sent_at, received_at=answer.received_at)
     return True, None
+
+
+# -- observe -----------------------------------------------------------------------------------------------------------
+def observe(terms: Terms, policy: RetryPolicy, *, key: str | None = None, asking: Asking | None = None) -> Flow[Grant]:
+    """Ask, once, what would become of a reserve; a denial is an answer, too. Nothing is held afterwards.
+
+    An authority that does not know observe mode may have reserved: that is given back at once.
+
+    Raises:
+        AuthorityError, AuthorityUnavailable: when the authority can't be asked, or its answer stays unknown.
+    """
+    chosen = key
+    key = chosen if chosen is not None else (yield from NewKey())
+    noted = Asking() if asking is None or chosen is not None else asking
+    started = yield from Now()
+    try:
+        grant = yield from _reserve_once(terms, key, noted, started + policy.deadline)
+    except Denied as denied:
+        now = yield from Now()
+        return Grant(_denying(denied), {}, sent_at=now, received_at=now)
+    held = grant.response.reservation_id
+    if isinstance(held, Unset):
+        return grant
+    noted.unanswered = key  # until it is given back
+    yield from Notify("observe mode ignored, hold given back", reservation_id=held)
+    yield from release(held, "observed", policy)
+    noted.unanswered = None
+    response = evolve(grant.response, reservation_id=UNSET, expires_at_ms=UNSET, remaining_ttl_ms=UNSET)
+    return Grant(response, grant.headers, sent_at=grant.sent_at, received_at=grant.received_at)
+
+
+def _denying(denied: Denied) -> models.ReservationCreateResponse:
+    """Return the answer of an authority that knows observe mode, for one that refused in place of it."""
+    response = models.ReservationCreateResponse(decision=models.DecisionEnum.DENY, affected_scopes=[])
+    response.reason_code = "BUDGET_NOT_FOUND" if isinstance(denied, BudgetNotFound) else denied.code or UNSET
+    response.deny_detail = deny_detail_in(denied.details)
+    if denied.evidence is not None:
+        response.cycles_evidence = models.CyclesEvidenceRef.from_dict(denied.evidence)
+    return response
 
 
 # -- release and extend ------------------------------------------------------------------------------------------------

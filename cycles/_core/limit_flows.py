@@ -147,7 +147,7 @@ def admit(
         CyclesError: when a piece that it needs can't be had.
     """
     estimate = terms.estimate.amount
-    if terms.dry_run:
+    if terms.dry_run or terms.observe:
         return (yield from _evaluated(account, terms, policy))
     found = account.admit(estimate)
     share = found if isinstance(found, Share) else (yield from _made_room(account, found, terms, policy, reserve, wait))
@@ -209,14 +209,15 @@ def _made_room(  # noqa: PLR0917 - the parts of one question
 
 
 def _evaluated(account: Account, terms: Terms, policy: RetryPolicy) -> Flow[Section]:
-    """Return the dry run of a section: the limit alone decides it."""
+    """Return the dry run of a section, or one that only observes: the limit alone decides it, and is not drawn on."""
     allowed = account.would_admit(terms.estimate.amount)
     decision = models.DecisionEnum.ALLOW if allowed else models.DecisionEnum.DENY
     response = models.ReservationCreateResponse(decision=decision, affected_scopes=[account.name])
     if not allowed:
         response.reason_code = "BUDGET_EXCEEDED"
     now = yield from Now()
-    yield from Notify("dry run", reservation_id=None, decision=str(decision), limit=account.name)
+    event = "dry run" if terms.dry_run else "observing" if allowed else "observing, would be denied"
+    yield from Notify(event, reservation_id=None, decision=str(decision), limit=account.name)
     return Section(terms, Grant(response, {}, sent_at=now, received_at=now), policy)
 
 

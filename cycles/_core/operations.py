@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 if TYPE_CHECKING:
     from cycles_api.models.balance_response import BalanceResponse
     from cycles_api.models.commit_response import CommitResponse
+    from cycles_api.models.cycles_evidence_envelope import CyclesEvidenceEnvelope
+    from cycles_api.models.cycles_evidence_jwks import CyclesEvidenceJwks
     from cycles_api.models.decision_response import DecisionResponse
     from cycles_api.models.event_create_response import EventCreateResponse
     from cycles_api.models.release_response import ReleaseResponse
@@ -31,15 +33,19 @@ class Operation(Generic[S]):
         module: Where that module is.
         success: The one HTTP status that is success.
         state: What the body's `status` must say for it to be success; None where there is no such field.
+        keeps_body: Whether an answer keeps its body as it came: a signature is over that, not over the model.
     """
 
-    __slots__ = ("module", "name", "state", "success")
+    __slots__ = ("keeps_body", "module", "name", "state", "success")
 
-    def __init__(self, tag: str, name: str, *, success: int = 200, state: str | None = None) -> None:
+    def __init__(
+        self, tag: str, name: str, *, success: int = 200, state: str | None = None, keeps_body: bool = False
+    ) -> None:
         self.name: Final = name
         self.module: Final = f"cycles_api.api.{tag}.{name}"
         self.success: Final = success
         self.state: Final = state
+        self.keeps_body: Final = keeps_body
 
     def __repr__(self) -> str:
         return f"<Operation {self.name}>"
@@ -60,3 +66,5 @@ CREATE_EVENT: Final[Operation[EventCreateResponse]] = Operation("events", "creat
 DECIDE: Final[Operation[DecisionResponse]] = Operation("decisions", "decide")
 GET_BALANCES: Final[Operation[BalanceResponse]] = Operation("balances", "get_balances")
 GET_RESERVATION: Final[Operation[ReservationDetail]] = Operation("reservations", "get_reservation")
+GET_EVIDENCE: Final[Operation[CyclesEvidenceEnvelope]] = Operation("evidence", "get_evidence", keeps_body=True)
+GET_EVIDENCE_JWKS: Final[Operation[CyclesEvidenceJwks]] = Operation("evidence", "get_evidence_jwks", keeps_body=True)

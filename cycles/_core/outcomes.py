@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from cycles._core.denials import deny_detail_in, detail_of, printable
 from cycles.amounts import spelled
 from cycles.errors import (
     DENIALS,
@@ -55,9 +56,11 @@ class Answer(Generic[S]):
         trouble: None when a complete answer came.
         reason: The trouble in words, without secrets.
         sent_at, received_at: Monotonic seconds around this attempt.
+        content: The body as it came, of an operation that keeps it; else None.
     """
 
     __slots__ = (
+        "content",
         "error",
         "headers",
         "parsed",
@@ -79,6 +82,7 @@ class Answer(Generic[S]):
         reason: str = "",
         sent_at: float = 0.0,
         received_at: float = 0.0,
+        content: bytes | None = None,
     ) -> None:
         self.status: Final = status
         self.parsed: Final = parsed
@@ -88,6 +92,7 @@ class Answer(Generic[S]):
         self.reason: Final = reason
         self.sent_at: Final = sent_at
         self.received_at: Final = received_at
+        self.content: Final = content
 
     def __repr__(self) -> str:
         code = f" {self.error.error}" if self.error is not None else ""
@@ -221,7 +226,8 @@ def error_of(operation: Operation[Any], answer: Answer[Any], *, asked: Amount | 
         message = f"asked for {spelled(asked.unit, asked.amount)}: {message}"
     if issubclass(kind, Denied):
         scope = said["details"].get("scope")
-        return kind(message, scope=scope if isinstance(scope, str) else None, **said)
+        detail = detail_of(deny_detail_in(said["details"]))
+        return kind(message, scope=scope if isinstance(scope, str) else None, detail=detail, **said)
     return kind(message, **said)
 
 
@@ -252,19 +258,9 @@ def _message(operation: Operation[Any], answer: Answer[Any], kind: type[CyclesEr
     if answer.trouble is not None:
         return f"the answer to {operation.name} can't be read: {answer.reason}"
     if answer.error is not None:
-        return _printable(str(answer.error.message))
+        return printable(str(answer.error.message))
     told = f"the answer to {operation.name} is not of the protocol"
     return told if kind is UnexpectedResponse else f"{told}: `cycles doctor` says what answers there"
-
-
-_LONGEST_MESSAGE: Final = 1000
-"""Characters of an authority's message that an error and a log line repeat."""
-
-
-def _printable(message: str) -> str:
-    """Return what an authority said so that every log can take it."""
-    kept = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…"
-    return kept.encode("utf-8", "backslashreplace").decode()
 
 
 def _said(answer: Answer[Any]) -> dict[str, Any]:

@@ -6,19 +6,20 @@ is known or the policy says stop. Then the trouble is raised.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from cycles._core.attempts import until_known
+from cycles._core.denials import detail_of, known
 from cycles._core.effects import NewKey, Notify
 from cycles._core.operations import DECIDE, GET_RESERVATION
 from cycles._core.outcomes import error_of
 from cycles._core.records import Pending
 from cycles._core.response_info import ResponseInfo
-from cycles._core.results import Decision
+from cycles._core.results import Decision, reference
 from cycles._core.settlements import pending_error, settle
 from cycles.errors import BudgetNotFound, Denied
 from cycles_api import models
-from cycles_api.types import UNSET, Unset
+from cycles_api.types import UNSET
 
 if TYPE_CHECKING:
     from cycles._core.effects import Flow
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from cycles._core.requests import Terms
     from cycles._core.results import Settlement
     from cycles._core.retry import RetryPolicy
-
-R = TypeVar("R")
 
 
 # -- decide ------------------------------------------------------------------------------------------------------------
@@ -53,25 +52,30 @@ def decide(terms: Terms, policy: RetryPolicy, *, key: str | None = None) -> Flow
 def _decision(terms: Terms, answer: Answer[models.DecisionResponse]) -> Decision:
     info, response = ResponseInfo(answer.headers), answer.parsed
     if response is not None:
-        after = _known(response.retry_after_ms)
+        after = known(response.retry_after_ms)
         return Decision(
             response.decision,
             info,
-            reason_code=_known(response.reason_code),
-            caps=_known(response.caps),
+            reason_code=known(response.reason_code),
+            caps=known(response.caps),
             retry_after=None if after is None else after / 1000,
-            affected_scopes=tuple(_known(response.affected_scopes) or ()),
+            affected_scopes=tuple(known(response.affected_scopes) or ()),
+            detail=detail_of(response.deny_detail),
+            evidence=reference(response.cycles_evidence),
         )
     error = error_of(DECIDE, answer, asked=terms.estimate)
     if not isinstance(error, Denied):
         raise error
     # An authority that denies by an error (404: no budget) has denied all the same.
     reason = "BUDGET_NOT_FOUND" if isinstance(error, BudgetNotFound) else error.code
-    return Decision(models.DecisionEnum.DENY, info, reason_code=reason, retry_after=error.retry_after)
-
-
-def _known(value: R | Unset) -> R | None:
-    return None if isinstance(value, Unset) else value
+    return Decision(
+        models.DecisionEnum.DENY,
+        info,
+        reason_code=reason,
+        retry_after=error.retry_after,
+        detail=error.detail,
+        evidence=error.evidence,
+    )
 
 
 # -- record ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core.records import Floor, Pending
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 VERSION: Final = 2
 """Of the format; the names of files begin with it."""
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 _MOST_ID: Final = 4096
 """Characters of an id: the protocol's bound is 128, and a file is no proof of who wrote it."""
@@ -36,6 +39,7 @@ def name_of(pending: Pending) -> str:
     return f"v{VERSION}-{_digest(pending.reservation_id)}.json"
 
 
+@lru_cache(maxsize=256)  # one record's name is asked for when it is claimed, written and forgotten
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -68,7 +72,7 @@ def dump(pending: Pending, owner: str | None, written_at: str) -> bytes:
         if pending.floor is None
         else {"set_at_ms": pending.floor.set_at_ms, "until_ms": pending.floor.until_ms},
     }
-    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(record).encode() + b"\n"
 
 
 def load(content: bytes, name: str | None = None) -> tuple[Pending, str | None]:

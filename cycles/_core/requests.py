@@ -45,6 +45,7 @@ class Terms:
         overage_policy: What a commit above the estimate does, or None for the authority's default.
         metadata: Sent with the reservation, or None.
         dry_run: Evaluate only.
+        observe: Evaluate only, for a section that runs whatever the answer is.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class Terms:
         "estimate",
         "grace_period_ms",
         "metadata",
+        "observe",
         "overage_policy",
         "subject",
         "ttl_ms",
@@ -69,6 +71,7 @@ class Terms:
         overage_policy: models.CommitOveragePolicy | None = None,
         metadata: dict[str, Any] | None = None,
         dry_run: bool = False,
+        observe: bool = False,
     ) -> None:
         self.subject: Final = subject
         self.action: Final = action
@@ -78,6 +81,7 @@ class Terms:
         self.overage_policy: Final = overage_policy
         self.metadata: Final = metadata
         self.dry_run: Final = dry_run
+        self.observe: Final = observe
 
     def of(self, estimate: models.Amount) -> Terms:
         """Return the same terms for another estimate."""
@@ -96,6 +100,7 @@ class Terms:
             overage_policy=UNSET if self.overage_policy is None else self.overage_policy,
             metadata=UNSET if self.metadata is None else self.metadata,
             dry_run=True if self.dry_run else UNSET,
+            observe_mode=models.ObserveMode.OBSERVE if self.observe else UNSET,
         )
 
 
@@ -106,11 +111,13 @@ def terms(
     levels: Mapping[str, str | None],
     dimensions: Mapping[str, str] | None = None,
     tags: Sequence[str] | None = None,
+    policy_keys: models.ActionPolicyKeys | None = None,
     ttl: float | timedelta | None = None,
     grace_period: float | timedelta | None = None,
     overage_policy: models.CommitOveragePolicy | str | None = None,
     metadata: Mapping[str, Any] | None = None,
     dry_run: bool = False,
+    observe: bool = False,
     field: str = "estimate",
 ) -> Terms:
     """Return checked terms; *field* is what messages call the amount.
@@ -118,11 +125,14 @@ def terms(
     Raises:
         InvalidRequest: naming the field, the value and what is allowed.
     """
-    if not isinstance(dry_run, bool):
-        raise InvalidRequest(f"dry_run={dry_run!r}: give True or False")
+    for name, value in (("dry_run", dry_run), ("observe", observe)):
+        if not isinstance(value, bool):
+            raise InvalidRequest(f"{name}={value!r}: give True or False")
+    if dry_run and observe:
+        raise InvalidRequest("dry_run and observe: give one of them; the one does not run the work, the other does")
     return Terms(
         subject=subject_of(levels, dimensions),
-        action=action_of(action, tags),
+        action=action_of(action, tags, policy_keys),
         estimate=check(field, estimate),
         ttl_ms=None if ttl is None else milliseconds("ttl", ttl, low=1.0, high=MAX_TTL),
         grace_period_ms=None
@@ -131,6 +141,7 @@ def terms(
         overage_policy=None if overage_policy is None else policy_of(overage_policy),
         metadata=metadata_of("metadata", metadata),
         dry_run=dry_run,
+        observe=observe,
     )
 
 
@@ -170,8 +181,12 @@ def checked_level(name: str, value: object) -> str:
     raise InvalidRequest(f"{name}={shown}: give 1 to 128 letters, digits, '_', '.' and '-'{remedy}")
 
 
-def action_of(action: models.Action | tuple[str, str], tags: Sequence[str] | None) -> models.Action:
-    """Return the action of a (kind, name) pair or an Action, with *tags* if any."""
+def action_of(
+    action: models.Action | tuple[str, str],
+    tags: Sequence[str] | None,
+    policy_keys: models.ActionPolicyKeys | None = None,
+) -> models.Action:
+    """Return the action of a (kind, name) pair or an Action, with *tags* and checked *policy_keys* if any."""
     if isinstance(action, models.Action):
         kind, name = action.kind, action.name
         tags = action.tags or None if tags is None else tags
@@ -185,6 +200,7 @@ def action_of(action: models.Action | tuple[str, str], tags: Sequence[str] | Non
         kind=text("action kind", kind, most=64),
         name=text("action name", name, most=256),
         tags=UNSET if tags is None else _tags(tags),
+        policy_keys=UNSET if policy_keys is None else policy_keys,
     )
 
 

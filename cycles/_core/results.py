@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cycles._core.lifecycle import State
     from cycles._core.records import Pending
-    from cycles.errors import CyclesError
+    from cycles.errors import CyclesError, DenialDetail
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
     from cycles_api.models.cycles_evidence_ref import CyclesEvidenceRef
@@ -36,10 +36,22 @@ class Decision:
         caps: What a grant would be limited to, or None (docs/protocol.md, Caps).
         retry_after: Seconds after which asking again may help, or None.
         affected_scopes: The scope paths of the subject, widest first.
+        detail: What the authority says about a denial, or None: what refused, and what helps.
+        evidence: The authority's evidence reference (`evidence_id`, `cycles_evidence_url`), or None.
         info: The headers of the answer.
     """
 
-    __slots__ = ("affected_scopes", "allowed", "caps", "decision", "info", "reason_code", "retry_after")
+    __slots__ = (
+        "affected_scopes",
+        "allowed",
+        "caps",
+        "decision",
+        "detail",
+        "evidence",
+        "info",
+        "reason_code",
+        "retry_after",
+    )
 
     def __init__(
         self,
@@ -50,6 +62,8 @@ class Decision:
         caps: models.Caps | None = None,
         retry_after: float | None = None,
         affected_scopes: tuple[str, ...] = (),
+        detail: DenialDetail | None = None,
+        evidence: dict[str, Any] | None = None,
     ) -> None:
         self.allowed: Final = decision in (models.DecisionEnum.ALLOW, models.DecisionEnum.ALLOW_WITH_CAPS)
         self.decision: Final = decision
@@ -57,6 +71,8 @@ class Decision:
         self.caps: Final = caps
         self.retry_after: Final = retry_after
         self.affected_scopes: Final = affected_scopes
+        self.detail: Final = detail
+        self.evidence: Final = evidence
         self.info: Final = info
 
     def __bool__(self) -> bool:

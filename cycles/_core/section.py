@@ -208,4 +208,4 @@ def _held(grant: Grant) -> str | None:
 def _granted_state(terms: Terms, grant: Grant) -> State:
     if terms.dry_run:
         return State.DRY_RUN
-    return State.OBSERVED if _held(grant) is None else State.ACTIVE
+    return State.OBSERVED if terms.observe or _held(grant) is None else State.ACTIVE

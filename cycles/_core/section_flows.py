@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cycles._core import flows, shares
+from cycles._core.denials import known
 from cycles._core.effects import Forget, NewKey, Notify, Now, Ready
 from cycles._core.grant import Grant
 from cycles._core.lifecycle import NOTHING_HELD, Happened, State
@@ -69,26 +70,39 @@ def begin(
         CyclesError: when the section must not run.
     """
     try:
-        grant = yield from flows.reserve(terms, policy, key=key, wait=wait, asking=asking)
+        if terms.observe:
+            grant = yield from flows.observe(terms, policy, key=key, asking=asking)
+        else:
+            grant = yield from flows.reserve(terms, policy, key=key, wait=wait, asking=asking)
     except Denied as denied:
         yield from Notify("denied", decision="DENY", reason=str(denied), **_asked(terms))
         raise
     except (AuthorityUnavailable, AuthorityError) as error:
         may_run = unguarded and not terms.dry_run and _is_unreachable(error)
         # Without a journal its spend would be in memory alone.
-        if not may_run or not (yield from Ready()):
+        if not may_run or not (terms.observe or (yield from Ready())):
             yield from Notify("reserve failed", reason=str(error), is_told=True, **_asked(terms))
             raise
         section = yield from _without_hold(terms, policy, error)
         return section
     section = Section(terms, grant, policy)
+    yield from _tell_begun(section)
+    return section
+
+
+def _tell_begun(section: Section) -> Flow[None]:
+    terms, response = section.terms, section.grant.response
+    if terms.observe:
+        allowed = response.decision in (models.DecisionEnum.ALLOW, models.DecisionEnum.ALLOW_WITH_CAPS)
+        event = "observing" if allowed else "observing, would be denied"
+        yield from Notify(event, decision=str(response.decision), reason=known(response.reason_code), **_asked(terms))
+        return
     yield from Notify(
         _BEGAN.get(section.state, "reserved"),
         reservation_id=section.reservation_id,
-        decision=str(grant.response.decision),
+        decision=str(response.decision),
         **_asked(terms),
     )
-    return section
 
 
 def _asked(terms: Terms) -> dict[str, Any]:
@@ -103,7 +117,8 @@ def _without_hold(terms: Terms, policy: RetryPolicy, error: Exception) -> Flow[S
     """Return a section that runs unguarded: what it spends is charged by event, now or from the journal."""
     now = yield from Now()
     response = models.ReservationCreateResponse(decision=models.DecisionEnum.ALLOW, affected_scopes=[])
-    section = Section(terms, Grant(response, {}, sent_at=now, received_at=now), policy, state=State.UNRESERVED)
+    state = State.OBSERVED if terms.observe else State.UNRESERVED
+    section = Section(terms, Grant(response, {}, sent_at=now, received_at=now), policy, state=state)
     yield from Notify("authority unreachable, running without a hold", reason=str(error))
     return section
 

@@ -7,26 +7,26 @@ import re
 import socket
 from typing import Final
 
-import httpx
+from cycles._drivers.libraries import module_of
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_~-]{1,63}(\.[A-Za-z0-9_~-]{1,63})*\.?")
 _LONGEST: Final = 253
 """Characters of a host's name, in DNS."""
 
 
-def refusal_of(url: str) -> str | None:
+def refusal_of(url: str, engine: str = "httpx") -> str | None:
     """Return what is allowed instead of an http(s) *url* that no request can be sent to; None when it is good.
 
-    httpx's own parser has the first word: it knows IDNA, and addresses. What it lets through fails later, in the
-    resolver or in a codec, and would look like an authority that can't be reached.
+    The parser of the *engine*, httpx's or httpx2's, has the first word: it knows IDNA, and addresses. What it lets
+    through fails later, in the resolver or in a codec, and would look like an authority that can't be reached.
     """
-    host = ""
+    host, http = "", module_of(engine)
     try:
-        parsed = httpx.URL(url)
+        parsed = http.URL(url)
         host = parsed.raw_host.decode("ascii")
         parsed.host  # noqa: B018 - reading it decodes IDNA
         is_name = _is_address(host) or _is_name(host)
-    except (httpx.InvalidURL, UnicodeError, ValueError):
+    except (http.InvalidURL, UnicodeError, ValueError):
         is_name = False
     if not is_name:
         return "a URL with a host that has a name or an address, such as cycles.example, 192.0.2.1 or [2001:db8::1]"

@@ -7,10 +7,9 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
-
 from cycles._core.effects import Call, Record, Sleep
 from cycles._drivers import asyncgens
+from cycles._drivers.phases import PoolTimeout
 from cycles._drivers.world import LONGEST_ATTEMPT, endpoint
 from cycles._outside.arrivals import arrived
 
@@ -184,12 +183,14 @@ async def _call(call: Call[T], world: World) -> Answer[T]:
                 sent_at, is_sent = time.monotonic(), True
                 with anyio.fail_after(LONGEST_ATTEMPT) if within is None else contextlib.nullcontext():
                     response = await asyncgens.request(
-                        module.asyncio_detailed(client=world.api, request_headers=world.headers(), **call.arguments)
+                        module.asyncio_detailed(
+                            **{"client": world.api, "request_headers": world.headers(), **call.arguments}
+                        )
                     )
     except Exception as error:  # noqa: BLE001 - World.failed tells apart whose it is
         waited = isinstance(error, TimeoutError) and not is_sent
         is_queue = waited and arrived(error, thrown=False) is None
-        failure = httpx.PoolTimeout("no connection was free in time") if is_queue else error
+        failure = PoolTimeout("no connection was free in time") if is_queue else error
     else:
         return world.answered(call, response, sent_at)
     # Futures of a loop raise what was set on them, bare as what is thrown into a thread.

@@ -13,8 +13,8 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from cycles._drivers.bodies import Body, filled
-from cycles._drivers.connections import AsyncDirectClient, AsyncEngine
+from cycles._drivers.bodies import Body, close_surplus, filled
+from cycles._drivers.httpx_engine import AsyncDirectClient, AsyncTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -40,7 +40,7 @@ class AiohttpClient(AsyncDirectClient):
 
     def _engine(self, proxy: httpx.Proxy | None, options: Mapping[str, Any]) -> httpx.AsyncBaseTransport:
         if proxy is not None and proxy.url.scheme not in ("http", "https"):  # aiohttp speaks no SOCKS
-            return AsyncEngine(proxy=proxy, **options)
+            return AsyncTransport(proxy=proxy, **options)
         return _Engine(verify=options["verify"], proxy=proxy)
 
 
@@ -55,7 +55,7 @@ class _Engine(AiohttpTransport):
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())  # they are httpx's
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        _close_surplus(self.client)
+        close_surplus(self.client)
         try:
             response = await super().handle_async_request(request)
             stream: Any = response.stream
@@ -70,23 +70,14 @@ class _Engine(AiohttpTransport):
             raise _meant(error, request) from None
         except aiohttp.ClientError as error:  # one that httpx-aiohttp has no name for
             raise httpx.RemoteProtocolError(f"{type(error).__name__}: {error}", request=request) from None
-        return filled(response, content)
+        whole: httpx.Response = filled(httpx, response, content)
+        return whole
 
     async def aclose(self) -> None:
         # A request that comes meanwhile, in a loop that is ending, has a session of its own.
         session, self.client = self.client, self._opened
         if isinstance(session, aiohttp.ClientSession):
             await session.close()
-
-
-def _close_surplus(client: object) -> None:
-    """Close idle connections on which more came than the answer: aiohttp would read it as the next request's answer."""
-    connector = client.connector if isinstance(client, aiohttp.ClientSession) else None
-    idle: Any = getattr(connector, "_conns", {})  # it has no public way to look at them
-    for connections in idle.values():
-        for protocol, _ in connections:
-            if protocol.should_close:
-                protocol.close()
 
 
 def _meant(error: httpx.TransportError, request: httpx.Request) -> httpx.TransportError:

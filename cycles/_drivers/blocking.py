@@ -6,10 +6,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
-
 from cycles._core.effects import Call, Record, Sleep
 from cycles._drivers.deadline import deadline
+from cycles._drivers.phases import Phases, PoolTimeout
 from cycles._drivers.world import LONGEST_ATTEMPT, endpoint
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _lane(world: World, seconds: float | None, *, hurried: bool) -> Iterator[Non
     """
     lanes = None if hurried else world.lanes
     if lanes is not None and not lanes.acquire(timeout=seconds):
-        raise httpx.PoolTimeout("no connection was free in time")
+        raise PoolTimeout("no connection was free in time")
     try:
         yield
     finally:
@@ -102,11 +101,11 @@ def _lane(world: World, seconds: float | None, *, hurried: bool) -> Iterator[Non
             lanes.release()
 
 
-def _phases(left: float, usual: httpx.Timeout) -> httpx.Timeout:
+def _phases(left: float, usual: Phases) -> Phases:
     """Return the *usual* bounds of each phase, cut to what is *left* for all of them."""
     bounds = (usual.connect, usual.read, usual.write)
     connect, read, write = (left if bound is None else min(bound, left) for bound in bounds)
-    return httpx.Timeout(connect=connect, read=read, write=write, pool=left)
+    return Phases(connect=connect, read=read, write=write, pool=left)
 
 
 def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
@@ -121,7 +120,7 @@ def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
             arguments["request_timeout"] = _phases(seconds, world.timeout)
         with deadline(seconds, waiting_counts=bool(bounds)), _lane(world, seconds if bounds else None, hurried=hurried):
             sent_at = time.monotonic()  # the time on the wire is what a lease is judged by, and not the time in a queue
-            response = module.sync_detailed(client=world.api, request_headers=world.headers(), **arguments)
+            response = module.sync_detailed(**{"client": world.api, "request_headers": world.headers(), **arguments})
     except Exception as error:  # noqa: BLE001 - World.failed tells apart whose it is
         failure = error
     else:

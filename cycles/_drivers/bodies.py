@@ -5,12 +5,12 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
 from cycles_api.errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from cycles_api.http import HttpHeaders
 
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a body at most, as it comes and as it is decoded; a page of 200 reservations has about 0.3 MB."""
@@ -30,7 +30,7 @@ class Body:
         DecodeError: when the headers say that it is too long, or encoded in a way that was not asked for.
     """
 
-    def __init__(self, status: int, headers: httpx.Headers) -> None:
+    def __init__(self, status: int, headers: HttpHeaders) -> None:
         self._status: Final = status
         self._headers: Final = headers
         self._chunks: Final[list[bytes]] = []
@@ -73,6 +73,15 @@ class Body:
         if self._decoder is not None and self._received and not self._decoder.is_whole:
             raise self._unreadable("its encoding is cut off, or goes on after its end")
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    def take_whole(self, content: bytes) -> None:
+        """Take *content* as it is: decoded, and all there is.
+
+        Raises:
+            DecodeError: when it is too much.
+        """
+        if len(content) > LARGEST:
+            raise self._too_large()
 
     def _too_large(self) -> DecodeError:
         return self._unreadable(f"larger than {LARGEST >> 20} MiB")
@@ -119,10 +128,10 @@ class _Inflater:
         return self._inflating.eof and not self._inflating.unused_data
 
 
-def filled(response: httpx.Response, content: bytes) -> httpx.Response:
-    """Return *response* with its whole, decoded body."""
+def filled(http: Any, response: Any, content: bytes) -> Any:
+    """Return *response*, which is one of the library *http*, with its whole, decoded body."""
     response.headers.pop("content-encoding", None)
-    response.stream = httpx.ByteStream(content)
+    response.stream = http.ByteStream(content)
     response.read()
     return response
 
@@ -134,9 +143,24 @@ def drop_if_more_follows(stream: Any) -> None:
     idle socket readable, which httpcore looks for.
 
     Args:
-        stream: The answer's, as httpx's transport returns it; other engines have no such thing.
+        stream: The answer's, as httpx's client or transport returns it; other engines have no such thing.
     """
+    while hasattr(stream, "_stream"):  # a client's, around the transport's; there is no public way to any of it
+        stream = stream._stream  # noqa: SLF001 - as above
     below = getattr(getattr(stream, "_httpcore_stream", None), "_stream", None)
-    state = getattr(getattr(below, "_connection", None), "_h11_state", None)  # there is no public way to it
+    state = getattr(getattr(below, "_connection", None), "_h11_state", None)
     if state is not None and state.trailing_data[0]:
         state.send_failed()
+
+
+def close_surplus(session: object) -> None:
+    """Close idle connections on which more came than the answer: aiohttp would read it as the next request's answer.
+
+    Args:
+        session: aiohttp's; anything else has no such connections.
+    """
+    idle: Any = getattr(getattr(session, "connector", None), "_conns", {})  # it has no public way to look at them
+    for connections in idle.values():
+        for protocol, _ in connections:
+            if protocol.should_close:
+                protocol.close()

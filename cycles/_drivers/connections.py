@@ -3,14 +3,15 @@
 Between a client and its transport httpx looks for authentication, redirects, hooks and cookies, and logs a line: a
 fifth of what a request costs, for nothing where none of that was asked for. What was asked for still happens, in httpx.
 Which proxy and which certificates a request takes is httpx's own choice, by the environment.
+
+Each class is one half; the other half is httpx's or httpx2's class of the same kind (`httpx_engine`, `httpx2_engine`).
 """
 
 from __future__ import annotations
 
+import importlib
 import ssl
-from typing import TYPE_CHECKING, Any, Final
-
-import httpx
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cycles._drivers.bodies import ACCEPTED, Body, drop_if_more_follows, filled
 from cycles._drivers.loop_end import LoopEnd
@@ -20,27 +21,35 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class DirectClient(httpx.Client):
-    """An httpx.Client without detours.
+class Direct:
+    """A blocking client without detours.
 
     Args:
         verify: Whether, or by which context, the server's certificate is checked.
-        **options: What else httpx.Client takes.
+        **options: What else the library's Client takes.
     """
 
+    http: ClassVar[Any]
+    """The library."""
+    transport: ClassVar[Any]
+    """Makes its transports."""
+
     def __init__(self, *, verify: ssl.SSLContext | str | bool = True, **options: Any) -> None:
-        super().__init__(verify=_context(verify, options), **options)
-        self.headers["accept-encoding"] = ACCEPTED
+        base: Any = super()
+        self.tls: Final = _context(self.http, verify, options)
+        base.__init__(verify=self.tls, **options)
+        client: Any = self
+        client.headers["accept-encoding"] = ACCEPTED
 
     # httpx asks these two for the engines of the direct way, and of the way through each proxy of the environment.
-    def _init_transport(self, *_: Any, **options: Any) -> httpx.BaseTransport:
-        given: httpx.BaseTransport | None = options.pop("transport", None)
-        return given or _Engine(**options)
+    def _init_transport(self, *_: Any, **options: Any) -> Any:
+        given = options.pop("transport", None)
+        return given or type(self).transport(**options)
 
-    def _init_proxy_transport(self, *proxy: Any, **options: Any) -> httpx.BaseTransport:
-        return _Engine(proxy=proxy[0], **options)
+    def _init_proxy_transport(self, *proxy: Any, **options: Any) -> Any:
+        return type(self).transport(proxy=proxy[0], **options)
 
-    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+    def send(self, request: Any, **options: Any) -> Any:
         """Send *request* and return its answer, read to the end."""
         try:
             return self._sent(request, options)
@@ -48,29 +57,37 @@ class DirectClient(httpx.Client):
             error = passing.error
         raise error
 
-    def _sent(self, request: httpx.Request, options: Mapping[str, Any]) -> httpx.Response:
-        if not _is_plain(self, request, options):
-            return super().send(request, **options)
-        response = self._transport_for_url(request.url).handle_request(request)
+    def _sent(self, request: Any, options: Mapping[str, Any]) -> Any:
+        client: Any = self
+        if not _is_plain(client, request, options):
+            base: Any = super()
+            return base.send(request, **options)
+        response = client._transport_for_url(request.url).handle_request(request)  # noqa: SLF001 - the other half's
         response.request = request
-        return _noted(self, response)
+        return _noted(client, response)
 
 
-class _Engine(httpx.HTTPTransport):
-    """httpx's transport; its answers are read to the end."""
+class Engine:
+    """A blocking transport whose answers are read to the end."""
+
+    http: ClassVar[Any]
+    """The library."""
+    core: ClassVar[str]
+    """The name of the library beneath it."""
+    _pool: Any
 
     def __init__(self, **options: Any) -> None:
-        from cycles._drivers.network import (  # noqa: PLC0415 - httpcore, which httpx loads late too
-            DeadlineBackend,
-            EachAddress,
-        )
+        from cycles._drivers.network import DeadlineBackend, EachAddress  # noqa: PLC0415 - only where something is sent
 
-        super().__init__(**options)
-        pool: Any = self._pool  # httpx passes no backend on to httpcore, which takes one
-        pool._network_backend = EachAddress(DeadlineBackend(pool._network_backend))  # noqa: SLF001 - as above
+        base: Any = super()
+        base.__init__(**options)
+        core, pool = importlib.import_module(self.core), self._pool
+        inner = DeadlineBackend(pool._network_backend, core)  # noqa: SLF001 - httpx passes none on to httpcore
+        pool._network_backend = EachAddress(inner, core)  # noqa: SLF001 - as above
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = super().handle_request(request)
+    def handle_request(self, request: Any) -> Any:
+        base: Any = super()
+        response = base.handle_request(request)
         stream: Any = response.stream
         try:
             body = Body(response.status_code, response.headers)
@@ -80,56 +97,70 @@ class _Engine(httpx.HTTPTransport):
             drop_if_more_follows(stream)
         finally:
             stream.close()
-        return filled(response, content)
+        return filled(self.http, response, content)
 
 
-class AsyncDirectClient(httpx.AsyncClient):
-    """An httpx.AsyncClient without detours; see `DirectClient`. Its connections end with the event loop.
+class AsyncDirect:
+    """An asynchronous client without detours; see `Direct`. Its connections end with the event loop.
 
     Args:
-        verify, **options: See `DirectClient`.
+        verify, **options: See `Direct`.
     """
 
+    http: ClassVar[Any]
+    transport: ClassVar[Any]
+
     def __init__(self, *, verify: ssl.SSLContext | str | bool = True, **options: Any) -> None:
-        super().__init__(verify=_context(verify, options), **options)
-        self.headers["accept-encoding"] = ACCEPTED
+        base: Any = super()
+        self.tls: Final = _context(self.http, verify, options)
+        base.__init__(verify=self.tls, **options)
+        client: Any = self
+        client.headers["accept-encoding"] = ACCEPTED
         self._loop_end: Final = LoopEnd(self._close_engines)
 
-    def _init_transport(self, *_: Any, **options: Any) -> httpx.AsyncBaseTransport:
-        given: httpx.AsyncBaseTransport | None = options.pop("transport", None)
+    def _init_transport(self, *_: Any, **options: Any) -> Any:
+        given = options.pop("transport", None)
         return given or self._engine(None, options)
 
-    def _init_proxy_transport(self, *proxy: Any, **options: Any) -> httpx.AsyncBaseTransport:
+    def _init_proxy_transport(self, *proxy: Any, **options: Any) -> Any:
         return self._engine(proxy[0], options)
 
-    def _engine(self, proxy: httpx.Proxy | None, options: Mapping[str, Any]) -> httpx.AsyncBaseTransport:
-        return AsyncEngine(proxy=proxy, **options)
+    def _engine(self, proxy: Any, options: Mapping[str, Any]) -> Any:
+        return type(self).transport(proxy=proxy, **options)
 
-    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+    async def send(self, request: Any, **options: Any) -> Any:
         """Send *request* and return its answer, read to the end."""
+        client: Any = self
         async with self._loop_end:
-            if not _is_plain(self, request, options):
-                return await super().send(request, **options)
-            response = await self._transport_for_url(request.url).handle_async_request(request)
+            if not _is_plain(client, request, options):
+                base: Any = super()
+                return await base.send(request, **options)
+            transport = client._transport_for_url(request.url)  # noqa: SLF001 - the other half's
+            response = await transport.handle_async_request(request)
             response.request = request
-            return _noted(self, response)
+            return _noted(client, response)
 
     async def aclose(self) -> None:
         """Close the connections."""
+        base: Any = super()
         await self._loop_end.aclose()
-        await super().aclose()
+        await base.aclose()
 
     async def _close_engines(self) -> None:
-        for engine in (self._transport, *self._mounts.values()):
+        client: Any = self
+        for engine in (client._transport, *client._mounts.values()):  # noqa: SLF001 - the other half's
             if engine is not None:
                 await engine.aclose()
 
 
-class AsyncEngine(httpx.AsyncHTTPTransport):
-    """httpx's asynchronous transport; its answers are read to the end."""
+class AsyncEngine:
+    """An asynchronous transport whose answers are read to the end."""
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
+    http: ClassVar[Any]
+
+    async def handle_async_request(self, request: Any) -> Any:
+        base: Any = super()
+        response = await base.handle_async_request(request)
         stream: Any = response.stream
         try:
             body = Body(response.status_code, response.headers)
@@ -139,20 +170,21 @@ class AsyncEngine(httpx.AsyncHTTPTransport):
             drop_if_more_follows(stream)
         finally:
             await stream.aclose()
-        return filled(response, content)
+        return filled(self.http, response, content)
 
 
-def _context(verify: Any, options: Mapping[str, Any]) -> ssl.SSLContext:
+def _context(http: Any, verify: Any, options: Mapping[str, Any]) -> ssl.SSLContext:
     """Return one TLS context for all engines of a client; to make one takes longer than the rest."""
     if isinstance(verify, ssl.SSLContext):
         return verify
-    return httpx.create_ssl_context(verify, trust_env=options.get("trust_env", True))
+    context: ssl.SSLContext = http.create_ssl_context(verify, trust_env=options.get("trust_env", True))
+    return context
 
 
-def _is_plain(client: httpx.Client | httpx.AsyncClient, request: httpx.Request, options: Mapping[str, Any]) -> bool:
+def _is_plain(client: Any, request: Any, options: Mapping[str, Any]) -> bool:
     """Return whether httpx has nothing to do before and after the transport."""
     return (
-        all(value is httpx.USE_CLIENT_DEFAULT for value in options.values())
+        all(value is client.http.USE_CLIENT_DEFAULT for value in options.values())
         and not client.follow_redirects
         and client.auth is None
         and not any(client.event_hooks.values())
@@ -161,7 +193,7 @@ def _is_plain(client: httpx.Client | httpx.AsyncClient, request: httpx.Request, 
     )
 
 
-def _noted(client: httpx.Client | httpx.AsyncClient, response: httpx.Response) -> httpx.Response:
+def _noted(client: Any, response: Any) -> Any:
     if "set-cookie" in response.headers:  # balancers keep their clients together by them
         client.cookies.extract_cookies(response)
     return response

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import httpcore
-
 
 class _Deadline:
     """When a request must be over; *ends* is None until its first byte if waiting for a connection does not count."""
@@ -40,8 +38,8 @@ def deadline(seconds: float, *, waiting_counts: bool) -> Iterator[None]:
         _deadline.reset(token)
 
 
-def left(timeout: float | None, over: type[httpcore.TimeoutException]) -> float | None:
-    """Return the seconds that the next step of this thread's request may take."""
+def left(timeout: float | None, over: type[Exception]) -> float | None:
+    """Return the seconds that the next step of this thread's request may take; raise *over* when there are none."""
     found = _deadline.get()
     if found is None:
         return timeout

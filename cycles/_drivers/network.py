@@ -9,8 +9,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-import httpcore
-
 from cycles._drivers.deadline import left
 from cycles._outside.arrivals import passing
 
@@ -19,11 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class DeadlineBackend(httpcore.NetworkBackend):
-    """What httpcore opens its connections with: *inner*, whose streams obey the deadline."""
+class DeadlineBackend:
+    """What httpcore opens its connections with: *inner*, whose streams obey the deadline.
 
-    def __init__(self, inner: httpcore.NetworkBackend) -> None:
+    Args:
+        inner: The backend of the library.
+        core: The library: httpcore, or httpcore2.
+    """
+
+    def __init__(self, inner: Any, core: Any) -> None:
         self._inner: Final = inner
+        self._core: Final = core
 
     def connect_tcp(
         self,
@@ -32,31 +36,38 @@ class DeadlineBackend(httpcore.NetworkBackend):
         timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        seconds = left(timeout, httpcore.ConnectTimeout)
+    ) -> _Stream:
+        seconds = left(timeout, self._core.ConnectTimeout)
         with passing():
-            return _Stream(self._inner.connect_tcp(host, port, seconds, local_address, socket_options))
+            opened = self._inner.connect_tcp(host, port, seconds, local_address, socket_options)
+        return _Stream(opened, self._core)
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.NetworkStream:
-        seconds = left(timeout, httpcore.ConnectTimeout)
+    ) -> _Stream:
+        seconds = left(timeout, self._core.ConnectTimeout)
         with passing():
-            return _Stream(self._inner.connect_unix_socket(path, seconds, socket_options))
+            opened = self._inner.connect_unix_socket(path, seconds, socket_options)
+        return _Stream(opened, self._core)
 
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(seconds)
 
 
-class EachAddress(httpcore.NetworkBackend):
+class EachAddress:
     """Connects to a host's addresses one by one, each through *inner*.
 
     The system's own way to do so (`socket.create_connection`) takes an OSError for a failure of the address, and goes
     on to the next one: what arrives from outside meanwhile would be lost. So each address is a step of its own here.
+
+    Args:
+        inner: What connects to one address.
+        core: The library: httpcore, or httpcore2.
     """
 
-    def __init__(self, inner: httpcore.NetworkBackend) -> None:
+    def __init__(self, inner: Any, core: Any) -> None:
         self._inner: Final = inner
+        self._core: Final = core
 
     def connect_tcp(
         self,
@@ -65,32 +76,31 @@ class EachAddress(httpcore.NetworkBackend):
         timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        last: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
-        for address in _addresses(host, port):
+    ) -> Any:
+        last: Exception | None = None
+        for address in self._addresses(host, port):
             try:
                 return self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            except (self._core.ConnectError, self._core.ConnectTimeout) as error:
                 last = error
-        raise last or httpcore.ConnectError(f"{host} has no address")
+        raise last or self._core.ConnectError(f"{host} has no address")
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.NetworkStream:
+    ) -> Any:
         return self._inner.connect_unix_socket(path, timeout, socket_options)
 
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(seconds)
 
-
-def _addresses(host: str, port: int) -> list[str]:
-    """Return the addresses of *host*, as text that needs no looking up."""
-    try:
-        with passing():
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise httpcore.ConnectError(str(error)) from error
-    return list(dict.fromkeys(_spelled(place) for *_, place in found))
+    def _addresses(self, host: str, port: int) -> list[str]:
+        """Return the addresses of *host*, as text that needs no looking up."""
+        try:
+            with passing():
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise self._core.ConnectError(str(error)) from error
+        return list(dict.fromkeys(_spelled(place) for *_, place in found))
 
 
 def _spelled(place: tuple[Any, ...]) -> str:
@@ -99,27 +109,30 @@ def _spelled(place: tuple[Any, ...]) -> str:
     return f"{place[0]}%{zone}" if zone and "%" not in place[0] else str(place[0])
 
 
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
+class _Stream:
+    def __init__(self, inner: Any, core: Any) -> None:
         self._inner: Final = inner
+        self._core: Final = core
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         with passing():
-            return self._inner.read(max_bytes, left(timeout, httpcore.ReadTimeout))
+            received: bytes = self._inner.read(max_bytes, left(timeout, self._core.ReadTimeout))
+            return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         with passing():
-            self._inner.write(buffer, left(timeout, httpcore.WriteTimeout))
+            self._inner.write(buffer, left(timeout, self._core.WriteTimeout))
 
     def close(self) -> None:
         self._inner.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        seconds = left(timeout, httpcore.ConnectTimeout)
+    ) -> _Stream:
+        seconds = left(timeout, self._core.ConnectTimeout)
         with passing():
-            return _Stream(self._inner.start_tls(ssl_context, server_hostname, seconds))
+            secured = self._inner.start_tls(ssl_context, server_hostname, seconds)
+        return _Stream(secured, self._core)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

@@ -42,28 +42,34 @@ _NETWORK: Final = (
     "anyio",
     "cycles._drivers.network",
     "encodings.idna",  # of each look-up
-    "httpcore._backends.anyio",
-    "httpcore._backends.auto",
-    "httpx._transports.default",
 )
 """What sends again, and connects again; in blocking code too, whose background is an event loop."""
 
+_BELOW: Final = {
+    "httpx": ("httpcore._backends.anyio", "httpcore._backends.auto", "httpx._transports.default"),
+    "httpx2": ("httpcore2._backends.anyio", "httpcore2._backends.auto", "httpx2._transports.default"),
+}
+"""The same, by the library that sends."""
+
 _BACKENDS: Final = {
     "asyncio": ("anyio._backends._asyncio", "anyio.to_thread"),
-    "trio": ("anyio._backends._trio", "anyio.to_thread", "httpcore._backends.trio"),
+    "trio": ("anyio._backends._trio", "anyio.to_thread"),
 }
-"""What anyio and httpcore run on, by library."""
+"""What anyio runs on, by library."""
 
-_loaded: Final[set[str]] = set()
+_BELOW_TRIO: Final = {"httpx": ("httpcore._backends.trio",), "httpx2": ("httpcore2._backends.trio",)}
+"""What else the library that sends needs in trio."""
+
+_loaded: Final[set[tuple[str, ...]]] = set()
 
 
 def get_ready(*needs: str) -> None:
-    """Load what settling takes, once: with "network", "asyncio" and "trio" also what those need.
+    """Load what settling takes, once: with "asyncio" or "trio", "httpx" or "httpx2" also what those need.
 
     Raises:
         ConfigError: a module can't be loaded.
     """
-    if _loaded.issuperset(needs) and _loaded:
+    if needs in _loaded:
         return
     try:
         for operation in _OPERATIONS:
@@ -73,11 +79,13 @@ def get_ready(*needs: str) -> None:
         for name in _LOOPS:
             importlib.import_module(name)
         for need in needs:
-            for name in _NETWORK if need == "network" else _BACKENDS[need]:
+            for name in (*_NETWORK, *_BELOW[need]) if need in _BELOW else _BACKENDS[need]:
+                importlib.import_module(name)
+            for name in _BELOW_TRIO.get(need, ()) if "trio" in needs else ():
                 importlib.import_module(name)
     except ImportError as error:
         raise ConfigError(
             f"can't load {error.name}, which settling needs, so nothing is reserved: {error}; if the package was "
             "upgraded or removed underneath this program, start it again"
         ) from None
-    _loaded.update(("section", *needs))
+    _loaded.add(needs)

@@ -1,7 +1,8 @@
-"""What the environment says about proxies and certificates: httpx reads it, and here is which variable can't work."""
+"""What the environment says about proxies and certificates: httpx reads it; here is which variable can't work."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -10,14 +11,13 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import httpx
-
+from cycles._drivers.libraries import trouble_of
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-C = TypeVar("C", httpx.Client, httpx.AsyncClient)
+C = TypeVar("C")
 
 _PASSING: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR))
 """What the system lacks at the moment: no setting is wrong."""
@@ -28,21 +28,24 @@ _IN_CERT_DIR: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 _INSTEAD: Final = "correct or unset it, or give the client an http_client of its own"
 
 
-def opened(make: Callable[..., C], **options: Any) -> C:
-    """Return the httpx client that *make* makes with these *options*.
+def opened(http: Any, make: Callable[..., C], **options: Any) -> C:
+    """Return the client that *make* makes with these *options*, of the library *http* (httpx or httpx2).
 
     Raises:
         ConfigError: when the environment's proxies or certificates can't be used; it names the variable.
-        httpx.ConnectError: when the system lacks something at the moment.
+        httpx.ConnectError: when the system lacks something at the moment; the library's own.
     """
     try:
         client = make(**options)
-    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+    except Exception as error:
         if isinstance(error, OSError) and error.errno in _PASSING:
-            raise httpx.ConnectError(f"no connection can be opened now: {error.strerror}") from None
-        raise ConfigError(_fault(error)) from None
-    if httpx.URL(options.get("base_url", "")).scheme == "https" and not os.environ.get("SSL_CERT_FILE"):
+            raise http.ConnectError(f"no connection can be opened now: {error.strerror}") from None
+        if not isinstance(error, OSError | ValueError | ImportError) and trouble_of(error) is None:
+            raise
+        raise ConfigError(_fault(http, error)) from None
+    if http.URL(options.get("base_url", "")).scheme == "https" and not os.environ.get("SSL_CERT_FILE"):
         _must_have_certificates(os.environ.get("SSL_CERT_DIR"))
+        _system_must_have_certificates(http, getattr(client, "tls", None))
     return client
 
 
@@ -61,14 +64,34 @@ def _must_have_certificates(folders: str | None) -> None:
         )
 
 
-def _fault(error: Exception) -> str:
+def _system_must_have_certificates(http: Any, tls: object) -> None:
+    """Refuse a system without certificates where those are what counts, as for httpx2: every server would be refused.
+
+    Certificates in a folder are loaded when they are needed; macOS and Windows have theirs elsewhere.
+    """
+    if http.__name__ != "httpx2" or os.environ.get("SSL_CERT_DIR") or type(tls) is not ssl.SSLContext:
+        return
+    if tls.verify_mode == ssl.CERT_NONE or tls.cert_store_stats()["x509_ca"]:
+        return
+    with contextlib.suppress(OSError):
+        folder = Path(ssl.get_default_verify_paths().openssl_capath)
+        if any(_IN_CERT_DIR.fullmatch(found.name) for found in folder.iterdir()):
+            return
+    raise ConfigError(
+        "http_engine='httpx2' trusts the certificates of this system, and it has none: install them "
+        "(ca-certificates), name a file in SSL_CERT_FILE, or give the client an http_client of its own"
+    )
+
+
+def _fault(http: Any, error: Exception) -> str:
     """Return which variable made httpx raise *error*, and what to do about it; no message shows a password."""
-    return _certificates_fault() or _proxies_fault() or _no_proxy_fault() or f"no connection can be made: {error}"
+    found = _certificates_fault(http) or _proxies_fault(http) or _no_proxy_fault(http)
+    return found or f"no connection can be made: {error}"
 
 
-def _certificates_fault() -> str | None:
+def _certificates_fault(http: Any) -> str | None:
     try:
-        httpx.create_ssl_context()
+        http.create_ssl_context()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
     else:
@@ -85,15 +108,15 @@ def _certificates_fault() -> str | None:
     return None
 
 
-def _proxies_fault() -> str | None:
+def _proxies_fault(http: Any) -> str | None:
     for scheme, address in urllib.request.getproxies().items():
         if scheme not in ("http", "https", "all") or not address:
             continue
         try:
-            httpx.HTTPTransport(proxy=address if "://" in address else f"http://{address}", verify=_bare()).close()
+            http.HTTPTransport(proxy=address if "://" in address else f"http://{address}", verify=_bare()).close()
         except ImportError:
-            reason = "a SOCKS proxy needs the package socksio (pip install 'httpx[socks]')"
-        except (ValueError, httpx.InvalidURL):
+            reason = f"a SOCKS proxy needs the package socksio (pip install '{http.__name__}[socks]')"
+        except (ValueError, http.InvalidURL):
             reason = "give the URL of a proxy: http://, https://, socks5:// or socks5h://, a host and a port"
         else:
             continue
@@ -112,12 +135,12 @@ def _variable(scheme: str) -> str:
     return next((there for there in found if os.environ.get(there)), f"the system's proxy for {scheme}")
 
 
-def _no_proxy_fault() -> str | None:
+def _no_proxy_fault(http: Any) -> str | None:
     """Return the fault of NO_PROXY: what is left when each proxy by itself is good."""
     excepted = urllib.request.getproxies().get("no")
     if not excepted:
         return None
     return (
-        f"{_variable('no')}={excepted[:200]!r}: httpx can't read it; give names and addresses with commas between, "
-        f"IPv6 addresses without brackets; {_INSTEAD}"
+        f"{_variable('no')}={excepted[:200]!r}: {http.__name__} can't read it; give names and addresses with commas "
+        f"between, IPv6 addresses without brackets; {_INSTEAD}"
     )

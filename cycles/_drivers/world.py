@@ -1,4 +1,4 @@
-"""The outside as flows see it: local effects, and httpx's results and exceptions as answers; for both drivers."""
+"""The outside as flows see it: local effects, and responses and exceptions as answers; for both drivers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-import httpx
-
 from cycles._core.effects import Clock, Effect, Forget, Jitter, NewKey, Notify, Now, Ready, Record, Take, Tell
 from cycles._core.outcomes import Answer, Trouble
+from cycles._drivers.libraries import trouble_of
+from cycles._drivers.phases import Phases, PoolTimeout
 from cycles._outside.arrivals import arrived
 from cycles._telemetry import metrics
 from cycles._telemetry.trace import Trace
@@ -29,27 +29,30 @@ if TYPE_CHECKING:
     from cycles._core.results import SettlementDetails
     from cycles._drivers.threads import Lock
     from cycles_api.client import AuthenticatedClient
+    from cycles_api.http import HttpHeaders
     from cycles_api.types import Response
 
 T = TypeVar("T")
 
-_NOT_SENT: Final = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-    httpx.ProxyError,
-    ConfigError,  # the connections of another loop or process, which its environment does not let come about
-)
-"""Transport trouble in which no byte of the request reached the authority."""
-
-_FAILURES: Final = (httpx.HTTPError, httpx.InvalidURL, DecodeError, OSError, RuntimeError, ValueError, ImportError)
-"""What transports raise: httpx's own, the system's, a client that is closed, no thread to look a name up, a host that
-can't be encoded, a module that can't be loaded any more."""
+_FAILURES: Final = (PoolTimeout, DecodeError, OSError, RuntimeError, ValueError, ImportError)
+"""What transports raise besides their library's own: the system's, a client that is closed, no thread to look a name
+up, a host that can't be encoded, a module that can't be loaded any more."""
 
 _TRANSPORTS: Final = frozenset(
-    ("httpx", "httpcore", "h11", "h2", "hpack", "anyio", "aiohttp", "httpx_aiohttp", "socksio")
+    (
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "httpcore2",
+        "h11",
+        "h2",
+        "hpack",
+        "anyio",
+        "aiohttp",
+        "httpx_aiohttp",
+        "socksio",
+        "truststore",
+    )
 )
 """Packages whose exceptions a transport may let through."""
 
@@ -68,7 +71,7 @@ _WORTH_KEEPING: Final = frozenset(
 )
 """Headers that mean something here: a reservation keeps those of its grant."""
 
-_TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0, pool=None)
+_TIMEOUT: Final = Phases(connect=2.0, read=5.0, write=5.0, pool=None)
 
 _modules: Final[dict[str, ModuleType]] = {}
 
@@ -81,7 +84,7 @@ def endpoint(name: str) -> ModuleType:
     return module
 
 
-def _noted(headers: httpx.Headers) -> dict[str, str]:
+def _noted(headers: HttpHeaders) -> dict[str, str]:
     """Return what is worth keeping of an answer's headers, by names in lower case."""
     found = ((name.lower(), value) for name, value in headers.raw)
     return {name.decode("ascii"): value.decode("latin-1") for name, value in found if name in _WORTH_KEEPING}
@@ -148,7 +151,7 @@ class World:
         seen: Callable[[Mapping[str, str]], None] | None = None,
         gate: AbstractAsyncContextManager[Any] | None = None,
         lanes: Lock | None = None,
-        timeout: httpx.Timeout = _TIMEOUT,
+        timeout: Phases = _TIMEOUT,
     ) -> None:
         self.api: Final = api
         self.trace: Final = trace
@@ -262,13 +265,14 @@ class World:
             error=response.parsed if failed else None,
             headers=headers,
             sent_at=sent_at,
+            content=response.content if call.operation.keeps_body else None,
         )
 
     def failed(self, call: Call[Any], error: Exception, sent_at: float, *, thrown: bool = True) -> Answer[Any]:
         """Return the answer to *call* that an exception of the transport or the decoder amounts to.
 
         What a transport raises becomes an answer: an exception here would hide the section's own result. The exception
-        itself is dropped, for httpx's carry the request with its key. All else is the program's, and comes out.
+        itself is dropped, for those of httpx carry the request with its key. All else is the program's, and comes out.
 
         Args:
             call: What was asked.
@@ -281,13 +285,15 @@ class World:
             raise outside
         if not isinstance(error, _FAILURES) and type(error).__module__.partition(".")[0] not in _TRANSPORTS:
             raise error
-        status = None
+        status, content = None, None
         if isinstance(error, DecodeError):
             trouble, status = Trouble.UNREADABLE, error.status_code
-        elif isinstance(error, _NOT_SENT):
+            content = error.content if call.operation.keeps_body else None
+        elif isinstance(error, PoolTimeout | ConfigError):
+            # The second: connections of another loop or process, which its environment does not let come about.
             trouble = Trouble.NOT_SENT
         else:
-            trouble = Trouble.LOST
+            trouble = trouble_of(error) or Trouble.LOST
         text = str(error).replace(self.api.token, "***") if self.api.token else str(error)
         return _measured(
             call,
@@ -295,6 +301,7 @@ class World:
             trouble=trouble,
             reason=f"{type(error).__name__}: {text}" if text else type(error).__name__,
             sent_at=sent_at,
+            content=content,
         )
 
 

@@ -45,8 +45,15 @@ class Lock:
         os.close(descriptor)
         return None
 
+    def has_name(self) -> bool:
+        """Whether the file has a name still; without looking for it, which would take longer than all else here."""
+        try:
+            return os.fstat(self._descriptor).st_nlink > 0
+        except OSError:
+            return False
+
     def is_at(self, path: Path) -> bool:
-        """Whether the file at *path* is the locked one: it may have been removed, or replaced."""
+        """Whether the file at *path* is the locked one: it may have been removed, replaced or moved."""
         try:
             there, ours = os.lstat(path), os.fstat(self._descriptor)
         except OSError:
@@ -109,14 +116,18 @@ class Owner:
 
     def refresh(self) -> bool:
         """Make the file again if it is gone; touch it if that was long ago, and return whether it was."""
+        if self._lock is None:
+            return False
+        now = time.monotonic()
+        is_due = now - self._touched_at >= TOUCHED_EVERY
+        if self._lock.has_name() and not is_due:
+            return False
         with _guard:
-            if self._lock is None:
-                return False
             if not self._lock.is_at(self._path):
                 self._make_again()
-            if time.monotonic() - self._touched_at < TOUCHED_EVERY:
+            if not is_due:
                 return False
-            self._touched_at = time.monotonic()
+            self._touched_at = now
             with suppress(OSError):
                 os.utime(self._path)
             return True

@@ -35,6 +35,7 @@ class JournalQueue:
         self._claims: Final = claims
         self._everyone: Final = everyone
         self._names: Final = deque(sorted(records.partition.names(), key=lambda name: (name in claims.failures, name)))
+        self._taken: str | None = None
         self._lock: Lock | None = None
         self._has_asked = self._leads_without = False
         self.is_contended = False
@@ -47,12 +48,20 @@ class JournalQueue:
             if claim is None:
                 self.is_contended = True
                 continue
-            found = self._records.read(name)
+            self._let_go()
+            found = self._records.take(name)
+            self._taken = name
             if found is not None and self._is_ours(*found):
                 self._claims.failures.add(name)  # until it is gone: what fails again comes last
                 return found[0], claim
             claim.active = False
+        self._let_go()
         return None
+
+    def _let_go(self) -> None:
+        if self._taken is not None:
+            self._records.let_go(self._taken)
+            self._taken = None
 
     def _is_ours(self, pending: Pending, owner: str | None) -> bool:
         if self._owners.is_own(owner) or (self._everyone and not pending.provisional):
@@ -75,6 +84,7 @@ class JournalQueue:
 
     def close(self) -> None:
         """Let others settle the records of dead processes."""
+        self._let_go()
         self._claims.failures &= set(self._records.partition.names())
         if self._lock is not None:
             self._owners.sweep()

@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core.record_format import UnusableRecord, dump, load, name_of
@@ -56,6 +57,30 @@ class Records:
         self._lock = threading.RLock()
         self._late: dict[str, Pending] = {}
         self._reported_at: dict[str, float] = {}
+        self._taken: dict[str, tuple[str, int]] = {}
+
+    # -- records that this process settles for another -----------------------------------------------------------------
+    def take(self, name: str) -> tuple[Pending, str | None] | None:
+        """Read a record to settle it, until `let_go`. Meanwhile it is replaced and removed only as long as it is that.
+
+        The other process may live, and go on: what it writes must not be lost (its lock may have been swept).
+        """
+        found = self.read(name)
+        if found is not None:
+            self._taken[name] = _intent(found[0])
+        return found
+
+    def let_go(self, name: str) -> None:
+        """Settle the record *name* no longer."""
+        self._taken.pop(name, None)
+
+    def _is_ours(self, name: str) -> bool:
+        """Return whether what stands under *name* is this process's to replace and to remove."""
+        taken = self._taken.get(name)
+        if taken is None:
+            return True
+        found = self.read(name)
+        return found is not None and _intent(found[0]) == taken
 
     # -- drafts --------------------------------------------------------------------------------------------------------
     def draft(self, pending: Pending) -> tuple[str, int]:
@@ -113,6 +138,8 @@ class Records:
         Raises:
             OSError: when it can't be kept.
         """
+        if not self._is_ours(name_of(pending)):
+            return
         self.publish(pending, self._drafted(pending, fsync=self.fsync))
         if self.fsync:
             flush_directory(self.partition.path)
@@ -129,7 +156,8 @@ class Records:
             if refusal is not None:
                 rejected.keep(self.partition, pending, refusal, _now(), fsync=self.fsync)
             with suppress(FileNotFoundError):  # another process settled it too, or it could not be kept
-                os.unlink(self.partition.file(name))
+                if self._is_ours(name):
+                    os.unlink(self.partition.file(name))
 
     def read(self, name: str) -> tuple[Pending, str | None] | None:
         """Return a record and its owner; None when it is gone. A file that is no record goes to quarantine."""
@@ -198,9 +226,20 @@ class Records:
                 os.utime(self.partition.file(name))
 
     def _overtake(self, name: str) -> None:
-        self._late.pop(name, None)
-        self._reported_at.pop(name, None)
+        if self._late or self._reported_at:
+            self._late.pop(name, None)
+            self._reported_at.pop(name, None)
+
+
+def _intent(pending: Pending) -> tuple[str, int]:
+    return pending.key, pending.actual.amount
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    seconds, ms = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{_second(seconds)}.{ms:03}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

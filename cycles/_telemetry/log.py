@@ -22,6 +22,7 @@ _LEVELS: Final = {
     "committed": logging.DEBUG,
     "released": logging.DEBUG,
     "dry run": logging.DEBUG,
+    "observing": logging.DEBUG,
     "renewed": logging.DEBUG,
     "decided": logging.DEBUG,
     "recorded": logging.DEBUG,

@@ -26,6 +26,9 @@ _BEGUN: Final = {
     "reserved": "granted",
     "denied": "denied",
     "dry run": "dry_run",
+    "observing": "observed",
+    "observing, would be denied": "observed",
+    "observed": "observed",
     "reserve failed": "failed",
     "authority unreachable, running without a hold": "unreserved",
 }

@@ -156,7 +156,7 @@ def budget(row: Mapping[str, Any], *, is_local: bool) -> Check:
     left, all_of_it, debt = (
         describe(Amount(unit=unit, amount=row[name])) for name in ("remaining", "allocated", "debt")
     )
-    found = f"{row['scope']} in {unit}: {left} of {all_of_it} remain"
+    found = f"{row['scope']}: {left} of {all_of_it} remain"
     fund = "fund it (`cycles local budget fund`)" if is_local else "have its operator fund it"
     if row.get("status", "ACTIVE") != "ACTIVE":
         unfreeze = "unfreeze it (`cycles local budget unfreeze`)" if is_local else "have its operator unfreeze it"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
 
 from cycles._core.outcomes import is_outage
+from cycles._drivers.libraries import module_of
 from cycles._drivers.surroundings import opened
 from cycles.cli._checks import NOTE, OK, WRONG, Check
 from cycles.errors import ConfigError
@@ -56,6 +58,22 @@ class Answered(NamedTuple):
         return self.status is not None and self.status != 401
 
 
+def engine(config: Config) -> Check:
+    """Say what sends, and whether something faster is installed."""
+    chosen = config.http_engine
+    needed = {"httpx2": "httpx2", "aiohttp": "httpx_aiohttp"}
+    if chosen in needed and find_spec(needed[chosen]) is None:
+        extra = "fast" if chosen == "aiohttp" else chosen
+        remedy = f"pip install 'cycles-guard[{extra}]', or set CYCLES_HTTP_ENGINE=httpx"
+        return Check("engine", WRONG, f"{chosen} is not installed", remedy)
+    if chosen == "httpx" and find_spec("httpx2") is not None:
+        return Check("engine", NOTE, "httpx; httpx2 is installed, and is faster", "set CYCLES_HTTP_ENGINE=httpx2")
+    if chosen == "httpx" and find_spec("httpx_aiohttp") is not None:
+        remedy = "set CYCLES_HTTP_ENGINE=aiohttp"
+        return Check("engine", NOTE, "httpx; aiohttp is installed, and is faster for many tasks at once", remedy)
+    return Check("engine", OK, chosen)
+
+
 def network(config: Config) -> Iterator[Check]:
     """Resolve the host, connect to it and greet it in TLS; ends with the first step that fails."""
     parts = urlsplit(config.base_url)
@@ -85,12 +103,12 @@ def network(config: Config) -> Iterator[Check]:
     with connection:
         yield Check("connection", OK, f"port {port}, in {(time.perf_counter() - began) * 1000:.0f} ms")
         if parts.scheme == "https":
-            yield _tls(connection, host)
+            yield _tls(connection, host, module_of(config.http_engine))
 
 
-def _tls(connection: socket.socket, host: str) -> Check:
+def _tls(connection: socket.socket, host: str, http: Any) -> Check:
     try:
-        with httpx.create_ssl_context().wrap_socket(connection, server_hostname=host) as secured:
+        with http.create_ssl_context().wrap_socket(connection, server_hostname=host) as secured:
             return Check("tls", OK, f"{secured.version()}, with a certificate for {host}")
     except ssl.SSLCertVerificationError as error:
         remedy = "name the CA's certificates in SSL_CERT_FILE, or correct the host; a wrong clock fails like this too"
@@ -101,7 +119,7 @@ def _tls(connection: socket.socket, host: str) -> Check:
 
 
 class _Ways(httpx.Client):
-    """A client as ours are, which knows through which proxies it goes; it sends nothing."""
+    """A client as ours are, which knows through which proxies it goes; it sends nothing. httpx2 has the same rules."""
 
     def __init__(self, **options: Any) -> None:
         self.proxies: dict[httpx.BaseTransport, httpx.Proxy] = {}
@@ -124,7 +142,7 @@ def _proxy(base_url: str) -> str | None:
     Raises:
         ConfigError: when the environment's proxies or certificates can't be used.
     """
-    with cast("_Ways", opened(_Ways, base_url=base_url)) as ways:
+    with opened(httpx, _Ways, base_url=base_url) as ways:
         return ways.proxy_for(base_url)
 
 
@@ -140,7 +158,7 @@ def ask(client: Client, tenant: str | None) -> Answered:
         answer = get_balances.sync_detailed(client=client.api, tenant=UNSET if tenant is None else tenant, limit=1)
     except DecodeError as error:
         return Answered(_no_authority(error.status_code, str(error)))
-    except httpx.HTTPError as error:
+    except module_of(client.config.http_engine).HTTPError as error:
         remedy = "check CYCLES_BASE_URL and what stands in between; CYCLES_READ_TIMEOUT is how long an answer may take"
         return Answered(Check("http", WRONG, f"no answer: {str(error) or type(error).__name__}", remedy))
     took = time.perf_counter() - began
@@ -190,10 +208,10 @@ _ANSWERED: Final = (200, 400, 401, 403)
 
 def _status_of(config: Config, path: str) -> int | None:
     headers = {"X-Cycles-API-Key": config.api_key or ""}
-    url = f"{config.base_url.rstrip('/')}{path}"
+    url, http = f"{config.base_url.rstrip('/')}{path}", module_of(config.http_engine)
     try:
-        return httpx.get(url, params={"limit": 1}, headers=headers, timeout=config.read_timeout).status_code
-    except httpx.HTTPError:
+        return int(http.get(url, params={"limit": 1}, headers=headers, timeout=config.read_timeout).status_code)
+    except http.HTTPError:
         return None
 
 

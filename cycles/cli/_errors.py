@@ -70,20 +70,27 @@ def code_of(error: errors.CyclesError) -> int:
     return UNREACHABLE if isinstance(error, unusable) else REFUSED
 
 
-def remedy_of(kind: type[errors.CyclesError], *, is_local: bool) -> str | None:
+def remedy_of(
+    kind: type[errors.CyclesError], detail: errors.DenialDetail | None = None, *, is_local: bool
+) -> str | None:
     """Return what to do about an error of this *kind*, or None when its message says it.
 
     Args:
         kind: Of the error.
+        detail: What the authority says about a denial, or None: its own advice is the best there is, but for the
+            commands that change a ledger of this machine.
         is_local: Whether the ledger is a `local:` one: only there `cycles local` changes budgets.
     """
-    known = {**REMEDIES, **LOCAL_REMEDIES} if is_local else REMEDIES
-    return next((known[each] for each in kind.__mro__ if each in known), kind.remedy)
+    known = LOCAL_REMEDIES if is_local else {}
+    if detail is None or detail.suggested_fix is None:
+        known = {**REMEDIES, **known}
+        return next((known[each] for each in kind.__mro__ if each in known), kind.remedy)
+    return next((known[each] for each in kind.__mro__ if each in known), detail.suggested_fix)
 
 
-def remedy_for(reason_code: str | None, *, is_local: bool) -> str | None:
+def remedy_for(reason_code: str | None, detail: errors.DenialDetail | None = None, *, is_local: bool) -> str | None:
     """Return what to do about a denial with this reason."""
-    return remedy_of(errors.DENIALS.get(reason_code or "", errors.CyclesError), is_local=is_local)
+    return remedy_of(errors.DENIALS.get(reason_code or "", errors.CyclesError), detail, is_local=is_local)
 
 
 class Failure(click.ClickException):
@@ -150,5 +157,6 @@ def explained(*, as_json: bool = False, refused: bool = False, is_local: bool = 
         facts: dict[str, Any] = {"type": type(error).__name__, "status": error.status, "code": error.code}
         facts |= {"request_id": error.request_id, "details": error.details}
         shown = error.message if as_json or not error.facts else f"{error.message} ({error.facts})"
-        remedy = remedy_of(type(error), is_local=asked.is_local)
+        detail = error.detail if isinstance(error, errors.Denied) else None
+        remedy = remedy_of(type(error), detail, is_local=asked.is_local)
         raise Failure(shown, code, remedy=remedy, as_json=as_json, facts=facts) from None

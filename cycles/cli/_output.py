@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cycles.amounts import describe
+from cycles.amounts import describe, spelled
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import to_unit_enum
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from cycles.errors import DenialDetail
     from cycles.local import Budget
     from cycles_api.models.balance import Balance
 
@@ -80,6 +81,36 @@ def moment(milliseconds: int | Unset | None) -> str | None:
         return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
     except (OverflowError, ValueError, OSError):
         return f"{milliseconds} ms"
+
+
+# -- denials -----------------------------------------------------------------------------------------------------------
+def detail_in(detail: DenialDetail | None) -> dict[str, Any] | None:
+    """Return what an authority says about a denial as `--json` writes it."""
+    if detail is None:
+        return None
+    return {
+        "reason_code": detail.reason_code,
+        "scope": detail.scope,
+        "remaining": detail.remaining,
+        "policy": detail.policy,
+        "quota": None if detail.quota is None else detail.quota.to_dict(),
+        "suggested_fix": detail.suggested_fix,
+    }
+
+
+def detail_lines(detail: DenialDetail | None, asked: Amount) -> Iterator[str]:
+    """Give what an authority says about the denial of *asked*, but for its advice, for people."""
+    if detail is None:
+        return
+    if detail.scope is not None:
+        yield f"refused by {detail.scope}"
+    if detail.policy is not None:
+        yield f"policy: {detail.policy}"
+    if detail.quota is not None:
+        quota = detail.quota
+        yield f"quota: {quota.used} of {quota.limit} {quota.action_kind}, {quota.window}, at {quota.scope}"
+    if detail.remaining is not None:
+        yield f"left there: {spelled(asked.unit, detail.remaining)}"
 
 
 # -- balances ----------------------------------------------------------------------------------------------------------

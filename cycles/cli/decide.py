@@ -10,7 +10,7 @@ import click
 from cycles.cli._client import client_of
 from cycles.cli._errors import NO, remedy_for
 from cycles.cli._options import amount_options, authority_options, spend_options, taken_amount, taken_spend
-from cycles.cli._output import json_output, money, printable, write_json
+from cycles.cli._output import detail_in, detail_lines, json_output, money, printable, write_json
 
 if TYPE_CHECKING:
     from cycles._core.results import Decision
@@ -49,6 +49,7 @@ def _show_decision(decision: Decision, estimate: Amount, *, as_json: bool, is_lo
                 "reason_code": decision.reason_code,
                 "estimate": estimate.to_dict(),
                 "caps": caps,
+                "detail": detail_in(decision.detail),
                 "retry_after": decision.retry_after,
                 "affected_scopes": list(decision.affected_scopes),
                 "request_id": decision.info.request_id,
@@ -61,8 +62,10 @@ def _show_decision(decision: Decision, estimate: Amount, *, as_json: bool, is_lo
     click.echo(printable(" ".join(str(part) for part in parts if part is not None)))
     if caps is not None:
         click.echo(f"caps: {json.dumps(caps)}")
+    for line in detail_lines(decision.detail, estimate):
+        click.echo(printable(line))
     if decision.retry_after is not None:
         click.echo(f"asking again may help after {decision.retry_after:g} s")
-    remedy = None if decision.allowed else remedy_for(decision.reason_code, is_local=is_local)
+    remedy = None if decision.allowed else remedy_for(decision.reason_code, decision.detail, is_local=is_local)
     if remedy is not None:
         click.echo(f"Remedy: {remedy}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,7 +71,7 @@ def _examined(config: Config | None, error: ConfigError | None) -> Iterator[Chec
 
 
 def _remote(config: Config) -> Iterator[Check]:
-    for check in _connection.network(config):
+    for check in itertools.chain((_connection.engine(config),), _connection.network(config)):
         yield check
         if check.state == WRONG:
             return

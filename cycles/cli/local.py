@@ -16,6 +16,7 @@ from cycles.cli._output import figures_in, json_output, show_budgets, write_json
 from cycles.cli._parameters import BudgetType, TenantType
 from cycles.cli.local_budget import budget
 from cycles.cli.local_key import key
+from cycles.cli.local_keygen import keygen
 from cycles.cli.local_tenant import tenant
 from cycles.errors import InvalidRequest
 from cycles.local.admin.names import UNIT_NAMES, unit_named
@@ -35,6 +36,7 @@ def local() -> None:
 local.add_command(budget)
 local.add_command(tenant)
 local.add_command(key)
+local.add_command(keygen)
 
 
 @local.command()

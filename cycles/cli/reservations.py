@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
-import httpx
 
 from cycles._core.attempts import until_known
 from cycles._core.effects import NewKey
@@ -15,6 +14,7 @@ from cycles._core.operations import RELEASE_RESERVATION
 from cycles._core.outcomes import Verdict, error_of, judge
 from cycles._core.requests import text
 from cycles._drivers import blocking
+from cycles._drivers.phases import Phases
 from cycles._drivers.world import World
 from cycles._telemetry import log
 from cycles.cli._client import client_of
@@ -176,7 +176,7 @@ def release(*, where: Where, reservation_ids: tuple[str, ...], reason: str | Non
     released = []
     with client_of(where, as_json=as_json) as client:
         config = client.config
-        timeout = httpx.Timeout(config.read_timeout, connect=config.connect_timeout)
+        timeout = Phases(config.connect_timeout, config.read_timeout, config.read_timeout, None)
         world = World(client.api, log.notify, timeout=timeout)
         try:
             for reservation_id in reservation_ids:

@@ -8,6 +8,7 @@ from cycles.cli.balances import balances
 from cycles.cli.completion import completion
 from cycles.cli.decide import decide
 from cycles.cli.doctor import doctor
+from cycles.cli.evidence import evidence
 from cycles.cli.journal import journal
 from cycles.cli.local import local
 from cycles.cli.prices import prices
@@ -27,5 +28,17 @@ def cycles() -> None:
     """
 
 
-for command in (balances, reservations, decide, record, prices, doctor, journal, local, serve, completion):
+for command in (
+    balances,
+    reservations,
+    decide,
+    record,
+    evidence,
+    prices,
+    doctor,
+    journal,
+    local,
+    serve,
+    completion,
+):
     cycles.add_command(command)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--admin-key-file", metavar="FILE", help="Let the first line of FILE be the administrator's key.")
 @click.option("--lenient-permissions", is_flag=True, help="Let a tenant's key fund its own budgets over HTTP.")
+@click.option("--sign", "signing_key", metavar="KEYFILE", help="Sign answers with the keys of `cycles local keygen`.")
 @click.option(
     "--log-level",
     type=click.Choice(LEVELS),
@@ -62,6 +63,7 @@ def serve(
     log_level: str,
     log_format: str,
     lenient_permissions: bool,
+    signing_key: str | None,
     beyond_loopback: bool,
     as_json: bool,
 ) -> None:
@@ -82,7 +84,9 @@ def serve(
         # The address first: a start that fails because of it leaves no key behind in the ledger.
         with (
             listening(host, port, beyond_loopback=beyond_loopback) as listener,
-            LocalAuthority(db, admin_key=admin_key, lenient_permissions=lenient_permissions, history=0) as authority,
+            LocalAuthority(
+                db, admin_key=admin_key, lenient_permissions=lenient_permissions, history=0, signing_key=signing_key
+            ) as authority,
         ):
             for scope, amount in budgets:
                 authority.ensure_budget(scope, amount)

@@ -7,8 +7,8 @@ Tenants, API keys and budgets are made in Python, on the command line, or over H
 What it is not:
 
 - a conformant server: it claims the runtime plane only, and of the administration only what provisioning needs. There
-  are no event stream and webhooks, audit log, policies, quotas, bulk actions, metrics, evidence signing (both of its
-  routes answer 404) and rate limits.
+  are no event stream and webhooks, audit log, policies, quotas, bulk actions, metrics and rate limits. It signs
+  evidence when it has a key.
 - distributed: a ledger belongs to one machine, one process writes at a time, and there is one clock, the machine's.
 - a vault: whoever can read the file can read every figure in it (of API keys only hashes), and whoever can write it can
   change them. Over HTTP keys travel in plain text, so it listens on loopback unless told otherwise.

@@ -22,6 +22,8 @@ class LocalAuthority(EmbeddedAuthority):
         admin_key: What X-Admin-API-Key must be; None: nobody is the administrator over HTTP.
         lenient_permissions: Whether over HTTP a tenant's key may fund its own budgets, and whatever else a key can be
             given, without having been given it.
+        signing_key: What answers are signed with: the path of a key file (`cycles local keygen`), or the 32 bytes of an
+            Ed25519 key; None signs nothing (docs/evidence.md). Needs the extra `evidence`.
         history: How many of the last requests and runtime events `requests` and `events` show; None: 1000 with a
             ledger in memory, and none with a file.
 

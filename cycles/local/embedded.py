@@ -29,6 +29,15 @@ if TYPE_CHECKING:
     from cycles.local.ledger.notices import RuntimeEvent
     from cycles.local.wire.app import App
     from cycles.local.wire.history import Log, RecordedRequest
+    from cycles.local.wire.signing_keys import SigningKeys
+
+
+def _signing(source: str | os.PathLike[str] | bytes) -> SigningKeys:
+    from cycles.local.wire import signing_keys  # noqa: PLC0415 - an extra
+
+    signing_keys.need_extra()
+    return signing_keys.SigningKeys(source)
+
 
 HISTORY: Final = 1000
 """Requests and events that an authority in memory remembers."""
@@ -45,9 +54,11 @@ class EmbeddedAuthority(Provisioning):
         admin_key: str | None = None,
         history: int | None = None,
         lenient_permissions: bool = False,
+        signing_key: str | os.PathLike[str] | bytes | None = None,
     ) -> None:
         if history is not None and (type(history) is not int or history < 0):
             raise ConfigError(f"history={history!r}: give a whole number from 0 on, or None")
+        self._signing: Final = None if signing_key is None else _signing(signing_key)
         super().__init__(SqliteStore(path), clock)
         self.faults: Final = Faults()
         remembered = (HISTORY if path is None else 0) if history is None else history
@@ -110,13 +121,19 @@ class EmbeddedAuthority(Provisioning):
         if self._app is None:
             from cycles.local.admin.http import HttpAdministration  # noqa: PLC0415 - a script that provisions needs none
             from cycles.local.wire.app import App  # noqa: PLC0415
+            from cycles.local.wire.evidence import Evidence  # noqa: PLC0415
             from cycles.local.wire.transactions import Transactions  # noqa: PLC0415
 
             transactions = Transactions(self.store, self.clock)
             admin_hash = key_hash(self._admin_key) if self._admin_key else None
             administration = HttpAdministration(transactions, admin_hash=admin_hash, lenient=self._lenient)
             self._app = App(
-                transactions, administration, admin_hash=admin_hash, history=self._history, faults=self.faults
+                transactions,
+                administration,
+                admin_hash=admin_hash,
+                history=self._history,
+                faults=self.faults,
+                signing=None if self._signing is None else Evidence(self._signing),
             )
         return self._app
 

@@ -88,6 +88,9 @@ class SimulatedAuthority:
         name, books = request.operation, self.books
         if name == "list_reservations":
             return 200, self._listed(request.arguments["idempotency_key"])
+        if name == "get_reservation":
+            found = reservations.find(books, TENANT, request.arguments["reservation_id"])
+            return 200, hold_body(found, include=frozenset())
         body = _checked(name, request.body)
         self._made += 1
         if name == "create_reservation":

@@ -30,6 +30,7 @@ class Fault(StrEnum):
     MALFORMED = FaultKind.MALFORMED
     OTHER_SUCCESS = "other 2xx"
     UNKNOWN_VALUE = "unknown status or decision"
+    CONTRADICTORY = "2xx that contradicts its request"  # another amount or unit, an id that can't be sent back
     # of sections
     KEYBOARD_INTERRUPT = "KeyboardInterrupt"
     CANCELLED = "CancelledError"
@@ -45,7 +46,7 @@ class Fault(StrEnum):
     FROZEN = "operator freezes"
 
 
-REQUEST_FAULTS: Final = tuple(Fault)[:14]
+REQUEST_FAULTS: Final = tuple(Fault)[:15]
 INTERRUPTS: Final[dict[Fault, type[BaseException]]] = {
     Fault.KEYBOARD_INTERRUPT: KeyboardInterrupt,
     Fault.CANCELLED: CancelledError,

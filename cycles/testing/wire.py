@@ -31,13 +31,14 @@ _SUCCESS: Final[dict[str, Callable[[Any], Any]]] = {
     "create_event": models.EventCreateResponse.from_dict,
     "decide": models.DecisionResponse.from_dict,
     "list_reservations": models.ReservationListResponse.from_dict,
+    "get_reservation": models.ReservationDetail.from_dict,
 }
 _NEEDED: Final = ("event_id", "charged", "released", "decision", "expires_at_ms", "reservations")
 """Fields without which a success does not fit its schema."""
 
 _NO_DATE: Final = "Wed, 21 Oct 2026 07:28:00 GMT"
 _WITHOUT_ANSWER: Final = frozenset({Fault.LOST_REQUEST, Fault.LATE_REQUEST, Fault.LOST_RESPONSE})
-_NEEDS_SUCCESS: Final = frozenset({Fault.MALFORMED, Fault.OTHER_SUCCESS, Fault.UNKNOWN_VALUE})
+_NEEDS_SUCCESS: Final = frozenset({Fault.MALFORMED, Fault.OTHER_SUCCESS, Fault.UNKNOWN_VALUE, Fault.CONTRADICTORY})
 _NOT_DELIVERED: Final = frozenset(
     {
         Fault.CONNECT_REFUSED,
@@ -92,7 +93,10 @@ class Wire:
         raw = Raw(*reached) if reached is not None else Raw(0, None)
         if fault in _NEEDS_SUCCESS and raw.status >= 300:
             fault = None
-        if fault is not None:
+        if fault is Fault.CONTRADICTORY:
+            contradicted = self._contradicted(raw, body)
+            raw, fault = (raw, None) if contradicted is None else (contradicted, fault)
+        elif fault is not None:
             raw = self._spoilt(raw, fault)
         return Delivery(decoded(call.operation.name, call.operation.success, raw, now, now + took), raw, fault)
 
@@ -126,12 +130,33 @@ class Wire:
             return Raw(raw.status, _of_tomorrow(raw.body))
         return Raw(raw.status, self._malformed(raw.body))
 
+    def _contradicted(self, raw: Raw, sent: Body) -> Raw | None:
+        """Return *raw*, a success, such that it contradicts what was *sent*; None where it says nothing that could."""
+        choice, body = self._random.choice, raw.body or {}
+        if "actual" in sent:
+            return Raw(raw.status, body | {"charged": choice(_others_than(sent["actual"]))})
+        if "estimate" in sent and "reservation_id" in body:
+            wrong = choice((*_NO_IDS, *({"reserved": each} for each in _others_than(sent["estimate"]))))
+            return Raw(raw.status, body | wrong)
+        rows = body.get("reservations", ())
+        if not rows:
+            return None
+        return Raw(raw.status, body | {"reservations": [row | {"reservation_id": ""} for row in rows]})
+
     def _malformed(self, body: Body) -> Body | None:
         kind = self._random.randrange(3)
         if kind == 0:
             return None
         needed = next(name for name in _NEEDED if name in body)
         return {name: value for name, value in body.items() if name != needed} | ({needed: 1.5} if kind == 1 else {})
+
+
+_NO_IDS: Final[tuple[Body, ...]] = tuple({"reservation_id": text} for text in ("", "x" * 129, "a\nb", "\ud800"))
+
+
+def _others_than(amount: Body) -> tuple[Body, ...]:
+    """Return more than *amount*, and another unit of it."""
+    return amount | {"amount": amount["amount"] + 1}, amount | {"unit": "CREDITS"}
 
 
 def _error(code: str) -> Body:

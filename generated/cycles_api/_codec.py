@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable
 
-    import httpx
+    from .http import HttpResponse
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ def load(content: bytes) -> Any:
     raise DecodeError("body", reason)
 
 
-def success(response: httpx.Response, from_dict: Callable[[Any], T]) -> T:
+def success(response: HttpResponse, from_dict: Callable[[Any], T]) -> T:
     """Return the body of a success that the operation defines.
 
     Raises:
@@ -132,7 +132,7 @@ def success(response: httpx.Response, from_dict: Callable[[Any], T]) -> T:
         raise
 
 
-def failure(response: httpx.Response, from_dict: Callable[[Any], T]) -> T | None:
+def failure(response: HttpResponse, from_dict: Callable[[Any], T]) -> T | None:
     """Return the body of an error, or None when it does not fit.
 
     Also None for any 2xx: one that the operation does not define proves nothing, whatever its body looks like.

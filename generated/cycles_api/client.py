@@ -8,7 +8,6 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
-import httpx
 from attrs import Factory, define, evolve, field
 
 from .types import UNSET, Unset
@@ -17,14 +16,24 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-DEFAULT_TIMEOUT: Final = httpx.Timeout(10.0, connect=5.0)
-"""Seconds for each phase of a request when no timeout is given."""
+    from .http import AsyncHttpClient, HttpClient, HttpModule, HttpPhases, HttpRequest, HttpResponse, TimeoutTypes
+
+DEFAULT_TIMEOUT: Final[HttpPhases] = (5.0, 10.0, 10.0, 10.0)
+"""Seconds to connect, read, write and wait for a connection when no timeout is given."""
 
 KEY_HEADERS: Final = (
     "X-Cycles-API-Key",
     "X-Admin-API-Key",
 )
 """Headers that hold keys; public operations never send them."""
+
+
+def _http_of(given: HttpModule | None) -> HttpModule:
+    if given is None:
+        import httpx
+
+        return httpx
+    return given
 
 
 @define(eq=False)
@@ -35,38 +44,40 @@ class Client:
         base_url: Address of the authority; a path in it is kept as a prefix.
         cookies: Sent with every request.
         headers: Sent with every request.
-        timeout: Seconds for each phase of a request, or an `httpx.Timeout`; None waits for ever. By default 5 s to
-            connect and 10 s for every other phase.
+        timeout: Seconds for each phase of a request, a tuple of four (connect, read, write, pool), or a `Timeout` of
+            either library; None waits for ever. By default 5 s to connect and 10 s for every other phase.
         verify_ssl: Whether, or by which context, the server's certificate is checked.
         follow_redirects: Whether redirects are followed. The key would go along to wherever they lead.
-        httpx_args: Further arguments of `httpx.Client` and `httpx.AsyncClient`, such as `http2`, `proxy`, `transport`.
+        http_module: The library that sends: the module `httpx` (when None), or `httpx2`.
+        httpx_args: Further arguments of its `Client` and `AsyncClient`, such as `http2`, `proxy`, `transport`.
         client_factory, async_client_factory: What makes the httpx clients of blocking and of asynchronous calls: a
-            subclass of `httpx.Client` or `httpx.AsyncClient`, or a callable that takes its arguments.
+            subclass of the library's `Client` or `AsyncClient`, or a callable that takes its arguments.
         raise_on_unexpected_status: Whether a status that the operation does not list raises `UnexpectedStatus`.
     """
 
     raise_on_unexpected_status: bool = field(default=False, kw_only=True)
-    _base_url: str = field(alias="base_url", repr=lambda url: repr(httpx.URL(url)))  # which hides a password
+    _base_url: str = field(alias="base_url", repr=False)
     _cookies: dict[str, str] = field(factory=dict, kw_only=True, alias="cookies", converter=dict, repr=False)
     _headers: dict[str, str] = field(factory=dict, kw_only=True, alias="headers", converter=dict, repr=False)
-    _timeout: float | httpx.Timeout | None | Unset = field(default=UNSET, kw_only=True, alias="timeout")
+    _timeout: TimeoutTypes | Unset = field(default=UNSET, kw_only=True, alias="timeout")
     _verify_ssl: str | bool | ssl.SSLContext = field(default=True, kw_only=True, alias="verify_ssl", repr=False)
     _follow_redirects: bool = field(default=False, kw_only=True, alias="follow_redirects")
+    _http: HttpModule = field(default=None, kw_only=True, alias="http_module", converter=_http_of, repr=False)
     _httpx_args: dict[str, Any] = field(factory=dict, kw_only=True, alias="httpx_args", converter=dict, repr=False)
-    _client_factory: Callable[..., httpx.Client] | None = field(
+    _client_factory: Callable[..., HttpClient] | None = field(
         default=None, kw_only=True, alias="client_factory", repr=False
     )
-    _async_client_factory: Callable[..., httpx.AsyncClient] | None = field(
+    _async_client_factory: Callable[..., AsyncHttpClient] | None = field(
         default=None, kw_only=True, alias="async_client_factory", repr=False
     )
-    _address: httpx.URL = field(
-        init=False, repr=False, default=Factory(lambda self: httpx.URL(self._base_url), takes_self=True)
+    _address: Any = field(  # whose repr hides a password
+        init=False, default=Factory(lambda self: self._http.URL(self._base_url), takes_self=True)
     )
     _prefix: bytes = field(
         init=False, repr=False, default=Factory(lambda self: self._address.raw_path.rstrip(b"/"), takes_self=True)
     )
-    _client: httpx.Client | None = field(default=None, init=False, repr=False)
-    _async_client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
+    _client: HttpClient | None = field(default=None, init=False, repr=False)
+    _async_client: AsyncHttpClient | None = field(default=None, init=False, repr=False)
     _injected: bool = field(default=False, init=False, repr=False)
     _async_injected: bool = field(default=False, init=False, repr=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
@@ -86,7 +97,7 @@ class Client:
         """Return a client like this one that sends *cookies* too."""
         return self._variant(cookies={**self._cookies, **cookies})
 
-    def with_timeout(self, timeout: float | httpx.Timeout | None) -> Self:
+    def with_timeout(self, timeout: TimeoutTypes) -> Self:
         """Return a client like this one with another timeout, in seconds."""
         return self._variant(timeout=timeout)
 
@@ -100,7 +111,7 @@ class Client:
         return variant
 
     # -- the httpx clients below ----------------------------------------------------------------------------------
-    def set_httpx_client(self, client: httpx.Client) -> Self:
+    def set_httpx_client(self, client: HttpClient) -> Self:
         """Send through *client* from now on and leave closing it to you.
 
         Its transport, TLS, proxies, hooks and cookies apply. This client's address, headers and key are sent with each
@@ -110,32 +121,32 @@ class Client:
             self._client, self._injected = client, True
         return self
 
-    def set_async_httpx_client(self, async_client: httpx.AsyncClient) -> Self:
+    def set_async_httpx_client(self, async_client: AsyncHttpClient) -> Self:
         """Send through *async_client* from now on and leave closing it to you; see `set_httpx_client`."""
         with self._lock:
             self._async_client, self._async_injected = async_client, True
         return self
 
-    def get_httpx_client(self) -> httpx.Client:
+    def get_httpx_client(self) -> HttpClient:
         """Return the httpx client that requests go through, made when first needed."""
         client = self._client
         if client is None:
             with self._lock:  # threads that race here get the same one
                 client = self._client
                 if client is None:
-                    make = self._client_factory or httpx.Client
+                    make = self._client_factory or self._http.Client
                     with _making:
                         client = self._client = make(**self._arguments(), **self._httpx_args)
         return client
 
-    def get_async_httpx_client(self) -> httpx.AsyncClient:
+    def get_async_httpx_client(self) -> AsyncHttpClient:
         """Return the httpx client that asynchronous requests go through, made when first needed."""
         client = self._async_client
         if client is None:
             with self._lock:
                 client = self._async_client
                 if client is None:
-                    make = self._async_client_factory or httpx.AsyncClient
+                    make = self._async_client_factory or self._http.AsyncClient
                     with _making:
                         client = self._async_client = make(**self._arguments(), **self._httpx_args)
         return client
@@ -145,13 +156,13 @@ class Client:
             "base_url": self._base_url,
             "cookies": self._cookies,
             "headers": self._all_headers(),
-            "timeout": DEFAULT_TIMEOUT if isinstance(self._timeout, Unset) else self._timeout,
+            "timeout": DEFAULT_TIMEOUT if isinstance(self._timeout, Unset) else _phases(self._timeout),
             "verify": self._verify_ssl,
             "follow_redirects": self._follow_redirects,
         }
 
-    def _all_headers(self) -> httpx.Headers:
-        headers = httpx.Headers()
+    def _all_headers(self) -> Any:
+        headers = self._http.Headers()
         for name, value in self._headers.items():
             headers[name] = value  # one by one: a later one wins whatever the case of its name
         return headers
@@ -182,35 +193,37 @@ class Client:
     def _request(
         self,
         kwargs: dict[str, Any],
-        timeout: float | httpx.Timeout | None | Unset,
+        timeout: TimeoutTypes | Unset,
         headers: Mapping[str, str] | None,
         *,
         public: bool = False,
-    ) -> httpx.Response:
+    ) -> HttpResponse:
         client = self.get_httpx_client()
         self._complete(kwargs, timeout, headers, injected=self._injected)
+        options = self._sending(client) if self._injected else {}
         if not public:
-            return client.request(**kwargs)
-        return client.send(self._without_keys(client.build_request(**kwargs)))
+            return client.request(**kwargs, **options)
+        return client.send(self._without_keys(client.build_request(**kwargs)), **options)
 
     async def _arequest(
         self,
         kwargs: dict[str, Any],
-        timeout: float | httpx.Timeout | None | Unset,
+        timeout: TimeoutTypes | Unset,
         headers: Mapping[str, str] | None,
         *,
         public: bool = False,
-    ) -> httpx.Response:
+    ) -> HttpResponse:
         client = self.get_async_httpx_client()
         self._complete(kwargs, timeout, headers, injected=self._async_injected)
+        options = self._sending(client) if self._async_injected else {}
         if not public:
-            return await client.request(**kwargs)
-        return await client.send(self._without_keys(client.build_request(**kwargs)))
+            return await client.request(**kwargs, **options)
+        return await client.send(self._without_keys(client.build_request(**kwargs)), **options)
 
     def _complete(
         self,
         kwargs: dict[str, Any],
-        timeout: float | httpx.Timeout | None | Unset,
+        timeout: TimeoutTypes | Unset,
         headers: Mapping[str, str] | None,
         *,
         injected: bool,
@@ -229,17 +242,28 @@ class Client:
         else:  # httpx would parse a relative address once more
             kwargs["url"] = self._address.copy_with(raw_path=self._prefix + kwargs["url"].encode())
         if not isinstance(timeout, Unset):
-            kwargs["timeout"] = timeout
+            kwargs["timeout"] = _phases(timeout)
         if headers and "headers" not in kwargs:
             kwargs["headers"] = headers
         elif headers:
-            kwargs["headers"] = httpx.Headers(kwargs["headers"])
+            kwargs["headers"] = self._http.Headers(kwargs["headers"])
             kwargs["headers"].update(headers)
 
-    def _without_keys(self, request: httpx.Request) -> httpx.Request:
+    def _sending(self, client: HttpClient | AsyncHttpClient) -> dict[str, Any]:
+        """Return further options of requests through an injected *client*: for subclasses."""
+        return {}
+
+    def _without_keys(self, request: HttpRequest) -> HttpRequest:
         for name in KEY_HEADERS:
             request.headers.pop(name, None)
         return request
+
+
+def _phases(timeout: TimeoutTypes) -> float | HttpPhases | None:
+    """Return *timeout* as either library takes it: each knows its own Timeout only."""
+    if timeout is None or isinstance(timeout, int | float | tuple):
+        return timeout
+    return timeout.connect, timeout.read, timeout.write, timeout.pool
 
 
 def _valid_key(_instance: Client, _attribute: object, token: str) -> None:
@@ -264,13 +288,13 @@ class AuthenticatedClient(Client):
     prefix: str = field(default="", kw_only=True)
     auth_header_name: str = field(default=KEY_HEADERS[0], kw_only=True)
 
-    def _all_headers(self) -> httpx.Headers:
+    def _all_headers(self) -> Any:
         headers = super()._all_headers()
         if self.token:
             headers[self.auth_header_name] = f"{self.prefix} {self.token}" if self.prefix else self.token
         return headers
 
-    def _without_keys(self, request: httpx.Request) -> httpx.Request:
+    def _without_keys(self, request: HttpRequest) -> HttpRequest:
         request.headers.pop(self.auth_header_name, None)
         return super()._without_keys(request)
 

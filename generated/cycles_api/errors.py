@@ -1,12 +1,12 @@
 # Made by openapi/regen.py from openapi/cycles.yaml: change those or templates/, never this file.
-"""What endpoint functions and models raise, besides httpx's own exceptions."""
+"""What endpoint functions and models raise, besides the exceptions of httpx or httpx2."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import httpx
+    from .http import HttpHeaders
 
 
 class DecodeError(ValueError):
@@ -28,7 +28,7 @@ class DecodeError(ValueError):
         self.reason = reason
         self.status_code: int | None = None
         self.content: bytes | None = None
-        self.headers: httpx.Headers | None = None
+        self.headers: HttpHeaders | None = None
 
     def __str__(self) -> str:
         status = "" if self.status_code is None else f" (status {self.status_code})"
@@ -46,13 +46,13 @@ class UnexpectedStatus(Exception):
         headers: Headers of the answer.
     """
 
-    def __init__(self, status_code: int, content: bytes, headers: httpx.Headers) -> None:
+    def __init__(self, status_code: int, content: bytes, headers: HttpHeaders) -> None:
         super().__init__(status_code)
         self.status_code = status_code
         self.content = content
         self.headers = headers
 
-    def __reduce__(self) -> tuple[type[UnexpectedStatus], tuple[int, bytes, httpx.Headers]]:
+    def __reduce__(self) -> tuple[type[UnexpectedStatus], tuple[int, bytes, HttpHeaders]]:
         return type(self), (self.status_code, self.content, self.headers)
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, Self, TypeVar
 from attrs import define
 
 if TYPE_CHECKING:
-    import httpx
+    from .http import HttpHeaders
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Response(Generic[T]):
 
     status_code: int
     content: bytes
-    headers: httpx.Headers
+    headers: HttpHeaders
     parsed: T | None
 
 

@@ -8,11 +8,23 @@ from cycles import usd
 def test_decide(cli, authority):
     assert cli("decide", "--usd", "5", "--agent", "planner").output == "ALLOW $5.00 at tenant:acme/agent:planner\n"
     denied = cli("decide", "--usd", "5.00000001", "--agent", "planner", code=1).output
-    assert denied.startswith("DENY (BUDGET_EXCEEDED) $5.00000001 at tenant:acme/agent:planner\nRemedy: ask for less")
+    advice = (
+        "ask for less, wait for releases, or fund the budget (`cycles local budget fund`)"
+        if "local:" in cli.environ["CYCLES_BASE_URL"]
+        else "ask for at most $5.00, wait until reservations end, or have this budget raised"
+    )
+    assert denied.splitlines() == [
+        "DENY (BUDGET_EXCEEDED) $5.00000001 at tenant:acme/agent:planner",
+        "refused by tenant:acme/agent:planner",
+        "left there: $5.00",
+        f"Remedy: {advice}",
+    ]
     said = cli.json("decide", "--tokens", "2M", code=1)
     assert (said["allowed"], said["decision"], said["reason_code"]) == (False, "DENY", "BUDGET_EXCEEDED")
     assert said["estimate"] == {"unit": "TOKENS", "amount": 2_000_000}
     assert said["affected_scopes"] == ["tenant:acme"]
+    assert said["detail"]["scope"] == "tenant:acme"
+    assert said["detail"]["suggested_fix"].startswith("ask for at most 1,000,000 ")
     assert all(row.reserved == row.spent == 0 for row in authority.balances())
 
 

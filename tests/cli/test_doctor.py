@@ -12,6 +12,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from cycles import usd
@@ -80,9 +81,9 @@ def test_all_is_well_over_http(served, authority):
     assert said["ok"] is True
     assert state(said) == dict.fromkeys(
         ["settings", "name", "connection", "http", "key", "tenant", "clock", "budget", "journal"], "ok"
-    )
+    ) | {"engine": "note"}
     budgets = [check["found"] for check in said["checks"] if check["name"] == "budget"]
-    assert budgets[-1] == "tenant:acme/agent:planner in USD_MICROCENTS: $5.00 of $5.00 remain"
+    assert budgets[-1] == "tenant:acme/agent:planner: $5.00 of $5.00 remain"
     assert len(budgets) == 3
     assert (authority.balances(), authority.reservations(), authority.keys()) == before
 
@@ -104,7 +105,7 @@ def test_settings_say_where_they_come_from(served):
 
 def test_a_misspelt_variable_is_noted(served):
     said = served.json("doctor", apikey="x")
-    (note,) = [check for check in said["checks"] if check["state"] == "note"]
+    (note,) = [check for check in said["checks"] if check["state"] == "note" and check["name"] != "engine"]
     assert (note["found"], note["remedy"]) == ("CYCLES_APIKEY means nothing here", "did you mean CYCLES_API_KEY?")
 
 
@@ -166,6 +167,25 @@ def test_no_tls(served):
     assert (check["name"], check["remedy"]) == ("tls", "is it http:// instead of https://?")
 
 
+@pytest.mark.parametrize(
+    ("engine", "missing", "found"),
+    [
+        ("httpx", (), ("note", "httpx; httpx2 is installed, and is faster")),
+        ("httpx", ("httpx2",), ("note", "httpx; aiohttp is installed, and is faster for many tasks at once")),
+        ("httpx", ("httpx2", "httpx_aiohttp"), ("ok", "httpx")),
+        ("httpx2", (), ("ok", "httpx2")),
+        ("httpx2", ("httpx2",), ("wrong", "httpx2 is not installed")),
+        ("aiohttp", ("httpx_aiohttp",), ("wrong", "aiohttp is not installed")),
+    ],
+)
+def test_what_sends_is_told_and_what_would_be_faster(monkeypatch, engine, missing, found):
+    monkeypatch.setattr(_connection, "find_spec", lambda name: None if name in missing else name)
+    check = _connection.engine(Config("http://127.0.0.1:1", api_key="k", http_engine=engine))
+    assert (check.state, check.found) == found
+    assert (check.remedy is None) is (check.state == "ok")
+    assert check.state != "wrong" or "pip install 'cycles-guard[" in str(check.remedy)
+
+
 def test_a_certificate_that_is_not_trusted(monkeypatch):
     class Refusing(ssl.SSLContext):
         def wrap_socket(self, *args: Any, **kwargs: Any) -> Any:
@@ -173,7 +193,7 @@ def test_a_certificate_that_is_not_trusted(monkeypatch):
             error.verify_message = "self-signed certificate"
             raise error
 
-    monkeypatch.setattr(_connection.httpx, "create_ssl_context", lambda: Refusing(ssl.PROTOCOL_TLS_CLIENT))
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: Refusing(ssl.PROTOCOL_TLS_CLIENT))
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = list(_connection.network(Config(f"https://127.0.0.1:{server.getsockname()[1]}", api_key="k")))
     assert (found[-1].state, found[-1].found) == ("wrong", "the certificate is not accepted: self-signed certificate")
@@ -373,8 +393,8 @@ def test_a_ledger_file(bare, path, authority):
     found = [check["found"] for check in said["checks"] if check["name"] == "budget"]
     assert found == [
         "tenant:acme: 5 CREDITS, made when it is first used",
-        "tenant:acme in TOKENS: 1,000,000 TOKENS of 1,000,000 TOKENS remain",
-        "tenant:acme in USD_MICROCENTS: $25.00 of $25.00 remain",
+        "tenant:acme: 1,000,000 TOKENS of 1,000,000 TOKENS remain",
+        "tenant:acme: $25.00 of $25.00 remain",
     ]
     assert authority.keys() == keys
     assert len(authority.balances()) == 3, "nor the budget"

@@ -20,7 +20,7 @@ def test_record_says_when_less_was_charged(served):
     assert served("record", "--usd", "6", "--agent", "planner").output.startswith("charged $5.00 of $6.00: no more")
     assert "REJECT" in served("record", "--help").output
     refused = served("record", "--usd", "6", "--agent", "planner", "--overage-policy", "REJECT", code=1).stderr
-    assert "Remedy: ask for less" in refused
+    assert "Remedy: wait until reservations end, or have this budget raised" in refused
 
 
 def test_record_that_gets_no_answer_is_in_the_journal(bare):

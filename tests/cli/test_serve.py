@@ -161,7 +161,7 @@ def test_the_log_in_words(tmp_path):
     assert re.search(rf" INFO serving {tmp_path}/ledger\.db at http://127\.0\.0\.1:\d+$", started)
     assert re.search(r" INFO GET /v1/balances 200 [0-9.]+ ms tenant=acme request_id=[0-9a-f-]{36}$", allowed)
     assert re.search(r" INFO GET /v1/balances 401 [0-9.]+ ms tenant=None request_id=", refused)
-    assert re.search(r" ERROR GET /v1/balances 500 .*request_id=[0-9a-f-]{36}$", failed)
+    assert re.search(r" ERROR GET /v1/balances 500 .*request_id=[0-9a-f-]{36}: the ledger .* was deleted", failed)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be deleted there")
@@ -176,6 +176,7 @@ def test_the_log_for_programs(tmp_path):
     }
     assert allowed["ms"] >= 0
     assert (failed["level"], failed["status"], len(failed["request_id"])) == ("error", 500, 36)
+    assert "was deleted" in failed["reason"]
 
 
 @pytest.mark.slow

@@ -194,7 +194,7 @@ def test_a_client_that_was_given_stays_open(default):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+@pytest.mark.parametrize("engine", ["httpx", "httpx2", "aiohttp"])
 @pytest.mark.parametrize("runs", [1, 3])
 def test_a_loop_that_ends_takes_its_connections_along(default, server, config, engine, runs):
     cycles.configure(config.replace(http_engine=engine))
@@ -213,7 +213,7 @@ def test_a_loop_that_ends_takes_its_connections_along(default, server, config, e
 
 # httpx reads by asynchronous generators, and asyncio warns of each that begins so late.
 @pytest.mark.filterwarnings("ignore:asynchronous generator .* was scheduled after:ResourceWarning")
-@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+@pytest.mark.parametrize("engine", ["httpx", "httpx2", "aiohttp"])
 def test_requests_of_a_loop_that_is_ending_leave_nothing_open(default, server, config, engine):
     """A generator of the program's own that is open at the end sends its last request while the loop closes it."""
     cycles.configure(config.replace(http_engine=engine))

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.testing import CliRunner
 
+from cycles import usd
 from cycles.cli._errors import CODES
 from cycles.cli.root import cycles as command
 from cycles.local import LocalAuthority
@@ -79,6 +80,12 @@ SCRIPT: Final = (
     "cycles reservations show {reservation}",
     'cycles reservations release {reservation} --reason "the worker is gone"',
     "cycles reservations release {reservation}",
+    "SIGN",
+    "cycles evidence verify envelope.json --keys keys.json",
+    "cycles evidence verify envelope.json --keys keys.json --server-id urn:another",
+    "cycles evidence audit --from 1d",
+    "cycles local keygen signing-keys.json --server-id urn:acme:authority",
+    "cycles local keygen signing-keys.json --rotate --after 1h",
     "cycles doctor",
     "cycles doctor --base-url http://127.0.0.1:1",
     "cycles balances --base-url http://127.0.0.1:1",
@@ -134,6 +141,8 @@ def run_script() -> dict[tuple[str, ...], list[str]]:
         for line in SCRIPT:
             if line == "HOLD":
                 world.hold()
+            elif line == "SIGN":
+                world.sign()
             elif line == "JOURNAL":
                 world.fill_journal()
             else:
@@ -184,6 +193,16 @@ class _World:
         with LocalAuthority("cycles.db") as authority, authority.client(tenant="acme") as client:
             answer = create_reservation.sync(client=client.api, body=body)
             self.reservation = answer.reservation_id
+
+    def sign(self) -> None:
+        """Leave an envelope, and the keys of the server that signed it."""
+        with LocalAuthority(signing_key=bytes(32)) as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1"))
+            found = client.decide(usd("0.05"), action=("llm.completion", "gpt-4o")).evidence
+            assert found is not None
+            asking = authority.http_client()
+            Path("envelope.json").write_bytes(asking.get(found["cycles_evidence_url"]).content)
+            Path("keys.json").write_bytes(asking.get("/v1/.well-known/cycles-jwks.json").content)
 
     def fill_journal(self) -> None:
         """Leave what programs leave when they are killed, refused, or damaged."""
@@ -245,11 +264,12 @@ class _World:
         text = re.sub(r"(?m)^SETTING .*\n(?:\w+ {2,}.*\n)+", self._realigned, text)
         text = text.replace(str(self.folder), "/home/you")
         text = re.sub(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", self._same_id, text)
+        text = re.sub(r"(?<![\w-])(?:[0-9a-f]{64}|[0-9a-f]{16})\b", self._same_id, text)
         text = re.sub(r"\bkey_[0-9a-f]{16}\b", self._same_id, text)
         text = re.sub(r"cyc_live_[\w-]{32}", "cyc_live_" + "Example0" * 4, text)
         text = re.sub(r"cyc_live_[\w-]{5}(?=…|\"|\\u)", "cyc_live_Examp", text)
         text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "2026-01-31 12:00:00Z", text)
-        text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", "2026-01-31T12:00:00+00:00", text)
+        text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?\+00:00", "2026-01-31T12:00:00+00:00", text)
         text = re.sub(r"(_ms\": )\d{13}", r"\g<1>1769860800000", text)
         text = re.sub(r"http://127\.0\.0\.1:\d{4,5}", "http://127.0.0.1:7878", text)
         text = re.sub(r"(age_days\": )\d+", r"\g<1>14", text)

@@ -17,7 +17,7 @@ import pytest
 import cycles
 from cycles import usd
 from cycles._drivers.aiohttp_engine import AiohttpClient, _Engine, _meant, quick_client
-from cycles._drivers.connections import AsyncDirectClient
+from cycles._drivers.httpx_engine import AsyncDirectClient
 from tests.support.authorities import ACTION
 from tests.support.net import LOSE
 
@@ -178,7 +178,7 @@ def test_without_the_extra_the_setting_says_what_to_install(config, monkeypatch)
 
 
 def test_another_engine_is_refused():
-    with pytest.raises(cycles.ConfigError, match=r"CYCLES_HTTP_ENGINE.*httpx or aiohttp"):
+    with pytest.raises(cycles.ConfigError, match=r"CYCLES_HTTP_ENGINE.*httpx, httpx2 or aiohttp"):
         cycles.Config.from_env({"CYCLES_BASE_URL": "local:", "CYCLES_HTTP_ENGINE": "curl"})
 
 

@@ -236,7 +236,7 @@ def test_an_error_in_a_write_does_not_pass_for_a_closed_socket():
         def connect_tcp(self, *args, **options):
             return Stream()
 
-    stream = DeadlineBackend(Backend()).connect_tcp("a", 1)
+    stream = DeadlineBackend(Backend(), httpcore).connect_tcp("a", 1)
     with limited(OSError(5, "the limit")), pytest.raises(Arrival) as raised:
         stream.write(b"x")
     assert raised.value.error.args == (5, "the limit")

@@ -7,15 +7,22 @@ import gzip
 import socket
 import threading
 import zlib
+from collections import deque
 from contextlib import contextmanager, suppress
+from functools import partial
+from types import SimpleNamespace
 
 import httpx
+import httpx2
 import pytest
+from httpx_aiohttp import AiohttpTransport
 
+from cycles._drivers import httpx2_engine, httpx_engine
 from cycles._drivers.aiohttp_engine import AiohttpClient
-from cycles._drivers.bodies import LARGEST, Body
-from cycles._drivers.connections import AsyncDirectClient, DirectClient
+from cycles._drivers.bodies import LARGEST, Body, close_surplus
+from cycles._drivers.bounded_api import BoundedApi
 from cycles_api.errors import DecodeError
+from cycles_api.types import UNSET
 
 from .sockets import answering
 
@@ -99,24 +106,40 @@ def test_a_length_that_is_too_much_is_believed_at_once(length):
 
 
 # -- on the wire -------------------------------------------------------------------------------------------------------
-KINDS = [DirectClient, AsyncDirectClient, AiohttpClient]
+def over_aiohttp():
+    return httpx.AsyncClient(transport=AiohttpTransport())
+
+
+OURS = [
+    httpx_engine.DirectClient,
+    httpx_engine.AsyncDirectClient,
+    httpx2_engine.DirectClient,
+    httpx2_engine.AsyncDirectClient,
+    AiohttpClient,
+]
+GIVEN = [httpx.Client, httpx.AsyncClient, httpx2.Client, httpx2.AsyncClient, over_aiohttp]
+KINDS = [pytest.param(kind, id=f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}") for kind in (*OURS, *GIVEN)]
 
 
 def asked(kind, url, times=1, between=lambda: None):
-    """Send GETs one after the other through one client; return the bodies."""
-    if kind is DirectClient:
+    """Send GETs one after the other through one client, our own or one that was given; return the bodies."""
+    request = {"method": "GET", "url": "/"}
+    http, api = kind(), BoundedApi(url, "key")
+    if hasattr(http, "close"):
         found = []
-        with DirectClient(base_url=url) as client:
+        with http:
+            api.set_httpx_client(http)
             for _ in range(times):
-                found.append(client.get("/").content)
+                found.append(api._request(dict(request), UNSET, None).content)
                 between()
         return found
 
     async def main():
         found = []
-        async with kind(base_url=url) as client:
+        async with http:
+            api.set_async_httpx_client(http)
             for _ in range(times):
-                found.append((await client.get("/")).content)
+                found.append((await api._arequest(dict(request), UNSET, None)).content)
                 await asyncio.to_thread(between)
                 for _ in range(5):  # the loop reads what has arrived
                     await asyncio.sleep(0)
@@ -184,3 +207,14 @@ def test_a_surplus_answer_is_not_the_next_ones(kind, later):
     with generous(later=later) as (url, connections, sent):
         assert asked(kind, url, 2, sent.wait) == [b"1", b"1"]
     assert len(connections) == 2, "the second request has a connection of its own"
+
+
+def test_an_idle_connection_of_aiohttp_on_which_more_has_come_is_closed():
+    good, bad = SimpleNamespace(should_close=False), SimpleNamespace(should_close=True)
+    closed = []
+    for protocol in (good, bad):
+        protocol.close = partial(closed.append, protocol)
+    connections = {"a": deque([(good, 0.0)]), "b": deque([(bad, 0.0), (good, 0.0)])}
+    close_surplus(SimpleNamespace(connector=SimpleNamespace(_conns=connections)))
+    close_surplus(None)
+    assert closed == [bad]

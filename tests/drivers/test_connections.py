@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-import httpx
 import pytest
 
+from cycles._drivers import httpx2_engine
 from cycles._drivers.aiohttp_engine import AiohttpClient
-from cycles._drivers.connections import AsyncDirectClient, DirectClient
+from cycles._drivers.httpx_engine import AsyncDirectClient, DirectClient
 
 from .sockets import answering
 
@@ -18,7 +18,10 @@ FOUND = b"HTTP/1.1 200 OK\r\nset-cookie: node=7; Path=/\r\ncontent-length: 2\r\n
 MOVED = b"HTTP/1.1 302 Found\r\nlocation: /there\r\ncontent-length: 0\r\n\r\n"
 
 
-@pytest.fixture(params=[DirectClient, AsyncDirectClient])
+BLOCKING = (DirectClient, httpx2_engine.DirectClient)
+
+
+@pytest.fixture(params=[*BLOCKING, AsyncDirectClient, httpx2_engine.AsyncDirectClient], ids=str)
 def ask(request):
     """Send one GET of a path with a client of *options*; return the response and the client's cookies."""
     return asking(request.param)
@@ -26,8 +29,8 @@ def ask(request):
 
 def asking(kind):
     def asked(url, path="/v1/balances", *, per_call=None, **options):
-        if kind is DirectClient:
-            with DirectClient(base_url=url, **options) as client:
+        if kind in BLOCKING:
+            with kind(base_url=url, **options) as client:
                 return client.get(path, **(per_call or {})), dict(client.cookies)
 
         async def main():
@@ -52,9 +55,9 @@ def test_an_answer_is_read_and_its_cookies_are_kept(ask):
 def test_redirects_are_left_alone_unless_asked_for(ask):
     with answering(MOVED) as url:
         assert ask(url)[0].status_code == 302
-    with answering(MOVED) as url, pytest.raises(httpx.TransportError):
+    with answering(MOVED) as url, pytest.raises(ask.kind.http.TransportError):
         ask(url, follow_redirects=True)  # the server of one connection is gone by then
-    with answering(MOVED) as url, pytest.raises(httpx.TransportError):
+    with answering(MOVED) as url, pytest.raises(ask.kind.http.TransportError):
         ask(url, per_call={"follow_redirects": True})
 
 
@@ -67,7 +70,7 @@ def test_authentication_and_hooks_are_httpxs(ask):
     async def note_async(request):
         note(request)
 
-    hook = note if ask.kind is DirectClient else note_async
+    hook = note if ask.kind in BLOCKING else note_async
     with answering(FOUND) as url:
         ask(url, auth=("agent", "pass"), event_hooks={"request": [hook]})
     with answering(FOUND) as url:
@@ -85,7 +88,7 @@ def test_the_environments_proxy_is_used_unless_it_says_no(ask, monkeypatch):
         assert ask(url)[0].status_code == 200
 
 
-KINDS = [DirectClient, AsyncDirectClient, AiohttpClient]
+KINDS = [DirectClient, AsyncDirectClient, AiohttpClient, httpx2_engine.DirectClient, httpx2_engine.AsyncDirectClient]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -116,9 +119,10 @@ def test_which_proxy_is_used_is_httpxs_own_choice(kind, excepted, monkeypatch):
     monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", excepted)
     ours = kind(verify=CONTEXT)
-    with httpx.Client(verify=CONTEXT) as theirs:
+    http = kind.http
+    with http.Client(verify=CONTEXT) as theirs:
         for host in ("cycles.example", "a.cycles.example:81", "127.0.0.1:81", "192.168.7.7", "[::1]:81"):
-            url = httpx.URL(f"http://{host}/v1")
+            url = http.URL(f"http://{host}/v1")
             is_direct = theirs._transport_for_url(url) is theirs._transport
             assert (ours._transport_for_url(url) is ours._transport) is is_direct, host
 
@@ -141,7 +145,7 @@ def test_without_the_environment_there_is_no_proxy(ask, monkeypatch):
 def test_an_answer_that_breaks_off_gives_its_connection_back(ask):
     with (
         answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n", b"{") as url,
-        pytest.raises(httpx.RemoteProtocolError),
+        pytest.raises(ask.kind.http.RemoteProtocolError),
     ):
         ask(url)
 

@@ -13,7 +13,7 @@ from cycles._drivers.deadline import deadline
 from cycles._drivers.network import DeadlineBackend, EachAddress
 
 
-class Recorder(httpcore.NetworkBackend, httpcore.NetworkStream):
+class Recorder:
     """Notes the timeout of each step that reaches the network."""
 
     def __init__(self):
@@ -55,21 +55,21 @@ NAMES = ["connect", "name", "/socket", b"x", 7]
 def test_each_step_is_cut_to_what_is_left():
     network = Recorder()
     with deadline(1.0, waiting_counts=True):
-        each_step(DeadlineBackend(network))
+        each_step(DeadlineBackend(network, httpcore))
     assert [name for name, _ in network.steps] == NAMES
     assert all(timeout is not None and 0 < timeout <= 1.0 for _, timeout in network.steps)
 
 
 def test_without_a_deadline_steps_keep_their_own_timeouts():
     network = Recorder()
-    each_step(DeadlineBackend(network))
-    DeadlineBackend(network).sleep(0.5)
+    each_step(DeadlineBackend(network, httpcore))
+    DeadlineBackend(network, httpcore).sleep(0.5)
     assert network.steps == [*zip(NAMES, [5.0, 5.0, 5.0, 5.0, None], strict=True), ("sleep", 0.5)]
 
 
 def test_what_comes_too_late_never_reaches_the_network():
     network = Recorder()
-    stream = DeadlineBackend(network).connect_tcp("localhost", 80)
+    stream = DeadlineBackend(network, httpcore).connect_tcp("localhost", 80)
     network.steps.clear()
     with deadline(0.0, waiting_counts=True):
         with pytest.raises(httpcore.ReadTimeout):
@@ -77,7 +77,7 @@ def test_what_comes_too_late_never_reaches_the_network():
         with pytest.raises(httpcore.WriteTimeout):
             stream.write(b"")
         with pytest.raises(httpcore.ConnectTimeout):
-            DeadlineBackend(network).connect_tcp("localhost", 80)
+            DeadlineBackend(network, httpcore).connect_tcp("localhost", 80)
     assert network.steps == []
 
 
@@ -85,7 +85,7 @@ def test_waiting_for_a_connection_may_not_count():
     network = Recorder()
     with deadline(0.05, waiting_counts=False):
         time.sleep(0.06)  # as a busy pool would
-        DeadlineBackend(network).connect_tcp("localhost", 80)
+        DeadlineBackend(network, httpcore).connect_tcp("localhost", 80)
     assert len(network.steps) == 1
 
 
@@ -111,23 +111,23 @@ def found(monkeypatch):
 def test_addresses_are_tried_in_turn(found):
     found[:] = [(f"192.0.2.{number}", 80) for number in (1, 1, 2, 3, 4)]
     network = Refusing()
-    assert EachAddress(network).connect_tcp("cycles.example", 80, 5.0) is network
+    assert EachAddress(network, httpcore).connect_tcp("cycles.example", 80, 5.0) is network
     assert network.steps == [("192.0.2.1", 5.0), ("192.0.2.2", 5.0), ("192.0.2.3", 5.0)]
 
 
 def test_the_last_address_says_why_there_is_no_connection(found):
     found[:] = [("192.0.2.1", 80), ("192.0.2.2", 80)]
     with pytest.raises(httpcore.ConnectTimeout, match=r"192\.0\.2\.2"):
-        EachAddress(Refusing()).connect_tcp("cycles.example", 80)
+        EachAddress(Refusing(), httpcore).connect_tcp("cycles.example", 80)
     found.clear()
     with pytest.raises(httpcore.ConnectError, match=r"cycles\.example has no address"):
-        EachAddress(Refusing()).connect_tcp("cycles.example", 80)
+        EachAddress(Refusing(), httpcore).connect_tcp("cycles.example", 80)
 
 
 def test_the_zone_of_an_address_goes_along(found):
     found[:] = [("fe80::1", 80, 0, 3), ("fe80::1%eth0", 80, 0, 3), ("2001:db8::1", 80, 0, 0), ("192.0.2.3", 80)]
     network = Refusing()
-    EachAddress(network).connect_tcp("cycles.example", 80)
+    EachAddress(network, httpcore).connect_tcp("cycles.example", 80)
     assert [host for host, _ in network.steps] == ["fe80::1%3", "fe80::1%eth0", "2001:db8::1", "192.0.2.3"]
 
 
@@ -137,11 +137,11 @@ def test_a_name_that_is_not_found_is_no_connection(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(httpcore.ConnectError, match="not known"):
-        EachAddress(Recorder()).connect_tcp("cycles.example", 80)
+        EachAddress(Recorder(), httpcore).connect_tcp("cycles.example", 80)
 
 
 def test_other_steps_go_straight_through():
     network = Recorder()
-    EachAddress(network).connect_unix_socket("/socket", 5.0)
-    EachAddress(network).sleep(0.5)
+    EachAddress(network, httpcore).connect_unix_socket("/socket", 5.0)
+    EachAddress(network, httpcore).sleep(0.5)
     assert network.steps == [("/socket", 5.0), ("sleep", 0.5)]

@@ -21,7 +21,7 @@ def _bare(monkeypatch):
 
 
 def opened() -> None:
-    surroundings.opened(httpx.Client, base_url=URL).close()
+    surroundings.opened(httpx, httpx.Client, base_url=URL).close()
 
 
 def broken(**options):
@@ -48,7 +48,18 @@ def test_a_folder_of_certificates_is_looked_for_in_all_that_are_named(monkeypatc
 def test_what_no_variable_explains_is_said_as_it_is(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")  # a good one
     with pytest.raises(ConfigError, match="no connection can be made: odd"):
-        surroundings.opened(broken, base_url=URL)
+        surroundings.opened(httpx, broken, base_url=URL)
+
+
+def test_what_is_nobodys_setting_comes_out_as_it_is():
+    class Odd(Exception):
+        pass
+
+    def odd(**options):
+        raise Odd
+
+    with pytest.raises(Odd):
+        surroundings.opened(httpx, odd, base_url=URL)
 
 
 def test_certificates_of_the_system_that_can_not_be_read_are_no_variables_fault(monkeypatch):
@@ -57,4 +68,4 @@ def test_certificates_of_the_system_that_can_not_be_read_are_no_variables_fault(
 
     monkeypatch.setattr(httpx, "create_ssl_context", unreadable)
     with pytest.raises(ConfigError, match="no connection can be made: odd"):
-        surroundings.opened(broken, base_url=URL)
+        surroundings.opened(httpx, broken, base_url=URL)

@@ -86,7 +86,7 @@ def test_what_finally_reports_is_charged(authority, caplog, run):
     assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
-@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+@pytest.mark.parametrize("engine", ["httpx", "httpx2", "aiohttp"])
 def test_over_http_its_requests_begin_nothing_that_asyncio_warns_of(engine, caplog):
     with serving() as server:
         key = server.authority.key(tenant="acme")

@@ -158,6 +158,32 @@ def test_a_journal_that_was_left_is_not_alive_though_its_process_is(journal):
     assert journal.queue().take() is not None
 
 
+def test_what_a_section_wrote_since_it_was_taken_for_dead_stays(journal, monkeypatch):
+    other = Journal(journal.directory)
+    monkeypatch.setattr(type(journal.owners), "is_alive", lambda *_: False)
+    journal.report(pending(provisional=True, actual=usd("0.01")))
+    queue = other.queue()
+    taken, claim = queue.take()
+    journal.write(pending(actual=usd("0.05")))
+    other.write(taken)
+    other.forget(taken)
+    (name,) = journal.names()
+    assert journal.read(name)[0].actual == usd("0.05")
+    claim.active = False
+    assert queue.take() is None
+    queue.close()
+    again = other.queue()
+    taken, _ = again.take()
+    os.unlink(journal.directory / name)  # noqa: PTH108 - a name, as the journal has it
+    other.write(taken)
+    assert journal.names() == [], "what is settled does not come back"
+    journal.write(pending(actual=usd("0.05")))
+    other.write(taken.as_event())
+    other.forget(taken)
+    assert journal.names() == []
+    again.close()
+
+
 # -- the sequence ------------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 @linux
@@ -219,3 +245,14 @@ def test_a_reservation_that_an_operator_ended_is_refused_as_ever(server, config,
             held.commit(usd("0.05"))
         assert isinstance(held.settlement_error, cycles.ReservationFinalized)
     assert server.spent() == 0
+
+
+def test_a_lock_that_was_moved_elsewhere_is_made_again_when_it_is_looked_for(journal, monkeypatch):
+    """A write only asks whether the file has a name still; the touch now and then asks whether it is the right one."""
+    journal.write(pending())
+    (lock,) = (journal.directory.parent / "owners").glob("*.lock")
+    lock.rename(journal.directory.parent / "elsewhere")
+    journal.refresh()
+    monkeypatch.setattr(locks, "TOUCHED_EVERY", -1.0)
+    journal.refresh()
+    assert locks.is_locked(lock)

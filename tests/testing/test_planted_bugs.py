@@ -46,6 +46,17 @@ def test_a_new_key_for_each_attempt(monkeypatch, module):
     found("all attempts of an intent have one key", "what is settled is on record before it leaves")
 
 
+def test_an_answer_that_contradicts_its_request_is_believed(monkeypatch):
+    monkeypatch.setattr("cycles._core.effects.agreed", lambda operation, arguments, answer: answer)
+    found(
+        "a section has the reservation that was made for it",
+        "a section runs only when it was allowed",
+        "what was acknowledged is what was charged",
+        "a settlement says what was charged",
+        "no program fails",
+    )
+
+
 def test_an_end_that_waits_for_all_attempts(monkeypatch):
     def until_known(operation, arguments, policy, throttled=None, *, ends=None):
         return (yield from attempts.until_known(operation, arguments, policy, throttled))

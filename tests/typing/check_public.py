@@ -56,6 +56,11 @@ def tool(query: str) -> list[str]:
     return [query]
 
 
+@cycles.Guard(usd("1"), action=("k", "n"), policy_keys=lambda host: {"host": host}, observe=True)
+def fetch(host: str) -> bytes:
+    return host.encode()
+
+
 @cycles.Guard(usd("1"), action=("k", "n"), actual=lambda n: n * Decimal("0.001"), on_error=lambda error: Decimal(1))
 def priced(n: int) -> int:
     return n
@@ -63,6 +68,7 @@ def priced(n: int) -> int:
 
 assert_type(tool("q"), list[str])
 assert_type(priced(1), int)
+assert_type(fetch("h"), bytes)
 assert_type(function("x", n=2), str)
 coroutine_made: Callable[[str], Coroutine[Any, Any, int]] = coroutine
 assert_type(generator(1), Generator[int, str, bytes])

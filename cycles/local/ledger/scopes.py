@@ -129,3 +129,13 @@ def event_gate(actual: int, policy: str) -> Callable[[Budget], Refusal | None]:
         return refusal
 
     return gate
+
+
+def not_its_own(tenant_id: str) -> str:
+    """Return why a tenant whose name has capitals (earlier versions let it) owns no budget, and what to do."""
+    mine = tenant_id.lower()
+    return (
+        f"the tenant {tenant_id} differs from {mine} in case only, and would spend from the budgets of tenant:{mine}: "
+        "its keys may settle what they hold, and reserve nothing; "
+        f"use a key of {mine} (`cycles local key create {mine}`)"
+    )

@@ -5,7 +5,7 @@ An engine is a file beside this one that implements both, and the only place whe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from cycles.local.ledger.books import Books
 
@@ -91,6 +91,28 @@ class BudgetQuery(NamedTuple):
     within: tuple[str, ...] = ()
 
 
+class Envelope(NamedTuple):
+    """A signed answer, and by what it is found again.
+
+    Attributes:
+        evidence_id: Its id.
+        source: What the same request again has in common with the one that was answered.
+        digest: Of the answer.
+        reservation_id: What it is about; None: no reservation.
+        artifact: "reserve", "commit" …
+        keep_until_ms: When it may be deleted.
+        envelope: What is signed, with its signature.
+    """
+
+    evidence_id: str
+    source: str
+    digest: str
+    reservation_id: str | None
+    artifact: str
+    keep_until_ms: int
+    envelope: dict[str, Any]
+
+
 class StoredBooks(Books, Protocol):
     """The rows of a store inside one transaction: what the ledger needs, and what only requests and operators ask for.
 
@@ -102,6 +124,21 @@ class StoredBooks(Books, Protocol):
 
     def purge(self, now_ms: int, most: int = ...) -> None:
         """Delete up to *most* replays, and as many reservations, that nobody can ask for any more."""
+        ...
+
+    # -- evidence ------------------------------------------------------------------------------------------------------
+    def put_evidence(self, row: Envelope) -> None: ...
+
+    def evidence(self, evidence_id: str) -> dict[str, Any] | None:
+        """Return the envelope with this id."""
+        ...
+
+    def evidence_from(self, source: str, digest: str) -> str | None:
+        """Return the id of the envelope of this answer to the same request."""
+        ...
+
+    def evidence_of(self, reservation_id: str) -> dict[str, str]:
+        """Return the ids of a reservation's envelopes, by artifact."""
         ...
 
     # -- everything of a kind ------------------------------------------------------------------------------------------

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles.local.ledger.keys import ApiKey, Credential, key_hash
 from cycles.local.ledger.values import UNITS, Budget, Hold, Replay, Tenant, Terms
-from cycles.local.store import lists
+from cycles.local.store import evidence, lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cycles.local.ledger.notices import Notice, Origin
-    from cycles.local.store.protocols import BudgetQuery, HoldQuery, KeyQuery
+    from cycles.local.store.protocols import BudgetQuery, Envelope, HoldQuery, KeyQuery
 
 HOLD_KEPT_MS: Final = 30 * 86_400_000
 """How long a reservation that is over is kept after its deadline."""
@@ -136,6 +136,20 @@ class SqliteBooks:
             "ORDER BY deadline_ms LIMIT ?)",
             (now_ms - HOLD_KEPT_MS, most),
         )
+        evidence.purge(self.connection, now_ms, most)
+
+    # -- evidence ------------------------------------------------------------------------------------------------------
+    def put_evidence(self, row: Envelope) -> None:
+        evidence.put(self.connection, row)
+
+    def evidence(self, evidence_id: str) -> dict[str, Any] | None:
+        return evidence.read(self.connection, evidence_id)
+
+    def evidence_from(self, source: str, digest: str) -> str | None:
+        return evidence.found_from(self.connection, source, digest)
+
+    def evidence_of(self, reservation_id: str) -> dict[str, str]:
+        return evidence.of_reservation(self.connection, reservation_id)
 
     # -- provisioning --------------------------------------------------------------------------------------------------
     def tenants(self) -> list[Tenant]:

@@ -12,7 +12,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from cycles.local.ledger.keys import ApiKey
-from cycles.local.store import tenants
+from cycles.local.store import evidence, tenants
 from cycles.local.store.rows import SqliteBooks
 
 if TYPE_CHECKING:
@@ -95,7 +95,11 @@ def change_of(connection: sqlite3.Connection) -> str | None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version < 1:
         return f"its format is said to be {version}, which no version of cycles writes"
-    known = {match[2]: _plain(text) for text in f"{SCHEMA};{_LOG}".split(";") if (match := _STATEMENT.search(text))}
+    known = {
+        match[2]: _plain(text)
+        for text in f"{SCHEMA};{_LOG};{evidence.TABLES}".split(";")
+        if (match := _STATEMENT.search(text))
+    }
     for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
         if kind in ("trigger", "view"):
             return f"it has a {kind}, {name}, which no version of cycles makes"
@@ -115,6 +119,7 @@ def bring_up_to_date(connection: sqlite3.Connection, application_id: int) -> Non
     """Make the tables, or upgrade them; inside the caller's transaction."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == VERSION:
+        _add_evidence(connection)
         return
     if version > VERSION:  # it was not when it was looked at
         raise sqlite3.DatabaseError("another process has just upgraded it to a later version of cycles")
@@ -125,7 +130,14 @@ def bring_up_to_date(connection: sqlite3.Connection, application_id: int) -> Non
     else:
         for step in range(version, VERSION):
             _UPGRADES[step](connection)
+    _add_evidence(connection)
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _add_evidence(connection: sqlite3.Connection) -> None:
+    """Add the table of files that were made without it; programs that don't know it don't mind it."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'evidence'").fetchone() is None:
+        _run(connection, evidence.TABLES)
 
 
 def _add_mark(connection: sqlite3.Connection) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from cycles.local.ledger.scopes import not_its_own
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -48,14 +50,4 @@ def _rename(connection: sqlite3.Connection, before: str, after: str) -> None:
 def that_share(connection: sqlite3.Connection) -> list[str]:
     """Return, for people, which tenants with keys would spend from the budgets of another, by their names' case."""
     sql = "SELECT DISTINCT tenant FROM keys WHERE revoked_at_ms IS NULL AND tenant != lower(tenant) ORDER BY tenant"
-    return [told(tenant_id) for (tenant_id,) in connection.execute(sql)]
-
-
-def told(tenant_id: str) -> str:
-    """Return why a tenant whose name has capitals does not spend, and what to do."""
-    mine = tenant_id.lower()
-    return (
-        f"the tenant {tenant_id} differs from {mine} in case only, and would spend from the budgets of tenant:{mine}: "
-        "its keys may settle what they hold, and reserve nothing; "
-        f"use a key of {mine} (`cycles local key create {mine}`)"
-    )
+    return [not_its_own(tenant_id) for (tenant_id,) in connection.execute(sql)]

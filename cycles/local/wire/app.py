@@ -17,6 +17,7 @@ from cycles.local.ledger.values import Refusal
 from cycles.local.wire import auth, lists, overview, validation
 from cycles.local.wire.charges import Charges
 from cycles.local.wire.denials import Denials
+from cycles.local.wire.evidence import facts_of
 from cycles.local.wire.links import Links
 from cycles.local.wire.messages import Response, encoded, new_id, new_row_id, trace_id_of
 from cycles.local.wire.routes import OPERATIONS, operation_of, routes_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from cycles.local.ledger.values import Hold
     from cycles.local.store.protocols import StoredBooks
+    from cycles.local.wire.evidence import Evidence
     from cycles.local.wire.faults import Fault, Faults, Spoilt
     from cycles.local.wire.history import History
     from cycles.local.wire.messages import Request
@@ -73,6 +75,7 @@ class App:
         admin_hash: The hash of the administrator's key; None: there is no administrator over HTTP.
         history: Remembers requests; None: nothing does.
         faults: The faults that a test has declared.
+        signing: Signs answers; None: nothing does.
 
     Attributes:
         session_keys: Keys that are good in this process only; no file has them.
@@ -87,11 +90,13 @@ class App:
         admin_hash: str | None,
         history: History | None,
         faults: Faults,
+        signing: Evidence | None = None,
     ) -> None:
         self.transactions: Final = transactions
         self.denials: Final = Denials()
         self.charges: Final = Charges()
         self.faults: Final = faults
+        self.signing: Final = signing
         self.session_keys: Final = SessionKeys()
         self.links: Final = Links()
         self._store: Final = transactions.store
@@ -141,6 +146,9 @@ class App:
         except Refusal as refusal:
             runtime = not self._administration.takes(request.path)
             status, body = refusal.status, _error_body(refusal, request_id, trace_id, runtime=runtime)
+            if runtime and self.signing is not None:
+                tenant = dict(headers).get("x-cycles-tenant")
+                body = self.signing.with_error(self.transactions, request, tenant, status, body)
         except Exception as error:  # an answer too: transports need not know what can go wrong here
             if arrived(error) is not None:
                 raise  # the caller's own, in whose thread this runs; the transaction is undone
@@ -185,8 +193,20 @@ class App:
         return Refusal(500, "INTERNAL_ERROR", f"the authority failed ({type(error).__name__}); its log says more")
 
     # -- operations ----------------------------------------------------------------------------------------------------
-    def _decided(self, asked: Asked, name: str, body: Body, operation: Callable[[StoredBooks, int], Body]) -> Body:
+    def _decided(
+        self,
+        asked: Asked,
+        name: str,
+        body: Body,
+        operation: Callable[[StoredBooks, int], Body],
+        *,
+        is_signed: bool = False,
+    ) -> Body:
         """Run *operation* in one transaction, and remember a denial for the page."""
+        if is_signed and self.signing is not None:
+            source = f"{name}:{asked.tenant}:{body['idempotency_key']}"
+            request = facts_of(body, tenant=asked.tenant)
+            operation = self.signing.signing(name, asked, source, request, operation)
         try:
             answer = self.transactions.write(asked, operation)
         except Refusal as refusal:
@@ -203,12 +223,13 @@ class App:
             "reserve",
             body,
             lambda books, now: estimates.reserve(books, tenant, body, now_ms=now, new_id=new_row_id(now)),
+            is_signed=True,
         )
 
     def decide(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.decision_request)
         return 200, self._decided(
-            asked, "decide", body, lambda books, now: estimates.decide(books, tenant, body, now_ms=now)
+            asked, "decide", body, lambda books, now: estimates.decide(books, tenant, body, now_ms=now), is_signed=True
         )
 
     def event(self, asked: Asked) -> tuple[int, Body]:
@@ -233,35 +254,43 @@ class App:
                 live.append((hold, now_ms))
             return settlements.commit(books, hold, body, now_ms=now_ms)
 
-        status, answer = self._settled(asked, validation.commit_request, commit)
+        status, answer = self._settled(asked, validation.commit_request, commit, "commit")
         for hold, now_ms in live[-1:]:
             self.charges.committed(hold, answer, now_ms)
         return status, answer
 
     def release(self, asked: Asked) -> tuple[int, Body]:
-        return self._settled(asked, validation.release_request, settlements.release)
+        return self._settled(asked, validation.release_request, settlements.release, "release")
 
     def extend(self, asked: Asked) -> tuple[int, Body]:
         return self._settled(asked, validation.extend_request, leases.extend)
 
-    def _settled(self, asked: Asked, check: validation.Check, operation: Callable[..., Body]) -> tuple[int, Body]:
+    def _settled(
+        self, asked: Asked, check: validation.Check, operation: Callable[..., Body], artifact: str | None = None
+    ) -> tuple[int, Body]:
         body = validation.checked_body(asked.request, check)
         reservation_id = _reservation_id(asked)
         validation.same_key(asked.request, body)
-        return 200, self.transactions.write(
-            asked,
-            lambda books, now: operation(
-                books, reservations.find(books, asked.tenant, reservation_id), body, now_ms=now
-            ),
-        )
+
+        def settle(books: StoredBooks, now_ms: int) -> Body:
+            return operation(books, reservations.find(books, asked.tenant, reservation_id), body, now_ms=now_ms)
+
+        if self.signing is None or artifact is None:
+            return 200, self.transactions.write(asked, settle)
+        request = facts_of(body, tenant=asked.tenant, reservation_id=reservation_id)
+        source = f"{artifact}:{reservation_id}"
+        return 200, self.transactions.write(asked, self.signing.signing(artifact, asked, source, request, settle))
 
     def reservation(self, asked: Asked) -> tuple[int, Body]:
         reservation_id = _reservation_id(asked)
         with self.transactions.reading() as books:
             hold = reservations.find(books, asked.tenant, reservation_id)
-        if hold.status == "EXPIRED":
-            raise reservations.expired(hold)
-        return 200, hold_body(hold, include=_EVERYTHING)
+            if hold.status == "EXPIRED":
+                raise reservations.expired(hold)
+            body = hold_body(hold, include=_EVERYTHING)
+            if self.signing is not None:
+                self.signing.add_references(books, asked.request, [body])
+        return 200, body
 
     def reservations(self, asked: Asked) -> tuple[int, Body]:
         parameters = asked.request.parameters()
@@ -272,7 +301,10 @@ class App:
         _own_tenant(asked.tenant, parameters.get("tenant"))
         with self.transactions.reading() as books:
             # A filter that is there and empty takes nothing, the tenant's too.
-            return 200, lists.reservations(books, parameters.get("tenant", tenant), parameters)
+            body = lists.reservations(books, parameters.get("tenant", tenant), parameters)
+            if self.signing is not None and "evidence" in lists.included(parameters):
+                self.signing.add_references(books, asked.request, body["reservations"])
+        return 200, body
 
     def balances(self, asked: Asked) -> tuple[int, Body]:
         assert asked.tenant is not None  # noqa: S101 - types: the administrator has no such route
@@ -303,10 +335,20 @@ class App:
     def evidence(self, asked: Asked) -> tuple[int, Body]:
         if not _EVIDENCE_ID.fullmatch(asked.segments[-1]):
             raise Refusal(400, "INVALID_REQUEST", "an evidence id is 64 lower-case hex digits")
-        raise Refusal(404, "NOT_FOUND", "this authority signs no evidence")
+        self._must_sign()
+        with self._store.glancing() as books:
+            envelope = books.evidence(asked.segments[-1])
+        if envelope is None:
+            raise Refusal(404, "NOT_FOUND", "there is no evidence with this id")
+        return 200, envelope
 
     def jwks(self, asked: Asked) -> tuple[int, Body]:  # noqa: ARG002 - a route
-        raise Refusal(404, "NOT_FOUND", "this authority signs no evidence")
+        return 200, self._must_sign().keys.public()
+
+    def _must_sign(self) -> Evidence:
+        if self.signing is None:
+            raise Refusal(404, "NOT_FOUND", "this authority signs no evidence")
+        return self.signing
 
     def health(self, asked: Asked) -> tuple[int, Body]:  # noqa: ARG002 - a route
         with self._store.glancing() as books:

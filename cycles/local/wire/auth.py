@@ -6,8 +6,8 @@ import hmac
 from typing import TYPE_CHECKING
 
 from cycles.local.ledger.keys import is_over, key_hash
+from cycles.local.ledger.scopes import not_its_own
 from cycles.local.ledger.values import Refusal
-from cycles.local.store import tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,4 +63,4 @@ def must_own_budgets(tenant: str) -> None:
     What it holds it may still settle, so that nothing is lost.
     """
     if tenant != tenant.lower():
-        raise Refusal(403, "FORBIDDEN", tenants.told(tenant))
+        raise Refusal(403, "FORBIDDEN", not_its_own(tenant))

@@ -37,7 +37,7 @@ def reservations(books: StoredBooks, tenant: str, parameters: Parameters) -> Bod
     query = _hold_query(tenant, parameters)
     fingerprint = fingerprint_of("reservations", query)
     after = position_of(parameters, fingerprint, int if query.order_by in _NUMBERS else str, str)
-    include = _MAPS & {token.strip().lower() for token in parameters.get("include", "").split(",")}
+    include = included(parameters)
     page, after = page_of(
         books.find_holds(query, after, limit + 1),
         limit,
@@ -45,6 +45,11 @@ def reservations(books: StoredBooks, tenant: str, parameters: Parameters) -> Bod
         lambda hold: _place(hold, query),
     )
     return paged("reservations", page, fingerprint, after)
+
+
+def included(parameters: Parameters) -> frozenset[str]:
+    """Return which maps the rows of a list are to have."""
+    return _MAPS & {token.strip().lower() for token in parameters.get("include", "").split(",")}
 
 
 def _hold_query(tenant: str, parameters: Parameters) -> HoldQuery:

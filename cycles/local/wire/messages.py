@@ -8,6 +8,9 @@ import secrets
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+ORIGIN: Final = "http://cycles.local"
+"""The address of requests inside the process; nothing resolves it."""
+
 MAX_BODY: Final = 1024 * 1024
 """Bytes of a request body that are read at most; the protocol's requests have a few hundred."""
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cycles.errors import ConfigError
+from cycles.local.ledger.values import Refusal
 from cycles.local.wire import log, page
 from cycles.local.wire.clock import ManualClock
 from cycles.local.wire.messages import MAX_BODY, Request
@@ -68,7 +69,7 @@ class Asgi:
                 async with asyncio.timeout(connections.REQUEST_WITHIN):
                     body = await _body(receive)
             except TimeoutError:
-                send.__self__.transport.abort()  # uvicorn's `send` belongs to the exchange, which knows its connection
+                await _cut(receive, send)
                 return
             if body is None:
                 return
@@ -101,10 +102,7 @@ class Asgi:
         if response is not None and arrives:
             await _send(send, response)
         else:
-            # ASGI has no word for it; uvicorn's `send` belongs to the exchange, which knows its connection.
-            send.__self__.transport.abort()
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await _cut(receive, send)
 
     async def _live(self, receive: Any, send: Any) -> None:
         await receive()
@@ -117,12 +115,26 @@ class Asgi:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _sweep(self) -> None:
+        told = None
         while True:
             await asyncio.sleep(SWEEP_EVERY)
             try:
                 await asyncio.to_thread(self._authority.sweep)
+                told = None
+            except Refusal as refusal:  # of a ledger file that is not there any more: said once
+                if refusal.message != told:
+                    told = refusal.message
+                    _log.error("the sweep failed: %s", told)
             except Exception:  # noqa: BLE001 - logged; the next request or sweep tries again
                 _log.exception("the sweep failed; the next one is in %s s", SWEEP_EVERY)
+
+
+async def _cut(receive: Any, send: Any) -> None:
+    """Cut the connection of a request that gets no answer."""
+    # ASGI has no word for it; uvicorn's `send` belongs to the exchange, which knows its connection.
+    send.__self__.transport.abort()
+    while (await receive())["type"] != "http.disconnect":  # else uvicorn complains that there was no answer
+        pass
 
 
 async def _body(receive: Any) -> bytes | None:

@@ -15,7 +15,7 @@ import httpx
 
 from cycles.local.wire.clock import ManualClock
 from cycles.local.wire.faults import FaultKind
-from cycles.local.wire.messages import Request
+from cycles.local.wire.messages import ORIGIN, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from cycles.local.wire.messages import Response
 
 R = TypeVar("R")
-
-ORIGIN: Final = "http://cycles.local"
-"""The address of requests inside the process; nothing resolves it."""
 
 _PLAIN: Final = frozenset({"json", "headers", "timeout"})
 """The options of a request that needs nothing of httpx; without a network timeouts mean nothing."""

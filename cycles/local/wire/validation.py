@@ -48,7 +48,12 @@ def parsed(body: bytes) -> dict[str, Any]:
         text = body.decode()
         value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        raise Refusal(400, "INVALID_REQUEST", f"the body is no JSON: {error}") from None
+        said = (
+            "the body has a number of too many digits"
+            if "integer string" in str(error)
+            else f"the body is no JSON: {error}"
+        )
+        raise Refusal(400, "INVALID_REQUEST", said) from None
     if not isinstance(value, dict):
         raise Refusal(400, "INVALID_REQUEST", "the body must be a JSON object")
     if text.count("{") + text.count("[") > MAX_DEPTH and _is_deep(value):

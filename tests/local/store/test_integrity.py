@@ -144,7 +144,7 @@ def test_figures_that_do_not_add_up(ledger):
         row = authority.balance(SCOPE, "TOKENS")
         with authority.store.writing() as books:
             books.put_budget(evolve(row, reserved=row.reserved - 1, remaining=row.remaining + 1))
-        assert authority.check() == [f"{SCOPE} in TOKENS has 39 reserved, and its reservations hold 40"]
+        assert authority.check() == [f"{SCOPE} in TOKENS has 39 tokens reserved, and its reservations hold 40 tokens"]
         with authority.store.writing() as books:
             books.put_budget(evolve(row, remaining=row.remaining + 1))
         assert authority.check() == [f"the figures of {SCOPE} in TOKENS do not add up"]

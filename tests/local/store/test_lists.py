@@ -182,6 +182,14 @@ def test_a_window_of_the_year_0(listed):
     assert keys(listed.get(LIST, **{"from": "9999-12-31T23:59:60-23:59"})) == []
 
 
+@pytest.mark.parametrize("blank", ["", " "])
+def test_blank_means_unset_for_bounds_of_windows_only(listed, blank):
+    for bound in ("from", "to", "expires_from", "expires_to", "finalized_from", "finalized_to"):
+        assert keys(listed.get(LIST, **{bound: blank})) == list("fedcba"), bound
+    for level in ("idempotency_key", "workspace", "app", "workflow", "agent", "toolset"):
+        assert keys(listed.get(LIST, **{level: blank})) == [], level
+
+
 def test_a_page_is_bounded_in_bytes(wire, authority, monkeypatch):
     """Metadata may be as large as a request: pages end early, say so, and join without gap or repetition."""
     monkeypatch.setattr("cycles.local.wire.paging.MAX_BYTES", 10_000)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from cycles.local import LocalAuthority
-from cycles.local.wire import connections
+from cycles.local.wire import connections, log
 from cycles.local.wire.server import serve
 
 
@@ -72,12 +72,13 @@ def test_a_connection_that_was_useful_goes_last(few):
         b"POST /v1/decide HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
     ],
 )
-def test_a_request_that_does_not_arrive_is_not_waited_for(monkeypatch, sent):
-    """No first request, half of one, half of a body."""
+def test_a_request_that_does_not_arrive_is_not_waited_for(monkeypatch, caplog, sent):
+    """No first request, half of one, half of a body; none of them leaves a line in the log."""
     monkeypatch.setattr(connections, "REQUEST_WITHIN", 0.05)
     with LocalAuthority() as authority, serve(authority) as url, connected(url) as connection:
         connection.sendall(sent)
         assert closes(connection)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_half_of_a_second_request_is_not_waited_for(monkeypatch):
@@ -115,6 +116,29 @@ def test_accept_errors_are_logged_once_in_a_while(caplog):
         "no connection can be taken: Too many open files (0 more times since the last such line)",
         "no connection can be taken: Too many open files (1999 more times since the last such line)",
         "something else",
+    ]
+
+
+def test_lines_that_strangers_cause_are_logged_once_in_a_while(caplog):
+    """Those of the authority all pass, and so does a traceback."""
+    now = [100.0]
+    caplog.handler.addFilter(sparing := log.Sparing(lambda: now[0]))
+    try:
+        for _ in range(1000):
+            logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+        logging.getLogger("uvicorn.error").warning("another %s", "line")
+        now[0] += log.EVERY
+        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+        for _ in range(2):
+            logging.getLogger("cycles.local").error("GET / 500")
+            logging.getLogger("uvicorn.error").error("failed", exc_info=ValueError("x"))
+    finally:
+        caplog.handler.removeFilter(sparing)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Invalid HTTP request received.",
+        "another line",
+        "Invalid HTTP request received. (999 more times since the last such line)",
+        *(["GET / 500", "failed"] * 2),
     ]
 
 

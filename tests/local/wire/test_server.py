@@ -106,6 +106,21 @@ def test_idle_holds_are_swept(served, monkeypatch):
         until(lambda: reserved() == 0)
 
 
+def test_a_ledger_that_is_gone_is_said_once(tmp_path, monkeypatch, caplog):
+    """Not with each sweep, and without a traceback."""
+    monkeypatch.setattr("cycles.local.wire.server.SWEEP_EVERY", 0.001)
+    swept: list[int] = []
+    with LocalAuthority(tmp_path / "ledger.db") as authority:
+        (tmp_path / "ledger.db").rename(tmp_path / "elsewhere.db")
+        sweep = authority.sweep
+        monkeypatch.setattr(authority, "sweep", lambda: (swept.append(1), sweep())[1])
+        with serve(authority):
+            until(lambda: len(swept) >= 5)
+    (line,) = caplog.records
+    assert line.getMessage().startswith("the sweep failed: the ledger")
+    assert line.exc_info is None
+
+
 def test_the_authority_outlives_its_server(served):
     with serve(served.authority) as url:
         assert httpx.get(f"{url}/actuator/health").json() == {"status": "UP"}

@@ -216,6 +216,11 @@ def test_other_numbers_are_none(written):
         validation.amount(body, "")
 
 
+def test_a_number_of_endless_digits_is_refused_in_our_words():
+    with pytest.raises(Refusal, match=r"^the body has a number of too many digits$"):
+        validation.parsed(b'{"metadata": ' + b"9" * 5000 + b"}")
+
+
 def test_metadata_keeps_numbers_as_numbers():
     assert json.dumps(validation.parsed(b'{"a": 1.0, "b": [1e2, 0.5]}')) == '{"a": 1.0, "b": [100.0, 0.5]}'
 

@@ -17,7 +17,7 @@ from ...types import UNSET, Response, Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    from ...http import HttpResponse, TimeoutTypes
 
 _LISTED = frozenset({200, 400, 401, 403, 500})
 
@@ -62,7 +62,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(*, client: Client, response: httpx.Response) -> BalanceResponse | ErrorResponse | None:
+def _parse_response(*, client: Client, response: HttpResponse) -> BalanceResponse | ErrorResponse | None:
     if response.status_code == 200:
         return _codec.success(response, BalanceResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -70,7 +70,7 @@ def _parse_response(*, client: Client, response: httpx.Response) -> BalanceRespo
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(*, client: Client, response: httpx.Response) -> Response[BalanceResponse | ErrorResponse]:
+def _build_response(*, client: Client, response: HttpResponse) -> Response[BalanceResponse | ErrorResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -91,7 +91,7 @@ def sync_detailed(
     include_children: bool | Unset = UNSET,
     limit: int | Unset = UNSET,
     cursor: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[BalanceResponse | ErrorResponse]:
     """Read what the budgets under a subject have left.
@@ -118,7 +118,7 @@ def sync_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         tenant=tenant,
@@ -147,7 +147,7 @@ def sync(
     include_children: bool | Unset = UNSET,
     limit: int | Unset = UNSET,
     cursor: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> BalanceResponse | ErrorResponse | None:
     """Read what the budgets under a subject have left.
@@ -174,7 +174,7 @@ def sync(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return sync_detailed(
         client=client,
@@ -204,7 +204,7 @@ async def asyncio_detailed(
     include_children: bool | Unset = UNSET,
     limit: int | Unset = UNSET,
     cursor: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[BalanceResponse | ErrorResponse]:
     """Read what the budgets under a subject have left.
@@ -231,7 +231,7 @@ async def asyncio_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         tenant=tenant,
@@ -260,7 +260,7 @@ async def asyncio(
     include_children: bool | Unset = UNSET,
     limit: int | Unset = UNSET,
     cursor: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> BalanceResponse | ErrorResponse | None:
     """Read what the budgets under a subject have left.
@@ -287,7 +287,7 @@ async def asyncio(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return (
         await asyncio_detailed(

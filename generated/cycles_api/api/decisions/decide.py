@@ -19,7 +19,7 @@ from ...types import UNSET, Response, Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    from ...http import HttpResponse, TimeoutTypes
 
 _LISTED = frozenset({200, 400, 401, 403, 409, 500})
 
@@ -42,7 +42,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(*, client: Client, response: httpx.Response) -> DecisionResponse | ErrorResponse | None:
+def _parse_response(*, client: Client, response: HttpResponse) -> DecisionResponse | ErrorResponse | None:
     if response.status_code == 200:
         return _codec.success(response, DecisionResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -50,7 +50,7 @@ def _parse_response(*, client: Client, response: httpx.Response) -> DecisionResp
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(*, client: Client, response: httpx.Response) -> Response[DecisionResponse | ErrorResponse]:
+def _build_response(*, client: Client, response: HttpResponse) -> Response[DecisionResponse | ErrorResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -64,7 +64,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: DecisionRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[DecisionResponse | ErrorResponse]:
     """Ask whether a spend would be allowed, without holding anything.
@@ -84,7 +84,7 @@ def sync_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         body=body,
@@ -99,7 +99,7 @@ def sync(
     client: AuthenticatedClient,
     body: DecisionRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> DecisionResponse | ErrorResponse | None:
     """Ask whether a spend would be allowed, without holding anything.
@@ -119,7 +119,7 @@ def sync(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return sync_detailed(
         client=client,
@@ -135,7 +135,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: DecisionRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[DecisionResponse | ErrorResponse]:
     """Ask whether a spend would be allowed, without holding anything.
@@ -155,7 +155,7 @@ async def asyncio_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         body=body,
@@ -170,7 +170,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: DecisionRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> DecisionResponse | ErrorResponse | None:
     """Ask whether a spend would be allowed, without holding anything.
@@ -190,7 +190,7 @@ async def asyncio(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return (
         await asyncio_detailed(

@@ -19,7 +19,7 @@ from ...types import UNSET, Response, Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    from ...http import HttpResponse, TimeoutTypes
 
 _LISTED = frozenset({201, 400, 401, 403, 404, 409, 500})
 
@@ -42,7 +42,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(*, client: Client, response: httpx.Response) -> ErrorResponse | EventCreateResponse | None:
+def _parse_response(*, client: Client, response: HttpResponse) -> ErrorResponse | EventCreateResponse | None:
     if response.status_code == 201:
         return _codec.success(response, EventCreateResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -50,7 +50,7 @@ def _parse_response(*, client: Client, response: httpx.Response) -> ErrorRespons
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(*, client: Client, response: httpx.Response) -> Response[ErrorResponse | EventCreateResponse]:
+def _build_response(*, client: Client, response: HttpResponse) -> Response[ErrorResponse | EventCreateResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -64,7 +64,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: EventCreateRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[ErrorResponse | EventCreateResponse]:
     """Debit a spend that already happened, without a reservation.
@@ -84,7 +84,7 @@ def sync_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         body=body,
@@ -99,7 +99,7 @@ def sync(
     client: AuthenticatedClient,
     body: EventCreateRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> ErrorResponse | EventCreateResponse | None:
     """Debit a spend that already happened, without a reservation.
@@ -119,7 +119,7 @@ def sync(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return sync_detailed(
         client=client,
@@ -135,7 +135,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: EventCreateRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[ErrorResponse | EventCreateResponse]:
     """Debit a spend that already happened, without a reservation.
@@ -155,7 +155,7 @@ async def asyncio_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         body=body,
@@ -170,7 +170,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: EventCreateRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> ErrorResponse | EventCreateResponse | None:
     """Debit a spend that already happened, without a reservation.
@@ -190,7 +190,7 @@ async def asyncio(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return (
         await asyncio_detailed(

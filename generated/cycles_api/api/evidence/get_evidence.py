@@ -18,7 +18,7 @@ from ...types import UNSET, Response, Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    from ...http import HttpResponse, TimeoutTypes
 
 _LISTED = frozenset({200, 400, 404, 429, 500})
 
@@ -35,7 +35,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(*, client: Client, response: httpx.Response) -> CyclesEvidenceEnvelope | ErrorResponse | None:
+def _parse_response(*, client: Client, response: HttpResponse) -> CyclesEvidenceEnvelope | ErrorResponse | None:
     if response.status_code == 200:
         return _codec.success(response, CyclesEvidenceEnvelope.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -43,7 +43,7 @@ def _parse_response(*, client: Client, response: httpx.Response) -> CyclesEviden
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(*, client: Client, response: httpx.Response) -> Response[CyclesEvidenceEnvelope | ErrorResponse]:
+def _build_response(*, client: Client, response: HttpResponse) -> Response[CyclesEvidenceEnvelope | ErrorResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -56,7 +56,7 @@ def sync_detailed(
     evidence_id: str,
     *,
     client: Client,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[CyclesEvidenceEnvelope | ErrorResponse]:
     """Fetch a signed evidence envelope.
@@ -75,7 +75,7 @@ def sync_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         evidence_id,
@@ -88,7 +88,7 @@ def sync(
     evidence_id: str,
     *,
     client: Client,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> CyclesEvidenceEnvelope | ErrorResponse | None:
     """Fetch a signed evidence envelope.
@@ -107,7 +107,7 @@ def sync(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return sync_detailed(
         evidence_id, client=client, request_timeout=request_timeout, request_headers=request_headers
@@ -118,7 +118,7 @@ async def asyncio_detailed(
     evidence_id: str,
     *,
     client: Client,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[CyclesEvidenceEnvelope | ErrorResponse]:
     """Fetch a signed evidence envelope.
@@ -137,7 +137,7 @@ async def asyncio_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         evidence_id,
@@ -150,7 +150,7 @@ async def asyncio(
     evidence_id: str,
     *,
     client: Client,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> CyclesEvidenceEnvelope | ErrorResponse | None:
     """Fetch a signed evidence envelope.
@@ -169,7 +169,7 @@ async def asyncio(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return (
         await asyncio_detailed(

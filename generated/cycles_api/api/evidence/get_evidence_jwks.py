@@ -17,7 +17,7 @@ from ...types import UNSET, Response, Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    from ...http import HttpResponse, TimeoutTypes
 
 _LISTED = frozenset({200, 404, 429, 500})
 
@@ -30,7 +30,7 @@ def _get_kwargs() -> dict[str, Any]:
     return kwargs
 
 
-def _parse_response(*, client: Client, response: httpx.Response) -> CyclesEvidenceJwks | ErrorResponse | None:
+def _parse_response(*, client: Client, response: HttpResponse) -> CyclesEvidenceJwks | ErrorResponse | None:
     if response.status_code == 200:
         return _codec.success(response, CyclesEvidenceJwks.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -38,7 +38,7 @@ def _parse_response(*, client: Client, response: httpx.Response) -> CyclesEviden
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(*, client: Client, response: httpx.Response) -> Response[CyclesEvidenceJwks | ErrorResponse]:
+def _build_response(*, client: Client, response: HttpResponse) -> Response[CyclesEvidenceJwks | ErrorResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -50,7 +50,7 @@ def _build_response(*, client: Client, response: httpx.Response) -> Response[Cyc
 def sync_detailed(
     *,
     client: Client,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[CyclesEvidenceJwks | ErrorResponse]:
     """Fetch the public keys that evidence is signed with.
@@ -68,7 +68,7 @@ def sync_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs()
     response = client._request(kwargs, request_timeout, request_headers, public=True)
@@ -78,7 +78,7 @@ def sync_detailed(
 def sync(
     *,
     client: Client,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> CyclesEvidenceJwks | ErrorResponse | None:
     """Fetch the public keys that evidence is signed with.
@@ -96,7 +96,7 @@ def sync(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return sync_detailed(client=client, request_timeout=request_timeout, request_headers=request_headers).parsed
 
@@ -104,7 +104,7 @@ def sync(
 async def asyncio_detailed(
     *,
     client: Client,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[CyclesEvidenceJwks | ErrorResponse]:
     """Fetch the public keys that evidence is signed with.
@@ -122,7 +122,7 @@ async def asyncio_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs()
     response = await client._arequest(kwargs, request_timeout, request_headers, public=True)
@@ -132,7 +132,7 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: Client,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> CyclesEvidenceJwks | ErrorResponse | None:
     """Fetch the public keys that evidence is signed with.
@@ -150,7 +150,7 @@ async def asyncio(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return (
         await asyncio_detailed(client=client, request_timeout=request_timeout, request_headers=request_headers)

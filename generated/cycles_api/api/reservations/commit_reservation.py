@@ -20,7 +20,7 @@ from ...types import UNSET, Response, Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    from ...http import HttpResponse, TimeoutTypes
 
 _LISTED = frozenset({200, 400, 401, 403, 404, 409, 410, 500})
 
@@ -46,7 +46,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(*, client: Client, response: httpx.Response) -> CommitResponse | ErrorResponse | None:
+def _parse_response(*, client: Client, response: HttpResponse) -> CommitResponse | ErrorResponse | None:
     if response.status_code == 200:
         return _codec.success(response, CommitResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -54,7 +54,7 @@ def _parse_response(*, client: Client, response: httpx.Response) -> CommitRespon
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(*, client: Client, response: httpx.Response) -> Response[CommitResponse | ErrorResponse]:
+def _build_response(*, client: Client, response: HttpResponse) -> Response[CommitResponse | ErrorResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -69,7 +69,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: CommitRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[CommitResponse | ErrorResponse]:
     """Charge what the work really cost and give the rest back.
@@ -90,7 +90,7 @@ def sync_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         reservation_id,
@@ -107,7 +107,7 @@ def sync(
     client: AuthenticatedClient,
     body: CommitRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> CommitResponse | ErrorResponse | None:
     """Charge what the work really cost and give the rest back.
@@ -128,7 +128,7 @@ def sync(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return sync_detailed(
         reservation_id,
@@ -146,7 +146,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: CommitRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[CommitResponse | ErrorResponse]:
     """Charge what the work really cost and give the rest back.
@@ -167,7 +167,7 @@ async def asyncio_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         reservation_id,
@@ -184,7 +184,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: CommitRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> CommitResponse | ErrorResponse | None:
     """Charge what the work really cost and give the rest back.
@@ -205,7 +205,7 @@ async def asyncio(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return (
         await asyncio_detailed(

@@ -21,7 +21,7 @@ from ...types import UNSET, Response, Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    from ...http import HttpResponse, TimeoutTypes
 
 _LISTED = frozenset({200, 400, 401, 403, 404, 409, 500})
 
@@ -44,7 +44,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(*, client: Client, response: httpx.Response) -> ErrorResponse | ReservationCreateResponse | None:
+def _parse_response(*, client: Client, response: HttpResponse) -> ErrorResponse | ReservationCreateResponse | None:
     if response.status_code == 200:
         return _codec.success(response, ReservationCreateResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -52,7 +52,7 @@ def _parse_response(*, client: Client, response: httpx.Response) -> ErrorRespons
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(*, client: Client, response: httpx.Response) -> Response[ErrorResponse | ReservationCreateResponse]:
+def _build_response(*, client: Client, response: HttpResponse) -> Response[ErrorResponse | ReservationCreateResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -66,7 +66,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: ReservationCreateRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[ErrorResponse | ReservationCreateResponse]:
     """Hold an estimate in every budget that the subject falls under.
@@ -86,7 +86,7 @@ def sync_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         body=body,
@@ -101,7 +101,7 @@ def sync(
     client: AuthenticatedClient,
     body: ReservationCreateRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> ErrorResponse | ReservationCreateResponse | None:
     """Hold an estimate in every budget that the subject falls under.
@@ -121,7 +121,7 @@ def sync(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return sync_detailed(
         client=client,
@@ -137,7 +137,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: ReservationCreateRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[ErrorResponse | ReservationCreateResponse]:
     """Hold an estimate in every budget that the subject falls under.
@@ -157,7 +157,7 @@ async def asyncio_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         body=body,
@@ -172,7 +172,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: ReservationCreateRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> ErrorResponse | ReservationCreateResponse | None:
     """Hold an estimate in every budget that the subject falls under.
@@ -192,7 +192,7 @@ async def asyncio(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return (
         await asyncio_detailed(

@@ -19,7 +19,7 @@ from ...types import UNSET, Response, Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    from ...http import HttpResponse, TimeoutTypes
 
 _LISTED = frozenset({200, 400, 401, 403, 404, 409, 410, 429, 500})
 
@@ -45,7 +45,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(*, client: Client, response: httpx.Response) -> ErrorResponse | ReservationExtendResponse | None:
+def _parse_response(*, client: Client, response: HttpResponse) -> ErrorResponse | ReservationExtendResponse | None:
     if response.status_code == 200:
         return _codec.success(response, ReservationExtendResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -53,7 +53,7 @@ def _parse_response(*, client: Client, response: httpx.Response) -> ErrorRespons
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(*, client: Client, response: httpx.Response) -> Response[ErrorResponse | ReservationExtendResponse]:
+def _build_response(*, client: Client, response: HttpResponse) -> Response[ErrorResponse | ReservationExtendResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -68,7 +68,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: ReservationExtendRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[ErrorResponse | ReservationExtendResponse]:
     """Prolong a lease, counted from its current expiry.
@@ -89,7 +89,7 @@ def sync_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         reservation_id,
@@ -106,7 +106,7 @@ def sync(
     client: AuthenticatedClient,
     body: ReservationExtendRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> ErrorResponse | ReservationExtendResponse | None:
     """Prolong a lease, counted from its current expiry.
@@ -127,7 +127,7 @@ def sync(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return sync_detailed(
         reservation_id,
@@ -145,7 +145,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: ReservationExtendRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[ErrorResponse | ReservationExtendResponse]:
     """Prolong a lease, counted from its current expiry.
@@ -166,7 +166,7 @@ async def asyncio_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         reservation_id,
@@ -183,7 +183,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: ReservationExtendRequest,
     x_idempotency_key: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> ErrorResponse | ReservationExtendResponse | None:
     """Prolong a lease, counted from its current expiry.
@@ -204,7 +204,7 @@ async def asyncio(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return (
         await asyncio_detailed(

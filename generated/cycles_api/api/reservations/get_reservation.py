@@ -17,7 +17,7 @@ from ...types import UNSET, Response, Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    from ...http import HttpResponse, TimeoutTypes
 
 _LISTED = frozenset({200, 400, 401, 403, 404, 410, 500})
 
@@ -34,7 +34,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(*, client: Client, response: httpx.Response) -> ErrorResponse | ReservationDetail | None:
+def _parse_response(*, client: Client, response: HttpResponse) -> ErrorResponse | ReservationDetail | None:
     if response.status_code == 200:
         return _codec.success(response, ReservationDetail.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -42,7 +42,7 @@ def _parse_response(*, client: Client, response: httpx.Response) -> ErrorRespons
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(*, client: Client, response: httpx.Response) -> Response[ErrorResponse | ReservationDetail]:
+def _build_response(*, client: Client, response: HttpResponse) -> Response[ErrorResponse | ReservationDetail]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -55,7 +55,7 @@ def sync_detailed(
     reservation_id: str,
     *,
     client: AuthenticatedClient,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[ErrorResponse | ReservationDetail]:
     """Read one reservation.
@@ -74,7 +74,7 @@ def sync_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         reservation_id,
@@ -87,7 +87,7 @@ def sync(
     reservation_id: str,
     *,
     client: AuthenticatedClient,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> ErrorResponse | ReservationDetail | None:
     """Read one reservation.
@@ -106,7 +106,7 @@ def sync(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return sync_detailed(
         reservation_id, client=client, request_timeout=request_timeout, request_headers=request_headers
@@ -117,7 +117,7 @@ async def asyncio_detailed(
     reservation_id: str,
     *,
     client: AuthenticatedClient,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[ErrorResponse | ReservationDetail]:
     """Read one reservation.
@@ -136,7 +136,7 @@ async def asyncio_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         reservation_id,
@@ -149,7 +149,7 @@ async def asyncio(
     reservation_id: str,
     *,
     client: AuthenticatedClient,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> ErrorResponse | ReservationDetail | None:
     """Read one reservation.
@@ -168,7 +168,7 @@ async def asyncio(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return (
         await asyncio_detailed(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Mapping
 
-    import httpx
+    from ...http import HttpResponse, TimeoutTypes
 
 _LISTED = frozenset({200, 400, 401, 403, 500})
 
@@ -97,7 +97,7 @@ def _get_kwargs(
     return kwargs
 
 
-def _parse_response(*, client: Client, response: httpx.Response) -> ErrorResponse | ReservationListResponse | None:
+def _parse_response(*, client: Client, response: HttpResponse) -> ErrorResponse | ReservationListResponse | None:
     if response.status_code == 200:
         return _codec.success(response, ReservationListResponse.from_dict)
     if client.raise_on_unexpected_status and response.status_code not in _LISTED:
@@ -105,7 +105,7 @@ def _parse_response(*, client: Client, response: httpx.Response) -> ErrorRespons
     return _codec.failure(response, ErrorResponse.from_dict)
 
 
-def _build_response(*, client: Client, response: httpx.Response) -> Response[ErrorResponse | ReservationListResponse]:
+def _build_response(*, client: Client, response: HttpResponse) -> Response[ErrorResponse | ReservationListResponse]:
     return Response(
         status_code=response.status_code,
         content=response.content,
@@ -136,7 +136,7 @@ def sync_detailed(
     include: list[str] | Unset = UNSET,
     limit: int | Unset = UNSET,
     cursor: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[ErrorResponse | ReservationListResponse]:
     """List reservations, newest first unless sorted otherwise.
@@ -176,7 +176,7 @@ def sync_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         idempotency_key=idempotency_key,
@@ -225,7 +225,7 @@ def sync(
     include: list[str] | Unset = UNSET,
     limit: int | Unset = UNSET,
     cursor: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> ErrorResponse | ReservationListResponse | None:
     """List reservations, newest first unless sorted otherwise.
@@ -265,7 +265,7 @@ def sync(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return sync_detailed(
         client=client,
@@ -315,7 +315,7 @@ async def asyncio_detailed(
     include: list[str] | Unset = UNSET,
     limit: int | Unset = UNSET,
     cursor: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> Response[ErrorResponse | ReservationListResponse]:
     """List reservations, newest first unless sorted otherwise.
@@ -355,7 +355,7 @@ async def asyncio_detailed(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     kwargs = _get_kwargs(
         idempotency_key=idempotency_key,
@@ -404,7 +404,7 @@ async def asyncio(
     include: list[str] | Unset = UNSET,
     limit: int | Unset = UNSET,
     cursor: str | Unset = UNSET,
-    request_timeout: float | httpx.Timeout | None | Unset = UNSET,
+    request_timeout: TimeoutTypes | Unset = UNSET,
     request_headers: Mapping[str, str] | None = None,
 ) -> ErrorResponse | ReservationListResponse | None:
     """List reservations, newest first unless sorted otherwise.
@@ -444,7 +444,7 @@ async def asyncio(
         DecodeError: for a success whose body does not fit.
         UnexpectedStatus: for a status that is not listed, if the client was made with raise_on_unexpected_status.
         ValueError, TypeError: for an argument that can't be sent.
-        httpx.TransportError: when there is no complete answer.
+        TransportError: httpx's (or httpx2's, if that sends) when there is no complete answer.
     """
     return (
         await asyncio_detailed(
