@@ -135,6 +135,15 @@ def sim(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("sdks", ["metering", "metering-old"], ids=["new", "old"])
+def metering(session: nox.Session, sdks: str) -> None:
+    """Call real SDKs, metered, on a local endpoint that bills: prints the table of ledger and bill."""
+    session.install("-e", ".", *groups(sdks))
+    run = ("pytest", "-n", "2", "-o", "faulthandler_exit_on_timeout=true", "tests/metering/sdk")
+    session.run(*run, *session.posargs, env={"CYCLES_METERING": "1"})
+
+
+@nox.session
 def torture(session: nox.Session) -> None:
     """Kill a program 500 times at random (`-- --kills 60`); the ledger must be what its work has cost, to the unit."""
     session.install("-e", ".", *groups("test"))
@@ -184,7 +193,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure, as ratios in one run; a missed bound fails (`-- --quick`: a short look, which only shows it)."""
-    session.install("-e", ".[server,fast,httpx2]")
+    session.install("-e", ".[server,fast,httpx2]", *groups("metering"))
     missed = 3  # how a benchmark ends whose bound was missed
     for script in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
         codes = [0, missed] if "--quick" in session.posargs else [0]

@@ -69,6 +69,7 @@ from cycles_api.models.amount import Amount
 from cycles_api.models.standard_metrics import StandardMetrics as Metrics
 
 if TYPE_CHECKING:
+    from cycles.metered import wrap
     from cycles.prices import Prices
 
 __all__ = [
@@ -139,11 +140,12 @@ __all__ = [
     "tokens",
     "usd",
     "usd_microcents",
+    "wrap",
 ]
 
 __version__ = "0.1.0"
 
-_LATER: Final = {"Prices": "cycles.prices"}
+_LATER: Final = {"Prices": "cycles.prices", "wrap": "cycles.metered"}
 """Names whose module is imported when they are first used: most programs do without."""
 
 

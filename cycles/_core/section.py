@@ -204,9 +204,11 @@ class Section:
     def spend(self, key: str, actual: Amount, *, provisional: bool = False) -> Pending:
         """Return the intent to charge *actual* under *key*, by event if there is no hold."""
         held = self.reservation_id
-        source = {"actual_source": "reported"} if provisional else {}
+        metadata = dict(self.metadata or {})
+        if provisional:
+            metadata.setdefault("actual_source", "reported")  # who reported may know better
         if held is None:
-            source["recovery_reason"] = "authority_unavailable" if self.share is None else "limit_ended"
+            metadata["recovery_reason"] = "authority_unavailable" if self.share is None else "limit_ended"
         reported_key = key if provisional else None if self.provisional is None else self.provisional.key
         return Pending(
             reservation_id=held,
@@ -214,7 +216,7 @@ class Section:
             actual=actual,
             key=key,
             metrics=self.metrics,
-            metadata={**(self.metadata or {}), **source} or None,
+            metadata=metadata or None,
             by_event=held is None,
             provisional=provisional,
             reported_key=None if held is None else reported_key,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cycles._client.blocking_runtime import BlockingRuntime
     from cycles._client.running_section import RunningSection
     from cycles._guard.fields import Asked
-    from cycles._guard.settlement_policy import SettlementPolicy
+    from cycles._guard.settlement_policy import Policy
 
 
 class BlockingSection:
@@ -30,9 +30,9 @@ class BlockingSection:
 
     __slots__ = ("_asked", "_opened", "_policy", "_runtime")
 
-    def __init__(self, runtime: BlockingRuntime, asked: Asked, policy: SettlementPolicy) -> None:
+    def __init__(self, runtime: BlockingRuntime, asked: Asked, policy: Policy) -> None:
         self._runtime: Final = runtime
-        self._asked: Final = asked
+        self._asked = asked
         self._policy: Final = policy
 
     def __enter__(self) -> Opened[Reservation]:
@@ -79,9 +79,9 @@ class AsyncSection:
 
     __slots__ = ("_asked", "_opened", "_policy", "_runtime")
 
-    def __init__(self, runtime: AsyncRuntime, asked: Asked, policy: SettlementPolicy) -> None:
+    def __init__(self, runtime: AsyncRuntime, asked: Asked, policy: Policy) -> None:
         self._runtime: Final = runtime
-        self._asked: Final = asked
+        self._asked = asked
         self._policy: Final = policy
 
     async def __aenter__(self) -> Opened[AsyncReservation]:

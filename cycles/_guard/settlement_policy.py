@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cycles._core import section_flows
 from cycles._core.requests import checked_actual
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 
     Ending = tuple[Flow[Settlement | None], BaseException | None]
     """What the end of a section does, and the interrupt that goes on after it, if any."""
+
+
+class Policy(Protocol):
+    """What says how sections are settled: a guard's `SettlementPolicy`, or a metered request."""
+
+    def end(self, section: Section, result: Any) -> Ending:
+        """Return how a section ends that ended well with *result*."""
+        ...
+
+    def end_raised(self, section: Section, raised: BaseException) -> Ending:
+        """Return how a section ends that *raised*."""
+        ...
 
 
 class SettlementPolicy:

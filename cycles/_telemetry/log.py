@@ -48,7 +48,7 @@ _AMOUNTS: Final = ("estimate", "amount", "actual", "charged", "uncovered")
 
 def notify(event: str, facts: Mapping[str, Any]) -> None:
     """Log *event* with its *facts*; the fact `is_told` says that whoever must know it is told otherwise."""
-    level = logging.DEBUG if "is_told" in facts else _LEVELS.get(event, logging.WARNING)
+    level = logging.DEBUG if facts.get("is_told") else _LEVELS.get(event, logging.WARNING)
     if not _log.isEnabledFor(level):
         return
     said = {name: value for name, value in facts.items() if name != "is_told"}

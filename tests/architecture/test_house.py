@@ -17,6 +17,7 @@ PUBLIC = {
     "evidence.py",
     "guard.py",
     "limit.py",
+    "metered.py",
     "prices.py",
     "py.typed",
     "reservation.py",

@@ -7,6 +7,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, assert_type
 
+import httpx
+
 import cycles
 from cycles import usd
 from cycles._core.effects import Call, Flow, NewKey
@@ -14,6 +16,12 @@ from cycles._core.operations import COMMIT_RESERVATION
 from cycles._core.outcomes import Answer
 from cycles.local import LocalAuthority
 from cycles_api.models import Balance, CommitResponse, ReservationDetail, ReservationSummary
+
+
+def wrapped(client: httpx.Client, asynchronous: httpx.AsyncClient, prices: cycles.Prices) -> None:
+    assert_type(cycles.wrap(client), httpx.Client)
+    assert_type(cycles.wrap(asynchronous, prices=prices, agent="planner", wait=timedelta(seconds=1)), httpx.AsyncClient)
+    cycles.wrap(client, estimate=lambda request: len(request["messages"]), client=cycles.Client())
 
 
 @cycles.Guard(estimate=usd("0.05"), action=("k", "n"), actual=lambda reply: usd(reply))

@@ -1,0 +1,111 @@
+"""Requests and responses of httpx and of its fork httpx2, taken apart and made anew. Neither is imported here."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_LIBRARIES: Final = ("httpx", "httpx2")
+
+_OF_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
+
+_NOT_SENT: Final = frozenset(
+    ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError", "ProxyError")
+)
+"""Transport trouble in which no byte of the request has reached the provider."""
+
+
+def library_of(kind: type) -> Any:
+    """Return the module that *kind*, or what it is made from, comes from; None when that is neither of the two."""
+    for base in kind.__mro__:
+        root = base.__module__.partition(".")[0]
+        if root in _LIBRARIES:
+            return sys.modules[root]
+    return None
+
+
+class _Departing:
+    """A request's body that knows whether it was asked for: a transport connects before it does that."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.has_begun = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.has_begun = True
+        yield self._body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.has_begun = True
+        yield self._body
+
+
+@functools.cache
+def _departing(library: Any) -> type[Any]:
+    return type("Departing", (_Departing, library.SyncByteStream, library.AsyncByteStream), {})
+
+
+def with_body(library: Any, request: Any, body: bytes) -> Any:
+    """Return *request* with another *body*, whose stream says whether the request has begun to leave."""
+    made = object.__new__(type(request))
+    made.__dict__.update(request.__dict__)
+    if body != request.content:
+        kept = [pair for pair in request.headers.raw if pair[0].lower() not in _OF_BODY]
+        made.headers = library.Headers([*kept, (b"Content-Length", b"%d" % len(body))])
+    made._content = body
+    made.stream = _departing(library)(body)
+    return made
+
+
+def may_have_left(library: Any, transport: Any, sent: Any, error: BaseException) -> bool:
+    """Return whether *sent* may have reached the provider, although *error* came instead of an answer."""
+    names = {base.__name__ for base in type(error).__mro__}
+    if library_of(type(error)) is not None:
+        return not names & _NOT_SENT
+    # Only of the libraries' own transports it is known when they ask for the body.
+    is_known = isinstance(transport, library.HTTPTransport | library.AsyncHTTPTransport)
+    return bool(sent.stream.has_begun) if is_known else True
+
+
+def decoded(library: Any, response: Any, raw: bytes) -> bytes:
+    """Return the body of *response*, as its content-encoding says; empty when that can't be decoded."""
+    encoding = response.headers.get("content-encoding")
+    if encoding is None:
+        return raw
+    try:
+        content: bytes = library.Response(200, headers={"content-encoding": encoding}, content=raw).content
+    except library.DecodingError:
+        return b""
+    return content
+
+
+def replay(library: Any, response: Any, raw: bytes) -> None:
+    """Give *response* its body back, whose stream was read."""
+    response.stream = library.ByteStream(raw)
+
+
+def parts(response: Any) -> Iterator[bytes]:
+    """Return the decoded parts of a body, as they come."""
+    return iter(response.iter_bytes() if "content-encoding" in response.headers else response.stream)
+
+
+def async_parts(response: Any) -> AsyncIterator[bytes]:
+    """The same for asynchronous code; see `parts`."""
+    return aiter(response.aiter_bytes() if "content-encoding" in response.headers else response.stream)
+
+
+def restreamed(library: Any, response: Any, stream: Any) -> Any:
+    """Return *response* with *stream*, which gives decoded bytes, for a body."""
+    headers = response.headers.copy()
+    for name in ("content-encoding", "content-length"):
+        headers.pop(name, None)
+    return library.Response(response.status_code, headers=headers, stream=stream, extensions=response.extensions)
+
+
+def is_event_stream(response: Any) -> bool:
+    """Return whether *response* says that it is a stream of server-sent events."""
+    return str(response.headers.get("content-type", "")).startswith("text/event-stream")

@@ -1,0 +1,410 @@
+"""One metered request: reserved at its bound, sent bounded, charged what the answer says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import sys
+import types
+
+import httpx
+import pytest
+
+import cycles
+from cycles._core import section_flows
+from cycles._metering.billable import Billable
+from tests.metering.metered import CHAT, URL, Metered, completion, told
+
+
+@pytest.fixture
+def metered(side, authority):
+    return Metered(side, authority)
+
+
+def test_it_is_charged_what_the_answer_tells(metered):
+    metered.answers = [completion(told(20, 5))]
+    response = metered.post(metered.client())
+    assert response.json()["choices"][0]["message"]["content"] == "Fine."
+    assert metered.figures == (25, 0)
+    assert metered.source is None
+
+
+def test_it_reserves_the_bound_and_sends_it(metered):
+    held = []
+    metered.answers = [completion(told(20, 5))]
+    plain = metered.plain(event_hooks={})
+    client = metered.client(plain, max_output=300)
+    answered = client._transport._inner.handler
+    client._transport._inner.handler = lambda request: (held.append(metered.figures), answered(request))[1]
+    metered.post(client)
+    ((spent, reserved),) = held
+    assert spent == 0
+    assert 300 < reserved < 1000
+    assert metered.body == {**CHAT, "max_completion_tokens": 300}
+    assert metered.sent[0].headers["content-length"] == str(len(metered.sent[0].content))
+
+
+def test_the_metrics_go_along(metered, monkeypatch):
+    noted, real = [], section_flows.commit
+    monkeypatch.setattr(section_flows, "commit", lambda *args: (noted.append(args[2]), real(*args))[1])
+    metered.answers = [completion(told(20, 5))]
+    metered.post(metered.client())
+    (metrics,) = noted
+    assert (metrics.tokens_input, metrics.tokens_output) == (20, 5)
+    assert metrics.model_version == "gpt-4o-2024-08-06"
+    assert metrics.latency_ms >= 0
+
+
+def test_the_original_is_not_metered(metered):
+    plain = metered.plain()
+    metered.client(plain)
+    metered.answers = [completion(told(20, 5))]
+    metered.post(plain)
+    assert metered.figures == (0, 0)
+    assert metered.body == CHAT
+
+
+def test_an_answer_without_usage_costs_the_estimate(metered):
+    metered.answers = [completion()]
+    metered.post(metered.client(estimate=lambda request: 100, max_output=300))
+    assert metered.figures == (400, 0)
+    assert metered.source == "estimate"
+
+
+def test_an_answer_that_cannot_be_priced_costs_the_estimate(metered, caplog, monkeypatch):
+    metered.answers = [completion(told(20, 5))]
+    monkeypatch.setattr(Billable, "answer", lambda *_: 1 // 0)
+    with caplog.at_level(logging.ERROR):
+        assert metered.post(metered.client(estimate=lambda request: 100, max_output=300)).status_code == 200
+    assert metered.figures == (400, 0)
+    assert metered.source == "estimate"
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 429, 500, 503])
+def test_what_the_provider_refused_costs_nothing(metered, status):
+    metered.answers = [httpx.Response(status, json={"error": {"message": "no"}})]
+    assert metered.post(metered.client()).json() == {"error": {"message": "no"}}
+    assert metered.figures == (0, 0)
+
+
+def test_a_failure_of_the_provider_may_cost_the_estimate(metered):
+    metered.answers = [httpx.Response(500), httpx.Response(429)]
+    client = metered.client(on_5xx="estimate", estimate=lambda request: 100, max_output=300)
+    metered.post(client)
+    metered.post(client)
+    assert metered.figures == (400, 0)
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])
+def test_what_was_never_sent_costs_nothing(metered, error):
+    metered.answers = [error("no way")]
+    with pytest.raises(error):
+        metered.post(metered.client())
+    assert metered.figures == (0, 0)
+
+
+@pytest.mark.parametrize("error", [httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.WriteError, KeyError])
+def test_what_got_lost_costs_the_estimate(metered, error):
+    metered.answers = [error("gone"), error("gone")]
+    with pytest.raises(error):
+        metered.post(metered.client(estimate=lambda request: 100, max_output=300))
+    assert metered.figures == (400, 0)
+    assert metered.source == "estimate"
+    with pytest.raises(error):
+        metered.post(metered.client(lost="release"))
+    assert metered.figures == (400, 0)
+
+
+def test_an_answer_that_breaks_off_costs_the_estimate(metered):
+    class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
+        def __iter__(self):
+            yield b'{"id":'
+            raise httpx.ReadError("gone")
+
+        async def __aiter__(self):
+            yield b'{"id":'
+            raise httpx.ReadError("gone")
+
+    metered.answers = [httpx.Response(200, stream=Broken()), httpx.Response(400, stream=Broken())]
+    client = metered.client(estimate=lambda request: 100, max_output=300)
+    for _ in range(2):
+        with pytest.raises(httpx.ReadError):
+            metered.post(client)
+    assert metered.figures == (400, 0), "a refusal that breaks off is a refusal"
+
+
+def test_a_compressed_answer_is_read_and_passed_on(metered):
+    plain = completion(told(20, 5))
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    metered.answers = [httpx.Response(200, headers=headers, stream=httpx.ByteStream(gzip.compress(plain.content)))]
+    response = metered.post(metered.client())
+    assert response.json() == plain.json()
+    assert response.headers["content-encoding"] == "gzip"
+    assert metered.figures == (25, 0)
+
+
+def test_a_body_that_can_not_be_decoded_costs_the_estimate(metered):
+    metered.answers = [httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))]
+    with pytest.raises(httpx.DecodingError):
+        metered.post(metered.client(estimate=lambda request: 100, max_output=300))
+    assert metered.figures == (400, 0)
+
+
+def test_raw_bytes_stay_as_they_came(metered):
+    packed = gzip.compress(completion(told(20, 5)).content)
+    metered.answers = [httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(packed))]
+
+    def read(client):
+        with client.stream("POST", URL, json=CHAT) as response:
+            return b"".join(response.iter_raw())
+
+    async def read_async(client):
+        async with client.stream("POST", URL, json=CHAT) as response:
+            return b"".join([part async for part in response.aiter_raw()])
+
+    client = metered.client()
+    assert metered.side.call(read if metered.side.kind == "sync" else read_async, client) == packed
+
+
+def test_free_requests_pass(metered):
+    metered.answers = [httpx.Response(200, json={"data": []})]
+    client = metered.client()
+    assert metered.side.call(client.get, "https://api.openai.com/v1/models").status_code == 200
+    assert metered.figures == (0, 0)
+
+
+def test_a_denial_comes_before_the_request(side, authority):
+    metered = Metered(side, authority, budget=100)
+    with pytest.raises(cycles.BudgetExceeded):
+        metered.post(metered.client())
+    assert metered.sent == []
+    assert metered.figures == (0, 0)
+
+
+def test_a_denial_is_an_answer_to_sdks_that_would_try_again(side, authority):
+    metered = Metered(side, authority, budget=100)
+    response = metered.post(metered.client(), headers={"x-stainless-lang": "python"})
+    assert (response.status_code, response.headers["x-should-retry"]) == (403, "false")
+    with pytest.raises(cycles.BudgetExceeded):
+        response.raise_for_status()
+    with pytest.raises(cycles.BudgetExceeded):
+        response.is_success  # noqa: B018 - asking raises
+    assert metered.sent == []
+
+
+def test_an_unreachable_authority_refuses(metered):
+    metered.side.close()
+    with pytest.raises(cycles.InvalidRequest, match="closed"):
+        metered.post(metered.client())
+    assert metered.sent == []
+
+
+# -- what is not understood --------------------------------------------------------------------------------------------
+IMAGES = "https://api.openai.com/v1/images/generations"
+
+
+def test_what_bills_and_is_not_understood_is_refused(metered):
+    with pytest.raises(cycles.Unmeterable, match="images"):
+        metered.post(metered.client(), url=IMAGES)
+    with pytest.raises(cycles.Unmeterable, match="no known provider"):
+        metered.post(metered.client(), url="https://models.example/v1/chat/completions")
+    assert metered.sent == []
+
+
+def test_it_may_pass_with_one_warning(metered, caplog):
+    metered.answers = [httpx.Response(200), httpx.Response(200)]
+    client = metered.client(unknown="pass")
+    with caplog.at_level(logging.WARNING, "cycles.guard"):
+        metered.post(client, url=IMAGES)
+        metered.post(client, url=IMAGES)
+    assert [record.cycles_event for record in caplog.records] == ["sent without being counted"]
+    assert metered.figures == (0, 0)
+
+
+def test_an_unknown_host_is_asked_freely_by_get(metered):
+    metered.answers = [httpx.Response(200)]
+    assert metered.side.call(metered.client().get, "https://models.example/health").status_code == 200
+
+
+def test_provider_says_whose_wire_it_is(metered):
+    metered.answers = [completion(told(20, 5))]
+    metered.post(metered.client(provider="openai"), url="http://127.0.0.1:8000/v1/chat/completions")
+    assert metered.figures == (25, 0)
+
+
+def test_an_upload_is_not_read(metered):
+    metered.answers = [httpx.Response(200)]
+    client = metered.client()
+    metered.side.call(client.post, "https://api.openai.com/v1/files", files={"file": b"a" * 10})
+    assert metered.figures == (0, 0)
+
+
+# -- caps --------------------------------------------------------------------------------------------------------------
+TOOLS = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("search", "delete")]
+
+
+def capped(side, authority, **caps):
+    return Metered(side, authority, caps=caps)
+
+
+def test_caps_lower_what_is_sent(side, authority):
+    metered = capped(side, authority, max_tokens=50)
+    metered.answers = [completion(told(20, 5)), completion(told(20, 5))]
+    client = metered.client()
+    metered.post(client)
+    assert metered.body["max_completion_tokens"] == 50
+    metered.post(client, {**CHAT, "max_completion_tokens": 7})
+    assert metered.body["max_completion_tokens"] == 7, "never raised"
+
+
+def test_caps_without_output_refuse(side, authority):
+    metered = capped(side, authority, max_tokens=0)
+    with pytest.raises(cycles.Denied, match="no output"):
+        metered.post(metered.client())
+    assert metered.sent == []
+    assert metered.figures == (0, 0)
+
+
+@pytest.mark.parametrize("caps", [{"tool_denylist": ["delete"]}, {"tool_allowlist": ["search"]}])
+def test_denied_tools_are_taken_out(side, authority, caps):
+    metered = capped(side, authority, **caps)
+    metered.answers = [completion(told(20, 5))]
+    metered.post(metered.client(), {**CHAT, "tools": TOOLS})
+    assert [tool["function"]["name"] for tool in metered.body["tools"]] == ["search"]
+
+
+def test_a_cooldown_is_waited(side, authority, monkeypatch):
+    waited = []
+    metered = capped(side, authority, cooldown_ms=1500)
+    metered.answers = [completion(told(20, 5))]
+    monkeypatch.setattr("cycles._drivers.blocking.time.sleep", waited.append)
+
+    async def slept(seconds):
+        waited.append(seconds)
+
+    monkeypatch.setattr("anyio.sleep", slept)
+    metered.post(metered.client())
+    assert waited == [1.5]
+
+
+def test_steps_are_counted(side, authority):
+    metered = capped(side, authority, max_steps_remaining=2)
+    metered.answers = [completion(told(20, 5)), completion(told(20, 5))]
+    client = metered.client()
+    metered.post(client)
+    metered.post(client)
+    with pytest.raises(cycles.Denied, match="no step remains"):
+        metered.post(client)
+    assert len(metered.sent) == 2
+    assert metered.figures == (50, 0)
+
+
+# -- fitting -----------------------------------------------------------------------------------------------------------
+def test_a_denied_request_is_fitted_into_what_remains(side, authority):
+    metered = Metered(side, authority, budget=700)
+    metered.answers = [completion(told(20, 5))]
+    metered.post(metered.client(fit=True, estimate=lambda request: 100))
+    assert metered.body["max_completion_tokens"] == 600
+
+
+def test_too_little_is_not_worth_it(side, authority):
+    metered = Metered(side, authority, budget=300)
+    with pytest.raises(cycles.BudgetExceeded):
+        metered.post(metered.client(fit=True, estimate=lambda request: 100))
+    assert metered.sent == []
+
+
+# -- around it ---------------------------------------------------------------------------------------------------------
+def test_inside_a_limit_the_authority_is_not_asked(metered):
+    metered.answers = [completion(told(20, 5)), completion(told(30, 5))]
+    client = metered.client(estimate=lambda request: 100, max_output=300)
+    limit = cycles.Limit(cycles.tokens(420), action=("agent.run", "test"), client=metered.side.client)
+
+    def run():
+        with limit:
+            client.post(URL, json=CHAT)
+            with pytest.raises(cycles.BudgetExceeded) as refused:
+                client.post(URL, json=CHAT)
+        return refused.value.limit, limit.sections
+
+    async def run_async():
+        async with limit:
+            await client.post(URL, json=CHAT)
+            with pytest.raises(cycles.BudgetExceeded) as refused:
+                await client.post(URL, json=CHAT)
+        return refused.value.limit, limit.sections
+
+    assert metered.side.call(run if metered.side.kind == "sync" else run_async) == (limit, 1)
+    assert metered.figures == (25, 0)
+    assert limit.spent == cycles.tokens(25)
+
+
+def test_subject_says_who_spends(metered):
+    metered.answers = [completion(told(20, 5))]
+    client = metered.client()
+
+    def run():
+        with cycles.subject(agent="planner"):
+            client.post(URL, json=CHAT)
+
+    async def run_async():
+        with cycles.subject(agent="planner"):
+            await client.post(URL, json=CHAT)
+
+    metered.side.call(run if metered.side.kind == "sync" else run_async)
+    assert metered.only.subject.agent == "planner"
+    assert (metered.only.action.kind, metered.only.action.name) == ("llm.completion", "openai:gpt-4o")
+
+
+def test_guards_fields_are_taken(metered):
+    metered.answers = [completion(told(20, 5))]
+    metered.post(metered.client(agent="planner", metadata={"case": 7}, tags=["a"]))
+    assert metered.only.subject.agent == "planner"
+    assert json.loads(json.dumps(metered.only.metadata)) == {"case": 7}
+
+
+def test_tiktoken_counts_the_input(metered, monkeypatch):
+    class Tokens:
+        def encode_ordinary(self, text):
+            return text.split()
+
+    def unknown(model):
+        raise KeyError(model)
+
+    tiktoken = types.SimpleNamespace(encoding_for_model=unknown, get_encoding={"o200k_base": Tokens()}.get)
+    monkeypatch.setitem(sys.modules, "tiktoken", tiktoken)
+    metered.answers = [completion()]
+    metered.post(metered.client(estimate="tiktoken", max_output=300), {**CHAT, "user": "a b c d"})
+    words = len(metered.sent[0].content.decode().split())
+    assert metered.figures == (words + 256 + 300, 0), "256 for what the provider adds"
+
+
+def test_an_input_that_nothing_bounds_is_said_once(metered, caplog):
+    metered.answers = [completion(told(20, 5)), completion(told(20, 5))]
+    client = metered.client()
+    body = {**CHAT, "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f1"}}]}]}
+    with caplog.at_level(logging.WARNING, "cycles.guard"):
+        metered.post(client, body)
+        metered.post(client, body)
+    assert [record.cycles_event for record in caplog.records] == ["input without a bound"]
+    assert metered.figures == (50, 0)
+
+
+def test_tiktoken_is_named_when_it_is_missing(metered, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tiktoken", None)
+    with pytest.raises(cycles.ConfigError, match="pip install tiktoken"):
+        metered.post(metered.client(estimate="tiktoken"))
+
+
+@pytest.mark.parametrize("given", [-1, 1.5, True, cycles.usd("0.01")])
+def test_an_estimate_of_another_kind_is_refused(metered, given):
+    with pytest.raises(cycles.InvalidRequest, match="estimate"):
+        metered.post(metered.client(estimate=lambda request: given))
+    assert metered.sent == []
+
+
+def test_an_estimate_may_be_an_amount(metered):
+    metered.answers = [completion()]
+    metered.post(metered.client(estimate=lambda request: cycles.tokens(len(request["messages"]) * 77)))
+    assert metered.figures == (77, 0)
