@@ -75,8 +75,10 @@ class _Beats:
         import asyncio  # noqa: PLC0415 - see ThreadHeartbeats._start
 
         self.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await last
+        try:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            await last  # closing waits no longer than `_PATIENCE` for what is in flight
 
     async def _renew(self, job: Job, world: World) -> None:
         # An injected sync http client, and an authority in this process, can only be called in a blocking way: on a

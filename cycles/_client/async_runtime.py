@@ -143,8 +143,12 @@ class AsyncRuntime(Runtime):
         get_ready(self.access.engine.name, self.home.library)
         try:
             await aio.run(flow, world)
+            self.upkeep.keep_limit(limit, world)
+        except BaseException:
+            limit.give_up(self)
+            raise
         finally:
-            self.after_asking(asking, limit, world)
+            self.upkeep.find_and_give_back(asking)
         if self.access.config.heartbeat == "cancel":
             limit.watch(None)
         return limit

@@ -115,8 +115,12 @@ class BlockingRuntime(Runtime):
         get_ready(*self._needs)
         try:
             blocking.run(flow, world)
+            self.upkeep.keep_limit(limit, world)
+        except BaseException:
+            limit.give_up(self)
+            raise
         finally:
-            self.after_asking(asking, limit, world)
+            self.upkeep.find_and_give_back(asking)
         return limit
 
     def close(self) -> None:

@@ -228,6 +228,11 @@ class RunningLimit:
         finally:
             self._after_end(keeper)
 
+    def give_up(self, keeper: Keeper) -> None:
+        """Leave to *keeper* what this holds already: something kept the run from beginning."""
+        limit_flows.give_up(self.account)
+        self._after_end(keeper)
+
     def _ending(self) -> Flow[list[Settlement]]:
         return limit_flows.end(self.account, self.world.perform(NewKey()))
 

@@ -13,6 +13,7 @@ from cycles._background import exit_drain
 from cycles._client.exit_world import exit_opener
 from cycles._client.teller import Teller
 from cycles._core import shares
+from cycles._core.effects import Record
 from cycles._core.flows import Asking
 from cycles._core.jobs import Charge, GiveBack
 from cycles._core.limit_flows import NextPiece
@@ -165,10 +166,13 @@ class Upkeep:
 
     # -- ends that nobody waits for any longer -------------------------------------------------------------------------
     def settle_later(self, section: Section) -> None:
-        """Go on with the charge of *section*; at the program's exit too, when no journal can hold it."""
+        """Go on with the charge of *section*; at the program's exit too, when no journal can hold it.
+
+        Its end may have been cut off before it was on record, and this background may end with its event loop.
+        """
         if section.owed is not None:
             charge = Charge(section.owed, self._config.retry, due=time.monotonic() + LATER)
-            if self.journal is None or section.settlement is not None:
+            if not self.world.perform(Record(section.owed)):
                 self._owe(charge)
             self._plan(charge)
 

@@ -258,6 +258,12 @@ def end(account: Account, key: str) -> Flow[list[Settlement]]:
     return settlements
 
 
+def give_up(account: Account) -> None:
+    """End a limit whose beginning was cut off: what it holds already is the background's to release."""
+    if account.ends() is not None:
+        _decided(account, "")
+
+
 def _decided(account: Account, key: str) -> list[Section]:
     """Close the reservations of a limit that has ended, each to be charged or given back; return those."""
     decided: list[Section] = []

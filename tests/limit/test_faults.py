@@ -11,13 +11,15 @@ import sys
 import threading
 from collections import deque
 
+import anyio
+import anyio.to_thread
 import cloudpickle
 import pytest
 
 import cycles
 from cycles import Guard, Limit, usd
 from tests.limit.conftest import ACTION, CENT, RUN, cents
-from tests.support.net import HANG
+from tests.support.net import HANG, HANG_AFTER
 from tests.support.waiting import until
 
 signals = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no signals")
@@ -75,15 +77,76 @@ def test_an_exception_from_outside_leaves_all_pieces_to_the_background(
     assert sum(server.commits.values()) == 32 * CENT
 
 
+@pytest.mark.parametrize("http_engine", ["httpx", "aiohttp"])
+def test_an_end_that_goes_with_its_event_loop_is_on_record(server, config, http_engine):
+    """A loop that ends cancels what charges the pieces, and the background in it."""
+
+    def watch(loop):
+        server.wait_for("commit")
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+
+    async def run(client):
+        async with Limit(cents(60), action=RUN, client=client, hold=cents(10)):
+            for _ in range(4):
+                async with Guard(cents(8), action=ACTION, client=client) as reservation:
+                    await reservation.commit(cents(8))
+            server.plan["commit"] = deque([HANG])
+            threading.Thread(target=watch, args=(asyncio.get_running_loop(),), daemon=True).start()
+
+    client = cycles.AsyncClient(config.replace(read_timeout=30.0, settle_wait=30.0, http_engine=http_engine))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run(client))
+    with cycles.Client(config) as other:
+        assert other.drain(timeout=60).pending == 0
+    assert server.spent() == 32
+    assert sum(server.commits.values()) == 32 * CENT
+
+
+@pytest.mark.parametrize("hold", [None, 10])
+@pytest.mark.parametrize("library", ["asyncio", "trio"])
+def test_a_limit_that_is_cancelled_at_its_beginning_holds_nothing(server, config, hold, library, monkeypatch):
+    monkeypatch.setattr("cycles._client.upkeep._SETTLING_IN", 0.01)
+    server.plan["reservations"] = deque([HANG_AFTER])
+
+    async def run():
+        async with cycles.AsyncClient(config.replace(read_timeout=30.0)) as client:
+            with anyio.CancelScope() as scope:
+
+                async def stop():
+                    await anyio.to_thread.run_sync(server.wait_for, "reservations")
+                    scope.cancel()
+
+                async with anyio.create_task_group() as group:
+                    group.start_soon(stop)
+                    piece = None if hold is None else cents(hold)
+                    async with Limit(cents(60), action=RUN, client=client, hold=piece):
+                        pytest.fail("it began")
+            await anyio.to_thread.run_sync(until, lambda: server.of("release") and server.held() == 0)
+
+    anyio.run(run, backend=library)
+    assert len(server.of("reservations")) == 1, "nothing is asked for ahead of a need that will not come"
+
+
+def test_pieces_of_a_limit_that_does_not_begin_are_given_back(server, client, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cycles._client.upkeep.LATER", 0.01)
+    monkeypatch.setattr("cycles._client.running_limit.RunningLimit.tell_news", interrupted)
+    with pytest.raises(KeyboardInterrupt), Limit(cents(60), action=RUN, client=client, hold=cents(10)):
+        pytest.fail("it began")
+    until(lambda: server.of("release") and server.held() == 0)
+
+
 def test_all_pieces_together_wait_no_longer_than_one_section(server, config, monkeypatch):
     monkeypatch.setattr("cycles._client.upkeep.LATER", 0.01)
 
     def end():
         server.plan["commit"] = deque([HANG])
 
-    with cycles.Client(config.replace(read_timeout=30.0, settle_wait=0.2)) as client:
+    with cycles.Client(config.replace(settle_wait=0.2)) as client:
         limit = in_pieces(client, end)
-        assert [ended.attempts for ended in limit.settlements[:4]] == [1, 0, 0, 0], "the others did not wait again"
+        assert [ended.attempts for ended in limit.settlements[1:4]] == [0, 0, 0], "the others did not wait again"
         until(lambda: (server.spent(), server.held()) == (32, 0))
 
 
