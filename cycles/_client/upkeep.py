@@ -214,8 +214,10 @@ class Upkeep:
     def recover(self, *, delay: float = 0.0) -> None:
         """Settle in the background what the journal holds, unless that is under way already."""
         running = self._recoverer
-        if running is not None and running.is_needed and running.pid == os.getpid():
-            return
+        if running is not None and running.pid == os.getpid():
+            running.ask()
+            if running.is_needed:
+                return
         if self.is_closed or self.journal is None:
             return
         self._recoverer = Recoverer(

@@ -91,13 +91,19 @@ class Recoverer:
         self._rounds = 0
         self._round: Recovery | None = None
         self._queue: JournalQueue | None = None
+        self._is_asked = False
         self.due: Final = time.monotonic() + delay
         self.pid: Final = os.getpid()
         self.is_needed = True
 
+    def ask(self) -> None:
+        """Ask for another round: there may be records that the last one has not seen. Then look at `is_needed`."""
+        self._is_asked = True
+
     def attempt(self) -> Flow[float | None]:
         """Settle some records; return the seconds until the next attempt, or None when there is nothing left to do."""
         if self._round is None or self._queue is None:
+            self._is_asked = False
             self._round, self._queue = Recovery(aside=self._aside), self._journal.queue()
         this, queue = self._round, self._queue
         ended = False
@@ -112,9 +118,12 @@ class Recoverer:
         queue.close()
         self._round = self._queue = None
         self._rounds += 1
-        left = this.pending or not ended or queue.is_contended
-        if this.is_stopped or not left or not self._repeats:
-            self.is_needed = False
+        is_left = bool(this.pending) or not ended or queue.is_contended
+        goes_on = self._repeats and not this.is_stopped
+        self.is_needed = goes_on and is_left
+        if goes_on and self._is_asked:  # in this order: see `ask`
+            self.is_needed = True
+        if not self.is_needed:
             return None
         pause = self._policy.backoff(self._rounds + 1, (yield from Jitter()))
         return min(max(pause, 0.5), _LONGEST) + (this.again_in or 0.0)
