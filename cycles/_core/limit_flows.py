@@ -260,8 +260,8 @@ def end(account: Account, key: str) -> Flow[list[Settlement]]:
 
 def give_up(account: Account) -> None:
     """End a limit whose beginning was cut off: what it holds already is the background's to release."""
-    if account.ends() is not None:
-        _decided(account, "")
+    account.ends()
+    _decided(account, "")
 
 
 def _decided(account: Account, key: str) -> list[Section]:

@@ -206,7 +206,9 @@ def charge(section: Section, *, ends: float | None = None) -> Flow[Settlement]:
         section.settlement = yield from settle(section.owed, policy, wait=wait, goes_on=True)
         if section.settlement.state is State.COMMITTED:
             section.settled()
-    elif section.share is not None and section.reported is not None:
+    else:  # by its limit, which has taken it already
+        assert section.share is not None  # noqa: S101 - types
+        assert section.reported is not None  # noqa: S101 - types
         yield from shares.tell(section.share, section.reported)
     settlement = section.settlement
     assert settlement is not None  # noqa: S101 - types

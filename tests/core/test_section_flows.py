@@ -168,6 +168,23 @@ def test_a_second_settlement_is_refused_and_nothing_is_sent(world, section):
     assert len(world.calls) == 1
 
 
+def test_of_two_commits_at_once_one_is_refused_and_nothing_is_sent_twice(world, section):
+    first = section_flows.commit(section, tokens(7))
+    next(first)  # asks for its key
+    world.answers = [committed()]
+    world.run(section_flows.commit(section, tokens(7)))
+    with pytest.raises(cycles.AlreadySettled, match="res-1 is COMMITTED"):
+        first.send("k-2")
+    assert len(world.calls) == 1
+
+
+def test_a_release_drops_what_was_on_record(world, section):
+    world.run(section_flows.report(section, tokens(3), None, None))
+    world.answers = [released()]
+    world.run(section_flows.release(section, None))
+    assert "Forget" in str(world.log)
+
+
 def test_a_bad_amount_leaves_the_section_open(world, section):
     for bad in (usd("1"), 7, None, cycles.Amount(unit="TOKENS", amount=-1), cycles.Amount(unit="TOKENS", amount=2**63)):
         with pytest.raises(cycles.InvalidRequest):
