@@ -317,14 +317,16 @@ class LimitSimulation:
         for spender in leaving:  # between its limit's record and its own, a report is in neither
             spender.least = 0
         self._keys += 1
-        yield from self._perhaps_cut_off(limit_flows.end(limit.account, f"key-{self._keys}"))
+        was_cut_off = yield from self._perhaps_cut_off(limit_flows.end(limit.account, f"key-{self._keys}"))
         for hold in limit.account.holds:
+            must(not hold.section.is_open, "an end leaves no reservation open", hold.section.reservation_id)
             leave_to_background(hold.section, self)
         if limit.outer is not None:
             limit.outer.spent += limit.spent if pieces else 0
             limit.outer.open.difference_update(pieces)
         limit.open.clear()
-        self._in_flux.update((spender, spender.settles_at) for spender in leaving)
+        if not was_cut_off:  # else what they reported is on record again when they report or end
+            self._in_flux.update((spender, spender.settles_at) for spender in leaving)
 
     def _pieces_of(self, limit: SimulatedLimit) -> list[Spender]:
         """Return what *limit* has of its outer one, as the model knows it."""
@@ -436,8 +438,12 @@ class LimitSimulation:
             self._start("heart", _renewed(Heart(section, ordinary=5.0)))
 
     # -- interrupts ------------------------------------------------------------------------------------------------
-    def _perhaps_cut_off(self, flow: Flow[Any]) -> Flow[None]:
-        """Run *flow*, the end of a limit; an interrupt may hit it at any effect, before or after that is performed."""
+    def _perhaps_cut_off(self, flow: Flow[Any]) -> Flow[bool]:
+        """Run *flow*, the end of a limit; an interrupt may hit it at any effect, before or after that is performed.
+
+        Returns:
+            Whether one did.
+        """
         at = self.random.randrange(16) if self.random.random() < 0.4 else None
         number = 0
         try:
@@ -450,10 +456,13 @@ class LimitSimulation:
             self.faults[Fault.KEYBOARD_INTERRUPT] += 1
             self.trace.add(self.now, "run", "", effect, fault=Fault.KEYBOARD_INTERRUPT, outcome="thrown")
             flow.throw(KeyboardInterrupt())
-        except (StopIteration, KeyboardInterrupt):
-            pass
+        except StopIteration:
+            return False
+        except KeyboardInterrupt:
+            return True
         finally:
             flow.close()
+        return True
 
     def give_back(self, section: Section) -> None:
         """Do what is left to do for a *section* that was dropped: none is."""

@@ -140,7 +140,7 @@ def test_an_end_that_decides_of_each_piece_when_its_turn_comes(monkeypatch):
         return settlements
 
     monkeypatch.setattr(limit_flows, "end", end)
-    found(_CHARGED, "every record is settled or refused", "nothing is held after the end", "a schedule ends")
+    found("an end leaves no reservation open")
 
 
 def test_a_release_that_gives_nothing_back_to_the_limit(monkeypatch):
