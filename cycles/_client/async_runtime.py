@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cycles._client.running_limit import LimitOwner, RunningLimit
     from cycles._client.running_section import RunningSection
     from cycles._client.teller import OnSettlement
+    from cycles._core.section import Section
     from cycles._drivers.world import World
     from cycles.config import Config
     from cycles_api.http import AsyncHttpClient
@@ -123,11 +124,12 @@ class AsyncRuntime(Runtime):
         self.enter_loop()
         get_ready(self.access.engine.name, self.home.library)
         world = self.world.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
-        asking, section = Asking(), None
+        asking = Asking()
+        begun: Section | None = None
         try:
-            section = await aio.run(arguments.reserving(self.access, asked, limit, asking), world)
+            begun = section = await aio.run(arguments.reserving(self.access, asked, limit, asking), world)
         finally:
-            self.after_asking(asking, limit, world, section)
+            self.after_asking(asking, limit, world, begun)
         cancels = self.access.config.heartbeat == "cancel"
         if section.share is None:
             self.upkeep.renew(section, world, _cancel_this_task() if cancels else None)

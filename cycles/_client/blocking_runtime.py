@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cycles._client.running_limit import LimitOwner, RunningLimit
     from cycles._client.running_section import RunningSection
     from cycles._client.teller import OnSettlement
+    from cycles._core.section import Section
     from cycles._drivers.world import World
     from cycles.config import Config
     from cycles_api.http import HttpClient
@@ -98,11 +99,12 @@ class BlockingRuntime(Runtime):
         limit = None if asked.own else drawn_on(self.access, asked.terms)
         get_ready(*self._needs)
         world = self.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
-        asking, section = Asking(), None
+        asking = Asking()
+        begun: Section | None = None
         try:
-            section = blocking.run(arguments.reserving(self.access, asked, limit, asking), world)
+            begun = section = blocking.run(arguments.reserving(self.access, asked, limit, asking), world)
         finally:
-            self.after_asking(asking, limit, world, section)
+            self.after_asking(asking, limit, world, begun)
         if section.share is None:
             self.upkeep.renew(section, world)
         return self.running(section, asked, limit, world)
