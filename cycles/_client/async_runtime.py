@@ -123,11 +123,11 @@ class AsyncRuntime(Runtime):
         self.enter_loop()
         get_ready(self.access.engine.name, self.home.library)
         world = self.world.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
-        asking, section = Asking(), None
+        asking, begun = Asking(), None
         try:
-            section = await aio.run(arguments.reserving(self.access, asked, limit, asking), world)
+            section = begun = await aio.run(arguments.reserving(self.access, asked, limit, asking), world)
         finally:
-            self.after_asking(asking, limit, world, section)
+            self.after_asking(asking, limit, world, begun)
         cancels = self.access.config.heartbeat == "cancel"
         if section.share is None:
             self.upkeep.renew(section, world, _cancel_this_task() if cancels else None)

@@ -98,11 +98,11 @@ class BlockingRuntime(Runtime):
         limit = None if asked.own else drawn_on(self.access, asked.terms)
         get_ready(*self._needs)
         world = self.traced() if limit is None else self.world  # inside a limit nothing is sent, as a rule
-        asking, section = Asking(), None
+        asking, begun = Asking(), None
         try:
-            section = blocking.run(arguments.reserving(self.access, asked, limit, asking), world)
+            section = begun = blocking.run(arguments.reserving(self.access, asked, limit, asking), world)
         finally:
-            self.after_asking(asking, limit, world, section)
+            self.after_asking(asking, limit, world, begun)
         if section.share is None:
             self.upkeep.renew(section, world)
         return self.running(section, asked, limit, world)
