@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakSet
 
-from cycles._client.opened_section import standing_in
+from cycles._client.opened_section import entered, standing_in
 from cycles._client.raising import raised_here
 from cycles._guard.decorated import decorated
-from cycles._guard.handover import AsyncHandover, Handover
+from cycles._guard.handover import Handover
 from cycles.client import DEFAULTS, AsyncClient, Client
 from cycles.errors import ConfigError, InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from types import TracebackType
 
@@ -76,21 +76,26 @@ class Opener:
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
     def _enter(self, place: int | None) -> Opened[Any]:
-        block = self._claim(ExitStack())
+        block = self._claim(self._around(place))
         try:
             with raised_here:
-                opened = block.enter_context(Handover(self._opening, (), {}))
-            block.enter_context(standing_in(place, opened))
+                return block.__enter__()
         except BaseException:
             self._unclaim()
             raise
-        return opened
+
+    @contextmanager
+    def _around(self, place: int | None) -> Iterator[Opened[Any]]:
+        # A generator: a block that is dropped without being left ends as one that is closed.
+        with Handover(self._opening, (), {}) as opened, standing_in(place, opened):
+            yield opened
 
     async def _enter_async(self, place: int | None) -> Opened[Any]:
-        block = self._claim(AsyncExitStack())
+        block = self._claim(AsyncExitStack())  # no async generator: see `AsyncSection`
         try:
             with raised_here:
-                opened = await block.enter_async_context(AsyncHandover(self._opening_async, (), {}))
+                opened = await block.enter_async_context(self._opening_async((), {}))
+            block.enter_context(entered(opened))
             block.enter_context(standing_in(place, opened))
         except BaseException:
             self._unclaim()
