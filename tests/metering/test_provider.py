@@ -49,7 +49,7 @@ def test_what_is_told_is_what_is_billed(provider, http):
     usage = http.post("/v1/messages", json=MESSAGES).json()["usage"]
     assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]) == (5, 3, 2)
     assert provider.bills[1].counts == Counts(fresh=5, read=3, written=2, output=12)
-    assert all(bill.told and bill.over for bill in provider.bills)
+    assert all(bill.told for bill in provider.over())
 
 
 def test_the_output_is_bounded_by_what_was_asked_for(provider, http):
