@@ -119,6 +119,7 @@ def policy(real):
             client.close()
 
 
+@pytest.mark.slow
 def test_by_default_a_lost_lease_is_seen_by_the_section_and_logged(policy, caplog):
     client = policy("warn")
     with caplog.at_level(logging.WARNING, "cycles.guard"):
@@ -130,6 +131,7 @@ def test_by_default_a_lost_lease_is_seen_by_the_section_and_logged(policy, caplo
     held.release()
 
 
+@pytest.mark.slow
 def test_fail_on_finalize_raises_after_the_section(policy):
     client = policy("fail_on_finalize")
     reached = False
@@ -145,6 +147,7 @@ def test_fail_on_finalize_raises_after_the_section(policy):
     assert held.settlement.via == "commit"
 
 
+@pytest.mark.slow
 def test_cancel_tells_a_sync_section_at_its_next_call_and_what_it_reported_is_kept(policy):
     client = policy("cancel")
     with (
@@ -158,6 +161,7 @@ def test_cancel_tells_a_sync_section_at_its_next_call_and_what_it_reported_is_ke
     assert held.settlement.via == "commit"
 
 
+@pytest.mark.slow
 def test_cancel_cancels_an_async_section_with_the_cause(real):
     async def main() -> BaseException | None:
         async with real.async_client(tenant="acme") as plain:

@@ -149,6 +149,7 @@ def test_questions_leave_the_journal_alone(served, authority, tmp_path):
     assert authority.balance("tenant:acme", "USD_MICROCENTS").spent == 100_000_000
 
 
+@pytest.mark.slow
 def test_retries_are_not_logged_to_the_terminal(served):
     """In a process of its own, for pytest takes the log."""
     done = own_process(served, "balances", CYCLES_BASE_URL="http://127.0.0.1:9")

@@ -411,6 +411,7 @@ def journal(said: dict[str, Any]) -> list[tuple[str, str]]:
     return [(check["state"], check["found"]) for check in said["checks"] if check["name"] == "journal"]
 
 
+@pytest.mark.slow
 def test_what_the_journal_holds(served, tmp_path):
     url = served.environ["CYCLES_BASE_URL"]
     assert journal(served.json("doctor"))[-1] == ("ok", "empty: nothing is pending, rejected or in quarantine")

@@ -40,6 +40,7 @@ def test_an_empty_journal_says_so(run):
     assert run("drain").output == "0 settled, 0 rejected, 0 pending\n"
 
 
+@pytest.mark.slow
 def test_what_is_pending_is_listed_shown_and_drained(run, left, server, environ):
     listed = run("list").output
     assert "pending" in listed
@@ -56,12 +57,14 @@ def test_what_is_pending_is_listed_shown_and_drained(run, left, server, environ)
     assert run("list").output == "nothing there\n"
 
 
+@pytest.mark.slow
 def test_a_drain_that_leaves_something_ends_with_status_1(run, left, server):
     server.always["commit"] = Answer(503, error("INTERNAL_ERROR"))
     ran = run("drain", "--timeout", "0.5")
     assert (ran.exit_code, ran.output.splitlines()[-1]) == (1, "0 settled, 0 rejected, 1 pending")
 
 
+@pytest.mark.slow
 def test_what_the_authority_asked_to_wait_with_is_parked_until_a_person_says_now(run, left, server):
     server.plan["commit"] = deque([Answer(429, error("LIMIT_EXCEEDED"), {"retry-after": "999999999"})])
     ran = run("drain", "--timeout", "5")
@@ -81,6 +84,7 @@ def test_what_the_authority_asked_to_wait_with_is_parked_until_a_person_says_now
     assert server.spent() == 3
 
 
+@pytest.mark.slow
 def test_what_was_refused_stays_listed(run, left, server):
     server.always["commit"] = Answer(409, error("RESERVATION_FINALIZED"))
     assert run("drain").output.splitlines()[-1] == "0 settled, 1 rejected, 0 pending"
@@ -96,6 +100,7 @@ def test_what_was_refused_stays_listed(run, left, server):
     assert run("list").output == "nothing there\n"
 
 
+@pytest.mark.slow
 def test_quarantine_is_listed_restored_and_removed(run, left, server, journal_dir):
     (good,) = journal_dir.glob("*/v2-*.json")
     content = good.read_bytes()

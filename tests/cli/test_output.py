@@ -123,6 +123,7 @@ def test_every_error_has_an_exit_code_that_is_documented():
         assert "cycles local" not in far, "of no use for a ledger of another machine"
 
 
+@pytest.mark.slow
 def test_a_pipe_that_closes_early_ends_quietly(tmp_path):
     line = f"{sys.executable} -m cycles.cli reservations list --help | head -1"
     done = subprocess.run(

@@ -37,6 +37,7 @@ def test_every_command_writes_json(path, made):
         assert any("--json" in param.opts for param in made.params)
 
 
+@pytest.mark.slow
 def test_version_and_module():
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "cycles.cli", "--version"],

@@ -72,6 +72,7 @@ def test_serve_until_a_signal(tmp_path, number):
         assert authority.balance("tenant:acme", "TOKENS").spent == 30
 
 
+@pytest.mark.slow
 def test_serve_takes_keys_from_elsewhere_and_can_be_lenient(tmp_path, monkeypatch):
     monkeypatch.setenv("CYCLES_ADMIN_KEY", "the-administrator")
     (tmp_path / "key").write_text("my-own-key\n")
@@ -155,6 +156,7 @@ def _logged(tmp_path, *arguments: str) -> list[str]:
     return log.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be deleted there")
 def test_the_log_in_words(tmp_path):
     started, allowed, refused, failed = _logged(tmp_path)
@@ -164,6 +166,7 @@ def test_the_log_in_words(tmp_path):
     assert re.search(r" ERROR GET /v1/balances 500 .*request_id=[0-9a-f-]{36}: the ledger .* was deleted", failed)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be deleted there")
 def test_the_log_for_programs(tmp_path):
     started, allowed, _, failed = map(json.loads, _logged(tmp_path, "--log-format", "json"))

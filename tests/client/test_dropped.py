@@ -74,6 +74,7 @@ def test_what_ended_unreported_sends_nothing_and_is_renewed_no_more(server, conf
     assert server.of("release", "commit", "events") == []
 
 
+@pytest.mark.slow
 def test_a_reserve_that_is_cancelled_leaves_no_hold(server, config):
     server.always["reservations"] = HANG_AFTER
 
@@ -90,6 +91,7 @@ def test_a_reserve_that_is_cancelled_leaves_no_hold(server, config):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_reserve_whose_answers_are_all_lost_leaves_no_hold(server, config):
     server.always = {"reservations": LOSE, "read": DROP}
     with cycles.Client(config) as client:
@@ -100,6 +102,7 @@ def test_a_reserve_whose_answers_are_all_lost_leaves_no_hold(server, config):
         until(lambda: server.held() == 0)
 
 
+@pytest.mark.slow
 def test_a_hold_under_a_key_of_the_callers_own_is_left_to_the_caller(server, config):
     server.always = {"reservations": LOSE, "read": DROP}
     with cycles.Client(config) as client:
@@ -113,6 +116,7 @@ def test_a_hold_under_a_key_of_the_callers_own_is_left_to_the_caller(server, con
     assert server.of("release") == []
 
 
+@pytest.mark.slow
 def test_a_refused_reserve_is_not_looked_for(server, config):
     with cycles.Client(config) as client:
         with pytest.raises(cycles.BudgetExceeded):

@@ -212,6 +212,7 @@ def test_a_loop_that_ends_takes_its_connections_along(default, server, config, e
 
 
 # httpx reads by asynchronous generators, and asyncio warns of each that begins so late.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:asynchronous generator .* was scheduled after:ResourceWarning")
 @pytest.mark.parametrize("engine", ["httpx", "httpx2", "aiohttp"])
 def test_requests_of_a_loop_that_is_ending_leave_nothing_open(default, server, config, engine):

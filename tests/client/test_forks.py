@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -191,13 +192,29 @@ os._exit(0)
 
 
 @pytest.mark.slow
-def test_two_hundred_threads_and_fifty_forks_at_any_instant(server, config):
-    server.authority.budget("tenant:acme", tokens(10**9))
-    done = subprocess.run(
-        [sys.executable, "-c", BUSY, server.url, config.api_key, config.journal_dir],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_two_hundred_threads_and_fifty_forks_at_any_instant(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "cycles.cli",
+        "serve",
+        "--port",
+        "0",
+        "--json",
+        "--budget",
+        "tenant:acme=tokens:1000000000",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            told = json.loads(server.stdout.readline())
+            done = subprocess.run(
+                [sys.executable, "-c", BUSY, told["base_url"], told["api_key"], str(tmp_path / "journal")],
+                cwd=Path(__file__).parents[2],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            server.terminate()
     assert done.stdout.split() == ["0"] * 50, done.stderr

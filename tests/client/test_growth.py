@@ -99,6 +99,7 @@ def test_a_tenant_whose_spend_is_settled_leaves_nothing(tmp_path):
     authority.close()
 
 
+@pytest.mark.slow
 def test_a_journal_that_has_records_stays_for_the_exit(tmp_path):
     journal = registry.opened(tmp_path / "journal" / "one", fsync=False, about={}, tell=lambda *_: None)
     exit_drain.remember(journal, cycles.Config("http://127.0.0.1:9", api_key="k", tenant="acme"), lambda: None)

@@ -25,6 +25,7 @@ async def guarded(client: cycles.AsyncClient | None) -> cycles.AsyncReservation:
     return reservation
 
 
+@pytest.mark.slow
 def test_the_default_client_serves_loops_of_six_threads_at_once(server, config):
     together = threading.Barrier(6)
 

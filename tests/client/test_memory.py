@@ -108,6 +108,7 @@ def test_what_is_refused_is_said_and_not_tried_again(server, forgetful):
         assert client.drain(timeout=60) == Drained()
 
 
+@pytest.mark.slow
 def test_what_the_background_has_under_way_is_waited_for(server, forgetful, monkeypatch):
     monkeypatch.setattr(upkeep, "LATER", 0.0)
     server.plan["commit"] = deque([HANG])

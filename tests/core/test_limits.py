@@ -427,3 +427,19 @@ def test_a_limit_that_ends_while_a_section_waits_for_room(world):
 def _resumed(flow):
     """Go on with *flow*, which waits for the answer to a Sleep."""
     return (yield from flow)
+
+
+def test_a_commit_whose_limit_another_thread_ends_meanwhile_is_charged_under_a_key(world, monkeypatch):
+    """The section is inside when it looks, and outlives its limit when it decides."""
+    made = begun(world)
+    section = world.run(admit(made, 3))
+    decide = section_flows.decide_commit
+
+    def late(decided, key):
+        made.ends()
+        return decide(decided, key)
+
+    monkeypatch.setattr(section_flows, "decide_commit", late)
+    world.answers = [applied()]
+    assert world.run(section_flows.commit(section, tokens(2))).via == "event"
+    assert world.records[-1].key

@@ -10,6 +10,7 @@ import pytest
 from tests.docs import cli_page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the page shows a POSIX shell")
 def test_the_page_is_what_the_command_says():
     there = cli_page.PAGE.read_text("utf-8").splitlines()

@@ -35,6 +35,7 @@ def reserved(client):
     return client.reserve(usd("0.0001"), action=ACTION)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_reserve_that_is_never_answered_ends_at_its_deadline(server, config, kind):
     server.always["reservations"] = HANG
@@ -53,6 +54,7 @@ def test_a_reserve_that_is_never_answered_ends_at_its_deadline(server, config, k
     assert time.monotonic() - started >= 0.9
 
 
+@pytest.mark.slow
 def test_a_drip_of_bytes_does_not_outlast_the_deadline_of_an_async_reserve(config):
     """Each byte is in time for httpx; only a bound on the whole ends it."""
 
@@ -71,6 +73,7 @@ def test_a_drip_of_bytes_does_not_outlast_the_deadline_of_an_async_reserve(confi
         asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "before",
     [b"HTTP/1.1 200 OK\r\nx-slow: ", b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"],
@@ -104,6 +107,7 @@ def test_no_attempt_outlasts_its_bound(config, monkeypatch, kind):
     assert time.monotonic() - started >= 0.25
 
 
+@pytest.mark.slow
 def test_a_pool_that_stays_busy_is_no_lost_request(server, config):
     async def main():
         async with cycles.AsyncClient(config) as client:

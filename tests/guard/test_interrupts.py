@@ -73,6 +73,7 @@ def test_an_interrupted_record_is_written_before_the_interrupt_goes_on(server, c
     until(lambda: kept() == [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [HANG, Answer(429, error("LIMIT_EXCEEDED"), {"Retry-After": "20"})])
 def test_an_interrupted_section_does_not_wait_for_a_dead_authority(server, client, answer, monkeypatch):
     monkeypatch.setattr("cycles._client.running_section.PATIENCE", 0.7)
@@ -166,6 +167,7 @@ def test_a_forked_child_leaves_the_section_to_its_parent(server, client):
     assert server.spent() == 17
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_copy_that_a_forked_child_drops_is_not_given_back(server, client):
@@ -212,6 +214,7 @@ def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, clie
     assert server.spent() == 3
 
 
+@pytest.mark.slow
 def test_of_two_threads_that_commit_at_once_one_is_refused(server, client, monkeypatch):
     reservation = client.reserve(usd("0.10"), action=ACTION)
     inside, step, results = threading.Barrier(2, timeout=2), section.step, []
@@ -239,6 +242,7 @@ def test_of_two_threads_that_commit_at_once_one_is_refused(server, client, monke
 
 
 # -- who keeps what ----------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_reservation_keeps_the_client_that_renews_it(server, client):
     reservation = client.with_options(agent="x").reserve(usd("0.10"), action=ACTION, ttl=4)
     gc.collect()

@@ -35,6 +35,7 @@ async def spend_async(client, amount="0.03"):
     return held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fsync", [True, False])
 def test_both_kinds_of_client_keep_it_until_it_is_acknowledged(server, config, kept, fsync):
     server.always["commit"] = Answer(503, error("INTERNAL_ERROR"))
@@ -89,6 +90,7 @@ def test_a_full_disk_is_reported_and_settlement_goes_on(server, config, kept, mo
     assert (server.spent(), kept()) == (6, [])
 
 
+@pytest.mark.slow
 def test_a_cancelled_commit_is_on_disk_before_it_leaves(server, config, kept, monkeypatch):
     """Cancelled while the disk is slow: the cancellation waits for the record, and no request goes without it."""
     real, slow = os.fsync, threading.Event()
@@ -160,6 +162,7 @@ def test_what_a_loop_that_ended_left_is_taken_up_in_the_next(server, config, kep
     assert (server.spent(), kept()) == (3, [])
 
 
+@pytest.mark.slow
 def test_a_refused_key_stops_this_run_and_keeps_everything(server, config, kept, caplog):
     with cycles.Client(config) as client:
         held = [client.reserve(usd("0.01"), action=ACTION) for _ in range(5)]

@@ -131,6 +131,7 @@ def test_a_record_that_failed_comes_after_the_others(journal):
     assert len(order) == 3
 
 
+@pytest.mark.slow
 def test_the_last_report_wins_and_an_end_overtakes_it(journal):
     for cents in range(1, 60):
         journal.report(pending(actual=usd("0.01") if cents < 59 else usd("0.05"), provisional=True))

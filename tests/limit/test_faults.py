@@ -138,6 +138,7 @@ def test_pieces_of_a_limit_that_does_not_begin_are_given_back(server, client, mo
     until(lambda: server.of("release") and server.held() == 0)
 
 
+@pytest.mark.slow
 def test_all_pieces_together_wait_no_longer_than_one_section(server, config, monkeypatch):
     monkeypatch.setattr("cycles._client.upkeep.LATER", 0.01)
 

@@ -39,6 +39,7 @@ def lost(limit, client) -> None:
     release_reservation.sync(limit.reservation_id, client=client.api, body=body)
 
 
+@pytest.mark.slow
 def test_by_default_sections_go_on_and_the_spend_is_charged(policy, real, caplog):
     client = policy("warn")
     with Limit(cents(50), action=RUN, client=client, ttl=SHORT, grace_period=0) as limit:
@@ -53,6 +54,7 @@ def test_by_default_sections_go_on_and_the_spend_is_charged(policy, real, caplog
     assert "lease lost" in caplog.text
 
 
+@pytest.mark.slow
 def test_fail_on_finalize_raises_after_the_section(policy):
     client = policy("fail_on_finalize")
     with (
@@ -68,6 +70,7 @@ def test_fail_on_finalize_raises_after_the_section(policy):
         assert limit.spent == cents(10)
 
 
+@pytest.mark.slow
 def test_cancel_tells_a_blocking_section_at_its_next_call_and_admits_no_other(policy):
     client = policy("cancel")
     limit = Limit(cents(50), action=RUN, client=client, ttl=SHORT, grace_period=0)
@@ -81,6 +84,7 @@ def test_cancel_tells_a_blocking_section_at_its_next_call_and_admits_no_other(po
             pytest.fail("it ran")
 
 
+@pytest.mark.slow
 def test_cancel_cancels_each_asynchronous_section_once(real):
     async def main() -> list[BaseException | None]:
         async with real.async_client(tenant="acme") as plain:
@@ -115,6 +119,7 @@ def test_cancel_cancels_each_asynchronous_section_once(real):
     assert all(isinstance(cause, cycles.LeaseLost) for cause in causes)
 
 
+@pytest.mark.slow
 def test_the_lease_is_kept_and_the_spend_is_committed(real):
     """The hold outlives its ttl many times over when nothing goes wrong: its end finds it."""
     with real.client(tenant="acme") as client, Limit(cents(50), action=RUN, client=client, ttl=SHORT) as limit:

@@ -108,6 +108,7 @@ class Closing(httpx.Client):
         self.close()
 
 
+@pytest.mark.slow
 def test_a_collected_copy_closes_nothing_and_keeps_the_original(authority):
     closed = []
 

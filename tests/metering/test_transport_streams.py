@@ -180,6 +180,7 @@ def test_what_came_is_reported_each_second(metered, monkeypatch):
     assert metered.figures == (25, 0)
 
 
+@pytest.mark.slow
 def test_one_that_is_collected_is_charged_what_came(metered):
     metered.answers = [streamed(*WORDS, usage_chunk(20, 5), DONE)]
     client = metered.client()

@@ -139,6 +139,7 @@ def test_a_settlement_that_is_refused(side, measured):
     assert measured.points("cycles.charged") == {}
 
 
+@pytest.mark.slow
 def test_a_lost_lease(measured):
     with LocalAuthority() as authority, authority.client(tenant="acme") as client:
         authority.budget(SCOPE, usd("1.00"))

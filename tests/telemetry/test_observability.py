@@ -137,6 +137,7 @@ def test_reserves_settlements_and_charges_are_counted(side, guard, measured):
     assert "cycles.leases.lost" not in measured.instruments()
 
 
+@pytest.mark.slow
 def test_without_opentelemetry_nothing_of_it_is_loaded():
     code = """
 import sys, cycles

@@ -430,6 +430,7 @@ def in_a_process_of_its_own(code):
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_without_opentelemetry_all_of_it_is_one_look_into_a_dictionary():
     """Counted call by call: what the hooks do on the way of one guarded call."""
     seen = in_a_process_of_its_own("""

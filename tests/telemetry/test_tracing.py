@@ -108,6 +108,7 @@ def test_a_half_imported_opentelemetry_does_no_harm(monkeypatch, broken):
     assert TRACEPARENT.fullmatch(Trace().headers()["traceparent"])
 
 
+@pytest.mark.slow
 def test_opentelemetry_and_dateutil_are_not_imported_for_nothing():
     code = (
         "import sys, cycles\n"

@@ -21,6 +21,7 @@ def run(pytester, monkeypatch):
     return lambda: pytester.runpytest_inprocess(*options)
 
 
+@pytest.mark.slow
 def test_the_blocks_of_the_page_pass_as_tests(run, pytester):
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(ROOT / "docs" / "testing.md")
     blocks = [str(block.parsed) for block in document.examples()]

@@ -151,6 +151,7 @@ def test_a_release_that_gives_nothing_back_to_the_limit(monkeypatch):
     found("a limit holds what its open sections do", "no program fails")
 
 
+@pytest.mark.slow
 def test_a_record_that_an_interrupt_keeps_from_being_written(monkeypatch):
     def unrecorded(self, unrecorded=Account.unrecorded):
         due = unrecorded(self)

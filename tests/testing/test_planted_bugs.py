@@ -29,6 +29,7 @@ def found(*invariants: str) -> None:
 
 
 # -- the core ----------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [flows, queries, settlements], ids=["release", "decide", "settle"])
 def test_a_new_key_for_each_attempt(monkeypatch, module):
     def until_known(operation, arguments, policy, throttled=None, *, ends=None, usual=attempts.until_known):
@@ -110,6 +111,7 @@ def test_a_loop_without_delay(monkeypatch):
     found("an intent has no more attempts than the policy says")
 
 
+@pytest.mark.slow
 def test_waiting_without_delay(monkeypatch):
     monkeypatch.setattr(flows, "_LEAST_PAUSE", 0.0)
     monkeypatch.setattr(retry.RetryPolicy, "backoff", lambda self, attempt, jitter: 0.0)

@@ -361,6 +361,7 @@ def test_it(number, cycles_authority):
 
 
 # -- what it costs whoever does not use it -----------------------------------------------------------------------------
+@pytest.mark.slow
 def test_pytest_alone_is_imported_by_the_door():
     code = (
         "import sys, pytest\nbefore = set(sys.modules)\nimport _cycles_pytest\nprint(sorted(set(sys.modules) - before))"

@@ -40,6 +40,7 @@ def test_it_prints_one_object_and_diagnostics_elsewhere():
     assert "passed" in ran.stderr
 
 
+@pytest.mark.slow
 def test_a_test_that_fails_is_no_pass(monkeypatch, tmp_path):
     failing = tmp_path / "test_scenarios.py"
     failing.write_text("def test_cr_core_001_a():\n    pass\n\ndef test_cr_core_001_b():\n    raise AssertionError\n")

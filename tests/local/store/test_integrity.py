@@ -150,6 +150,7 @@ def test_figures_that_do_not_add_up(ledger):
         assert authority.check() == [f"the figures of {SCOPE} in TOKENS do not add up"]
 
 
+@pytest.mark.slow
 def test_opening_a_large_file_does_not_take_longer(ledger, monkeypatch):
     """With 20,000 reservations (17 MB) opening takes about as many steps of SQLite's machine as it does with 40."""
 

@@ -209,6 +209,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills itself in forks")
 def test_a_crash_in_an_upgrade_leaves_version_1(old):
     """Killed before each statement of the upgrade, COMMIT included; each time the file is what it was."""

@@ -226,6 +226,7 @@ def test_a_writer_that_never_ends_is_an_answer(tmp_path, monkeypatch):
             assert wire.get("/v1/balances", tenant="acme").is_success, "readers do not wait for writers"
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_survives_a_kill(tmp_path):
     code = """
 import os, sys
@@ -287,12 +288,14 @@ print(code, row.remaining)
 """
 
 
+@pytest.mark.slow
 @forks
 def test_a_fork_shares_a_file(tmp_path):
     done = run(FORK, f"local:{tmp_path}/ledger.db?tokens=5")
     assert (done.stdout, done.stderr) == ("0 0\n", "")
 
 
+@pytest.mark.slow
 @forks
 def test_a_fork_does_not_double_a_budget_in_memory():
     done = run(FORK, "local:?tokens=5")

@@ -81,6 +81,7 @@ def test_a_request_that_does_not_arrive_is_not_waited_for(monkeypatch, caplog, s
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.slow
 def test_half_of_a_second_request_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(connections, "REQUEST_WITHIN", 0.5)
     with LocalAuthority() as authority, serve(authority) as url, connected(url) as connection:

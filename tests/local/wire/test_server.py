@@ -121,6 +121,7 @@ def test_a_ledger_that_is_gone_is_said_once(tmp_path, monkeypatch, caplog):
     assert line.exc_info is None
 
 
+@pytest.mark.slow
 def test_the_authority_outlives_its_server(served):
     with serve(served.authority) as url:
         assert httpx.get(f"{url}/actuator/health").json() == {"status": "UP"}
@@ -129,6 +130,7 @@ def test_the_authority_outlives_its_server(served):
     assert served.authority.balance(SCOPE, "TOKENS").remaining == 100
 
 
+@pytest.mark.slow
 def test_what_is_being_answered_when_it_ends_is_answered(tmp_path, monkeypatch):
     """Stopped in the middle of a request: it takes no new ones, lets that one be answered, and then is gone."""
     began, may_go_on = threading.Event(), threading.Event()
@@ -251,6 +253,7 @@ def _free(port: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_without_the_extra():
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"
