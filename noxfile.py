@@ -108,7 +108,7 @@ def lowest(session: nox.Session) -> None:
     named = {line.split("==")[0].lower() for line in lowest}
     tools = [line for line in groups("test") if line.split("==")[0].lower() not in named]
     session.install("-e", ".[server]", *tools, *lowest)
-    session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs)
+    session.run(*PYTEST, "-m", "not slow", *session.posargs)
 
 
 @nox.session
@@ -201,8 +201,8 @@ def bench(session: nox.Session) -> None:
 
 
 def readme_agent() -> str:
-    """Return README's first program; run with a dollar, it stops itself at its dollar, and says so."""
-    return (ROOT / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
+    """Return README's guarded program, which needs no SDK; run with a dollar, it stops there, and says so."""
+    return (ROOT / "README.md").read_text("utf-8").split("```python\n")[2].split("```")[0]
 
 
 @nox.session

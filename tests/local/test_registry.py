@@ -14,6 +14,7 @@ from cycles.local.registry import forget_shared
 
 @pytest.fixture(autouse=True)
 def forgotten():
+    forget_shared()
     yield
     forget_shared()
 

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def run(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    options = ("-p", "no:cacheprovider", "-p", "_cycles_pytest", "-W", "error", "--strict-markers")
+    again = "ignore:Module already imported so cannot be rewritten"  # until 9.1 pytest warns of that
+    options = ("-p", "no:cacheprovider", "-p", "_cycles_pytest", "-W", "error", "-W", again, "--strict-markers")
     return lambda: pytester.runpytest_inprocess(*options)
 
 
