@@ -249,7 +249,9 @@ class Denied(CyclesError):
         self.affected_scopes = affected_scopes
         self.limit = limit
         self.detail = detail
-        if detail is not None and detail.suggested_fix is not None:
+        if limit is not None:
+            self.remedy = "ask for less, raise the limit, or end the run"
+        elif detail is not None and detail.suggested_fix is not None:
             self.remedy = detail.suggested_fix
 
     @property

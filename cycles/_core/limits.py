@@ -458,7 +458,7 @@ class Account:
         shown = [describe(Amount(unit=self.unit, amount=part)) for part in (estimate, self.amount, spent, held)]
         return BudgetExceeded(
             f"{self.name}: an estimate of {shown[0]} would go over the limit of {shown[1]} ({shown[2]} spent, "
-            f"{shown[3]} held by open sections); the authority was not asked: raise the limit, or end the run",
+            f"{shown[3]} held by open sections); the authority was not asked",
             code="BUDGET_EXCEEDED",
             scope=self.name,
             affected_scopes=(self.name,),

@@ -443,3 +443,11 @@ def test_a_commit_whose_limit_another_thread_ends_meanwhile_is_charged_under_a_k
     world.answers = [applied()]
     assert world.run(section_flows.commit(section, tokens(2))).via == "event"
     assert world.records[-1].key
+
+
+def test_a_refusal_says_what_helps_with_a_limit(world):
+    made = Account(tokens(10), lock=nullcontext(), name="limit", owner="the limit")
+    world.answers = [granted()]
+    world.run(limit_flows.begin(made, reserve))
+    with pytest.raises(BudgetExceeded, match=r"was not asked; ask for less, raise the limit, or end the run"):
+        world.run(admit(made, 11))

@@ -97,6 +97,10 @@ class Torture:
             self.restarts += 1
             outage = threading.Thread(target=self.server.restart, args=(self.random.random() * 0.3,))
             outage.start()
+        if self.random.random() < 0.5:  # a busy machine may need seconds until there is something to lose
+            ends = time.monotonic() + 10
+            while not (log.exists() and log.stat().st_size) and time.monotonic() < ends:
+                time.sleep(0.01)
         time.sleep(self.random.random() * 0.6)
         child.send_signal(signal.SIGKILL)
         child.communicate()
@@ -214,6 +218,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         print(f"seed {options.seed}", flush=True)
         run = torture(options.kills, options.seed, Path(directory), LimitTorture if options.limits else Torture)
+    if not run.works:
+        raise SystemExit("nothing was charged, so nothing was tried: is the machine too busy?")
     print(
         f"{run.killed} kills, {run.restarts} restarts of the authority, {run.full} runs on a full disk in "
         f"{time.monotonic() - started:.0f} s: {run.works} pieces of work charged, {len(run.recorded)} of them found in "
