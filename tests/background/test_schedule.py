@@ -1,4 +1,4 @@
-"""Leases held while sections run: real time, a real socket, and as many guards as may be open."""
+"""Leases held while sections run: a client's real time, a real socket, and as many guards as may be open."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import threading
-import time
 
 import anyio
 import httpx
@@ -15,22 +14,28 @@ import pytest
 
 import cycles
 from cycles import State, usd
-from cycles.local import LocalAuthority
+from cycles.local import LocalAuthority, ManualClock
 from cycles.local.server import serve
 from cycles_api.api.reservations import release_reservation
 from cycles_api.models import ReleaseRequest
 from tests.support.authorities import ACTION
-from tests.support.waiting import until
+from tests.support.waiting import until, until_async
 
 SHORT = 4.0
 
 
 @pytest.fixture
 def real():
-    """An authority that lives in real time."""
-    with LocalAuthority() as authority:
+    """An authority whose clock stands still: no hold expires, however slow the machine is. A renewal moves its end."""
+    with LocalAuthority(clock=ManualClock()) as authority:
         authority.budget("tenant:acme", usd("100.00"))
         yield authority
+
+
+def renewed(*reservations):
+    """Return what says whether each of them has been renewed since."""
+    first = [reservation.expires_at for reservation in reservations]
+    return lambda: all(held.expires_at > end for held, end in zip(reservations, first, strict=True))
 
 
 def heartbeats() -> set[threading.Thread]:
@@ -43,11 +48,9 @@ def test_a_short_lease_is_held_for_sync_sections_on_one_thread(real):
     with real.client(tenant="acme") as client:
         held = [client.reserve(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0) for _ in range(100)]
         assert len(heartbeats() - before) == 1
-        first = [reservation.expires_at for reservation in held]
-        time.sleep(SHORT + 1.0)
+        until(renewed(*held))
         ends = [reservation.commit(usd("0.001")) for reservation in held]
     assert {(end.state, end.via) for end in ends} == {(State.COMMITTED, "commit")}
-    assert all(reservation.expires_at > expiry for reservation, expiry in zip(held, first, strict=True))
     assert real.balance("tenant:acme", "USD_MICROCENTS").reserved == 0
 
 
@@ -57,7 +60,7 @@ def test_a_short_lease_is_held_for_async_sections_without_a_thread(real):
 
     async def one(client) -> str:
         async with cycles.Guard(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0, client=client) as reservation:
-            await asyncio.sleep(SHORT + 1.0)
+            await until_async(renewed(reservation))
             return (await reservation.commit(usd("0.001"))).via
 
     async def main() -> list[str]:
@@ -75,7 +78,9 @@ def test_a_short_lease_is_held_under_trio(real):
             real.async_client(tenant="acme") as client,
             cycles.Guard(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0, client=client) as reservation,
         ):
-            await anyio.sleep(SHORT + 1.0)
+            is_renewed = renewed(reservation)
+            while not is_renewed():
+                await anyio.sleep(0.02)
             return (await reservation.commit(usd("0.001"))).via
 
     assert anyio.run(main, backend="trio") == "commit"
@@ -87,7 +92,7 @@ def test_one_async_client_holds_leases_under_successive_loops(real):
 
     async def one() -> str:
         async with cycles.Guard(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0, client=client) as reservation:
-            await asyncio.sleep(SHORT + 0.5)
+            await until_async(renewed(reservation))
             return (await reservation.commit(usd("0.001"))).via
 
     assert [asyncio.run(one()), asyncio.run(one())] == ["commit", "commit"]
@@ -203,7 +208,7 @@ def test_ended_sections_do_not_pile_up(real):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_a_heartbeat_of_its_own(real, tmp_path):
     path = tmp_path / "ledger.db"
-    with LocalAuthority(path) as shared:
+    with LocalAuthority(path, clock=ManualClock()) as shared:
         shared.budget("tenant:acme", usd("1.00"))
         with shared.client(tenant="acme") as client:
             client.reserve(usd("0.01"), action=ACTION).commit(usd("0.001"))
@@ -211,7 +216,7 @@ def test_a_forked_child_has_a_heartbeat_of_its_own(real, tmp_path):
             if child == 0:
                 try:
                     held = client.reserve(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0)
-                    time.sleep(SHORT + 1.0)
+                    until(renewed(held))
                     os._exit(0 if held.commit(usd("0.001")).via == "commit" else 3)
                 finally:
                     os._exit(4)
@@ -232,7 +237,7 @@ def test_a_short_lease_is_held_over_http_for_60_sync_sections(over_http):
     with cycles.Client(over_http) as client:
         held = [client.reserve(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0) for _ in range(60)]
         assert len(heartbeats() - before) == 1
-        time.sleep(SHORT + 1.0)
+        until(renewed(*held))
         assert {reservation.commit(usd("0.001")).via for reservation in held} == {"commit"}
 
 
