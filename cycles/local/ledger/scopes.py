@@ -101,12 +101,8 @@ def reserve_gate(estimate: int) -> Callable[[Budget], Refusal | None]:
         if refusal is not None:
             return refusal
         if budget.is_over_limit:
-            return Refusal(
-                409,
-                "OVERDRAFT_LIMIT_EXCEEDED",
-                f"{budget.scope_path} is over its limit; an operator must fund it",
-                _facts(budget),
-            )
+            message = f"{budget.scope_path} is over its limit"
+            return Refusal(409, "OVERDRAFT_LIMIT_EXCEEDED", message, _facts(budget))
         if budget.debt > 0 and budget.overdraft_limit == 0:
             return Refusal(
                 409,
