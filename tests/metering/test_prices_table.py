@@ -136,7 +136,8 @@ def test_context_windows():
 def test_an_answer_as_a_dictionary_is_of_the_provider_that_its_model_says():
     prices, told = Prices(), {"prompt_tokens": 1_000_000, "completion_tokens": 0}
     assert prices.cost_of({"model": "gpt-4o", "usage": told}) == usd("2.5")
-    assert prices.cost_of({"model": "claude-opus-4-5", "type": "message", "usage": {"input_tokens": 10**6}}) == usd(5)
+    message = {"type": "message", "usage": {"input_tokens": 10**6, "output_tokens": 0}}
+    assert prices.cost_of({"model": "claude-opus-4-5", **message}) == usd(5)
     gemini = {"modelVersion": "gemini-2.5-flash", "usageMetadata": {"promptTokenCount": 10**6}}
     assert prices.cost_of(gemini) == usd("0.3")
     assert prices.cost_of({"model": "llama-3.3-70b-versatile", "usage": told}, provider="groq") == usd("0.59")
