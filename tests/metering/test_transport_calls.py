@@ -124,6 +124,22 @@ def test_what_got_lost_costs_the_estimate(metered, error):
     assert metered.figures == (400, 0)
 
 
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.PoolTimeout])
+def test_what_a_transport_sent_and_could_not_send_again_costs_the_estimate(metered, error):
+    """A user's transport may try again by itself: its last attempt says nothing of those before."""
+
+    def tried_twice(request):
+        metered.sent.append(b"".join(request.stream))  # it leaves, and the answer gets lost
+        raise error("no way, the second time")
+
+    client = metered.client(estimate=lambda request: 100, max_output=300)
+    client._transport._inner.handler = tried_twice
+    with pytest.raises(error):
+        metered.post(client)
+    assert metered.figures == (400, 0)
+    assert metered.source == "estimate"
+
+
 def test_an_answer_that_breaks_off_costs_the_estimate(metered):
     class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
         def __iter__(self):
