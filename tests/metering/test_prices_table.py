@@ -157,6 +157,31 @@ def test_the_table_may_be_renewed_while_a_program_runs(data_snapshot):
     assert prices.cost("openai", "gpt-4o", million) == usd("2.5")
 
 
+def test_another_thread_may_forget_the_table_at_any_moment(monkeypatch):
+    """Each minute one thread clears what is known, and others may just be reading it.
+
+    reader: sees that the price is known
+    other:  clears
+    reader: takes the price
+    """
+
+    class Cleared(dict):
+        def __contains__(self, key):
+            found = super().__contains__(key)
+            self.clear()
+            return found
+
+        def get(self, key, default=None):
+            found = super().get(key, default)
+            self.clear()
+            return found
+
+    prices = Prices()
+    monkeypatch.setattr(prices._table, "_known", Cleared())
+    for _ in range(2):
+        assert prices.cost("openai", "gpt-4o", Usage(input_tokens=1_000_000)) == usd("2.5")
+
+
 def test_how_old_the_table_is():
     table = Table()
     assert table.checked is not None
