@@ -286,6 +286,15 @@ def test_some_tell_their_usage_in_every_chunk():
     assert late.usage.output_tokens == 2
 
 
+def test_a_choice_may_end_before_the_others():
+    """What is told after it counts: the usage is of all choices."""
+    reading = chat("vllm", stream=True, n=2).stream()
+    reading.feed(events(chunk(finish="stop", usage={"prompt_tokens": 9, "completion_tokens": 3})))
+    reading.feed(events(chunk("more", usage={"prompt_tokens": 9, "completion_tokens": 7})))
+    assert reading.usage is not None
+    assert reading.usage.output_tokens == 7
+
+
 def test_groqs_older_place_for_the_usage():
     _, usage, _ = read_in(chat("groq", stream=True), [events(chunk(finish="stop", x_groq={"id": "x", "usage": TOLD}))])
     assert usage is not None
