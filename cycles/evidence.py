@@ -364,7 +364,7 @@ def _bound(envelope: dict[str, Any]) -> bytes:
     if envelope.get("schema_version") != SCHEMA_VERSION:
         raise _InvalidError(f"its schema_version is not {SCHEMA_VERSION}")
     artifact = envelope.get("artifact_type")
-    if artifact not in _ARTIFACTS or list(envelope["payload"]) != [artifact]:
+    if not isinstance(artifact, str) or artifact not in _ARTIFACTS or list(envelope["payload"]) != [artifact]:
         raise _InvalidError("its payload is not what its artifact_type says")
     if type(envelope.get("trace_id", "")) is not str:
         raise _InvalidError("its trace_id is no text")

@@ -92,6 +92,8 @@ RAW = sealed(signer_did=PUBLIC.hex())
         (sealed(artifact_type="reserve"), keys(), Outcome.SIGNATURE_INVALID),
         (sealed(payload={"commit": {}, "reserve": {}}), keys(), Outcome.SIGNATURE_INVALID),
         (sealed(artifact_type="event", payload={"event": {}}), keys(), Outcome.SIGNATURE_INVALID),
+        (sealed(artifact_type=["commit"]), keys(), Outcome.SIGNATURE_INVALID),
+        (sealed(artifact_type={}), keys(), Outcome.SIGNATURE_INVALID),
         (sealed(issued_at_ms=str(NOW)), keys(), Outcome.SIGNATURE_INVALID),
         (sealed(trace_id=7), keys(), Outcome.SIGNATURE_INVALID),
         (DID | {"evidence_id": DID["evidence_id"].upper()}, keys(), Outcome.SIGNATURE_INVALID),
@@ -270,7 +272,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 @settings(max_examples=15)
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5))
 def test_nothing_in_an_envelope_makes_it_raise(value):
-    places = ({"payload": {"commit": value}}, {"server_id": value}, {"issued_at_ms": value})
+    places = ({"payload": {"commit": value}}, *({name: value} for name in DID))
     for envelope in (value, *({**DID, **place} for place in places)):
         text = json.dumps(envelope)
         assert verify(text, keys()).outcome is Outcome.SIGNATURE_INVALID

@@ -54,7 +54,7 @@ class _Debt(NamedTuple):
 _known: Final[WeakKeyDictionary[Journal, tuple[Config, Opener]]] = WeakKeyDictionary()
 _owed: list[_Debt] = []
 _sweep_at = _MANY
-_lock = threading.Lock()
+_lock = threading.RLock()  # a collected reservation owes its charge, wherever its thread just is
 _is_registered = False
 
 
@@ -161,7 +161,7 @@ def _drain(journal: Journal, config: Config, opener: Opener, left: float) -> Non
 
 def _in_child() -> None:
     global _lock, _owed
-    _lock, _owed = threading.Lock(), []  # another thread of the parent may have held it; what is owed is the parent's
+    _lock, _owed = threading.RLock(), []  # another thread of the parent may have held it; what is owed is the parent's
 
 
 if hasattr(os, "register_at_fork"):

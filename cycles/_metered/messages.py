@@ -16,7 +16,7 @@ _OF_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
 _NOT_SENT: Final = frozenset(
     ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError", "ProxyError")
 )
-"""Transport trouble in which no byte of the request has reached the provider."""
+"""Transport trouble in which no byte of this attempt has reached the provider."""
 
 
 def library_of(kind: type) -> Any:
@@ -65,7 +65,8 @@ def may_have_left(library: Any, transport: Any, sent: Any, error: BaseException)
     """Return whether *sent* may have reached the provider, although *error* came instead of an answer."""
     names = {base.__name__ for base in type(error).__mro__}
     if library_of(type(error)) is not None:
-        return not names & _NOT_SENT
+        # Of a transport that tries again by itself, an earlier attempt may have left.
+        return not names & _NOT_SENT or bool(sent.stream.has_begun)
     # Only of the libraries' own transports it is known when they ask for the body.
     is_known = isinstance(transport, library.HTTPTransport | library.AsyncHTTPTransport)
     return bool(sent.stream.has_begun) if is_known else True

@@ -10,6 +10,7 @@ from attrs import evolve
 from cycles._metered.steps import Steps
 from cycles._metering.request import provider_of, read
 from cycles._telemetry import log
+from cycles.amounts import tokens
 from cycles.client import DEFAULTS
 from cycles.errors import ConfigError, InvalidRequest, Unmeterable
 from cycles_api.models.amount import Amount
@@ -116,7 +117,7 @@ class Meter:
     def cost(self, billable: Billable, usage: Usage) -> Amount:
         """Return what *usage* costs, in the unit of the budget."""
         if self._prices is None:
-            return Amount(unit="TOKENS", amount=usage.total_tokens)
+            return tokens(usage.total_tokens)
         return self._prices.cost(billable.provider, billable.model, usage)
 
     def estimate(self, billable: Billable) -> Amount:
@@ -153,11 +154,11 @@ class Meter:
         return self.estimate(billable).amount <= remaining
 
 
-def _with_input(bound: Usage, tokens: int) -> Usage:
-    """Return *bound* with *tokens* of input; the kinds of input are parts of it."""
+def _with_input(bound: Usage, count: int) -> Usage:
+    """Return *bound* with *count* tokens of input; the kinds of input are parts of it."""
     kinds = ("cache_write_tokens", "cache_write_1h_tokens", "cache_read_tokens")
-    parts = {name: min(getattr(bound, name), tokens) for name in kinds}
-    return evolve(bound, input_tokens=tokens, **parts)
+    parts = {name: min(getattr(bound, name), count) for name in kinds}
+    return evolve(bound, input_tokens=count, **parts)
 
 
 def _token_count(billable: Billable) -> int:

@@ -96,7 +96,10 @@ class _SyncBody(_Body):
         if not self._reads_on:
             self._end(None, whole=False)
             return
-        threading.Thread(target=self._drain, name="cycles-drain", daemon=True).start()
+        try:
+            threading.Thread(target=self._drain, name="cycles-drain", daemon=True).start()
+        except RuntimeError:  # there can be no more threads, perhaps because the interpreter ends
+            self._end(None, whole=False)
 
     def _finish(self, error: BaseException | None, *, whole: bool = False) -> None:
         if self._is_first_end():

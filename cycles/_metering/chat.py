@@ -230,7 +230,11 @@ class ChatTally:
             return
         self._told = told
         choices = event.get("choices")
-        if not choices or any(conventions.part(choice, "finish_reason") for choice in choices):
+        if (
+            self.usage is not None
+            or not choices
+            or any(conventions.part(choice, "finish_reason") for choice in choices)
+        ):
             self.usage = told
 
     def ended(self) -> None:

@@ -1,5 +1,7 @@
 """How each wire tells its usage, in the one convention of `Usage`.
 
+A usage whose totals are no counts is none: what the request has cost is not known then, and surely not nothing.
+
 OpenAI's input includes cached tokens; Anthropic's leaves cache reads and writes out; Gemini's output leaves out
 thoughts. A test holds these readings against those of genai-prices, which is a large import, and optional.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from cycles._metering.usage import Usage
 
@@ -18,16 +20,19 @@ _REASONING_APART: Final = frozenset({"perplexity", "x-ai"})
 """Whose chat answers count reasoning beside `completion_tokens`, not in it."""
 _OWN_COST: Final = frozenset({"openrouter", "perplexity"})
 """Who says in `usage.cost` what a request has cost, in dollars."""
+_GEMINI_PARTS: Final = ("toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
 _MODALITIES: Final = {"AUDIO": "audio", "IMAGE": "image", "DOCUMENT": "image", "VIDEO": "video"}
 
 
 def count(value: object) -> int:
     """Return a count as an int; 0 for what is none."""
-    if type(value) is int:
-        return max(value, 0)
-    if isinstance(value, float) and value.is_integer():  # some servers write 12.0
-        return max(int(value), 0)
-    return 0
+    return int(value) if is_count(value) else 0
+
+
+def is_count(value: object) -> TypeGuard[float]:
+    """Return whether *value* is a count: a whole number, 0 or more."""
+    is_whole = type(value) is int or (isinstance(value, float) and value.is_integer())  # some servers write 12.0
+    return is_whole and value >= 0  # type: ignore[operator]
 
 
 def part(of: object, *names: str) -> Any:
@@ -57,7 +62,12 @@ def dearer(tier: object) -> str | None:
 def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
     """Read OpenAI's chat completions and completions, and all that speak like them."""
     told = answer.get("usage") or part(answer, "x_groq", "usage")
-    if not isinstance(told, Mapping) or "prompt_tokens" not in told:
+    if not isinstance(told, Mapping):
+        return None
+    output = told.get("completion_tokens")
+    if output is None:  # an embedding has none
+        output = _more(told.get("total_tokens"), told.get("prompt_tokens"))
+    if not (is_count(told.get("prompt_tokens")) and is_count(output)):
         return None
     within, made = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
     reasoning = count(part(made, "reasoning_tokens") or told.get("reasoning_tokens"))
@@ -67,9 +77,7 @@ def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
         cache_read_tokens=_cached(told, within),
         cache_write_tokens=count(part(within, "cache_write_tokens")),
         input_audio_tokens=count(part(within, "audio_tokens")),
-        output_tokens=count(told.get("completion_tokens"))
-        + (reasoning if provider in _REASONING_APART else 0)
-        + citation,
+        output_tokens=count(output) + (reasoning if provider in _REASONING_APART else 0) + citation,
         output_reasoning_tokens=reasoning,
         output_audio_tokens=count(part(made, "audio_tokens")),
         output_citation_tokens=citation,
@@ -78,6 +86,12 @@ def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
         terms=terms(service_tier=answer.get("service_tier")),
         dollars=_dollars(told.get("cost")) if provider in _OWN_COST else None,
     )
+
+
+def _more(total: object, part_of_it: object) -> int | None:
+    """Return what a total has beside a part of it; None when that is not told."""
+    more = count(total) - count(part_of_it)
+    return more if is_count(total) and is_count(part_of_it) and more >= 0 else None
 
 
 def _cached(told: Mapping[str, Any], within: object) -> int:
@@ -108,15 +122,20 @@ def embedding(answer: Mapping[str, Any]) -> Usage | None:
     if not isinstance(told, Mapping):
         return None
     used = told.get("prompt_tokens", told.get("total_tokens"))
-    if used is None:
+    if not is_count(used):
         return None
     return Usage(input_tokens=count(used), model=text(answer.get("model")))
+
+
+def _tells(told: object, *totals: str) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether a usage tells all of these."""
+    return isinstance(told, Mapping) and all(is_count(told.get(name)) for name in totals)
 
 
 def responses(provider: str, answer: Mapping[str, Any]) -> Usage | None:
     """Read OpenAI's responses."""
     told = answer.get("usage")
-    if not isinstance(told, Mapping) or "input_tokens" not in told:
+    if not _tells(told, "input_tokens", "output_tokens"):
         return None
     within, made = told.get("input_tokens_details"), told.get("output_tokens_details")
     output = answer.get("output")
@@ -149,7 +168,7 @@ def _calls(output: object, kind: str) -> int:
 def messages(answer: Mapping[str, Any]) -> Usage | None:
     """Read Anthropic's messages: cache reads and writes come beside the input, and compactions beside everything."""
     told = answer.get("usage")
-    if not isinstance(told, Mapping) or "input_tokens" not in told:
+    if not _tells(told, "input_tokens", "output_tokens"):
         return None
     parts = [told, *_compactions(told.get("iterations"))]
     read = sum(count(one.get("cache_read_input_tokens")) for one in parts)
@@ -179,13 +198,18 @@ def _compactions(iterations: object) -> Iterable[Mapping[str, Any]]:
 def gemini(answer: Mapping[str, Any]) -> Usage | None:
     """Read Google's generateContent, and embeddings where they tell their usage."""
     told = answer.get("usageMetadata")
-    if not isinstance(told, Mapping) or not ("promptTokenCount" in told or "totalTokenCount" in told):
+    if not _tells(told, "promptTokenCount"):  # what is nothing is left out, and the prompt never is
+        return None
+    if not all(is_count(told[name]) for name in _GEMINI_PARTS if told.get(name) is not None):
         return None
     within, tools = told.get("promptTokensDetails"), told.get("toolUsePromptTokensDetails")
     cached, made = told.get("cacheTokensDetails"), told.get("candidatesTokensDetails")
     thoughts, tool = count(told.get("thoughtsTokenCount")), count(told.get("toolUsePromptTokenCount"))
+    inputs, answered = count(told["promptTokenCount"]) + tool, told.get("candidatesTokenCount")
+    if answered is None:
+        answered = _more(told.get("totalTokenCount"), inputs + thoughts)
     return Usage(
-        input_tokens=count(told.get("promptTokenCount")) + tool,
+        input_tokens=inputs,
         cache_read_tokens=count(told.get("cachedContentTokenCount")),
         input_audio_tokens=_of(within, "audio") + _of(tools, "audio"),
         input_image_tokens=_of(within, "image") + _of(tools, "image"),
@@ -194,7 +218,7 @@ def gemini(answer: Mapping[str, Any]) -> Usage | None:
         cache_image_read_tokens=_of(cached, "image"),
         cache_video_read_tokens=_of(cached, "video"),
         input_tool_tokens=tool,
-        output_tokens=count(told.get("candidatesTokenCount")) + thoughts,
+        output_tokens=count(answered) + thoughts,
         output_reasoning_tokens=thoughts,
         output_audio_tokens=_of(made, "audio"),
         output_image_tokens=_of(made, "image"),

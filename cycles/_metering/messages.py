@@ -182,6 +182,7 @@ class MessagesTally:
         self.unseen = 0
         self._output_bound = output_bound
         self._answer: dict[str, Any] = {}
+        self._has_counted = False
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Take the usage: what is told later replaces what was told before, and what is left out stays."""
@@ -190,14 +191,15 @@ class MessagesTally:
             self._answer = {"model": message.get("model"), "usage": dict(message.get("usage") or {})}
         elif kind == "message_delta" and isinstance(told := event.get("usage"), Mapping):
             self._answer["usage"] = _later(before, told)
+            self._has_counted = self._has_counted or conventions.is_count(told.get("output_tokens"))
             if conventions.part(event, "delta", "stop_reason"):
                 self.ended()
         elif kind == "message_stop":
             self.ended()
 
     def ended(self) -> None:
-        """Note that the provider said it was the end: what it has told is whole."""
-        self.usage = conventions.messages(self._answer)
+        """Note that the provider said it was the end: what it has told is whole, if it has counted the output."""
+        self.usage = conventions.messages(self._answer) if self._has_counted else None
 
     def told(self) -> Usage | None:
         """Return what has been told so far, whole or not."""

@@ -142,6 +142,10 @@ class EventReading:
         """The input, as told or its bound, with an upper bound of the output that has come so far."""
         if (whole := self.usage) is not None:
             return whole
+        if self._whole:
+            if (told_whole := self._answer(b"".join(self._new))) is not None:
+                return told_whole
+            self._seen = max(self._seen, self._new_bytes)
         self._count()
         most, told = self._at_most, self._tally.told()
         output = min(self._seen + self._tally.unseen, most.output_tokens)

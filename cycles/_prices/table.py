@@ -98,8 +98,8 @@ class Table:
             self._minute = minute  # some prices change at an hour of the day, and some on a day
             self._known.clear()
         key = (provider, model, terms)
-        if key in self._known:
-            return self._known[key]
+        if (known := self._known.get(key)) is not None:  # once: another thread may clear it meanwhile
+            return known
         try:
             found, entry = snapshot.find_provider_model(model, None, provider, None)
         except LookupError:

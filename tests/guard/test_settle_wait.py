@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections import deque
 
 import anyio
@@ -153,6 +154,28 @@ def test_what_the_background_is_done_with_is_not_owed_for_ever(config, monkeypat
     for _ in range(1000):
         exit_drain.owe(Done(), config, None, None)
     assert len(exit_drain._owed) <= exit_drain._MANY
+
+
+def test_a_reservation_may_be_collected_while_debts_are_looked_through(config, monkeypatch):
+    """The collector runs wherever a thread just is, and the charge of what it drops is owed there and then."""
+    monkeypatch.setattr(exit_drain, "_owed", [])
+
+    class Needed:
+        is_needed = True
+
+    class Looked:
+        def __eq__(self, other):
+            exit_drain.owe(Needed(), config, None, "collected")
+            return False
+
+        __hash__ = None
+
+    exit_drain.owe(Needed(), config, None, Looked())
+    looking = threading.Thread(target=exit_drain.owed_to, args=("me",), daemon=True)
+    looking.start()
+    looking.join(2.0)
+    assert not looking.is_alive()
+    assert len(exit_drain.owed_to("collected")) >= 1
 
 
 def test_a_charge_whose_client_is_gone_at_exit_is_an_error_in_the_log(config, monkeypatch, caplog):

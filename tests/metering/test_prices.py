@@ -232,7 +232,11 @@ def test_the_answers_of_each_wire_as_dictionaries():
     assert OWN.cost_of({"model": "my-gpt", "usage": {"prompt_tokens": million, "completion_tokens": 0}}) == usd("2.5")
     response = {"object": "response", "model": "my-gpt", "usage": {"input_tokens": million, "output_tokens": 0}}
     assert OWN.cost_of(response) == usd("2.5")
-    message = {"type": "message", "model": "my-opus", "usage": {"input_tokens": 0, "cache_read_input_tokens": million}}
+    message = {
+        "type": "message",
+        "model": "my-opus",
+        "usage": {"input_tokens": 0, "cache_read_input_tokens": million, "output_tokens": 0},
+    }
     assert OWN.cost_of(message) == usd("0.5")
     content = {
         "modelVersion": "my-gpt",

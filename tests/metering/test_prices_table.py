@@ -136,7 +136,8 @@ def test_context_windows():
 def test_an_answer_as_a_dictionary_is_of_the_provider_that_its_model_says():
     prices, told = Prices(), {"prompt_tokens": 1_000_000, "completion_tokens": 0}
     assert prices.cost_of({"model": "gpt-4o", "usage": told}) == usd("2.5")
-    assert prices.cost_of({"model": "claude-opus-4-5", "type": "message", "usage": {"input_tokens": 10**6}}) == usd(5)
+    message = {"type": "message", "usage": {"input_tokens": 10**6, "output_tokens": 0}}
+    assert prices.cost_of({"model": "claude-opus-4-5", **message}) == usd(5)
     gemini = {"modelVersion": "gemini-2.5-flash", "usageMetadata": {"promptTokenCount": 10**6}}
     assert prices.cost_of(gemini) == usd("0.3")
     assert prices.cost_of({"model": "llama-3.3-70b-versatile", "usage": told}, provider="groq") == usd("0.59")
@@ -154,6 +155,31 @@ def test_the_table_may_be_renewed_while_a_program_runs(data_snapshot):
     finally:
         data_snapshot.set_custom_snapshot(None)
     assert prices.cost("openai", "gpt-4o", million) == usd("2.5")
+
+
+def test_another_thread_may_forget_the_table_at_any_moment(monkeypatch):
+    """Each minute one thread clears what is known, and others may just be reading it.
+
+    reader: sees that the price is known
+    other:  clears
+    reader: takes the price
+    """
+
+    class Cleared(dict):
+        def __contains__(self, key):
+            found = super().__contains__(key)
+            self.clear()
+            return found
+
+        def get(self, key, default=None):
+            found = super().get(key, default)
+            self.clear()
+            return found
+
+    prices = Prices()
+    monkeypatch.setattr(prices._table, "_known", Cleared())
+    for _ in range(2):
+        assert prices.cost("openai", "gpt-4o", Usage(input_tokens=1_000_000)) == usd("2.5")
 
 
 def test_how_old_the_table_is():

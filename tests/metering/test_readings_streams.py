@@ -231,6 +231,16 @@ def test_what_anthropic_tells_later_is_cumulative():
     assert (usage.cache_write_1h_tokens, usage.web_searches, usage.output_tokens) == (700, 2, 9)
 
 
+def test_anthropics_first_telling_is_not_the_whole():
+    """Servers that speak its wire may leave out the second: what was made is not known then."""
+    silent = [*ANTHROPIC[:-2], {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, ANTHROPIC[-1]]
+    _, usage, received = read_in(message(stream=True), [events(*silent, named=True)])
+    assert usage is None
+    assert received.output_tokens > 1
+    garbled = [*silent[:-2], {**ANTHROPIC[-2], "usage": {"output_tokens": "many"}}, ANTHROPIC[-1]]
+    assert read_in(message(stream=True), [events(*garbled, named=True)])[1] is None
+
+
 @pytest.mark.parametrize("kind", ["response.completed", "response.incomplete", "response.failed"])
 def test_a_response_tells_its_usage_however_it_ends(kind):
     end = {**RESPONSES[-1], "type": kind}
@@ -274,6 +284,15 @@ def test_some_tell_their_usage_in_every_chunk():
     late.feed(events(*grows, "[DONE]"))
     assert late.usage is not None
     assert late.usage.output_tokens == 2
+
+
+def test_a_choice_may_end_before_the_others():
+    """What is told after it counts: the usage is of all choices."""
+    reading = chat("vllm", stream=True, n=2).stream()
+    reading.feed(events(chunk(finish="stop", usage={"prompt_tokens": 9, "completion_tokens": 3})))
+    reading.feed(events(chunk("more", usage={"prompt_tokens": 9, "completion_tokens": 7})))
+    assert reading.usage is not None
+    assert reading.usage.output_tokens == 7
 
 
 def test_groqs_older_place_for_the_usage():
@@ -379,6 +398,16 @@ def test_an_answer_that_is_no_stream_after_all():
         assert shown == b"".join(parts)
         assert usage is not None
         assert usage.output_tokens == 3
+
+
+def test_an_answer_that_is_no_stream_may_be_left_before_its_end():
+    """Its usage counts if it was all there, else each byte of it may be output."""
+    body = json.dumps({"choices": [{"message": {"content": "word " * 50}}], "usage": TOLD}).encode()
+    reading = chat(stream=True).stream()
+    reading.feed(body[:100])
+    assert reading.received.output_tokens == 100
+    reading.feed(body[100:])
+    assert (reading.received.input_tokens, reading.received.output_tokens) == (9, 3)
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n\n", b"data: no json\n\n", b"data: [1]\n\n", b"data:\n\n", b"[[", b"{"])

@@ -11,6 +11,8 @@ from cycles._metering import conventions
 from cycles._metering.usage import Usage
 from tests.metering.samples import asked, chat, generate, message, respond
 
+PLAIN = {"prompt_tokens": 5, "completion_tokens": 0}
+
 
 def answer(billable, **body):
     return billable.answer(json.dumps(body).encode())
@@ -188,10 +190,51 @@ def test_an_answer_without_usage_says_none(billable, body):
     assert billable.answer(body) is None
 
 
-def test_counts_that_are_none_count_as_nothing():
-    told = {"prompt_tokens": 5.0, "completion_tokens": None, "prompt_tokens_details": {"cached_tokens": True}}
+def test_parts_that_are_no_count_are_none():
+    told = {"prompt_tokens": 5.0, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": True}}
     assert answer(chat(), usage=told) == Usage(input_tokens=5)
-    assert answer(chat(), usage={"prompt_tokens": -3, "completion_tokens": "9"}) == Usage()
+
+
+NO_COUNTS = ("many", "9", -3, None, True, 1.5, [], {})
+
+
+@pytest.mark.parametrize("garbled", NO_COUNTS, ids=repr)
+@pytest.mark.parametrize(
+    ("billable", "told"),
+    [
+        (chat(), {"prompt_tokens": 5, "completion_tokens": 3}),
+        (respond(), {"input_tokens": 5, "output_tokens": 3}),
+        (message(), {"input_tokens": 5, "output_tokens": 3}),
+        (asked("openai", "/v1/embeddings", model="text-embedding-3-small", input="a"), {"prompt_tokens": 5}),
+    ],
+    ids=["chat", "responses", "messages", "embeddings"],
+)
+def test_a_usage_whose_totals_are_no_counts_says_none(billable, told, garbled):
+    """What it has cost is not known then; nothing would be the one answer that is surely wrong."""
+    assert answer(billable, usage=told) is not None
+    for name in told:
+        assert answer(billable, usage={**told, name: garbled}) is None, name
+
+
+@pytest.mark.parametrize("garbled", [one for one in NO_COUNTS if one is not None], ids=repr)
+def test_a_usage_of_geminis_whose_totals_are_no_counts_says_none(garbled):
+    told = {"promptTokenCount": 5, "candidatesTokenCount": 3, "thoughtsTokenCount": 1, "toolUsePromptTokenCount": 2}
+    assert answer(generate(), usageMetadata=told).total_tokens == 11
+    for name in told:
+        assert answer(generate(), usageMetadata={**told, name: garbled}) is None, name
+
+
+def test_output_that_is_not_told_is_what_the_total_has_more():
+    """An embedding has none; Gemini leaves out what is nothing, and its input never is."""
+    assert answer(chat(), usage={"prompt_tokens": 5, "total_tokens": 5}).output_tokens == 0
+    assert answer(chat(), usage={"prompt_tokens": 5, "total_tokens": 8}).output_tokens == 3
+    assert answer(chat(), usage={"prompt_tokens": 5, "total_tokens": 3}) is None
+    assert answer(chat(), usage={"prompt_tokens": 5}) is None
+    thought = {"promptTokenCount": 5, "toolUsePromptTokenCount": 2, "thoughtsTokenCount": 4}
+    assert answer(generate(), usageMetadata={**thought, "totalTokenCount": 11}).output_tokens == 4
+    assert answer(generate(), usageMetadata={**thought, "totalTokenCount": 14}).output_tokens == 7
+    assert answer(generate(), usageMetadata=thought).output_tokens == 4
+    assert answer(generate(), usageMetadata={"totalTokenCount": 11}) is None
 
 
 @pytest.mark.parametrize(
@@ -214,7 +257,7 @@ def test_some_count_reasoning_beside_the_output(provider, told, output):
     ids=["deepseek", "moonshot", "databricks"],
 )
 def test_other_names_for_what_was_cached(told):
-    assert conventions.chat("any", {"usage": {"prompt_tokens": 5, **told}}).cache_read_tokens == 3
+    assert conventions.chat("any", {"usage": {**PLAIN, **told}}).cache_read_tokens == 3
 
 
 def test_what_a_provider_says_that_it_costs():

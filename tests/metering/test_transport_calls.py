@@ -72,6 +72,14 @@ def test_an_answer_without_usage_costs_the_estimate(metered):
     assert metered.source == "estimate"
 
 
+@pytest.mark.parametrize("input_tokens", ["many", -5, None, 10**30], ids=repr)
+def test_an_answer_with_a_garbled_usage_costs_the_estimate(metered, input_tokens):
+    metered.answers = [completion({"prompt_tokens": input_tokens, "completion_tokens": 5})]
+    assert metered.post(metered.client(estimate=lambda request: 100, max_output=300)).status_code == 200
+    assert metered.figures == (400, 0)
+    assert metered.source == "estimate"
+
+
 def test_an_answer_that_cannot_be_priced_costs_the_estimate(metered, caplog, monkeypatch):
     metered.answers = [completion(told(20, 5))]
     monkeypatch.setattr(Billable, "answer", lambda *_: 1 // 0)
@@ -114,6 +122,22 @@ def test_what_got_lost_costs_the_estimate(metered, error):
     with pytest.raises(error):
         metered.post(metered.client(lost="release"))
     assert metered.figures == (400, 0)
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.PoolTimeout])
+def test_what_a_transport_sent_and_could_not_send_again_costs_the_estimate(metered, error):
+    """A user's transport may try again by itself: its last attempt says nothing of those before."""
+
+    def tried_twice(request):
+        metered.sent.append(b"".join(request.stream))  # it leaves, and the answer gets lost
+        raise error("no way, the second time")
+
+    client = metered.client(estimate=lambda request: 100, max_output=300)
+    client._transport._inner.handler = tried_twice
+    with pytest.raises(error):
+        metered.post(client)
+    assert metered.figures == (400, 0)
+    assert metered.source == "estimate"
 
 
 def test_an_answer_that_breaks_off_costs_the_estimate(metered):

@@ -105,6 +105,26 @@ def test_its_rest_may_be_read_in_the_background(metered):
     until(lambda: body.is_closed)
 
 
+def test_a_rest_that_nobody_can_read_costs_what_came(authority, monkeypatch):
+    """While the interpreter ends, no thread can be started."""
+
+    def refused(_):
+        raise RuntimeError("can't start new thread at interpreter shutdown")
+
+    metered = Metered(Sideless(authority.client(tenant="acme")), authority)
+    body = Parts(*WORDS, usage_chunk(20, 5), DONE)
+    monkeypatch.setattr(Sideless, "kind", "sync")
+    metered.answers = [httpx.Response(200, stream=body)]
+    client = metered.client(partial="drain", estimate=lambda request: 100, max_output=300)
+    with monkeypatch.context() as patch, client.stream("POST", URL, json={**CHAT, "stream": True}) as response:
+        patch.setattr("threading.Thread.start", refused)
+        next(response.iter_bytes())
+    assert metered.figures[0] > 100
+    assert metered.source == "partial"
+    assert metered.figures[1] == 0
+    assert body.is_closed
+
+
 def test_a_rest_that_breaks_costs_what_came(metered):
     metered.answers = [streamed(*WORDS, httpx.ReadError("gone"))]
     metered.stream(metered.client(partial="drain"), most=1)
