@@ -48,9 +48,12 @@ class Steps:
             Denied: when none remains.
         """
         counted = self._purses.get(purse)
-        if counted is None or counted.told != told:
-            allowed = told if counted is None or told > counted.told else min(told, counted.left)
-            counted = self._begun(purse, told, allowed)
+        if counted is None:
+            self._make_room()
+            counted = self._purses.setdefault(purse, _Counted(told, told))  # threads that race here get the same one
+        if counted.told != told:  # by an authority that counts by itself
+            counted = _Counted(told, told if told > counted.told else min(told, counted.left))
+            self._purses[purse] = counted
         if not counted.take():
             raise Denied(
                 f"no step remains: the authority allowed {told} (caps.max_steps_remaining)",
@@ -58,8 +61,7 @@ class Steps:
                 details={"max_steps_remaining": told},
             )
 
-    def _begun(self, purse: Hashable, told: int, allowed: int) -> _Counted:
-        if purse not in self._purses and len(self._purses) >= _MANY:
-            self._purses.pop(next(iter(self._purses)), None)
-        counted = self._purses[purse] = _Counted(told, allowed)
-        return counted
+    def _make_room(self) -> None:
+        if len(self._purses) >= _MANY:
+            for oldest in list(self._purses)[:1]:
+                self._purses.pop(oldest, None)
