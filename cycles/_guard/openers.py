@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakSet
@@ -28,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Opener:
+class Opener(ABC):
     """A value that is a decorator, and a with-block that one at a time enters.
 
     Args:
@@ -52,13 +53,13 @@ class Opener:
         self._lock = threading.Lock()
 
     # -- what is opened ------------------------------------------------------------------------------------------------
+    @abstractmethod
     def _opening(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractContextManager[Opened[Any]]:
         """Return what a call with these arguments opens, and ends."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _opening_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AbstractAsyncContextManager[Opened[Any]]:
         """Return the same for asynchronous code."""
-        raise NotImplementedError
 
     def _blocking_client(self) -> Client:
         if isinstance(self._client, AsyncClient):

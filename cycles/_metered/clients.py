@@ -16,23 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cycles._metered.messages import library_of
 from cycles._metered.transports import AsyncMeteredTransport, MeteredTransport
+from cycles._metering.hosts import SDKS
 from cycles.errors import InvalidRequest, Unmeterable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cycles._metered.meter import Meter
-
-PROVIDERS: Final = {
-    "openai": "openai",
-    "anthropic": "anthropic",
-    "google": "google",
-    "mistralai": "mistral",
-    "groq": "groq",
-    "together": "together",
-    "cerebras": "cerebras",
-}
-"""Providers by the package of their SDK."""
 
 _REMEDY: Final = "put a cycles.Guard around the calls instead (docs/guard.md)"
 
@@ -54,7 +44,7 @@ def usual_provider(client: object) -> str | None:
     if any(base.__name__.endswith("AzureOpenAI") for base in type(client).__mro__):
         return "azure"
     for base in type(client).__mro__:
-        found = PROVIDERS.get(base.__module__.partition(".")[0])
+        found = SDKS.get(base.__module__.partition(".")[0])
         if found is not None:
             return found
     return None

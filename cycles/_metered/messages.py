@@ -6,24 +6,20 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from cycles._core.outcomes import Trouble
+from cycles._drivers.libraries import NAMES, trouble_of
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-_LIBRARIES: Final = ("httpx", "httpx2")
-
 _OF_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
-
-_NOT_SENT: Final = frozenset(
-    ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError", "ProxyError")
-)
-"""Transport trouble in which no byte of this attempt has reached the provider."""
 
 
 def library_of(kind: type) -> Any:
     """Return the module that *kind*, or what it is made from, comes from; None when that is neither of the two."""
     for base in kind.__mro__:
         root = base.__module__.partition(".")[0]
-        if root in _LIBRARIES:
+        if root in NAMES:
             return sys.modules[root]
     return None
 
@@ -63,10 +59,11 @@ def with_body(library: Any, request: Any, body: bytes) -> Any:
 
 def may_have_left(library: Any, transport: Any, sent: Any, error: BaseException) -> bool:
     """Return whether *sent* may have reached the provider, although *error* came instead of an answer."""
-    names = {base.__name__ for base in type(error).__mro__}
-    if library_of(type(error)) is not None:
+    if trouble_of(error) is Trouble.NOT_SENT:
         # Of a transport that tries again by itself, an earlier attempt may have left.
-        return not names & _NOT_SENT or bool(sent.stream.has_begun)
+        return bool(sent.stream.has_begun)
+    if library_of(type(error)) is not None:
+        return True
     # Only of the libraries' own transports it is known when they ask for the body.
     is_known = isinstance(transport, library.HTTPTransport | library.AsyncHTTPTransport)
     return bool(sent.stream.has_begun) if is_known else True

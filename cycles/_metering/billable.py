@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cycles._metering.usage import Usage
 
-__all__ = ["Billable", "StreamReading", "Wire"]
+__all__ = ["Billable", "StreamReading", "Wire", "completion"]
 
 
 class StreamReading(Protocol):
@@ -53,6 +53,20 @@ class Wire(Protocol):
 
     def stream(self, billable: Billable, /) -> StreamReading:
         """Return a reading of the streamed answer."""
+        ...
+
+
+class ModelWire(Wire, Protocol):
+    """The wire of one request to a model."""
+
+    @property
+    def provider(self) -> str:
+        """Where the price is looked up."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """As the request names it."""
         ...
 
 
@@ -117,3 +131,28 @@ class Billable:
     def stream(self) -> StreamReading:
         """Return a reading of the streamed answer."""
         return self.wire.stream(self)
+
+
+def completion(
+    wire: ModelWire,
+    body: bytes,
+    said: Mapping[str, Any],
+    most: Usage,
+    *,
+    unbounded: tuple[str, ...],
+    streamed: bool,
+) -> Billable:
+    """Return the request of a completion, whose *body* says *said* and may use *most*."""
+    return Billable(
+        provider=wire.provider,
+        model=wire.model,
+        action=("llm.completion", f"{wire.provider}:{wire.model}"),
+        body=body,
+        streamed=streamed,
+        input_bound=most.input_tokens,
+        output_bound=most.output_tokens,
+        unbounded=unbounded,
+        at_most=most,
+        wire=wire,
+        parsed=said,
+    )

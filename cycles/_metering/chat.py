@@ -9,7 +9,7 @@ from typing import Any, Final
 from attrs import define
 
 from cycles._metering import conventions
-from cycles._metering.billable import Billable, StreamReading
+from cycles._metering.billable import Billable, StreamReading, completion
 from cycles._metering.bodies import answered, edited, whole, width
 from cycles._metering.media import Found
 from cycles._metering.streams import EventReading, text_bytes
@@ -106,19 +106,7 @@ class Chat:
             output_image_tokens=output if isinstance(modalities, list) and "image" in modalities else 0,
             terms=conventions.terms(service_tier=conventions.dearer(said.get("service_tier"))),
         )
-        return Billable(
-            provider=self.provider,
-            model=self.model,
-            action=("llm.completion", f"{self.provider}:{self.model}"),
-            body=body,
-            streamed=bool(said.get("stream")),
-            input_bound=inputs,
-            output_bound=output,
-            unbounded=found.unbounded,
-            at_most=most,
-            wire=self,
-            parsed=said,
-        )
+        return completion(self, body, said, most, unbounded=found.unbounded, streamed=bool(said.get("stream")))
 
     def _candidates(self, said: Mapping[str, Any]) -> int:
         candidates = whole(said.get("n"), "n", otherwise=1) or 1

@@ -9,7 +9,7 @@ from typing import Any, Final
 from attrs import define, evolve
 
 from cycles._metering import conventions
-from cycles._metering.billable import Billable, StreamReading
+from cycles._metering.billable import Billable, StreamReading, completion
 from cycles._metering.bodies import answered, edited, whole, width
 from cycles._metering.embeddings import Unstreamed
 from cycles._metering.media import Found
@@ -100,19 +100,7 @@ class Gemini:
             web_searches=searches,
             terms=conventions.terms(service_tier=conventions.dearer(tier.lower() if isinstance(tier, str) else None)),
         )
-        return Billable(
-            provider=self.provider,
-            model=self.model,
-            action=("llm.completion", f"{self.provider}:{self.model}"),
-            body=body,
-            streamed=self.streamed,
-            input_bound=inputs,
-            output_bound=output,
-            unbounded=found.unbounded,
-            at_most=most,
-            wire=self,
-            parsed=said,
-        )
+        return completion(self, body, said, most, unbounded=found.unbounded, streamed=self.streamed)
 
     def limited(self, billable: Billable, output: int) -> Billable:
         """Return *billable* asking for at most *output* tokens; thinking gets no more than that."""

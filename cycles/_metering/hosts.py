@@ -1,10 +1,21 @@
-"""Which provider is at which host."""
+"""Which provider is at which host, and whose SDK a package is."""
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["provider_of"]
+__all__ = ["SDKS", "provider_of"]
+
+SDKS: Final = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google": "google",
+    "mistralai": "mistral",
+    "groq": "groq",
+    "together": "together",
+    "cerebras": "cerebras",
+}
+"""Providers by the package of their SDK."""
 
 _HOSTS: Final = {
     "api.openai.com": "openai",

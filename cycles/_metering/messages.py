@@ -8,7 +8,7 @@ from typing import Any, Final
 from attrs import define
 
 from cycles._metering import conventions
-from cycles._metering.billable import Billable, StreamReading
+from cycles._metering.billable import Billable, StreamReading, completion
 from cycles._metering.bodies import answered, edited, whole, width
 from cycles._metering.media import Found
 from cycles._metering.streams import EventReading, text_bytes
@@ -74,19 +74,7 @@ class Messages:
                 inference_geo="us" if said.get("inference_geo") == "us" else None,
             ),
         )
-        return Billable(
-            provider=self.provider,
-            model=self.model,
-            action=("llm.completion", f"{self.provider}:{self.model}"),
-            body=body,
-            streamed=bool(said.get("stream")),
-            input_bound=inputs,
-            output_bound=output,
-            unbounded=found.unbounded,
-            at_most=most,
-            wire=self,
-            parsed=said,
-        )
+        return completion(self, body, said, most, unbounded=found.unbounded, streamed=bool(said.get("stream")))
 
     def _look_through(self, said: Mapping[str, Any], found: Found) -> int:
         """Note what is no text; return how many searches there may be."""

@@ -8,21 +8,12 @@ from typing import Any, Final
 from attrs import fields_dict
 
 from cycles._metering import conventions
+from cycles._metering.hosts import SDKS
 from cycles._metering.usage import Usage
 from cycles.errors import InvalidRequest
 
 __all__ = ["answer_of", "provider_of", "usage_in", "usage_of"]
 
-_SDKS: Final = {
-    "openai": "openai",
-    "anthropic": "anthropic",
-    "google": "google",
-    "mistralai": "mistral",
-    "groq": "groq",
-    "together": "together",
-    "cerebras": "cerebras",
-}
-"""Whose answers a package's classes are."""
 _TELLING: Final = frozenset(
     {
         "candidates",
@@ -45,7 +36,7 @@ _MODEL: Final = ("model", "modelVersion", "model_version")
 
 def provider_of(value: object) -> str | None:
     """Return whose answer *value* is, by the package of its class."""
-    return _SDKS.get(type(value).__module__.partition(".")[0])
+    return SDKS.get(type(value).__module__.partition(".")[0])
 
 
 def _mapping(value: object, include: frozenset[str] | None = None) -> Mapping[str, Any] | None:

@@ -178,7 +178,7 @@ for number in range(50):
                     os._exit(0)
                 except cycles.CyclesError as error:
                     print(repr(error), file=sys.stderr, flush=True)
-                    time.sleep(0.05)
+                    time.sleep(0.05)  # asks again, until it is answered
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(4)

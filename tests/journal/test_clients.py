@@ -97,7 +97,7 @@ def test_a_cancelled_commit_is_on_disk_before_it_leaves(server, config, kept, mo
 
     def fsync(descriptor):
         slow.set()
-        time.sleep(0.3)
+        time.sleep(0.3)  # a slow disk: what did not wait for it would have left by now
         real(descriptor)
 
     async def main():

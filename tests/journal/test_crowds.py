@@ -45,7 +45,7 @@ def test_many_pending_records_start_no_thread_each(server, config, journal_dir, 
         most = 0
         while kept():
             most = max(most, len(ours() - before))
-            time.sleep(0.01)
+            time.sleep(0.01)  # looks again, until all is settled
         assert client.drain(10).pending == 0
     assert most <= 1
     assert (server.spent(), len(set(server.keys("commit")))) == (3, 300)
@@ -113,7 +113,7 @@ def test_many_sections_at_once_are_all_served_and_no_more_than_the_pool_holds_ar
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        time.sleep(0.005)
+        time.sleep(0.005)  # requests overlap
         try:
             return handle(request)
         finally:

@@ -100,7 +100,7 @@ class Torture:
         if self.random.random() < 0.5:  # a busy machine may need seconds until there is something to lose
             ends = time.monotonic() + 10
             while not (log.exists() and log.stat().st_size) and time.monotonic() < ends:
-                time.sleep(0.01)
+                time.sleep(0.01)  # looks again
         time.sleep(self.random.random() * 0.6)
         child.send_signal(signal.SIGKILL)
         child.communicate()

@@ -69,42 +69,42 @@ class Api:
     hurt: ClassVar[tuple[type[Exception], ...]]
 
     def client(self, url: str, *, asynchronous: bool, retries: int = 0, timeout: float = 60.0) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # each API's own
 
     def ask(self, client: Any, *, bounded: bool = True, **more: Any) -> Any:
         """Ask for a whole answer, of at most MOST tokens where it is to be bounded."""
-        raise NotImplementedError
+        raise NotImplementedError  # each API's own
 
     def text(self, answer: Any) -> str:
-        raise NotImplementedError
+        raise NotImplementedError  # each API's own
 
     def open(self, client: Any, **more: Any) -> Any:
         """Ask for a stream."""
-        raise NotImplementedError
+        raise NotImplementedError  # each API's own
 
     def delta(self, event: Any) -> str | None:
         """Return the text that an event of a stream brings."""
-        raise NotImplementedError
+        raise NotImplementedError  # each API's own
 
     def call(self, client: Any) -> Any:
         """Ask with a tool on offer, which the model will call."""
-        raise NotImplementedError
+        raise NotImplementedError  # each API's own
 
     def called(self, answer: Any) -> Any:
         """Return what the tool is called with."""
-        raise NotImplementedError
+        raise NotImplementedError  # each API's own
 
     def parse(self, client: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # only where `parses`
 
     def parsed(self, answer: Any) -> Person:
-        raise NotImplementedError
+        raise NotImplementedError  # only where `parses`
 
     def embed(self, client: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # only where `embeds`
 
     def several(self, client: Any, count: int) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # only where `candidates`
 
     # -- the same for all ----------------------------------------------------------------------------------------------
     def deltas(self, stream: Any) -> Iterator[str]:

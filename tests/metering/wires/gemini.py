@@ -146,10 +146,10 @@ class Embed:
         return ({"embeddings": vectors} if "requests" in reply.asked.sent else {"embedding": vectors[0]}) | usage
 
     def events(self, reply: Reply) -> Iterator[bytes | None]:
-        raise NotImplementedError
+        raise NotImplementedError  # embeddings are not streamed
 
     def error(self, status: int, message: str) -> dict[str, Any]:
         return error_body(status, message)
 
     def failure(self) -> bytes:
-        raise NotImplementedError
+        raise NotImplementedError  # embeddings are not streamed

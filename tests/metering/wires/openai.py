@@ -158,10 +158,10 @@ class Embeddings:
         return {"object": "list", "data": data, "model": reply.asked.model} | usage
 
     def events(self, reply: Reply) -> Iterator[bytes | None]:
-        raise NotImplementedError
+        raise NotImplementedError  # embeddings are not streamed
 
     def error(self, status: int, message: str) -> dict[str, Any]:
         return error_body(status, message)
 
     def failure(self) -> bytes:
-        raise NotImplementedError
+        raise NotImplementedError  # embeddings are not streamed
