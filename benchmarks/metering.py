@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import importlib
 import json
 import os
@@ -22,14 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
-from guard import bare, bare_async
+from guard import bare, bare_async, timed, timed_async
 from journal import NOISE, authority, config
 
 import cycles
 from cycles import usd
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
+
+CPU: Final = time.process_time
 
 CHUNKS: Final = 1000
 RUN: Final = ("agent.run", "bench")
@@ -126,22 +127,6 @@ class Figures:
         return any(value > goal * (1 + NOISE) for _, value, goal, _ in lines)
 
 
-def spent(work: Callable[[], object], count: int) -> float:
-    gc.collect()
-    started = time.process_time()
-    for _ in range(count):
-        work()
-    return (time.process_time() - started) / count
-
-
-async def spent_async(work: Callable[[], Awaitable[object]], count: int) -> float:
-    gc.collect()
-    started = time.process_time()
-    for _ in range(count):
-        await work()
-    return (time.process_time() - started) / count
-
-
 def read(client: Any) -> None:
     for _ in client.chat.completions.create(**ASKED, stream=True):
         pass
@@ -156,14 +141,14 @@ def blocking(plain: Any, metered: Any, posts: httpx.Client, owner: cycles.Client
     found, (rounds, count) = Figures("sync"), sizes
     for number in range(rounds + 1):
         some = {
-            "call": spent(lambda: plain.chat.completions.create(**ASKED), count),
-            "posts": spent(lambda: bare(posts), count),
-            "metered": spent(lambda: metered.chat.completions.create(**ASKED), count),
+            "call": timed(lambda: plain.chat.completions.create(**ASKED), count, CPU),
+            "posts": timed(lambda: bare(posts), count, CPU),
+            "metered": timed(lambda: metered.chat.completions.create(**ASKED), count, CPU),
         }
         with cycles.Limit(usd("500"), action=RUN, client=owner):
-            some["limit"] = spent(lambda: metered.chat.completions.create(**ASKED), count)
-        some["stream"] = spent(lambda: read(plain), 1)
-        some["metered stream"] = spent(lambda: read(metered), 1)
+            some["limit"] = timed(lambda: metered.chat.completions.create(**ASKED), count, CPU)
+        some["stream"] = timed(lambda: read(plain), 1, CPU)
+        some["metered stream"] = timed(lambda: read(metered), 1, CPU)
         for name, seconds in some.items() if number else ():  # the first round warms up
             found.note(name, seconds)
     return found
@@ -175,14 +160,14 @@ async def asynchronous(
     found, (rounds, count) = Figures("async"), sizes
     for number in range(rounds + 1):
         some = {
-            "call": await spent_async(lambda: plain.chat.completions.create(**ASKED), count),
-            "posts": await spent_async(lambda: bare_async(posts), count),
-            "metered": await spent_async(lambda: metered.chat.completions.create(**ASKED), count),
+            "call": await timed_async(lambda: plain.chat.completions.create(**ASKED), count, CPU),
+            "posts": await timed_async(lambda: bare_async(posts), count, CPU),
+            "metered": await timed_async(lambda: metered.chat.completions.create(**ASKED), count, CPU),
         }
         async with cycles.Limit(usd("500"), action=RUN, client=owner):
-            some["limit"] = await spent_async(lambda: metered.chat.completions.create(**ASKED), count)
-        some["stream"] = await spent_async(lambda: read_async(plain), 1)
-        some["metered stream"] = await spent_async(lambda: read_async(metered), 1)
+            some["limit"] = await timed_async(lambda: metered.chat.completions.create(**ASKED), count, CPU)
+        some["stream"] = await timed_async(lambda: read_async(plain), 1, CPU)
+        some["metered stream"] = await timed_async(lambda: read_async(metered), 1, CPU)
         for name, seconds in some.items() if number else ():
             found.note(name, seconds)
     return found
