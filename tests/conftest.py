@@ -13,6 +13,7 @@ from hypothesis import settings
 import cycles
 from cycles import usd
 from cycles.local import LocalAuthority
+from cycles.local.registry import forget_shared
 from tests.support.authorities import ACTION, SCOPE, UNIT, Clock
 from tests.support.net import serving
 from tests.support.processes import Worker
@@ -42,6 +43,13 @@ def _journal_of_the_test(tmp_path, monkeypatch):
     """Every test has a journal and a default ledger of its own, never the user's."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _ledgers_of_the_test():
+    """What `local:` names begins empty in every test: without this, one would find what another had spent."""
+    yield
+    forget_shared()
 
 
 @pytest.fixture
