@@ -237,8 +237,9 @@ def test_an_error_in_a_write_does_not_pass_for_a_closed_socket():
             return Stream()
 
     stream = DeadlineBackend(Backend(), httpcore).connect_tcp("a", 1)
+    stream.write(b"x")
     with limited(OSError(5, "the limit")), pytest.raises(Arrival) as raised:
-        stream.write(b"x")
+        stream.read(1)
     assert raised.value.error.args == (5, "the limit")
 
 
