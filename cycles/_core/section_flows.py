@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cycles._core import flows, shares
 from cycles._core.denials import known
-from cycles._core.effects import Forget, NewKey, Notify, Now, Ready
+from cycles._core.effects import Forget, NewKey, Notify, Now, Ready, Tell
 from cycles._core.grant import Grant
 from cycles._core.lifecycle import Happened, State
-from cycles._core.results import Settlement
+from cycles._core.results import CountedDetails, Settlement
 from cycles._core.section import Section
 from cycles._core.settlements import pending_error, settle
 from cycles.errors import AuthorityError, AuthorityUnavailable, Denied, UnreportedSpend
@@ -209,7 +209,9 @@ def charge(section: Section, *, ends: float | None = None) -> Flow[Settlement]:
     else:  # by its limit, which has taken it already
         assert section.share is not None  # noqa: S101 - types
         assert section.reported is not None  # noqa: S101 - types
-        yield from shares.tell(section.share, section.reported)
+        if section.share.account.is_recorded:
+            yield from shares.grow(section.share.account)
+        yield from Tell(CountedDetails(section.reported))
     settlement = section.settlement
     assert settlement is not None  # noqa: S101 - types
     settlement.left_out = section.left_out

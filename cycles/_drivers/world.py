@@ -87,8 +87,11 @@ def endpoint(name: str) -> ModuleType:
 
 def _noted(headers: HttpHeaders) -> dict[str, str]:
     """Return what is worth keeping of an answer's headers, by names in lower case."""
-    found = ((name.lower(), value) for name, value in headers.raw)
-    return {name.decode("ascii"): value.decode("latin-1") for name, value in found if name in _WORTH_KEEPING}
+    return {
+        known.decode("ascii"): value.decode("latin-1")
+        for name, value in headers.raw
+        if (known := name.lower()) in _WORTH_KEEPING
+    }
 
 
 class Keeper(Protocol):

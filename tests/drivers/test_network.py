@@ -12,7 +12,7 @@ import pytest
 
 import cycles
 from cycles import usd
-from cycles._drivers.deadline import deadline
+from cycles._drivers.deadline import Deadline
 from cycles._drivers.network import AsyncBackend, DeadlineBackend, EachAddress
 from tests.support.authorities import ACTION
 
@@ -58,7 +58,7 @@ NAMES = ["connect", "name", "/socket", b"x", 7]
 
 def test_each_step_is_cut_to_what_is_left():
     network = Recorder()
-    with deadline(1.0, waiting_counts=True):
+    with Deadline(1.0, waiting_counts=True):
         each_step(DeadlineBackend(network, httpcore))
     assert [name for name, _ in network.steps] == NAMES
     assert all(timeout is not None and 0 < timeout <= 1.0 for _, timeout in network.steps)
@@ -75,7 +75,7 @@ def test_what_comes_too_late_never_reaches_the_network():
     network = Recorder()
     stream = DeadlineBackend(network, httpcore).connect_tcp("localhost", 80)
     network.steps.clear()
-    with deadline(0.0, waiting_counts=True):
+    with Deadline(0.0, waiting_counts=True):
         with pytest.raises(httpcore.ReadTimeout):
             stream.read(1)
         stream.write(b"x")
@@ -88,7 +88,7 @@ def test_what_comes_too_late_never_reaches_the_network():
 
 def test_waiting_for_a_connection_may_not_count():
     network = Recorder()
-    with deadline(0.05, waiting_counts=False):
+    with Deadline(0.05, waiting_counts=False):
         time.sleep(0.06)  # as a busy pool would
         DeadlineBackend(network, httpcore).connect_tcp("localhost", 80)
     assert len(network.steps) == 1
