@@ -35,7 +35,7 @@ def compare(sheet: Sheet, how: str, base_url: str, settings: dict[str, Any]) -> 
                 "bare": lambda: timed(lambda: bare.post("/v1/reservations", json=payload).json(), calls),
                 "ours": lambda: timed(lambda: create_reservation.sync_detailed(client=client, body=BODY), calls),
             },
-            3 if sheet.quick else 31,
+            3 if sheet.quick else 15,
         )
     floor = f"a bare post and .json(): {middle(times, 'bare'):.0f} µs"
     sheet.add(f"reserve by the bindings alone, {how}", ratio(times, "ours", "bare"), 1.15, floor=floor)

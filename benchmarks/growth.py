@@ -72,7 +72,7 @@ def work(sheet: Sheet) -> None:
         for size in sizes:
             client = stack.enter_context(closing(grown(Path(made) / f"{size}.db", size)))
             samples[f"{size:,}"] = partial(reserving, client)
-        times = in_turns(samples, 1 if sheet.quick else 20)
+        times = in_turns(samples, 1 if sheet.quick else 10)
     least, *larger = samples
     for name in larger:
         goal = 1.3 if name == larger[-1] else None

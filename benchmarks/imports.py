@@ -24,7 +24,7 @@ def sample(modules: str) -> float:
 
 def work(sheet: Sheet) -> None:
     """Import the package in fresh interpreters."""
-    times = in_turns({name: partial(sample, name) for name in ("httpx, attrs", "cycles")}, 3 if sheet.quick else 15)
+    times = in_turns({name: partial(sample, name) for name in ("httpx, attrs", "cycles")}, 2 if sheet.quick else 7)
     floor = f"import httpx, attrs: {middle(times, 'httpx, attrs', unit=1e3):.0f} ms"
     sheet.add("import cycles", ratio(times, "cycles", "httpx, attrs"), 1.4, floor=floor)
 

@@ -199,11 +199,11 @@ def served(sheet: Sheet, directory: Path, rounds: int) -> None:
 
 def measure(sheet: Sheet) -> None:
     """Measure the embedded authority."""
-    rounds = 1 if sheet.quick else 20
+    rounds = 1 if sheet.quick else 8
     with tempfile.TemporaryDirectory() as written:
         directory = Path(written)
         one_process(sheet, directory, rounds)
-        many_processes(sheet, directory, 1 if sheet.quick else 8, 0.1 if sheet.quick else 1.0)
+        many_processes(sheet, directory, 1 if sheet.quick else 5, 0.1 if sheet.quick else 1.0)
         served(sheet, directory, rounds)
 
 

@@ -48,7 +48,7 @@ def work(sheet: Sheet) -> None:
     rates: dict[str, float] = {}
     with stub() as url:
         for tasks in (1, 20) if sheet.quick else TASKS:
-            rates = asyncio.run(at(tasks, url, 1 if sheet.quick else 4))
+            rates = asyncio.run(at(tasks, url, 1 if sheet.quick else 2))
             for name, rate in rates.items():
                 sheet.point(name, tasks, rate)
     if sheet.quick:
