@@ -12,7 +12,7 @@ from _measure import MARGIN, Figure, number
 from _plot import svg
 from _run import history
 
-DOCS: Final = Path(__file__).parents[1] / "docs"
+ROOT: Final = Path(__file__).parents[1]
 BEGINS, ENDS = "<!-- table: made by benchmarks/_page.py -->\n", "<!-- end of the table -->\n"
 
 
@@ -30,7 +30,7 @@ def table(run: dict[str, Any]) -> str:
     missed, goals = sum(figure.is_missed for figure in figures), sum(figure.goal is not None for figure in figures)
     head = (
         f"Measured on {run['date']} UTC, commit {run['commit']}: {machine['cores']} cores ({machine['cpu']}), "
-        f"Python {machine['python']}, at a load of {machine['load']}. {missed} of {goals} goals were missed by more "
+        f"Python {machine['python']}, at a load of {machine['load']}, the best of {run['runs']} runs. {missed} of {goals} goals were missed by more "
         f"than {MARGIN:.0%}; they are bold.\n\n| | goal | measured | floor |\n|---|---|---|---|\n"
     )
     return head + "".join(map(row, figures))
@@ -45,9 +45,9 @@ def page(text: str, run: dict[str, Any]) -> str:
 
 def main() -> None:
     run = history()[-1]
-    path = DOCS / "performance.md"
+    path = ROOT / "docs/performance.md"
     path.write_text(page(path.read_text(encoding="utf-8"), run), encoding="utf-8")
-    (DOCS / "throughput.svg").write_text(svg(run["curves"]), encoding="utf-8")
+    (ROOT / "docs/throughput.svg").write_text(svg(run["curves"]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -45,11 +45,11 @@ def ran(name: str, *, quick: bool) -> dict[str, Any]:
     return found
 
 
-def best_of(chosen: list[str], *, quick: bool) -> tuple[list[Figure], dict[str, dict[int, float]]]:
-    """Return the best of each figure, and the curves, of as many runs as there are."""
+def best_of(chosen: list[str], *, quick: bool, runs: int = RUNS) -> tuple[list[Figure], dict[str, dict[int, float]]]:
+    """Return the best of each figure, and the curves, of so many *runs*."""
     figures: dict[str, Figure] = {}
     curves: dict[str, dict[int, float]] = {}
-    for run in range(1 if quick else RUNS):
+    for run in range(1 if quick else runs):
         for name in chosen:
             if run and name in ONCE:
                 continue
@@ -75,7 +75,7 @@ def cpu_model() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def line_of(figures: list[Figure], curves: dict[str, dict[int, float]]) -> dict[str, Any]:
+def line_of(figures: list[Figure], curves: dict[str, dict[int, float]], runs: int) -> dict[str, Any]:
     """Return what results.jsonl keeps of a run."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
@@ -86,6 +86,7 @@ def line_of(figures: list[Figure], curves: dict[str, dict[int, float]]) -> dict[
             "python": platform.python_version(),
             "load": round(os.getloadavg()[0], 1),
         },
+        "runs": runs,
         "figures": {figure.name: figure._asdict() for figure in figures},
         "curves": curves,
     }
@@ -106,7 +107,7 @@ def told_before(name: str, before: list[dict[str, Any]]) -> list[str]:
 
 def judged(figures: list[Figure], before: list[dict[str, Any]]) -> list[Figure]:
     """Print each figure, and what is missed with its history; return what is missed."""
-    print(f"\n-- the best of {RUNS} runs in turns; a goal is missed by more than {MARGIN:.0%}")
+    print(f"\n-- the best of all runs; a goal is missed by more than {MARGIN:.0%}")
     missed = [figure for figure in figures if figure.is_missed]
     for figure in figures:
         print(f"{figure}{'  MISSED' * figure.is_missed}")
@@ -118,15 +119,16 @@ def judged(figures: list[Figure], before: list[dict[str, Any]]) -> list[Figure]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="All benchmarks, judged by their goals.")
     parser.add_argument("--quick", action="store_true", help="only show that each works; nothing is judged")
+    parser.add_argument("--runs", type=int, default=RUNS, help="of each benchmark, %(default)s unless given")
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks; all of them without a name")
     options = parser.parse_args()
-    figures, curves = best_of(options.names or names(), quick=options.quick)
+    figures, curves = best_of(options.names or names(), quick=options.quick, runs=options.runs)
     if options.quick:
         return 0
     missed = judged(figures, history())
     if not options.names:
         with RESULTS.open("a", encoding="utf-8") as results:
-            results.write(json.dumps(line_of(figures, curves), ensure_ascii=False) + "\n")
+            results.write(json.dumps(line_of(figures, curves, options.runs), ensure_ascii=False) + "\n")
         subprocess.run([sys.executable, str(HERE / "_page.py")], check=True)
     print(f"{len(missed)} of {sum(figure.goal is not None for figure in figures)} goals were missed")
     return 1 if missed else 0

@@ -102,7 +102,7 @@ async def asynchronous(sheet: Sheet, url: str, directory: Path, rounds: int, tas
 
 def work(sheet: Sheet) -> None:
     """Compare guarded calls with bare ones."""
-    rounds = 2 if sheet.quick else 8
+    rounds = 2 if sheet.quick else 5
     with stub() as url, tempfile.TemporaryDirectory() as made:
         blocking(sheet, url, Path(made), rounds)
         for tasks in (1, AT_ONCE):

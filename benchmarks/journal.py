@@ -92,7 +92,7 @@ def work(sheet: Sheet) -> None:
         on = config(url, journal_enabled=True, journal_dir=str(Path(made) / "journal"))
         longest = asyncio.run(ending_at_once(on, 50 if sheet.quick else 500))
         sheet.add("longest hold-up of the loop while 500 async sections end", longest * 1e3, 20.0, unit="ms")
-        rate = recovered(Path(made), 50 if sheet.quick else 5_000)
+        rate = recovered(Path(made), 50 if sheet.quick else 2_000)
         sheet.add("records recovered in a second", rate, 500.0, least=True)
         kinds = {"on": on, "off": on.replace(journal_enabled=False)}
         times = in_turns({name: partial(start, kind) for name, kind in kinds.items()}, 5 if sheet.quick else 50)
