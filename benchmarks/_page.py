@@ -30,9 +30,10 @@ def table(run: dict[str, Any]) -> str:
     missed, goals = sum(figure.is_missed for figure in figures), sum(figure.goal is not None for figure in figures)
     head = (
         f"Measured on {run['date']} UTC, commit {run['commit']}: {machine['cores']} cores ({machine['cpu']}), "
-        f"Python {machine['python']}, at a load of {machine['load']}, the best of {run['runs']} runs. {missed} of {goals} goals were missed by more "
-        f"than {MARGIN:.0%}; they are bold.\n\n| | goal | measured | floor |\n|---|---|---|---|\n"
+        f"Python {machine['python']}, at a load of {machine['load']}, the best of {run['runs']} runs. "
+        f"{missed} of {goals} goals were missed by more than {MARGIN:.0%}; they are bold.\n\n"
     )
+    head += "| | goal | measured | floor |\n|---|---|---|---|\n"
     return head + "".join(map(row, figures))
 
 
