@@ -112,7 +112,8 @@ def judged(figures: list[Figure], before: list[dict[str, Any]]) -> list[Figure]:
     for figure in figures:
         print(f"{figure}{'  MISSED' * figure.is_missed}")
         if figure.is_missed:
-            print(*told_before(figure.name, before), sep="\n")
+            for line in told_before(figure.name, before):
+                print(line)
     return missed
 
 

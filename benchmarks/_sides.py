@@ -124,8 +124,9 @@ def config(url: str, **settings: Any) -> Config:
 
 
 def bare_settings(config: Config) -> dict[str, Any]:
-    """Return what a bare HTTP client is made with."""
-    return {"base_url": config.base_url, "headers": {"x-cycles-api-key": config.api_key}, "timeout": 60.0}
+    """Return what a bare HTTP client is made with; it waits for a connection of its pool however long that takes."""
+    timeout = (60.0, 60.0, 60.0, None)
+    return {"base_url": config.base_url, "headers": {"x-cycles-api-key": config.api_key}, "timeout": timeout}
 
 
 # -- what calls --------------------------------------------------------------------------------------------------------
