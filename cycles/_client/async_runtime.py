@@ -61,8 +61,10 @@ class AsyncRuntime(Runtime):
         self.evidence: Final = EvidenceDesk(self.access, is_async=True)
         self.access.connect_async(http_client)
         self._is_sibling: Final = parent is not None
-        self.heartbeats: Final[LoopHeartbeats] = LoopHeartbeats() if parent is None else parent.heartbeats
         self.lanes: Final[LoopLanes] = LoopLanes(self.access.config.http_engine) if parent is None else parent.lanes
+        self.heartbeats: Final[LoopHeartbeats] = (
+            LoopHeartbeats(self.lanes.width) if parent is None else parent.heartbeats
+        )
         self.home: Final = LoopHome(self.heartbeats.keep)
         keep, plan = self.heartbeats.keep, self.home.plan
         self.upkeep = Upkeep(self.access, http_client, on_settlement, keep=keep, plan=plan, is_sibling=self._is_sibling)

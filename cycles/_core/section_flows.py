@@ -203,7 +203,9 @@ def charge(section: Section, *, ends: float | None = None) -> Flow[Settlement]:
     if section.owed is not None:
         policy = section.policy
         wait = policy.settle_wait if ends is None else max(0.0, ends - (yield from Now()))
-        section.settlement = yield from settle(section.owed, policy, wait=wait, goes_on=True)
+        section.settlement = yield from settle(
+            section.owed, policy, wait=wait, lease_ends_ms=section.expires_at_ms, goes_on=True
+        )
         if section.settlement.state is State.COMMITTED:
             section.settled()
     else:  # by its limit, which has taken it already

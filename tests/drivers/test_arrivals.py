@@ -18,6 +18,7 @@ import pytest
 import cycles
 from cycles import usd
 from cycles._core.effects import Forget, Record
+from cycles._drivers.lanes import Lanes
 from cycles._drivers.network import DeadlineBackend
 from cycles._drivers.world import World
 from cycles._outside.arrivals import Arrival, arrived, harmless
@@ -360,14 +361,11 @@ def test_what_is_thrown_into_a_loops_thread_by_a_signal_is_no_full_pool(server, 
         async with cycles.AsyncClient(config) as client:
             await client.decide(usd("0.10"), action=ACTION)
 
-            class Gate:
-                async def __aenter__(self):
+            class Full(Lanes):
+                async def wait(self, call):
                     hit()
 
-                async def __aexit__(self, *_):
-                    return None
-
-            client._runtime.world.gate = Gate()
+            client._runtime.world.gate = Full(0)
             await client.decide(usd("0.10"), action=ACTION)
 
     with limited(TimeoutError("mine")), pytest.raises(TimeoutError, match="mine"):
