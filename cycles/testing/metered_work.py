@@ -54,6 +54,9 @@ class Answers(Enum):
     UNREACHED = "no connection"
 
 
+_STREAMED: Final = (Answers.STREAMS, Answers.STREAMS, Answers.STREAMS_UNTOLD, Answers.BREAKS)
+
+
 class Leaves(Enum):
     """How the caller ends a stream."""
 
@@ -194,7 +197,7 @@ class Request:
 
     def __init__(self, host: MeteredWork, plan: Plan) -> None:
         random, choice = host.random, host.random.choice
-        self.answers: Final = choice(tuple(Answers))
+        self.answers: Final = choice((*Answers, *2 * _STREAMED))
         self.leaves: Final = choice(tuple(Leaves))
         self.most: Final = random.randrange(6)
         self.latency: Final = choice((0.01, 0.3, 5.0))
@@ -309,7 +312,7 @@ class MeteredWork(WorkSimulation):
 
     def _funded(self) -> SimulatedAuthority:
         choice = self._random.choice
-        return SimulatedAuthority(choice((300, 900, 5000)), overdraft_limit=choice((0, 0, 100)))
+        return SimulatedAuthority(choice((600, 2000, 5000)), overdraft_limit=choice((0, 0, 100)))
 
     def _watching(self) -> MeteredInvariants:
         watching = MeteredInvariants(self.authority)
