@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from cycles._client.access import Access
 from cycles._client.running_section import RunningSection
-from cycles._core.effects import Record, Sleep
+from cycles._core.effects import Forget, Record, Sleep
 from cycles._core.jobs import Charge, GiveBack
 from cycles.config import Config
 from cycles.errors import CyclesError, UnreportedSpend
@@ -128,6 +128,8 @@ class Background:
 
     def release_later(self, section: Section) -> None:
         """Go on with giving back the hold of *section*."""
+        if section.provisional is not None and self._process.is_alive:
+            self._host.perform(self._case, "later", Forget(section.provisional), calm=True)
         self._begin(GiveBack(section.policy, reservation_id=section.reservation_id), _LATER)
 
     def _begin(self, job: Charge | GiveBack, delay: float) -> None:
