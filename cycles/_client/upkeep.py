@@ -184,7 +184,7 @@ class Upkeep:
         return exit_drain.owed_to(self._access.creditor)
 
     def release_later(self, section: Section) -> None:
-        """Go on with giving back the hold of *section*, whose end may have been cut off before its record was dropped."""
+        """Go on with giving back the hold of *section*; its end may have been cut off before its record was dropped."""
         if section.provisional is not None:
             self.world.perform(Forget(section.provisional))
         held = section.reservation_id
