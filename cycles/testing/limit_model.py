@@ -17,16 +17,25 @@ if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._core.limits import Lack, Piece
     from cycles._core.section import Section
-    from cycles.testing.limit_tasks import Task
     from cycles_api.models.action import Action
 
 LEVELS: Final = {"tenant": "acme"}
 
 
+class Running(Protocol):
+    """What runs, as a limit knows it."""
+
+    admitted: tuple[SimulatedLimit, Spender] | None
+    """The section that was admitted last, and its limit."""
+
+
 class Schedule(Protocol):
     """The schedule, as a limit knows it."""
 
-    running: Task
+    @property
+    def running(self) -> Running:
+        """What runs now."""
+        ...
 
     @property
     def random(self) -> Random:
