@@ -99,3 +99,16 @@ def test_a_limit_inside_one_that_is_not_on_record_writes_nothing(world):
     world.run(section_flows.report(section, tokens(4), None, None))
     world.run(limit_flows.end(made, "key"))
     assert on_record(world) == {"alone": 4}
+
+
+@pytest.mark.parametrize(("said", "charged"), [(None, 4), (6, 6)])
+def test_what_is_dropped_is_charged_what_it_said_last(world, said, charged):
+    """A commit that was interrupted before it began has said more than the record knows."""
+    world.answers = [granted()]
+    section = world.run(section_flows.begin(TOOL, NO_RETRY))
+    world.run(section_flows.report(section, tokens(4), None, None))
+    key = section.provisional.key
+    if said is not None:
+        section.set_actual(tokens(said), "commit")
+    assert section_flows.dropped(section)
+    assert (section.provisional.actual.amount, section.provisional.key) == (charged, key)
