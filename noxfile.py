@@ -132,9 +132,13 @@ def schemathesis(session: nox.Session) -> None:
 def sim(session: nox.Session) -> None:
     """Simulate faults for a minute of new seeds (`-- --seconds 3600`; `-- --seed N` replays one with its trace)."""
     session.install("-e", ".")
-    session.run(
-        "python", "-m", "cycles.testing.simulate", *(session.posargs or ["--seconds", "60", "--at-least", "20000"])
-    )
+    run = ("python", "-m", "cycles.testing.simulate")
+    if session.posargs:
+        session.run(*run, *session.posargs)
+        return
+    session.run(*run, "--seconds", "60", "--at-least", "20000")
+    for kind in ("limits", "returned", "metered"):
+        session.run(*run, f"--{kind}", "--seconds", "10", "--at-least", "200")
 
 
 @nox.session

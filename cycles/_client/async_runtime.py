@@ -20,7 +20,7 @@ from cycles._core.flows import Asking
 from cycles._drivers import aio
 from cycles._drivers.libraries import library
 from cycles._drivers.readiness import get_ready
-from cycles.errors import ConfigError
+from cycles.errors import BudgetNotFound, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +130,9 @@ class AsyncRuntime(Runtime):
         begun: Section | None = None
         try:
             begun = section = await aio.run(arguments.reserving(self.access, asked, limit, asking), world)
+        except BudgetNotFound as error:
+            self.access.advise(error, asked.terms.estimate.unit)
+            raise
         finally:
             self.after_asking(asking, limit, world, begun)
         cancels = self.access.config.heartbeat == "cancel"
@@ -148,8 +151,10 @@ class AsyncRuntime(Runtime):
         try:
             await aio.run(flow, world)
             self.upkeep.keep_limit(limit, world)
-        except BaseException:
+        except BaseException as error:
             limit.give_up(self)
+            if isinstance(error, BudgetNotFound):
+                self.access.advise(error, amount.unit)
             raise
         finally:
             self.upkeep.find_and_give_back(asking)

@@ -318,9 +318,14 @@ def _marked(section: Section) -> dict[str, str] | None:
 def dropped(section: Section) -> bool:
     """Close *section*, which the program has dropped: its lease is not kept any longer.
 
+    Its record may be older than what it said last: a report or a commit may have been interrupted in between.
+
     Returns:
         Whether a job is left: to give its hold back, or to charge what it reported.
     """
+    kept, said = section.provisional, section.reported
+    if kept is not None and said is not None and said != kept.actual:
+        section.provisional = section.spend(kept.key, said, provisional=True)
     return section.leave(Happened.RELEASE_ENDED) and not section.is_unreported and has_something(section)
 
 

@@ -311,7 +311,9 @@ def test_a_loop_that_ends_during_renewals_ends_cleanly(caplog):
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
             client = cycles.AsyncClient(over_http, http_client=http)
             held[:] = [await client.reserve(usd("0.01"), action=ACTION, ttl=1) for _ in range(40)]
-            await asyncio.sleep(0.1)
+            await until_async(lambda: extends == 20)
+            for _ in range(100):  # in which another one would begin
+                await asyncio.sleep(0)
             assert all(reservation.state == "ACTIVE" for reservation in held)
 
     asyncio.run(main())

@@ -21,6 +21,7 @@ from cycles._drivers.lanes import Lanes
 from cycles._drivers.world import World
 from cycles_api.client import AuthenticatedClient
 from tests.support.records import pending
+from tests.support.waiting import PATIENCE
 
 
 def world() -> World:
@@ -146,7 +147,7 @@ def test_in_trio_a_hurried_flow_is_given_up_in_time(outside):
     trio = pytest.importorskip("trio")
 
     async def main():
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             return await aio.run_through(of(Sleep(60.0)), outside, patience=0.05, hurried=True)
 
     assert trio.run(main) is None
