@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
-
 from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import amount_body, balance_body
 from cycles.local.ledger.charging import put_all
@@ -18,7 +16,7 @@ from cycles.local.ledger.idempotency import DEFAULT_GRACE_MS, KEPT_MS, digest_of
 from cycles.local.ledger.remedies import detail_of
 from cycles.local.ledger.reservations import open_tenant
 from cycles.local.ledger.scopes import budgets_on, reserve_gate, scopes_of
-from cycles.local.ledger.values import Budget, Hold, Refusal, Replay, Tenant
+from cycles.local.ledger.values import Budget, Hold, Refusal, Replay, Tenant, changed
 
 if TYPE_CHECKING:
     from cycles.local.ledger.books import Books
@@ -48,7 +46,7 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
     affected = scopes_of(body["subject"])
     budgets = budgets_on(books, affected, unit, reserve_gate(estimate))
     after = [
-        evolve(row, reserved=row.reserved + estimate, remaining=row.remaining - estimate, updated_at_ms=now_ms)
+        changed(row, reserved=row.reserved + estimate, remaining=row.remaining - estimate, updated_at_ms=now_ms)
         for row in budgets
     ]
     hold = _new_hold(settings, body, affected, budgets, now_ms=now_ms, new_id=new_id)

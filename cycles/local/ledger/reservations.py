@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
-from cycles.local.ledger.values import Budget, Hold, Refusal, Tenant
+from cycles.local.ledger.values import Budget, Hold, Refusal, Tenant, changed
 
 if TYPE_CHECKING:
     from cycles.local.ledger.books import Books
@@ -31,7 +29,7 @@ def budgeted(books: Books, hold: Hold) -> list[Budget]:
 def given_back(books: Books, hold: Hold, now_ms: int) -> list[Budget]:
     """Return the budgets of *hold* as they are once they have its whole estimate back; writes nothing."""
     return [
-        evolve(
+        changed(
             row,
             reserved=row.reserved - hold.estimate,
             remaining=row.remaining + hold.estimate,
