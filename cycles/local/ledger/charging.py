@@ -60,7 +60,7 @@ def spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[Bu
 def fits(row: Budget) -> bool:
     """Whether every figure of *row* is what the protocol can say."""
     figures = (row.allocated, row.reserved, row.spent, row.debt, row.overdraft_limit)
-    return all(0 <= figure <= INT64_MAX for figure in figures) and INT64_MIN <= row.remaining <= INT64_MAX
+    return min(figures) >= 0 and max(figures) <= INT64_MAX and INT64_MIN <= row.remaining <= INT64_MAX
 
 
 def put_all(books: Books, budgets: Iterable[Budget]) -> None:

@@ -98,6 +98,11 @@ class Connection(_Protocol):  # type: ignore[misc]  # see above
         least.transport.abort()
 
 
+def is_whole(receive: Any) -> bool:
+    """Whether all of a request is here, so that uvicorn's *receive* waits for nothing."""
+    return getattr(getattr(receive, "__self__", None), "more_body", True) is False
+
+
 def limited(most: int) -> type[Connection]:
     """Return the kind of connections of a server that has at most so many."""
     return type("LimitedConnection", (Connection,), {"most": most})
