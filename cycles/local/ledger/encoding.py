@@ -45,6 +45,26 @@ def encoder(
     return encode
 
 
+class Answer(dict[str, Any]):
+    """The body of an answer, which does not change any more: it is encoded once, for whoever keeps and sends it."""
+
+    __slots__ = ("_text",)
+
+    @property
+    def text(self) -> str:
+        """The body as JSON."""
+        try:
+            return self._text
+        except AttributeError:
+            self._text: str = answer(self)
+            return self._text
+
+
+def text_of(body: dict[str, Any]) -> str:
+    """Return the *body* of an answer as JSON."""
+    return body.text if isinstance(body, Answer) else answer(body)
+
+
 compact: Final = encoder()
 """Encode a row."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import amount_body, balance_body
 from cycles.local.ledger.charging import put_all
+from cycles.local.ledger.encoding import Answer
 from cycles.local.ledger.idempotency import DEFAULT_GRACE_MS, KEPT_MS, digest_of, replayed_body
 from cycles.local.ledger.remedies import detail_of
 from cycles.local.ledger.reservations import open_tenant
@@ -88,18 +89,20 @@ def _new_hold(
     )
 
 
-def _granted(hold: Hold, caps: Body, budgets: list[Budget]) -> Body:
-    return {
-        "decision": "ALLOW_WITH_CAPS" if caps else "ALLOW",
-        "reservation_id": hold.reservation_id,
-        "affected_scopes": list(hold.affected),
-        "expires_at_ms": hold.expires_at_ms,
-        "remaining_ttl_ms": hold.expires_at_ms - hold.created_at_ms,
-        "scope_path": hold.affected[-1],
-        "reserved": amount_body(hold.unit, hold.estimate),
-        **caps,
-        "balances": [balance_body(row) for row in budgets],
-    }
+def _granted(hold: Hold, caps: Body, budgets: list[Budget]) -> Answer:
+    return Answer(
+        {
+            "decision": "ALLOW_WITH_CAPS" if caps else "ALLOW",
+            "reservation_id": hold.reservation_id,
+            "affected_scopes": list(hold.affected),
+            "expires_at_ms": hold.expires_at_ms,
+            "remaining_ttl_ms": hold.expires_at_ms - hold.created_at_ms,
+            "scope_path": hold.affected[-1],
+            "reserved": amount_body(hold.unit, hold.estimate),
+            **caps,
+            "balances": [balance_body(row) for row in budgets],
+        }
+    )
 
 
 def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:
@@ -109,7 +112,7 @@ def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:
     if replayed is not None:
         return replayed
     affected, _, denial, caps = _evaluated(books, tenant, body)
-    answer = {**_decision(denial, caps), "affected_scopes": list(affected)}
+    answer = Answer(**_decision(denial, caps), affected_scopes=list(affected))
     books.put_replay(scope, key, Replay(now_ms + KEPT_MS, digest, answer))
     if books.notices is not None:
         books.notices += notices.denied(tenant, body, answer, now_ms)

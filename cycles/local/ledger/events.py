@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import amount_body, balance_body
 from cycles.local.ledger.charging import put_all, spend
+from cycles.local.ledger.encoding import Answer
 from cycles.local.ledger.idempotency import EVENT_KEPT_MS, digest_of, replayed_body
 from cycles.local.ledger.reservations import open_tenant
 from cycles.local.ledger.scopes import budgets_on, event_gate, scopes_of
@@ -31,10 +32,8 @@ def event(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) ->
     charged, after = spend(budgets, actual, policy)
     after = [changed(row, updated_at_ms=now_ms) for row in after]
     put_all(books, after)
-    answer: Body = {"status": "APPLIED", "event_id": new_id}
-    if charged < actual:
-        answer["charged"] = amount_body(unit, charged)
-    answer["balances"] = [balance_body(row) for row in after]
+    less = {"charged": amount_body(unit, charged)} if charged < actual else {}
+    answer = Answer(status="APPLIED", event_id=new_id, **less, balances=[balance_body(row) for row in after])
     books.put_replay(scope, key, Replay(now_ms + EVENT_KEPT_MS, digest, answer))
     if books.notices is not None:
         books.notices += notices.moved(tenant, budgets, after, now_ms)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import balance_body
 from cycles.local.ledger.charging import put_all
+from cycles.local.ledger.encoding import Answer
 from cycles.local.ledger.idempotency import EXTEND_KEPT_MS, digest_of, replayed_body
 from cycles.local.ledger.reservations import budgeted, given_back, must_be_active, must_be_in_time, open_tenant
 from cycles.local.ledger.values import Hold, Refusal, Replay, changed
@@ -35,12 +36,12 @@ def extend(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
         )
     expires = hold.expires_at_ms + body["extend_by_ms"]
     books.put_hold(changed(hold, expires_at_ms=expires, extensions=hold.extensions + 1))
-    answer = {
-        "status": "ACTIVE",
-        "expires_at_ms": expires,
-        "remaining_ttl_ms": expires - now_ms,
-        "balances": [balance_body(row) for row in budgeted(books, hold)],
-    }
+    answer = Answer(
+        status="ACTIVE",
+        expires_at_ms=expires,
+        remaining_ttl_ms=expires - now_ms,
+        balances=[balance_body(row) for row in budgeted(books, hold)],
+    )
     books.put_replay(scope, key, Replay(expires + EXTEND_KEPT_MS, digest, answer, hold.reservation_id))
     return answer
 

@@ -8,6 +8,7 @@ from cycles.amounts import spelled
 from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import amount_body, balance_body
 from cycles.local.ledger.charging import put_all, spend
+from cycles.local.ledger.encoding import Answer
 from cycles.local.ledger.idempotency import digest_of, final_replay
 from cycles.local.ledger.reservations import budgeted, given_back, must_be_active, must_be_in_time, open_tenant
 from cycles.local.ledger.values import Budget, Hold, Refusal, changed
@@ -42,10 +43,13 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
         )
         for row in budgets
     ]
-    answer: Body = {"status": "COMMITTED", "charged": amount_body(hold.unit, charged)}
-    if unused:
-        answer["released"] = amount_body(hold.unit, unused)
-    answer["balances"] = [balance_body(row) for row in after]
+    released = {"released": amount_body(hold.unit, unused)} if unused else {}
+    answer = Answer(
+        status="COMMITTED",
+        charged=amount_body(hold.unit, charged),
+        **released,
+        balances=[balance_body(row) for row in after],
+    )
     put_all(books, after)
     charge = {"charged": charged, "committed_metadata": body.get("metadata")}
     books.put_hold(_finished(hold, "COMMITTED", body, answer, now_ms, **charge))
@@ -78,11 +82,11 @@ def release(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
     must_be_active(hold)
     must_be_in_time(hold, hold.deadline_ms, now_ms)
     after = given_back(books, hold, now_ms)
-    answer = {
-        "status": "RELEASED",
-        "released": amount_body(hold.unit, hold.estimate),
-        "balances": [balance_body(row) for row in after],
-    }
+    answer = Answer(
+        status="RELEASED",
+        released=amount_body(hold.unit, hold.estimate),
+        balances=[balance_body(row) for row in after],
+    )
     put_all(books, after)
     books.put_hold(_finished(hold, "RELEASED", body, answer, now_ms))
     return answer

@@ -11,7 +11,7 @@ import math
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from cycles.local.ledger.encoding import compact
+from cycles.local.ledger.encoding import Answer, compact, text_of
 from cycles.local.ledger.keys import ApiKey, Credential, key_hash
 from cycles.local.ledger.values import UNITS, Budget, Hold, Replay, Tenant, Terms
 from cycles.local.store import evidence, lists
@@ -118,7 +118,7 @@ class SqliteBooks:
         return hold
 
     def put_hold(self, hold: Hold) -> None:
-        data, deadline_ms, is_known = _encoded(hold), hold.deadline_ms, hold.reservation_id in self._known.holds
+        data, deadline_ms, is_known = _hold_data(hold), hold.deadline_ms, hold.reservation_id in self._known.holds
         self._know_hold(hold, deadline_ms, len(data))
         if is_known:
             self._connection.execute(
@@ -184,7 +184,7 @@ class SqliteBooks:
 
     def put_replay(self, scope: str, key: str, replay: Replay) -> None:
         self._known.is_changed = True
-        data = compact([replay.payload_hash, replay.body, replay.reservation_id])
+        data = f'["{replay.payload_hash}",{text_of(replay.body)},{compact(replay.reservation_id)}]'
         row = (scope, key, replay.keep_until_ms, data)
         self._connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?)", row)
 
@@ -374,6 +374,14 @@ def _unreadable(kind: type, error: Exception) -> sqlite3.DatabaseError:
     """Return the error of a row that somebody else wrote."""
     said = str(error).partition("__init__() ")[2] or f"{type(error).__name__}: {error}"
     return sqlite3.DatabaseError(f"a row of a {_NOUNS[kind]} can't be read ({said})")
+
+
+def _hold_data(hold: Hold) -> str:
+    """Return what `_encoded` does; the answer that ended the hold is the last of its fields, and encoded already."""
+    final_body = hold.final_body
+    if not isinstance(final_body, Answer):
+        return _encoded(hold)
+    return f"{compact({**hold.__dict__, 'final_body': None})[:-5]}{final_body.text}}}"
 
 
 def _encoded(value: Tenant | Budget | Hold | ApiKey | Terms) -> str:

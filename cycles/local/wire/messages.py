@@ -7,7 +7,7 @@ from os import urandom
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from cycles.local.ledger.encoding import answer
+from cycles.local.ledger.encoding import text_of
 
 ORIGIN: Final = "http://cycles.local"
 """The address of requests inside the process; nothing resolves it."""
@@ -62,7 +62,7 @@ class Response(NamedTuple):
 
 def encoded(body: dict[str, Any]) -> bytes:
     """Return *body* as compact JSON."""
-    return answer(body).encode()
+    return text_of(body).encode()
 
 
 def new_id() -> str:

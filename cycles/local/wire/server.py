@@ -66,15 +66,7 @@ class Asgi:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            if connections.is_whole(receive):
-                body = await _body(receive)
-            else:
-                try:
-                    async with asyncio.timeout(connections.REQUEST_WITHIN):
-                        body = await _body(receive)
-                except TimeoutError:
-                    await _cut(receive, send)
-                    return
+            body = await _body(receive)
             if body is None:
                 return
             request = _asked(scope, body)
