@@ -158,10 +158,11 @@ class SqliteBooks:
 
     def overdue(self, now_ms: int, most: int) -> list[Hold]:
         known = self._known
-        if known.earliest_ms is None or known.earliest_ms < now_ms:
+        earliest_ms = known.earliest_ms
+        if earliest_ms is None or earliest_ms < now_ms:
             (first,) = self._connection.execute("SELECT min(deadline_ms) FROM holds WHERE status = 'ACTIVE'").fetchone()
-            known.earliest_ms = math.inf if first is None else first
-        if now_ms <= known.earliest_ms:
+            known.earliest_ms = earliest_ms = math.inf if first is None else first
+        if now_ms <= earliest_ms:
             return []
         rows = self._connection.execute(
             "SELECT data FROM holds WHERE status = 'ACTIVE' AND deadline_ms < ? ORDER BY deadline_ms LIMIT ?",

@@ -136,7 +136,7 @@ def _decoded(text: str) -> Any:
     try:
         value, end = _DECODER.scan_once(text, 0)  # type: ignore[attr-defined]  # as of Python 3.0
     except StopIteration:
-        end = -1
+        value, end = None, -1
     return value if end == len(text) else _DECODER.decode(text)
 
 

@@ -161,6 +161,7 @@ def test_a_writer_asks_for_nothing_that_it_knows(path, monkeypatch):
         authority.budget(SCOPE, tokens(100))
         wire = Wire(authority, Clock())
         wire.commit(wire.reserve(1), 1)
+        assert isinstance(authority.store, sqlite.SqliteStore)
         (connection,) = authority.store._idle
         connection.set_trace_callback(lambda sql: asked.append(sql.split()[0]))
         held = wire.reserve(1)
