@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from cycles.amounts import spelled
-from cycles.local.ledger.values import INT64_MAX, INT64_MIN, Budget, Refusal
+from cycles.local.ledger.values import INT64_MAX, INT64_MIN, Budget, Refusal, changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +19,7 @@ def spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[Bu
     Nobody pays more than the poorest budget that may not owe can give; what was not covered marks those budgets.
     """
     if policy == "REJECT":  # an event, whose gate has checked that every budget has enough
-        return wanted, [evolve(row, remaining=row.remaining - wanted, spent=row.spent + wanted) for row in budgets]
+        return wanted, [changed(row, remaining=row.remaining - wanted, spent=row.spent + wanted) for row in budgets]
     owing = policy == "ALLOW_WITH_OVERDRAFT"
     taken = min([wanted, *(max(row.remaining, 0) for row in budgets if not (owing and row.overdraft_limit > 0))])
     for row in budgets:
@@ -48,7 +46,7 @@ def spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[Bu
         capping = not (owing and row.overdraft_limit > 0)
         short_of_all = taken < wanted and capping and row.remaining < wanted
         after.append(
-            evolve(
+            changed(
                 row,
                 remaining=row.remaining - taken,
                 spent=row.spent + funded,
@@ -62,7 +60,7 @@ def spend(budgets: list[Budget], wanted: int, policy: str) -> tuple[int, list[Bu
 def fits(row: Budget) -> bool:
     """Whether every figure of *row* is what the protocol can say."""
     figures = (row.allocated, row.reserved, row.spent, row.debt, row.overdraft_limit)
-    return all(0 <= figure <= INT64_MAX for figure in figures) and INT64_MIN <= row.remaining <= INT64_MAX
+    return min(figures) >= 0 and max(figures) <= INT64_MAX and INT64_MIN <= row.remaining <= INT64_MAX
 
 
 def put_all(books: Books, budgets: Iterable[Budget]) -> None:

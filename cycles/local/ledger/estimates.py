@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
-
 from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import amount_body, balance_body
 from cycles.local.ledger.charging import put_all
+from cycles.local.ledger.encoding import Answer
 from cycles.local.ledger.idempotency import DEFAULT_GRACE_MS, KEPT_MS, digest_of, replayed_body
 from cycles.local.ledger.remedies import detail_of
 from cycles.local.ledger.reservations import open_tenant
 from cycles.local.ledger.scopes import budgets_on, reserve_gate, scopes_of
-from cycles.local.ledger.values import Budget, Hold, Refusal, Replay, Tenant
+from cycles.local.ledger.values import Budget, Hold, Refusal, Replay, Tenant, changed
 
 if TYPE_CHECKING:
     from cycles.local.ledger.books import Books
@@ -48,7 +47,7 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
     affected = scopes_of(body["subject"])
     budgets = budgets_on(books, affected, unit, reserve_gate(estimate))
     after = [
-        evolve(row, reserved=row.reserved + estimate, remaining=row.remaining - estimate, updated_at_ms=now_ms)
+        changed(row, reserved=row.reserved + estimate, remaining=row.remaining - estimate, updated_at_ms=now_ms)
         for row in budgets
     ]
     hold = _new_hold(settings, body, affected, budgets, now_ms=now_ms, new_id=new_id)
@@ -90,18 +89,20 @@ def _new_hold(
     )
 
 
-def _granted(hold: Hold, caps: Body, budgets: list[Budget]) -> Body:
-    return {
-        "decision": "ALLOW_WITH_CAPS" if caps else "ALLOW",
-        "reservation_id": hold.reservation_id,
-        "affected_scopes": list(hold.affected),
-        "expires_at_ms": hold.expires_at_ms,
-        "remaining_ttl_ms": hold.expires_at_ms - hold.created_at_ms,
-        "scope_path": hold.affected[-1],
-        "reserved": amount_body(hold.unit, hold.estimate),
-        **caps,
-        "balances": [balance_body(row) for row in budgets],
-    }
+def _granted(hold: Hold, caps: Body, budgets: list[Budget]) -> Answer:
+    return Answer(
+        {
+            "decision": "ALLOW_WITH_CAPS" if caps else "ALLOW",
+            "reservation_id": hold.reservation_id,
+            "affected_scopes": list(hold.affected),
+            "expires_at_ms": hold.expires_at_ms,
+            "remaining_ttl_ms": hold.expires_at_ms - hold.created_at_ms,
+            "scope_path": hold.affected[-1],
+            "reserved": amount_body(hold.unit, hold.estimate),
+            **caps,
+            "balances": [balance_body(row) for row in budgets],
+        }
+    )
 
 
 def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:
@@ -111,7 +112,7 @@ def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:
     if replayed is not None:
         return replayed
     affected, _, denial, caps = _evaluated(books, tenant, body)
-    answer = {**_decision(denial, caps), "affected_scopes": list(affected)}
+    answer = Answer(**_decision(denial, caps), affected_scopes=list(affected))
     books.put_replay(scope, key, Replay(now_ms + KEPT_MS, digest, answer))
     if books.notices is not None:
         books.notices += notices.denied(tenant, body, answer, now_ms)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
-
 from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import amount_body, balance_body
 from cycles.local.ledger.charging import put_all, spend
+from cycles.local.ledger.encoding import Answer
 from cycles.local.ledger.idempotency import EVENT_KEPT_MS, digest_of, replayed_body
 from cycles.local.ledger.reservations import open_tenant
 from cycles.local.ledger.scopes import budgets_on, event_gate, scopes_of
-from cycles.local.ledger.values import Replay
+from cycles.local.ledger.values import Replay, changed
 
 if TYPE_CHECKING:
     from cycles.local.ledger.books import Books
@@ -31,12 +30,10 @@ def event(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) ->
     policy = body.get("overage_policy", settings.overage_policy)
     budgets = budgets_on(books, scopes_of(body["subject"]), unit, event_gate(actual, policy))
     charged, after = spend(budgets, actual, policy)
-    after = [evolve(row, updated_at_ms=now_ms) for row in after]
+    after = [changed(row, updated_at_ms=now_ms) for row in after]
     put_all(books, after)
-    answer: Body = {"status": "APPLIED", "event_id": new_id}
-    if charged < actual:
-        answer["charged"] = amount_body(unit, charged)
-    answer["balances"] = [balance_body(row) for row in after]
+    less = {"charged": amount_body(unit, charged)} if charged < actual else {}
+    answer = Answer(status="APPLIED", event_id=new_id, **less, balances=[balance_body(row) for row in after])
     books.put_replay(scope, key, Replay(now_ms + EVENT_KEPT_MS, digest, answer))
     if books.notices is not None:
         books.notices += notices.moved(tenant, budgets, after, now_ms)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any, Final
 
+from cycles.local.ledger.encoding import canonical
 from cycles.local.ledger.values import Refusal
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from cycles.local.ledger.values import Hold
 
 Body = dict[str, Any]
-
-_CANONICAL: Final = json.JSONEncoder(sort_keys=True, check_circular=False).encode
 
 DEFAULT_GRACE_MS: Final = 5_000
 """The grace of a reserve that names none; a request that states it is the same request."""
@@ -30,8 +28,8 @@ EXTEND_KEPT_MS: Final = 31 * DAY_MS
 
 def digest_of(body: Body) -> str:
     """Return the hash of a request in canonical form, to which the order of fields and stated defaults don't matter."""
-    canonical = {"grace_period_ms": DEFAULT_GRACE_MS, "dry_run": False, **body}
-    return hashlib.sha256(_CANONICAL(canonical).encode()).hexdigest()
+    stated = {"grace_period_ms": DEFAULT_GRACE_MS, "dry_run": False, **body}
+    return hashlib.sha256(canonical(stated).encode()).hexdigest()
 
 
 def replayed_body(books: Books, scope: str, key: str, digest: str, now_ms: int) -> Body | None:

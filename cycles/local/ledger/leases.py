@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
-
 from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import balance_body
 from cycles.local.ledger.charging import put_all
+from cycles.local.ledger.encoding import Answer
 from cycles.local.ledger.idempotency import EXTEND_KEPT_MS, digest_of, replayed_body
 from cycles.local.ledger.reservations import budgeted, given_back, must_be_active, must_be_in_time, open_tenant
-from cycles.local.ledger.values import Hold, Refusal, Replay
+from cycles.local.ledger.values import Hold, Refusal, Replay, changed
 
 if TYPE_CHECKING:
     from cycles.local.ledger.books import Books
@@ -36,13 +35,13 @@ def extend(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
             409, "MAX_EXTENSIONS_EXCEEDED", f"the reservation was extended {hold.extensions} times, which is the most"
         )
     expires = hold.expires_at_ms + body["extend_by_ms"]
-    books.put_hold(evolve(hold, expires_at_ms=expires, extensions=hold.extensions + 1))
-    answer = {
-        "status": "ACTIVE",
-        "expires_at_ms": expires,
-        "remaining_ttl_ms": expires - now_ms,
-        "balances": [balance_body(row) for row in budgeted(books, hold)],
-    }
+    books.put_hold(changed(hold, expires_at_ms=expires, extensions=hold.extensions + 1))
+    answer = Answer(
+        status="ACTIVE",
+        expires_at_ms=expires,
+        remaining_ttl_ms=expires - now_ms,
+        balances=[balance_body(row) for row in budgeted(books, hold)],
+    )
     books.put_replay(scope, key, Replay(expires + EXTEND_KEPT_MS, digest, answer, hold.reservation_id))
     return answer
 
@@ -52,7 +51,7 @@ def sweep(books: Books, now_ms: int, most: int = SWEPT_AT_ONCE) -> int:
     late = books.overdue(now_ms, most)
     for hold in late:
         put_all(books, given_back(books, hold, now_ms))
-        books.put_hold(evolve(hold, status="EXPIRED"))
+        books.put_hold(changed(hold, status="EXPIRED"))
         if books.notices is not None:
             books.notices.append(notices.expired(hold, now_ms))
     return len(late)
@@ -62,4 +61,4 @@ def release_all(books: Books, tenant_id: str, now_ms: int) -> None:
     """Release every live hold of a tenant that is being closed; no request did it, so no key replays it."""
     for hold in books.live_holds_of(tenant_id):
         put_all(books, given_back(books, hold, now_ms))
-        books.put_hold(evolve(hold, status="RELEASED", finalized_at_ms=now_ms))
+        books.put_hold(changed(hold, status="RELEASED", finalized_at_ms=now_ms))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
-from cycles.local.ledger.values import Budget, Hold, Refusal, Tenant
+from cycles.local.ledger.values import Budget, Hold, Refusal, Tenant, changed
 
 if TYPE_CHECKING:
     from cycles.local.ledger.books import Books
@@ -31,7 +30,7 @@ def budgeted(books: Books, hold: Hold) -> list[Budget]:
 def given_back(books: Books, hold: Hold, now_ms: int) -> list[Budget]:
     """Return the budgets of *hold* as they are once they have its whole estimate back; writes nothing."""
     return [
-        evolve(
+        changed(
             row,
             reserved=row.reserved - hold.estimate,
             remaining=row.remaining + hold.estimate,
@@ -44,12 +43,18 @@ def given_back(books: Books, hold: Hold, now_ms: int) -> list[Budget]:
 # -- checks ----------------------------------------------------------------------------------------------------------
 def open_tenant(books: Books, tenant_id: str) -> Tenant:
     """Return the tenant, one without a record with the default settings; refuse a closed one."""
-    tenant = books.tenant(tenant_id) or Tenant(tenant_id)
+    tenant = books.tenant(tenant_id) or _unrecorded(tenant_id)
     if tenant.status == "CLOSED":
         raise Refusal(409, "TENANT_CLOSED", f"the tenant {tenant_id} is closed")
     if tenant.status not in ("ACTIVE", "SUSPENDED"):
         raise Refusal(500, "INTERNAL_ERROR", f"the tenant {tenant_id} has an unknown status")
     return tenant
+
+
+@lru_cache(256)
+def _unrecorded(tenant_id: str) -> Tenant:
+    """Return a tenant with the default settings."""
+    return Tenant(tenant_id)
 
 
 def must_be_active(hold: Hold) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
-
 from cycles.amounts import spelled
 from cycles.local.ledger import notices
 from cycles.local.ledger.bodies import amount_body, balance_body
 from cycles.local.ledger.charging import put_all, spend
+from cycles.local.ledger.encoding import Answer
 from cycles.local.ledger.idempotency import digest_of, final_replay
 from cycles.local.ledger.reservations import budgeted, given_back, must_be_active, must_be_in_time, open_tenant
-from cycles.local.ledger.values import Budget, Hold, Refusal
+from cycles.local.ledger.values import Budget, Hold, Refusal, changed
 
 if TYPE_CHECKING:
     from cycles.local.ledger.books import Books
@@ -35,7 +34,7 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
     charged, budgets = (actual, before) if actual <= hold.estimate else _with_overage(hold, before, actual)
     unused = hold.estimate - charged if charged < hold.estimate else 0
     after = [
-        evolve(
+        changed(
             row,
             reserved=row.reserved - hold.estimate,
             remaining=row.remaining + unused,
@@ -44,10 +43,13 @@ def commit(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
         )
         for row in budgets
     ]
-    answer: Body = {"status": "COMMITTED", "charged": amount_body(hold.unit, charged)}
-    if unused:
-        answer["released"] = amount_body(hold.unit, unused)
-    answer["balances"] = [balance_body(row) for row in after]
+    released = {"released": amount_body(hold.unit, unused)} if unused else {}
+    answer = Answer(
+        status="COMMITTED",
+        charged=amount_body(hold.unit, charged),
+        **released,
+        balances=[balance_body(row) for row in after],
+    )
     put_all(books, after)
     charge = {"charged": charged, "committed_metadata": body.get("metadata")}
     books.put_hold(_finished(hold, "COMMITTED", body, answer, now_ms, **charge))
@@ -80,11 +82,11 @@ def release(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
     must_be_active(hold)
     must_be_in_time(hold, hold.deadline_ms, now_ms)
     after = given_back(books, hold, now_ms)
-    answer = {
-        "status": "RELEASED",
-        "released": amount_body(hold.unit, hold.estimate),
-        "balances": [balance_body(row) for row in after],
-    }
+    answer = Answer(
+        status="RELEASED",
+        released=amount_body(hold.unit, hold.estimate),
+        balances=[balance_body(row) for row in after],
+    )
     put_all(books, after)
     books.put_hold(_finished(hold, "RELEASED", body, answer, now_ms))
     return answer
@@ -92,7 +94,7 @@ def release(books: Books, hold: Hold, body: Body, *, now_ms: int) -> Body:
 
 def _finished(hold: Hold, status: str, body: Body, answer: Body, now_ms: int, **charge: Any) -> Hold:
     """Return *hold* as it is after the request *body* ended it with *answer*."""
-    return evolve(
+    return changed(
         hold,
         status=status,
         finalized_at_ms=now_ms,

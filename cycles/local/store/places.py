@@ -148,6 +148,7 @@ class Place:
     def __init__(self, path: Path) -> None:
         self._path: Final = path
         self._log: Final = log_of(path)
+        self._names: Final = os.fspath(self._path), os.fspath(self._log)
         self._file_seen = _identity(path)
         self._log_seen: tuple[int, int] | None = None
         self._beneath: Final = Beneath(path)
@@ -167,7 +168,7 @@ class Place:
     def trouble(self) -> str | None:
         """Return what happened to the file since it was opened, or None. Every request asks."""
         try:
-            file = self._path.stat()
+            file = os.stat(self._names[0])  # noqa: PTH116 - a Path's own takes as long again
         except OSError:
             file = None
         if file is None or (file.st_dev, file.st_ino) != self._file_seen:
@@ -177,7 +178,7 @@ class Place:
                 "put the file back, or start the program again"
             )
         try:
-            found = self._log.stat()
+            found = os.stat(self._names[1])  # noqa: PTH116
         except OSError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self._log_seen:

@@ -7,12 +7,15 @@ reservation.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from cycles.local.ledger.encoding import Answer, compact, text_of
 from cycles.local.ledger.keys import ApiKey, Credential, key_hash
 from cycles.local.ledger.values import UNITS, Budget, Hold, Replay, Tenant, Terms
 from cycles.local.store import evidence, lists
+from cycles.local.store.known import Known, keep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,56 +32,102 @@ T = TypeVar("T", Tenant, Budget, ApiKey, Terms)
 
 _NOUNS: Final = {Tenant: "tenant", Budget: "budget", Hold: "reservation", ApiKey: "key", Terms: "budget's terms"}
 
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-
 
 class SqliteBooks:
-    """A ledger's rows inside one transaction; see `StoredBooks`."""
+    """A ledger's rows inside one transaction; see `StoredBooks`.
 
-    __slots__ = ("connection", "notices", "origin")
+    Args:
+        connection: To the ledger.
+        notices: See `Books`.
+        known: What *connection* knows of the rows; None: nothing.
+    """
 
-    def __init__(self, connection: sqlite3.Connection, notices: list[Notice] | None = None) -> None:
-        self.connection: Final = connection
+    __slots__ = ("_connection", "_known", "notices", "origin")
+
+    def __init__(
+        self, connection: sqlite3.Connection, notices: list[Notice] | None = None, known: Known | None = None
+    ) -> None:
+        self._connection: Final = connection
+        self._known: Final = Known() if known is None else known
         self.notices = notices
         self.origin: Origin | None = None
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for SQL that is not here: since that may change any row, none is known any more."""
+        self._known.forget()
+        return self._connection
+
     def tenant(self, tenant_id: str) -> Tenant | None:
+        tenants = self._known.tenants
+        if tenant_id in tenants:
+            return tenants[tenant_id]
         row = self._one("SELECT data FROM tenants WHERE tenant_id = ?", tenant_id)
-        return None if row is None else self.tenant_of(row[0])
+        tenant = None if row is None else self.tenant_of(row[0])
+        keep(tenants, tenant_id, tenant, 0 if row is None else len(row[0]))
+        return tenant
 
     def put_tenant(self, tenant: Tenant) -> None:
-        data = _encoded(tenant)
-        self.connection.execute("INSERT OR REPLACE INTO tenants VALUES (?, ?)", (tenant.tenant_id, data))
+        known, data = self._changing(), _encoded(tenant)
+        known.forget_credentials()
+        keep(known.tenants, tenant.tenant_id, tenant, len(data))
+        self._connection.execute("INSERT OR REPLACE INTO tenants VALUES (?, ?)", (tenant.tenant_id, data))
 
     def budget(self, scope_path: str, unit: str) -> Budget | None:
+        budgets, key = self._known.budgets, (scope_path, unit)
+        if key in budgets:
+            return budgets[key]
         row = self._one("SELECT data FROM budgets WHERE scope_path = ? AND unit = ?", scope_path, unit)
-        return None if row is None else self.budget_of(row[0])
+        budget = None if row is None else self.budget_of(row[0])
+        keep(budgets, key, budget, 0 if row is None else len(row[0]))
+        return budget
 
     def units_at(self, scope_path: str) -> list[str]:
-        rows = self.connection.execute("SELECT unit FROM budgets WHERE scope_path = ?", (scope_path,)).fetchall()
+        rows = self._connection.execute("SELECT unit FROM budgets WHERE scope_path = ?", (scope_path,)).fetchall()
         return sorted((unit for (unit,) in rows), key=UNITS.index)
 
     def put_budget(self, budget: Budget) -> None:
-        self.connection.execute(
-            "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?)",
-            (budget.scope_path, budget.unit, budget.tenant, _encoded(budget)),
-        )
+        known, key, data = self._changing(), (budget.scope_path, budget.unit), _encoded(budget)
+        before = known.budgets.get(key)
+        keep(known.budgets, key, budget, len(data))
+        if before is not None and before.tenant == budget.tenant:  # no index of it changes
+            self._connection.execute("UPDATE budgets SET data = ? WHERE scope_path = ? AND unit = ?", (data, *key))
+        else:
+            row = (*key, budget.tenant, data)
+            self._connection.execute("INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?)", row)
 
     def budgets_of(self, tenant_id: str) -> list[Budget]:
         sql = "SELECT data FROM budgets WHERE tenant = ? ORDER BY scope_path, unit"
-        return [self.budget_of(data) for (data,) in self.connection.execute(sql, (tenant_id.lower(),)).fetchall()]
+        return [self.budget_of(data) for (data,) in self._connection.execute(sql, (tenant_id.lower(),)).fetchall()]
 
     def all_budgets(self) -> list[Budget]:
         """Return every budget, by scope path and unit."""
-        rows = self.connection.execute("SELECT data FROM budgets ORDER BY scope_path, unit").fetchall()
+        rows = self._connection.execute("SELECT data FROM budgets ORDER BY scope_path, unit").fetchall()
         return [self.budget_of(data) for (data,) in rows]
 
     def hold(self, reservation_id: str) -> Hold | None:
+        known = self._known.holds
+        if reservation_id in known:
+            return known[reservation_id]
         row = self._one("SELECT data FROM holds WHERE reservation_id = ?", reservation_id)
-        return None if row is None else self.hold_of(row[0])
+        if row is None:
+            return None
+        hold = self.hold_of(row[0])
+        if hold.status == "ACTIVE":
+            keep(known, reservation_id, hold, len(row[0]))
+        return hold
 
     def put_hold(self, hold: Hold) -> None:
-        self.connection.execute(
+        data, deadline_ms, is_known = _hold_data(hold), hold.deadline_ms, hold.reservation_id in self._known.holds
+        self._know_hold(hold, deadline_ms, len(data))
+        if is_known:
+            self._connection.execute(
+                "UPDATE holds SET status = ?, expires_at_ms = ?, deadline_ms = ?, finalized_at_ms = ?, data = ? "
+                "WHERE reservation_id = ?",
+                (hold.status, hold.expires_at_ms, deadline_ms, hold.finalized_at_ms, data, hold.reservation_id),
+            )
+            return
+        self._connection.execute(
             "INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reservation_id) DO UPDATE SET "
             "status = excluded.status, expires_at_ms = excluded.expires_at_ms, deadline_ms = excluded.deadline_ms, "
             "finalized_at_ms = excluded.finalized_at_ms, data = excluded.data",
@@ -92,14 +141,30 @@ class SqliteBooks:
                 hold.status,
                 hold.created_at_ms,
                 hold.expires_at_ms,
-                hold.deadline_ms,
+                deadline_ms,
                 hold.finalized_at_ms,
-                _encoded(hold),
+                data,
             ),
         )
 
+    def _know_hold(self, hold: Hold, deadline_ms: int, size: int) -> None:
+        known = self._changing()
+        if hold.status != "ACTIVE":  # few ask for it again
+            known.holds.pop(hold.reservation_id, None)
+            return
+        keep(known.holds, hold.reservation_id, hold, size)
+        if known.earliest_ms is not None and deadline_ms < known.earliest_ms:
+            known.earliest_ms = deadline_ms
+
     def overdue(self, now_ms: int, most: int) -> list[Hold]:
-        rows = self.connection.execute(
+        known = self._known
+        earliest_ms = known.earliest_ms
+        if earliest_ms is None or earliest_ms < now_ms:
+            (first,) = self._connection.execute("SELECT min(deadline_ms) FROM holds WHERE status = 'ACTIVE'").fetchone()
+            known.earliest_ms = earliest_ms = math.inf if first is None else first
+        if now_ms <= earliest_ms:
+            return []
+        rows = self._connection.execute(
             "SELECT data FROM holds WHERE status = 'ACTIVE' AND deadline_ms < ? ORDER BY deadline_ms LIMIT ?",
             (now_ms, most),
         ).fetchall()
@@ -107,11 +172,11 @@ class SqliteBooks:
 
     def live_holds_of(self, tenant_id: str) -> list[Hold]:
         sql = "SELECT data FROM holds INDEXED BY holds_by_deadline WHERE tenant = ? AND status = 'ACTIVE'"
-        return [self.hold_of(data) for (data,) in self.connection.execute(sql, (tenant_id,)).fetchall()]
+        return [self.hold_of(data) for (data,) in self._connection.execute(sql, (tenant_id,)).fetchall()]
 
     def all_holds(self) -> list[Hold]:
         """Return every reservation, oldest first."""
-        rows = self.connection.execute("SELECT data FROM holds ORDER BY created_at_ms, rowid").fetchall()
+        rows = self._connection.execute("SELECT data FROM holds ORDER BY created_at_ms, rowid").fetchall()
         return [self.hold_of(data) for (data,) in rows]
 
     def replay(self, scope: str, key: str) -> Replay | None:
@@ -119,43 +184,45 @@ class SqliteBooks:
         return None if row is None else Replay(row[0], *json.loads(row[1]))
 
     def put_replay(self, scope: str, key: str, replay: Replay) -> None:
-        data = _ENCODE([replay.payload_hash, replay.body, replay.reservation_id])
+        self._known.is_changed = True
+        data = f'["{replay.payload_hash}",{text_of(replay.body)},{compact(replay.reservation_id)}]'
         row = (scope, key, replay.keep_until_ms, data)
-        self.connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?)", row)
+        self._connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?)", row)
 
     def purge(self, now_ms: int, most: int = PURGED_AT_ONCE) -> None:
         """Delete up to *most* replays, and as many reservations, that nobody can ask for any more."""
-        self.connection.execute(
+        self._changing()  # no live hold is deleted, and no other is known
+        self._connection.execute(
             "DELETE FROM replays WHERE (scope, key) IN "
             "(SELECT scope, key FROM replays WHERE keep_until_ms < ? ORDER BY keep_until_ms LIMIT ?)",
             (now_ms, most),
         )
-        self.connection.execute(
+        self._connection.execute(
             "DELETE FROM holds WHERE reservation_id IN "
             "(SELECT reservation_id FROM holds WHERE status != 'ACTIVE' AND deadline_ms < ? "
             "ORDER BY deadline_ms LIMIT ?)",
             (now_ms - HOLD_KEPT_MS, most),
         )
-        evidence.purge(self.connection, now_ms, most)
+        evidence.purge(self._connection, now_ms, most)
 
     # -- evidence ------------------------------------------------------------------------------------------------------
     def put_evidence(self, row: Envelope) -> None:
-        evidence.put(self.connection, row)
+        evidence.put(self._connection, row)
 
     def evidence(self, evidence_id: str) -> dict[str, Any] | None:
-        return evidence.read(self.connection, evidence_id)
+        return evidence.read(self._connection, evidence_id)
 
     def evidence_from(self, source: str, digest: str) -> str | None:
-        return evidence.found_from(self.connection, source, digest)
+        return evidence.found_from(self._connection, source, digest)
 
     def evidence_of(self, reservation_id: str) -> dict[str, str]:
-        return evidence.of_reservation(self.connection, reservation_id)
+        return evidence.of_reservation(self._connection, reservation_id)
 
     # -- provisioning --------------------------------------------------------------------------------------------------
     def tenants(self) -> list[Tenant]:
         """Return every tenant by its id; also those without a record, which have a key or a budget and the defaults."""
-        known = {row[0]: self.tenant_of(row[1]) for row in self.connection.execute("SELECT * FROM tenants")}
-        implied = self.connection.execute(
+        known = {row[0]: self.tenant_of(row[1]) for row in self._connection.execute("SELECT * FROM tenants")}
+        implied = self._connection.execute(
             "SELECT tenant, min(at_ms) FROM (SELECT tenant, created_at_ms AS at_ms FROM keys UNION ALL "
             "SELECT tenant, json_extract(data, '$.created_at_ms') FROM budgets) GROUP BY tenant ORDER BY tenant"
         )
@@ -180,21 +247,33 @@ class SqliteBooks:
 
     def put_terms(self, scope_path: str, unit: str, terms: Terms) -> None:
         data = _encoded(terms)
-        self.connection.execute("INSERT OR REPLACE INTO terms VALUES (?, ?, ?)", (scope_path, unit, data))
+        self._connection.execute("INSERT OR REPLACE INTO terms VALUES (?, ?, ?)", (scope_path, unit, data))
 
     def credential(self, secret: str) -> Credential | None:
         """Return what a request with the API key *secret* depends on, as of one moment. Every request asks for it."""
+        known = self._known.credentials.get(secret)
+        if known is not None:
+            return known
         row = self._one(
             "SELECT keys.tenant, expires_at_ms, revoked_at_ms, json_extract(tenants.data, '$.status') "
             "FROM keys LEFT JOIN tenants ON tenants.tenant_id = keys.tenant WHERE key_hash = ?",
             key_hash(secret),
         )
-        return None if row is None else Credential(*row)
+        if row is None:
+            return None
+        found = Credential(*row)
+        keep(self._known.credentials, secret, found)
+        return found
 
     def session(self, tenant_id: str) -> Credential:
         """Return what a request with a session key of *tenant_id* depends on."""
+        known = self._known.sessions.get(tenant_id)
+        if known is not None:
+            return known
         row = self._one("SELECT json_extract(data, '$.status') FROM tenants WHERE tenant_id = ?", tenant_id)
-        return Credential(tenant_id, None, None, None if row is None else row[0])
+        found = Credential(tenant_id, None, None, None if row is None else row[0])
+        keep(self._known.sessions, tenant_id, found)
+        return found
 
     def key(self, secret: str) -> ApiKey | None:
         """Return the API key with this secret."""
@@ -208,7 +287,7 @@ class SqliteBooks:
     def keys(self, tenant_id: str | None = None) -> list[ApiKey]:
         """Return the API keys of a tenant, or of all, oldest first."""
         sql = "SELECT data FROM keys WHERE tenant = coalesce(?, tenant) ORDER BY created_at_ms, key_id"
-        return [self.key_of(data) for (data,) in self.connection.execute(sql, (tenant_id,)).fetchall()]
+        return [self.key_of(data) for (data,) in self._connection.execute(sql, (tenant_id,)).fetchall()]
 
     def put_key(self, key: ApiKey) -> None:
         row = (
@@ -220,28 +299,29 @@ class SqliteBooks:
             key.revoked_at_ms,
             _encoded(key),
         )
-        self.connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._changing().forget_credentials()
+        self._connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     # -- pages ---------------------------------------------------------------------------------------------------------
     def find_holds(self, query: HoldQuery, after: tuple[int | str, str] | None, most: int) -> Iterator[Hold]:
-        return (self.hold_of(data) for (data,) in lists.holds(self.connection, query, after, most))
+        return (self.hold_of(data) for (data,) in lists.holds(self._connection, query, after, most))
 
     def find_budgets(self, query: BudgetQuery, after: tuple[str, str] | None, most: int) -> list[Budget]:
-        return [self.budget_of(data) for (data,) in lists.budgets(self.connection, query, after, most)]
+        return [self.budget_of(data) for (data,) in lists.budgets(self._connection, query, after, most)]
 
     def find_ledgers(
         self, query: BudgetQuery, after: tuple[str, str] | None, most: int
     ) -> Iterator[tuple[Budget, Terms]]:
         return (
             (self.budget_of(data), Terms() if noted is None else self.terms_of(noted))
-            for data, noted in lists.ledgers(self.connection, query, after, most)
+            for data, noted in lists.ledgers(self._connection, query, after, most)
         )
 
     def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> Iterator[ApiKey]:
-        return (self.key_of(data) for (data,) in lists.keys(self.connection, query, after, most, now_ms))
+        return (self.key_of(data) for (data,) in lists.keys(self._connection, query, after, most, now_ms))
 
     def live_holds(self, tenant: str | None, most: int) -> list[Hold]:
-        return [self.hold_of(data) for (data,) in lists.live_holds(self.connection, tenant, most)]
+        return [self.hold_of(data) for (data,) in lists.live_holds(self._connection, tenant, most)]
 
     # -- values of rows ------------------------------------------------------------------------------------------------
     @staticmethod
@@ -275,8 +355,13 @@ class SqliteBooks:
             raise _unreadable(Hold, error) from None
 
     def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self.connection.execute(sql, parameters).fetchone()
+        row: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
         return row
+
+    def _changing(self) -> Known:
+        """Return what is known, and note that rows are written: what is known of them then goes when that is undone."""
+        self._known.is_changed = True
+        return self._known
 
 
 def _decoded(kind: type[T], data: str) -> T:
@@ -292,5 +377,13 @@ def _unreadable(kind: type, error: Exception) -> sqlite3.DatabaseError:
     return sqlite3.DatabaseError(f"a row of a {_NOUNS[kind]} can't be read ({said})")
 
 
+def _hold_data(hold: Hold) -> str:
+    """Return what `_encoded` does; the answer that ended the hold is the last of its fields, and encoded already."""
+    final_body = hold.final_body
+    if not isinstance(final_body, Answer):
+        return _encoded(hold)
+    return f"{compact({**hold.__dict__, 'final_body': None})[:-5]}{final_body.text}}}"
+
+
 def _encoded(value: Tenant | Budget | Hold | ApiKey | Terms) -> str:
-    return _ENCODE(vars(value))
+    return compact(value.__dict__)

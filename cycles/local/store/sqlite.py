@@ -22,6 +22,7 @@ from cycles.errors import ConfigError
 from cycles.local.ledger.values import Refusal, Unusable
 from cycles.local.store import integrity, tenants
 from cycles.local.store.files import backed_up, move_log, prepare, refuse_foreign, switch_to_wal
+from cycles.local.store.known import Known
 from cycles.local.store.places import Place, located, made
 from cycles.local.store.rows import SqliteBooks
 from cycles.local.store.turns import BUSY_TIMEOUT, Turn
@@ -47,11 +48,24 @@ IDLE_CONNECTIONS: Final = 8
 _NO_LOCK: Final = nullcontext()
 _log: Final = logging.getLogger("cycles.local")
 
+
+class _Connection(sqlite3.Connection):
+    """A connection of a store.
+
+    Attributes:
+        known: What it knows of the ledger's rows. Only whoever has the writer's turn may use that.
+        waits: Whether SQLite itself waits for another process that writes.
+    """
+
+    known: Known
+    waits: bool
+
+
 _stores: Final[weakref.WeakSet[SqliteStore]] = weakref.WeakSet()
-_abandoned: Final[list[sqlite3.Connection]] = []
+_abandoned: Final[list[_Connection]] = []
 """Connections to files that are not there any more; see `_abandon`."""
 
-_inherited: Final[list[sqlite3.Connection]] = []
+_inherited: Final[list[_Connection]] = []
 """Connections of the parent process, in its fork: kept, for SQLite forbids any use of them there, closing included."""
 
 
@@ -64,7 +78,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _abandon(connection: sqlite3.Connection) -> None:
+def _abandon(connection: _Connection) -> None:
     """Let *connection* stay open until the process ends, whoever forgets it.
 
     Its file is not there any more. The last connection to a file deletes the log by its name when it is closed, and
@@ -88,8 +102,8 @@ class SqliteStore:
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path: Final = None if path is None else located(path)
         self._lock = threading.RLock()  # guards the two sets of connections
-        self._idle: list[sqlite3.Connection] = []
-        self._busy: set[sqlite3.Connection] = set()
+        self._idle: list[_Connection] = []  # writers take the last one, readers the first, so each find their own
+        self._busy: set[_Connection] = set()
         # Orders this process's writers, cheaper and fairer than SQLite's polling; in memory all use of the connection.
         self._turn = Turn()
         self._inherited = False  # a ledger in memory, in a fork of the process that made it
@@ -154,19 +168,23 @@ class SqliteStore:
     def writing(self) -> Iterator[SqliteBooks]:
         """Give the books in one transaction, which any exception undoes."""
         with self._turn:
-            connection = self._taken()
+            connection = self._taken(-1)
+            known = connection.known
             try:
                 if self._place is not None and self._place.log_size == 0:
-                    move_log(connection)
+                    self._move_log(connection)
+                known.undone()  # if the last one did not end in order
                 self._begin(connection)
-                books = SqliteBooks(connection, None if self.publish is None else [])
+                books = SqliteBooks(connection, None if self.publish is None else [], known)
                 yield books
                 connection.execute("COMMIT")
+                known.is_changed = False
                 self._written += 1
                 if self._place is not None and self._written % MOVE_LOG_EVERY == 0:
                     with suppress(sqlite3.Error):  # what was written is safe in the log
-                        move_log(connection)
+                        self._move_log(connection)
             except BaseException:
+                known.undone()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
@@ -175,59 +193,84 @@ class SqliteStore:
             if books.notices and self.publish is not None:
                 self.publish(books.notices, books.origin)
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    @staticmethod
+    def _move_log(connection: _Connection) -> None:
+        connection.waits = True  # as `move_log` leaves it
+        move_log(connection)
+
+    def _begin(self, connection: _Connection) -> None:
         """Begin to write, when no other process does.
 
-        SQLite would sleep a millisecond, then two, five and ten: a whole reserve takes less.
+        SQLite would sleep a millisecond, then two, five and ten: a whole reserve takes less. What the connection knows
+        stays known when nobody else has written since.
         """
         if self.path is None:
             connection.execute("BEGIN IMMEDIATE")
             return
         deadline, pause = time.monotonic() + BUSY_TIMEOUT, _SHORTEST_PAUSE
-        connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            while True:
-                try:
-                    connection.execute("BEGIN IMMEDIATE")
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                        raise
-                else:
-                    return
-                time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - so that two do not meet again
-                pause = min(pause * 1.2, _LONGEST_PAUSE)
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000)}")
+        self._wait(connection, waits=False)
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - so that two do not meet again
+            pause = min(pause * 1.2, _LONGEST_PAUSE)
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version != connection.known.version:
+            connection.known.forget()
+            connection.known.version = version
+
+    @staticmethod
+    def _wait(connection: _Connection, *, waits: bool) -> None:
+        """Let SQLite wait for another process that writes, or not."""
+        if connection.waits != waits:
+            connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000) if waits else 0}")
+            connection.waits = waits
 
     @contextmanager
     def glancing(self) -> Iterator[SqliteBooks]:
         """Give the books for one query, which needs no transaction around it."""
-        with self._read_turn:
-            connection = self._taken()
-            try:
-                yield SqliteBooks(connection)
-            finally:
-                self._give_back(connection)
+        with self._reader() as connection:
+            yield SqliteBooks(connection, known=self._known_to_readers(connection))
 
     @contextmanager
     def reading(self) -> Iterator[SqliteBooks]:
         """Give the books as they are at one moment."""
-        with self.glancing() as books:
-            books.connection.execute("BEGIN")
+        with self._reader() as connection:
+            connection.execute("BEGIN")
             try:
-                yield books
+                yield SqliteBooks(connection, known=self._known_to_readers(connection))
             finally:
-                books.connection.execute("ROLLBACK")
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _reader(self) -> Iterator[_Connection]:
+        with self._read_turn:
+            connection = self._taken(0)
+            try:
+                if self.path is not None:
+                    self._wait(connection, waits=True)
+                yield connection
+            finally:
+                self._give_back(connection, 0)
+
+    def _known_to_readers(self, connection: _Connection) -> Known | None:
+        """Return what a reader need not ask for: in memory, where nobody else writes, all that is known."""
+        return connection.known if self.path is None else None
 
     @property
     def _read_turn(self) -> AbstractContextManager[None]:
         """The lock that readers wait for; none with a file, where each reader has a connection of its own."""
         return self._turn if self.path is None else _NO_LOCK
 
-    def _taken(self) -> sqlite3.Connection:
+    def _taken(self, end: int) -> _Connection:
+        """Take a connection, from the *end* of the idle ones that readers (0) or writers (-1) use."""
         with self._lock:
             self._must_be_open()
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = self._idle.pop(end) if self._idle else self._connect()
             self._busy.add(connection)
         if self._place is not None:
             trouble = self._place.trouble()
@@ -239,13 +282,13 @@ class SqliteStore:
                 raise Unusable(trouble)
         return connection
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _give_back(self, connection: _Connection, end: int = -1) -> None:
         with self._lock:
             if connection not in self._busy:  # the process forked meanwhile, and this is the fork
                 return
             self._busy.remove(connection)
             if not self._closed and len(self._idle) < IDLE_CONNECTIONS:
-                self._idle.append(connection)
+                self._idle.insert(len(self._idle) if end else 0, connection)
                 return
         self._parted(connection)
         self._leave()
@@ -257,7 +300,7 @@ class SqliteStore:
         if is_over and self._place is not None:
             self._place.close()
 
-    def _parted(self, connection: sqlite3.Connection) -> None:
+    def _parted(self, connection: _Connection) -> None:
         """Close a connection; one to a file that is not there any more stays open, see `_abandon`."""
         if self._place is not None and self._place.trouble() is not None:
             _abandon(connection)
@@ -282,7 +325,7 @@ class SqliteStore:
         self._lock, self._turn, self._idle, self._busy = threading.RLock(), Turn(), [], set()
         self._inherited = self.path is None
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> _Connection:
         """Return one more connection; the first in a fork opens the log anew."""
         connection = self._opened()
         if self._place is not None:
@@ -292,14 +335,16 @@ class SqliteStore:
                 self._place.opened(connection)
         return connection
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self) -> _Connection:
         connection = sqlite3.connect(
             ":memory:" if self.path is None else self.path,
             timeout=BUSY_TIMEOUT,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=64,
+            factory=_Connection,
         )
+        connection.known, connection.waits = Known(), True
         if self.path is not None:
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")

@@ -22,6 +22,7 @@ from cycles.local.wire.links import Links
 from cycles.local.wire.messages import Response, encoded, new_id, new_row_id, trace_id_of
 from cycles.local.wire.routes import OPERATIONS, operation_of, routes_of
 from cycles.local.wire.session_keys import SessionKeys
+from cycles.local.wire.trust import Keys, Outdated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cycles.local.wire.messages import Request
     from cycles.local.wire.routes import Route
     from cycles.local.wire.transactions import Transactions
+    from cycles.local.wire.trust import Trusted
 
 Body = dict[str, Any]
 
@@ -43,13 +45,17 @@ _EVERYTHING: Final = frozenset({"metadata", "committed_metadata"})
 
 
 class Asked(NamedTuple):
-    """A request on its way through the checks; `tenant` is the key's, None the administrator's."""
+    """A request on its way through the checks; `tenant` is the key's, None the administrator's.
+
+    What `trusted` says of the key is confirmed by the request's transaction; None: it was looked up.
+    """
 
     request: Request
     segments: list[str]
     tenant: str | None
     request_id: str
     trace_id: str
+    trusted: Trusted | None
 
 
 class Administration(Protocol):
@@ -100,6 +106,7 @@ class App:
         self.session_keys: Final = SessionKeys()
         self.links: Final = Links()
         self._store: Final = transactions.store
+        self._keys: Final = Keys(transactions.store, self.session_keys)
         self._administration: Final = administration
         self._admin_hash: Final = admin_hash
         self._history: Final = history
@@ -164,9 +171,9 @@ class App:
             return self._administration.answered(request, segments, headers, request_id, trace_id)
         routes = routes_of(request.path, segments)
         route = None if routes is None else routes.get(request.method)
-        tenant = None
+        tenant, trusted, first = None, None, len(headers)
         if route is None or not route.public:
-            tenant = self._authenticated(request, route)
+            tenant, trusted = self._authenticated(request, route)
             if tenant is not None:
                 headers.append(("x-cycles-tenant", tenant))
         if routes is None:
@@ -174,18 +181,39 @@ class App:
         if route is None:
             headers.append(("allow", ", ".join(routes)))
             raise Refusal(405, "INVALID_REQUEST", f"{request.path} takes {' or '.join(routes)}, not {request.method}")
-        return _ANSWERS[route.operation](self, Asked(request, segments, tenant, request_id, trace_id))
+        try:
+            return _ANSWERS[route.operation](self, Asked(request, segments, tenant, request_id, trace_id, trusted))
+        except Outdated:
+            pass
+        except Refusal:
+            if trusted is None or trusted.is_confirmed or self._keys.are_still(trusted):
+                raise
+        del headers[first:]
+        return self._answered(request, headers, request_id, trace_id)
 
-    def _authenticated(self, request: Request, route: Route | None) -> str | None:
-        """Return the key's tenant; None is the administrator."""
+    def _authenticated(self, request: Request, route: Route | None) -> tuple[str | None, Trusted | None]:
+        """Return the key's tenant, None for the administrator, and what of it is still to be confirmed."""
         if route is not None and route.admin and auth.is_administrator(request, self._admin_hash):
-            return None
-        secret = auth.tenant_key(request)
-        # A key is found by its hash, so a guess learns nothing from how long the search takes.
-        with self._store.glancing() as books:
-            tenant = self.session_keys.tenant(secret)
-            found = books.credential(secret) if tenant is None else books.session(tenant)
-        return auth.admitted(found, self.transactions.clock, 401).tenant
+            return None, None
+        secret, clock = auth.tenant_key(request), self.transactions.clock
+        trusted = self._keys.trusted(secret) if route is not None and route.writes else None
+        if trusted is not None and auth.trouble_with(trusted.credential, clock) is None:
+            return trusted.credential.tenant, trusted
+        found = auth.admitted(self._keys.looked_up(secret), clock, 401)
+        self._keys.trust(secret, found)
+        return found.tenant, None
+
+    def _write(self, asked: Asked, operation: Callable[[StoredBooks, int], Body]) -> Body:
+        """Run *operation* in one transaction, which first confirms what was said of the key."""
+        trusted = asked.trusted
+        if trusted is None:
+            return self.transactions.write(asked, operation)
+
+        def confirmed(books: StoredBooks, now_ms: int) -> Body:
+            trusted.confirm(self._keys, books)
+            return operation(books, now_ms)
+
+        return self.transactions.write(asked, confirmed)
 
     def _internal(self, error: Exception) -> Refusal:
         if self._store.is_busy(error):
@@ -208,7 +236,7 @@ class App:
             request = facts_of(body, tenant=asked.tenant)
             operation = self.signing.signing(name, asked, source, request, operation)
         try:
-            answer = self.transactions.write(asked, operation)
+            answer = self._write(asked, operation)
         except Refusal as refusal:
             self.denials.refused(name, asked.tenant or "", body, refusal, self.transactions.clock())
             raise
@@ -276,10 +304,10 @@ class App:
             return operation(books, reservations.find(books, asked.tenant, reservation_id), body, now_ms=now_ms)
 
         if self.signing is None or artifact is None:
-            return 200, self.transactions.write(asked, settle)
+            return 200, self._write(asked, settle)
         request = facts_of(body, tenant=asked.tenant, reservation_id=reservation_id)
         source = f"{artifact}:{reservation_id}"
-        return 200, self.transactions.write(asked, self.signing.signing(artifact, asked, source, request, settle))
+        return 200, self._write(asked, self.signing.signing(artifact, asked, source, request, settle))
 
     def reservation(self, asked: Asked) -> tuple[int, Body]:
         reservation_id = _reservation_id(asked)

@@ -41,17 +41,22 @@ def tenant_key(request: Request) -> str:
     return secret
 
 
+def trouble_with(found: Credential, clock: Callable[[], int]) -> str | None:
+    """Return why a key is not good now, or None."""
+    if found.revoked_at_ms is not None:
+        return "KEY_REVOKED: this API key was revoked"
+    if found.expires_at_ms is not None and is_over(found.expires_at_ms, clock()):
+        return "KEY_EXPIRED: this API key has expired; ask for a new one"
+    if found.tenant_status in ("SUSPENDED", "CLOSED"):
+        return f"TENANT_{found.tenant_status}: the tenant {found.tenant} is {found.tenant_status}"
+    return None
+
+
 def admitted(found: Credential | None, clock: Callable[[], int], status: int) -> Credential:
     """Return the credential of a key that is good now, or refuse it with *status* (the administration's is 403)."""
-    reason = None
-    if found is None:
-        reason = "KEY_NOT_FOUND: this authority did not issue that API key"
-    elif found.revoked_at_ms is not None:
-        reason = "KEY_REVOKED: this API key was revoked"
-    elif found.expires_at_ms is not None and is_over(found.expires_at_ms, clock()):
-        reason = "KEY_EXPIRED: this API key has expired; ask for a new one"
-    elif found.tenant_status in ("SUSPENDED", "CLOSED"):
-        reason = f"TENANT_{found.tenant_status}: the tenant {found.tenant} is {found.tenant_status}"
+    reason: str | None = "KEY_NOT_FOUND: this authority did not issue that API key"
+    if found is not None:
+        reason = trouble_with(found, clock)
     if found is None or reason is not None:
         raise Refusal(status, "UNAUTHORIZED" if status == 401 else "FORBIDDEN", reason or "")
     return found

@@ -62,7 +62,7 @@ class Connection(_Protocol):  # type: ignore[misc]  # see above
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self.is_idle:
+        if not self._is_waiting:
             self._stop_waiting()
         elif self._deadline is None and not self.transport.is_closing():
             self._wait_for_request()  # the beginning of the next one
@@ -77,6 +77,11 @@ class Connection(_Protocol):  # type: ignore[misc]  # see above
         """Whether no request is being read or answered."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether a request, or the rest of one, is still to arrive."""
+        return self.is_idle or self.cycle.more_body
+
     def _wait_for_request(self) -> None:
         self._deadline = self.loop.call_later(REQUEST_WITHIN, self._give_up)
 
@@ -89,6 +94,8 @@ class Connection(_Protocol):  # type: ignore[misc]  # see above
         self._deadline = None
         if self.is_idle:
             self.transport.close()
+        elif self.cycle.more_body:
+            self.transport.abort()
 
     def _make_room(self) -> None:
         """Close the connection that has been idle longest; of those that never asked anything, if there is one."""

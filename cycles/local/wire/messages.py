@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-import secrets
+from os import urandom
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
+
+from cycles.local.ledger.encoding import text_of
 
 ORIGIN: Final = "http://cycles.local"
 """The address of requests inside the process; nothing resolves it."""
@@ -14,9 +15,6 @@ ORIGIN: Final = "http://cycles.local"
 MAX_BODY: Final = 1024 * 1024
 """Bytes of a request body that are read at most; the protocol's requests have a few hundred."""
 
-_ENCODE: Final = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False
-).encode
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _NO_TRACE: Final = "0" * 32
@@ -42,6 +40,8 @@ class Request(NamedTuple):
 
     def segments(self) -> list[str]:
         """Return the path's segments, decoded."""
+        if "%" not in self.path:
+            return self.path.split("/")[1:]
         return [unquote(segment) for segment in self.path.split("/")[1:]]
 
     def parameters(self) -> dict[str, str]:
@@ -62,12 +62,12 @@ class Response(NamedTuple):
 
 def encoded(body: dict[str, Any]) -> bytes:
     """Return *body* as compact JSON."""
-    return _ENCODE(body).encode()
+    return text_of(body).encode()
 
 
 def new_id() -> str:
     """Return a UUID for a request: version 4."""
-    return _uuid(secrets.token_hex(16), 4)
+    return _uuid(urandom(16).hex(), 4)
 
 
 def new_row_id(now_ms: int) -> str:
@@ -75,7 +75,7 @@ def new_row_id(now_ms: int) -> str:
 
     Rows that are made one after the other then lie together in the file; random ids would touch a page each.
     """
-    return _uuid(f"{now_ms & 0xFFFFFFFFFFFF:012x}{secrets.token_hex(10)}", 7)
+    return _uuid(f"{now_ms & 0xFFFFFFFFFFFF:012x}{urandom(10).hex()}", 7)
 
 
 def _uuid(digits: str, version: int) -> str:
@@ -95,4 +95,4 @@ def trace_id_of(headers: dict[str, str]) -> str:
         given = given.strip().lower()
         if given != _NO_TRACE and _TRACE_ID.fullmatch(given):
             return given
-    return secrets.token_hex(16)
+    return urandom(16).hex()

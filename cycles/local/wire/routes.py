@@ -18,17 +18,19 @@ class Route(NamedTuple):
         operation: "reserve", "commit", …
         public: Whether no key is needed.
         admin: Whether the administrator's key is accepted.
+        writes: Whether it runs in one transaction that writes.
     """
 
     operation: str
     public: bool = False
     admin: bool = False
+    writes: bool = False
 
 
 _FIXED: Final[dict[str, dict[str, Route]]] = {
-    "/v1/reservations": {"GET": Route("reservations", admin=True), "POST": Route("reserve")},
-    "/v1/decide": {"POST": Route("decide")},
-    "/v1/events": {"POST": Route("event")},
+    "/v1/reservations": {"GET": Route("reservations", admin=True), "POST": Route("reserve", writes=True)},
+    "/v1/decide": {"POST": Route("decide", writes=True)},
+    "/v1/events": {"POST": Route("event", writes=True)},
     "/v1/balances": {"GET": Route("balances")},
     "/": {"GET": Route("page")},
     "/status.json": {"GET": Route("status", admin=True)},
@@ -39,9 +41,9 @@ _FIXED: Final[dict[str, dict[str, Route]]] = {
 _RESERVATION: Final = {"GET": Route("reservation", admin=True)}
 _EVIDENCE: Final = {"GET": Route("evidence", public=True)}
 _STEPS: Final[dict[str, dict[str, Route]]] = {
-    "commit": {"POST": Route("commit")},
-    "release": {"POST": Route("release", admin=True)},
-    "extend": {"POST": Route("extend")},
+    "commit": {"POST": Route("commit", writes=True)},
+    "release": {"POST": Route("release", admin=True, writes=True)},
+    "extend": {"POST": Route("extend", writes=True)},
 }
 
 OPERATIONS: Final = frozenset(

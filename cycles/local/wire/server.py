@@ -17,7 +17,7 @@ from cycles.local.ledger.values import Refusal
 from cycles.local.wire import log, page
 from cycles.local.wire.clock import ManualClock
 from cycles.local.wire.messages import MAX_BODY, Request
-from cycles.local.wire.transport import in_thread
+from cycles.local.wire.workers import Workers
 
 try:
     import uvicorn
@@ -60,17 +60,13 @@ class Asgi:
     def __init__(self, authority: Served) -> None:
         self._authority: Final = authority
         self._app: Final = authority.app
+        self._workers: Final = Workers()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            try:
-                async with asyncio.timeout(connections.REQUEST_WITHIN):
-                    body = await _body(receive)
-            except TimeoutError:
-                await _cut(receive, send)
-                return
+            body = await _body(receive)
             if body is None:
                 return
             request = _asked(scope, body)
@@ -90,7 +86,7 @@ class Asgi:
             return page.PAGE
         if self._app.is_memory:
             return self._app.handle(request)
-        return await in_thread(self._app.handle, request)  # the disk must not hold up the others
+        return await self._workers.run(self._app.handle, request)  # the disk must not hold up the others
 
     async def _spoilt(self, request: Request, fault: Fault, receive: Any, send: Any) -> None:
         """Answer as an injected fault says; where no answer arrives, cut the connection."""
@@ -98,7 +94,7 @@ class Asgi:
             self._app.clock.advance(fault.seconds)
         else:
             await asyncio.sleep(fault.seconds)
-        response, arrives = await in_thread(self._app.handle_badly, request, fault)
+        response, arrives = await self._workers.run(self._app.handle_badly, request, fault)
         if response is not None and arrives:
             await _send(send, response)
         else:
@@ -112,6 +108,7 @@ class Asgi:
         sweeper.cancel()
         with suppress(asyncio.CancelledError):
             await sweeper
+        self._workers.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _sweep(self) -> None:

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 Check: TypeAlias = Callable[[Any, str], Any]
 
+_JSON: Final = "application/json"
+
 _LONGEST_EXPONENT: Final = 8
+
+_PLANS: Final = 64
+"""Sets of fields that an object was sent with, for each of which the checks to make are remembered."""
 
 MAX_DEPTH: Final = 100
 """Levels of objects and arrays in a body: a deeper one could be read and kept, but not encoded in an answer."""
@@ -42,11 +47,11 @@ def invalid(field: str, reason: str) -> Refusal:
 # -- JSON --------------------------------------------------------------------------------------------------------------
 def parsed(body: bytes) -> dict[str, Any]:
     """Return the JSON object in *body*."""
-    if not body.strip():
+    if body[:1] != b"{" and not body.strip():
         raise Refusal(400, "INVALID_REQUEST", "the body is missing: send a JSON object")
     try:
         text = body.decode()
-        value = _DECODER.decode(text)
+        value = _decoded(text)
     except (ValueError, RecursionError) as error:
         said = (
             "the body has a number of too many digits"
@@ -66,9 +71,11 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 def checked_body(request: Request, check: Check) -> dict[str, Any]:
     """Return the body of *request* after *check*."""
-    content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        raise Refusal(415, "INVALID_REQUEST", f"send application/json, not {content_type or 'nothing'}")
+    given = request.headers.get("content-type", _JSON)
+    if given != _JSON:
+        content_type = given.partition(";")[0].strip().lower()
+        if content_type != _JSON:
+            raise Refusal(415, "INVALID_REQUEST", f"send application/json, not {content_type or 'nothing'}")
     if len(request.body) > MAX_BODY:
         raise Refusal(413, "INVALID_REQUEST", f"the body is larger than {MAX_BODY} bytes")
     body: dict[str, Any] = check(parsed(request.body), "")
@@ -122,6 +129,15 @@ def _finite(text: str) -> float:
 
 
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+
+
+def _decoded(text: str) -> Any:
+    """Return the JSON value in *text*. The decoder looks for white space around it, where mostly there is none."""
+    try:
+        value, end = _DECODER.scan_once(text, 0)  # type: ignore[attr-defined]  # as of Python 3.0
+    except StopIteration:
+        value, end = None, -1
+    return value if end == len(text) else _DECODER.decode(text)
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -210,10 +226,14 @@ def strings_of(most: int) -> Check:
 def fields(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
     checks = [(name, check, name in required) for name, check in {**required, **optional}.items()]
     known = frozenset(name for name, _, _ in checks)
+    plans: dict[tuple[str, ...], list[tuple[str, Check, str]]] = {}
 
     def check_object(value: Any, field: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise invalid(field, "must be an object")
+        plan = plans.get((field, *value))
+        if plan is not None and None not in value.values():
+            return {name: check(value[name], path) for name, check, path in plan}
         prefix = f"{field}." if field else ""
         if not value.keys() <= known:
             unknown = min(value.keys() - known)
@@ -225,6 +245,8 @@ def fields(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Chec
                 result[name] = check(given, prefix + name)
             elif is_required:
                 raise invalid(prefix + name, "is required")
+        if len(plans) < _PLANS and len(result) == len(value):
+            plans[field, *value] = [(name, check, prefix + name) for name, check, _ in checks if name in result]
         return result
 
     return check_object
