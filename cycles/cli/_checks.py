@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles._core.requests import LEVELS
 from cycles._journal.registry import journal_of
+from cycles._outside.urls import is_postgres, without_password
 from cycles.amounts import describe
 from cycles.cli._output import figures_in, figures_of
 from cycles.config import SETTINGS, Config
@@ -202,13 +203,15 @@ def local_ledger(config: Config) -> Iterator[Check]:
 
 
 def _rows_in(path: str, tenant: str) -> list[dict[str, Any]]:
-    if size_of(located(path)) == 0:
+    if not is_postgres(path) and size_of(located(path)) == 0:
         return []  # and an empty file is left as it is
     with LocalAuthority(path) as authority, authority.store.reading() as books:
         return [figures_in(row) for row in books.budgets_of(tenant)]
 
 
 def _about_file(path: str) -> Check:
+    if is_postgres(path):
+        return Check("ledger", OK, without_password(path))
     if Path(path).exists():
         return Check("ledger", OK, path)
     return Check("ledger", NOTE, f"{path} is not there yet: the first program that uses it makes it")

@@ -52,7 +52,7 @@ class LocalAuthority(EmbeddedAuthority):
         return AsyncClient(config, http_client=self.async_http_client())
 
     def _url(self) -> str:
-        return "local:" if self.store.path is None else f"local:{self.store.path}"
+        return f"local:{self.store.place}"
 
     # -- local: URLs ---------------------------------------------------------------------------------------------------
     @classmethod
@@ -75,4 +75,4 @@ class LocalAuthority(EmbeddedAuthority):
         return found
 
     def __repr__(self) -> str:
-        return f"<LocalAuthority {'in memory' if self.store.path is None else str(self.store.path)!r}>"
+        return f"<LocalAuthority {repr(self.store.place) if self.store.place else 'in memory'}>"

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from cycles._outside.arrivals import arrived
-from cycles.local.ledger import estimates, events, leases, reservations, settlements
+from cycles.local.ledger import estimates, events, leases, reservations, settlements, touched
 from cycles.local.ledger.bodies import hold_body
 from cycles.local.ledger.remedies import with_detail
 from cycles.local.ledger.values import Refusal
@@ -26,6 +26,7 @@ from cycles.local.wire.session_keys import SessionKeys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cycles.local.ledger.touched import Touched
     from cycles.local.ledger.values import Hold
     from cycles.local.store.protocols import StoredBooks
     from cycles.local.wire.evidence import Evidence
@@ -199,6 +200,7 @@ class App:
         name: str,
         body: Body,
         operation: Callable[[StoredBooks, int], Body],
+        touches: Callable[[], Touched],
         *,
         is_signed: bool = False,
     ) -> Body:
@@ -208,7 +210,7 @@ class App:
             request = facts_of(body, tenant=asked.tenant)
             operation = self.signing.signing(name, asked, source, request, operation)
         try:
-            answer = self.transactions.write(asked, operation)
+            answer = self.transactions.write(asked, operation, touches)
         except Refusal as refusal:
             self.denials.refused(name, asked.tenant or "", body, refusal, self.transactions.clock())
             raise
@@ -223,13 +225,19 @@ class App:
             "reserve",
             body,
             lambda books, now: estimates.reserve(books, tenant, body, now_ms=now, new_id=new_row_id(now)),
+            lambda: touched.by_reserve(tenant, body),
             is_signed=True,
         )
 
     def decide(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.decision_request)
         return 200, self._decided(
-            asked, "decide", body, lambda books, now: estimates.decide(books, tenant, body, now_ms=now), is_signed=True
+            asked,
+            "decide",
+            body,
+            lambda books, now: estimates.decide(books, tenant, body, now_ms=now),
+            lambda: touched.by_decide(tenant, body),
+            is_signed=True,
         )
 
     def event(self, asked: Asked) -> tuple[int, Body]:
@@ -240,7 +248,7 @@ class App:
             applied.append((now_ms, new_row_id(now_ms)))
             return events.event(books, tenant, body, now_ms=now_ms, new_id=applied[-1][1])
 
-        answer = self._decided(asked, "event", body, apply)
+        answer = self._decided(asked, "event", body, apply, lambda: touched.by_event(tenant, body))
         now_ms, event_id = applied[-1]
         if answer["event_id"] == event_id:  # else it was applied before
             self.charges.recorded(tenant, body, answer, now_ms)
@@ -275,11 +283,17 @@ class App:
         def settle(books: StoredBooks, now_ms: int) -> Body:
             return operation(books, reservations.find(books, asked.tenant, reservation_id), body, now_ms=now_ms)
 
+        def touches() -> Touched:
+            if operation is leases.extend:
+                return touched.by_extend(asked.tenant, reservation_id, body)
+            return touched.by_settlement(reservation_id)
+
         if self.signing is None or artifact is None:
-            return 200, self.transactions.write(asked, settle)
+            return 200, self.transactions.write(asked, settle, touches)
         request = facts_of(body, tenant=asked.tenant, reservation_id=reservation_id)
         source = f"{artifact}:{reservation_id}"
-        return 200, self.transactions.write(asked, self.signing.signing(artifact, asked, source, request, settle))
+        signed = self.signing.signing(artifact, asked, source, request, settle)
+        return 200, self.transactions.write(asked, signed, touches)
 
     def reservation(self, asked: Asked) -> tuple[int, Body]:
         reservation_id = _reservation_id(asked)
