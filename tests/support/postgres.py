@@ -6,6 +6,7 @@ with running() as server:
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,21 +48,11 @@ def programs() -> Path | None:
 
 
 def reason_to_skip() -> str | None:
-    """Why tests of PostgreSQL are skipped: a part is missing, or nobody asked for them. None: they run.
+    """Why tests of PostgreSQL are skipped; None: they run.
 
-    With CYCLES_POSTGRES=1, as `nox -s postgres` sets it, they run, and a part that is missing is an error.
+    `nox -s postgres` sets CYCLES_POSTGRES=1, and so does CI: then a part that is missing is an error.
     """
-    if os.environ.get("CYCLES_POSTGRES") == "1":
-        return None
-    if os.environ.get("CI") != "true":
-        return "PostgreSQL's tests run in `nox -s postgres`, and where CI=true"
-    if programs() is None:
-        return "there is no PostgreSQL on this machine (initdb, postgres)"
-    try:
-        import psycopg_pool  # noqa: F401, PLC0415
-    except ImportError:
-        return "the extra `postgres` is not installed"
-    return None
+    return None if os.environ.get("CYCLES_POSTGRES") == "1" else "PostgreSQL's tests run in `nox -s postgres`"
 
 
 class Server:
@@ -160,6 +153,67 @@ def _other_user() -> pwd.struct_passwd:
         except KeyError:
             continue
     raise AssertionError("no user to run PostgreSQL as")
+
+
+def dumped(authority: Any) -> list[str]:
+    """Return every row of an authority's ledger as text, on either store."""
+    with authority.store.reading() as books:
+        if not authority.store.place.startswith("postgres"):
+            return list(books.connection.iterdump())
+        found = books.connection.execute("SELECT tablename FROM pg_tables WHERE tablename ~ '^cycles_' ORDER BY 1")
+        return [
+            f"{name} {row}"
+            for (name,) in found.fetchall()
+            for (row,) in books.connection.execute(f"SELECT t::text FROM {name} t ORDER BY 1").fetchall()
+        ]
+
+
+# -- one server for the tests of a process -----------------------------------------------------------------------------
+_shared: Any = None
+_free: list[str] = []
+
+
+def shared() -> Server:
+    """The server that the tests of this process share; it ends with the process."""
+    global _shared  # noqa: PLW0603 - once
+    if _shared is None:
+        context = running()
+        _shared = context.__enter__()
+        atexit.register(context.__exit__, None, None, None)
+    server: Server = _shared
+    return server
+
+
+@contextmanager
+def empty_ledger() -> Iterator[str]:
+    """Give the URL of a database of the shared server in which there is nothing."""
+    server = shared()
+    url = _free.pop() if _free else server.database()
+    try:
+        yield url
+    finally:
+        name = url.partition("?")[0].rpartition("/")[2]
+        tables = server.query(name, "SELECT tablename FROM pg_tables WHERE tablename ~ '^cycles_(?!ledger)'")
+        if tables:
+            server.query(name, f"TRUNCATE {', '.join(table for (table,) in tables)}")
+        _free.append(url)
+
+
+on_sqlite = pytest.mark.parametrize("authority", ["memory"], indirect=True)
+"""Of a test that looks beneath the authority, at SQLite."""
+
+STORES = ["memory", *([] if reason_to_skip() else ["postgres"])]
+"""The stores that the suite of the authority runs on."""
+
+
+@contextmanager
+def place_of(store: str) -> Iterator[str | None]:
+    """Give the argument of LocalAuthority for an empty ledger in one of STORES."""
+    if store == "postgres":
+        with empty_ledger() as url:
+            yield url
+    else:
+        yield None
 
 
 @contextmanager

@@ -253,8 +253,7 @@ class PostgresStore:
             try:
                 if touched is None:
                     with self._alone() as books:
-                        result = operation(books)
-                    return result
+                        return operation(books)
                 return self._planned(operation, touched, looks=looks)
             except NotPlanned:
                 touched = None
