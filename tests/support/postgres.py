@@ -9,11 +9,14 @@ from __future__ import annotations
 import atexit
 import os
 import pwd
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 DEBIAN = "/usr/lib/postgresql"
 ADMINISTRATOR = "cycles"
+SOCKET = ".s.PGSQL.5432"
 PASSWORD = "a pass/word@with:all?of#it"
 SETTINGS = (
     "listen_addresses = ''",
@@ -137,6 +141,81 @@ class Server:
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(statement)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
+
+
+class Proxy:
+    """A way to a server that can be cut, and that counts round trips: how often a client speaks after it was answered.
+
+    Args:
+        server: Where it leads.
+        directory: Where its own socket is made.
+    """
+
+    def __init__(self, server: Server, directory: Path) -> None:
+        self.directory, self.turns = directory, 0
+        self._to = str(server.directory / SOCKET)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(directory / SOCKET))
+        self._listener.listen(64)
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self, url: str) -> str:
+        """Return the *url* of a database on the way through here."""
+        return f"{url.partition('?')[0]}?host={self.directory}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(self._to)
+            except OSError:  # it is down
+                client.close()
+                continue
+            self._pairs.append((client, server))
+            threading.Thread(target=self._relay, args=(client, server), daemon=True).start()
+
+    def _relay(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError), client, server:
+            was_answered = True
+            while True:
+                for one in select.select([client, server], [], [])[0]:
+                    data = one.recv(65_536)
+                    if not data:
+                        return
+                    self.turns += one is client and was_answered
+                    was_answered = one is server
+                    (server if one is client else client).sendall(data)
+
+    def cut(self) -> None:
+        """Cut every connection, in the middle of whatever it carries."""
+        pairs, self._pairs = self._pairs, []
+        for one in (one for pair in pairs for one in pair):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End it."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+
+@contextmanager
+def proxied(server: Server) -> Iterator[Proxy]:
+    """Give a proxy before a server."""
+    directory = Path(tempfile.mkdtemp(prefix="cyc-px-"))
+    proxy = Proxy(server, directory)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def with_patience() -> None:

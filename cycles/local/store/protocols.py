@@ -282,6 +282,10 @@ class Store(Protocol):
         """Give the books for one query, which needs no transaction around it."""
         ...
 
+    def glance(self, question: Callable[[StoredBooks], T]) -> T:
+        """Return what *question* finds out by one query; it may be asked again."""
+        ...
+
     def problems(self) -> list[str]:
         """Return everything that is wrong with the ledger, for people; reads all of it.
 

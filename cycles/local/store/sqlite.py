@@ -236,6 +236,11 @@ class SqliteStore:
             finally:
                 self._give_back(connection)
 
+    def glance(self, question: Callable[[StoredBooks], T]) -> T:
+        """Return what *question* finds out by one query."""
+        with self.glancing() as books:
+            return question(books)
+
     @contextmanager
     def reading(self) -> Iterator[SqliteBooks]:
         """Give the books as they are at one moment."""

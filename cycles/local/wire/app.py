@@ -183,9 +183,8 @@ class App:
             return None
         secret = auth.tenant_key(request)
         # A key is found by its hash, so a guess learns nothing from how long the search takes.
-        with self._store.glancing() as books:
-            tenant = self.session_keys.tenant(secret)
-            found = books.credential(secret) if tenant is None else books.session(tenant)
+        tenant = self.session_keys.tenant(secret)
+        found = self._store.glance(lambda books: books.credential(secret) if tenant is None else books.session(tenant))
         return auth.admitted(found, self.transactions.clock, 401).tenant
 
     def _internal(self, error: Exception) -> Refusal:

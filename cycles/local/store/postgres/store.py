@@ -321,6 +321,17 @@ class PostgresStore:
         except _GONE as error:
             raise self._unavailable(error) from None
 
+    def glance(self, question: Callable[[StoredBooks], T]) -> T:
+        """Return what *question* finds out by one query; asked again when the connection broke."""
+        patience = _Patience()
+        while True:
+            try:
+                with self._connection() as connection:
+                    return question(PostgresBooks(connection))
+            except _GONE as error:
+                if not patience.is_left(error):
+                    raise self._unavailable(error) from None
+
     def _read_time(self, connection: Connection[Any]) -> None:
         row = connection.execute(f"SELECT {NOW}".encode()).fetchone()
         assert row is not None  # noqa: S101 - types: always one row

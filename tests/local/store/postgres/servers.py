@@ -26,18 +26,22 @@ import httpx
 
 from cycles import tokens
 from cycles.local import LocalAuthority
-from tests.support.postgres import running
+from tests.support.postgres import proxied, running
 from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.postgres import Server
+    from tests.support.postgres import Proxy, Server
 
 SCOPE, CHILDREN = "tenant:acme", ("tenant:acme/agent:a", "tenant:acme/agent:b")
 OPERATIONS = ["reserve"] * 6 + ["commit"] * 4 + ["release", "extend", "event", "decide"]
 KEY = "key-of-the-tests"
 ALLOWED = {200, 201, 409, 410}
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 Line = list[Any]
 
@@ -152,7 +156,7 @@ class Serving:
         return f"http://127.0.0.1:{self.port}"
 
     def kill(self) -> None:
-        if self.process is not None:
+        if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.communicate()
 
@@ -164,10 +168,12 @@ class Serving:
         return self.process.returncode
 
 
-def trouble(server: Server, database: str, victim: Serving, over: threading.Event, seen: Counter[str]) -> None:
+def trouble(
+    server: Server, proxy: Proxy, database: str, victim: Serving, over: threading.Event, seen: Counter[str]
+) -> None:
     """Break one thing after the other until *over*."""
     dice = random.Random(5)
-    deeds = ["kill", "cut", "kill", "restart", "cut", "crash"]
+    deeds = ["kill", "end", "cut", "kill", "restart", "cut", "end", "crash"]
     for number in range(1_000_000):
         if over.wait(0.3 + dice.random() * 0.5):
             return
@@ -175,9 +181,10 @@ def trouble(server: Server, database: str, victim: Serving, over: threading.Even
         if deed == "kill":
             victim.kill()
             victim.start()
-        elif deed == "cut":  # every connection but this one, in the middle of whatever it does
-            cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            server.query(database, cut)
+        elif deed == "cut":  # every connection, in the middle of whatever it carries: also of the answer to a commit
+            proxy.cut()
+        elif deed == "end":  # by the database, as an administrator does
+            server.query(database, CUT)
         elif seen[deed] < 2:
             server.restart(*([] if deed == "restart" else [3]))  # SIGQUIT: as after a loss of power
         seen[deed] += 1
@@ -185,20 +192,20 @@ def trouble(server: Server, database: str, victim: Serving, over: threading.Even
 
 def crowd(*, processes: int, operations: int, allocated: int) -> Counter[str]:
     """Let *processes* do *operations* each while everything breaks; return how many answers there were of each kind."""
-    with running() as server, ExitStack() as stack:
+    with running() as server, proxied(server) as proxy, ExitStack() as stack:
         url = server.database()
         database = url.partition("?")[0].rpartition("/")[2]
         with LocalAuthority(url) as authority:
             authority.budget(SCOPE, tokens(allocated))
             for child in CHILDREN:
                 authority.budget(child, tokens(allocated // 2))
-        serving = [Serving(url) for _ in range(2)]
+        serving = [Serving(proxy.url(url)) for _ in range(2)]
         for one in serving:
             one.start()
             stack.callback(one.kill)
         urls = ",".join(one.url for one in serving)
         over, seen = threading.Event(), Counter[str]()
-        breaking = threading.Thread(target=trouble, args=(server, database, serving[1], over, seen))
+        breaking = threading.Thread(target=trouble, args=(server, proxy, database, serving[1], over, seen))
         breaking.start()
         try:
             command = [sys.executable, "-W", "error", "-m", "tests.local.store.postgres.servers", "--toil", urls]
