@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles._core.requests import LEVELS
 from cycles._journal.registry import journal_of
-from cycles._outside.urls import is_postgres, without_password
+from cycles._outside.urls import is_postgres, local_name, without_password
 from cycles.amounts import describe
 from cycles.cli._output import figures_in, figures_of
 from cycles.config import SETTINGS, Config
@@ -77,6 +77,8 @@ def settings_of(
             source = variable if os.environ.get(variable) else "default"
         if source == "argument":
             source = options.get(setting.name, "command line")
+        if isinstance(value, str) and setting.name == "base_url":
+            value = local_name(value)
         if value is not None and setting.secret:
             value = "***"
         elif isinstance(value, str) and config is None:

@@ -107,6 +107,12 @@ class Server:
                 return
             with_patience()
 
+    @property
+    def pid(self) -> int:
+        """Its first process, which starts all others."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT ends connections in order, SIGQUIT at once, as a crash does."""
         if self._process is not None:

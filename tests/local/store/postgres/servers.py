@@ -185,7 +185,9 @@ def trouble(
             proxy.cut()
         elif deed == "end":  # by the database, as an administrator does
             server.query(database, CUT)
-        elif seen[deed] < 2:
+        elif seen[deed] == 2:
+            continue
+        else:
             server.restart(*([] if deed == "restart" else [3]))  # SIGQUIT: as after a loss of power
         seen[deed] += 1
 
