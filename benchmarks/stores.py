@@ -140,7 +140,8 @@ def measured(server: Server, folder: Path, *, hot: bool, rounds: int, seconds: f
 FILL: Final = (
     "INSERT INTO cycles_holds (reservation_id, tenant, idempotency_key, scope_path, unit, budgeted, estimate, status, "
     "created_at_ms, expires_at_ms, deadline_ms, finalized_at_ms, charged, data) "
-    "SELECT '0000-' || lpad(n::text, 12, '0'), 'acme', convert_to('old-' || n, 'UTF8'), 'tenant:acme', 'TOKENS', ARRAY['tenant:acme'], 5, 'COMMITTED', "
+    "SELECT '0000-' || lpad(n::text, 12, '0'), 'acme', convert_to('old-' || n, 'UTF8'), 'tenant:acme', 'TOKENS', "
+    "ARRAY['tenant:acme'], 5, 'COMMITTED', "
     "t + n, t + n, t + n, t + n, 5, repeat('x', 700) FROM generate_series(1, {rows}) n, "
     "(SELECT floor(extract(epoch FROM now()) * 1000)::bigint - {rows} AS t) now"
 )

@@ -89,7 +89,10 @@ def settings_of(
 
 def unknown_variables() -> Iterator[Check]:
     """Note variables that look like settings and are none."""
-    known = [f"CYCLES_{setting.name.upper()}" for setting in SETTINGS] + ["CYCLES_ADMIN_KEY"]  # of `cycles serve`
+    known = [f"CYCLES_{setting.name.upper()}" for setting in SETTINGS] + [
+        "CYCLES_ADMIN_KEY",
+        "CYCLES_LOCAL_DB",
+    ]  # of other commands
     for name in sorted(os.environ):
         if name.startswith("CYCLES_") and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
