@@ -123,7 +123,7 @@ def page(session: nox.Session) -> None:
 
 @nox.session
 def schemathesis(session: nox.Session) -> None:
-    """Ask a served authority what our document allows, and forbids (`-- --seconds 600 --db`; `-- --seed N` replays)."""
+    """Ask a served authority what our document allows, and forbids (`-- --examples 600 --db`; `-- --seed N` replays)."""
     session.install("-e", ".[server]", *groups("schemathesis"))
     session.run("python", "-m", "tests.contract.run", *session.posargs)
 
@@ -143,7 +143,7 @@ def postgres(session: nox.Session) -> None:
     session.run(*PYTEST, "tests/local", "tests/cli/test_postgres.py", *chosen, env=env)
     crowd = ("--processes", "4", "--operations", "200") if brief else ()
     session.run("python", "-m", "tests.local.store.postgres.servers", *crowd, env=env)
-    session.run("python", "-m", "tests.contract.run", "--postgres", "--seconds", "20", "--seed", "1", env=env)
+    session.run("python", "-m", "tests.contract.run", "--postgres", "--examples", "10", "--seed", "1", env=env)
 
 
 @nox.session
