@@ -16,8 +16,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from psycopg.pq import TransactionStatus
+
 from cycles.local.ledger.values import Tenant
 from cycles.local.store.encoding import PURGED_AT_ONCE, decoded, encoded, hold_of, replay_data, replay_of
+from cycles.local.store.postgres.batches import Batch, Statement
 from cycles.local.store.postgres.clock import NOW
 from cycles.local.store.postgres.lists import BUDGET_COLUMNS
 from cycles.local.store.postgres.rows import (
@@ -28,15 +31,14 @@ from cycles.local.store.postgres.rows import (
     evidence_row,
     hold_row,
 )
-from cycles.local.store.postgres.schema import GATE, LOCK
+from cycles.local.store.postgres.schema import GATE, LOCK, SWEEPER
 from cycles.local.store.postgres.values import budget_of, budget_row, plain
 
 if TYPE_CHECKING:
-    from psycopg import Connection, Cursor
-
     from cycles.local.ledger.notices import Notice
     from cycles.local.ledger.touched import Touched
     from cycles.local.ledger.values import Budget, Hold, Replay
+    from cycles.local.store.postgres.batches import PreparingConnection
     from cycles.local.store.postgres.clock import DatabaseClock
     from cycles.local.store.protocols import Envelope
 
@@ -66,13 +68,21 @@ _TENANT_OF_HOLD: Final = (
 )
 _LOCK: Final = " FOR UPDATE OF b"
 _OPENINGS: Final = {
-    (by_hold, locks): _opening(*((_OF_HOLD, _TENANT_OF_HOLD) if by_hold else (_ALONG, _TENANT)), _LOCK if locks else "")
+    (by_hold, locks): Statement(
+        _opening(*((_OF_HOLD, _TENANT_OF_HOLD) if by_hold else (_ALONG, _TENANT)), _LOCK if locks else "")
+    )
     for by_hold in (False, True)
     for locks in (False, True)
 }
 
-SHARE_GATE: Final = "SELECT pg_advisory_xact_lock_shared(%s, %s)"
-LOCK_HOLD: Final = "SELECT data FROM cycles_holds WHERE reservation_id = %s FOR UPDATE"
+_BEGIN, _COMMIT, _TIME = Statement("BEGIN"), Statement("COMMIT"), Statement(f"SELECT {NOW}")
+_SHARE_GATE: Final = Statement("SELECT pg_advisory_xact_lock_shared(%s, %s)")
+WAIT_FOR_LOCK: Final = Statement("SELECT pg_advisory_xact_lock(%s, %s)")
+TRY_LOCK: Final = Statement("SELECT pg_try_advisory_xact_lock(%s, %s)")
+_LOCK_HOLD: Final = Statement("SELECT data FROM cycles_holds WHERE reservation_id = %s FOR UPDATE")
+_INSERT_HOLD: Final = Statement(INSERT_HOLD)
+_INSERT_REPLAY: Final = Statement(INSERT_REPLAY)
+_PUT_EVIDENCE: Final = Statement(PUT_EVIDENCE)
 _LOCK_OVERDUE: Final = (
     "SELECT data FROM cycles_holds WHERE reservation_id = ANY(ARRAY(SELECT reservation_id FROM cycles_holds "
     "WHERE status = 'ACTIVE' AND deadline_ms < %s ORDER BY deadline_ms, number LIMIT %s)) "
@@ -84,15 +94,17 @@ _LOCK_THEIRS: Final = (
     "ORDER BY b.scope_path, b.unit FOR UPDATE"
 )
 
-_UPDATE_BUDGET: Final = (
+_UPDATE_BUDGET: Final = Statement(
     "UPDATE cycles_budgets SET status = %s, allocated = %s, remaining = %s, reserved = %s, spent = %s, debt = %s, "
     "overdraft_limit = %s, is_over_limit = %s, updated_at_ms = %s, rest = %s WHERE scope_path = %s AND unit = %s"
 )
-_UPDATE_HOLD: Final = (
+_UPDATE_HOLD: Final = Statement(
     "UPDATE cycles_holds SET status = %s, expires_at_ms = %s, deadline_ms = %s, finalized_at_ms = %s, charged = %s, "
     "data = %s WHERE reservation_id = %s"
 )
-_UPDATE_REPLAY: Final = "UPDATE cycles_replays SET keep_until_ms = %s, data = %s WHERE scope = %s AND key = %s"
+_UPDATE_REPLAY: Final = Statement(
+    "UPDATE cycles_replays SET keep_until_ms = %s, data = %s WHERE scope = %s AND key = %s"
+)
 
 
 class NotPlanned(Exception):
@@ -114,7 +126,7 @@ class PlannedBooks(PostgresBooks):
     """
 
     def __init__(
-        self, connection: Connection[Any], notices: list[Notice] | None, *, looks: bool, clock: DatabaseClock
+        self, connection: PreparingConnection, notices: list[Notice] | None, *, looks: bool, clock: DatabaseClock
     ) -> None:
         super().__init__(connection, notices)
         self._looks: Final = looks
@@ -136,31 +148,28 @@ class PlannedBooks(PostgresBooks):
         scope, key = touched.replay or ("", "")
         name = plain(touched.reservation_id or "")
         where: tuple[Any, ...] = (name, name) if by_hold else (list(touched.scopes), touched.unit, touched.tenant)
-        held: Cursor[Any] | None = None
-        with self.connection.pipeline():
-            self._run("BEGIN")
-            self._run(SHARE_GATE, (LOCK, GATE))
-            if by_hold:
-                held = self._run(LOCK_HOLD, (name,))
-            opening = _OPENINGS[by_hold, touched.moves_money]
-            opened = self._run(opening, (*where, scope, key.encode()))
-        found = opened.fetchone()  # not inside: it would be one more round trip
-        assert found is not None  # noqa: S101 - types: an aggregate gives one row
-        budgets, now_ms, self._earliest_ms, tenant, replay = found
-        self._clock.read(now_ms)
+        batch = Batch(self.connection)
+        batch.add(_BEGIN)
+        batch.add(_SHARE_GATE, LOCK, GATE)
+        if by_hold:
+            batch.add(_LOCK_HOLD, name)
+        batch.add(_OPENINGS[by_hold, touched.moves_money], *where, plain(scope), key.encode())
+        *before, opened = batch.run()
+        budgets, now_ms, earliest_ms, tenant, replay = opened[0]
+        self._clock.read(int(now_ms or 0))
+        self._earliest_ms = None if earliest_ms is None else int(earliest_ms)
         for asked in touched.scopes:
             self._budgets[asked, touched.unit] = None
         self._take([budget_of(row) for row in json.loads(budgets or "[]")])
         if touched.replay is not None:
             self._replays[touched.replay] = None if replay is None else replay_of(*json.loads(replay))
         owner = touched.tenant
-        if held is not None and touched.reservation_id is not None:
-            row = held.fetchone()
-            hold = None if row is None else hold_of(row[0])
+        if touched.reservation_id is not None:
+            hold = next((hold_of(data.decode()) for (data,) in before[-1] if data is not None), None)
             self._holds[touched.reservation_id] = hold
             owner = None if hold is None else hold.tenant
         if owner is not None:
-            self._tenants[owner] = None if tenant is None else decoded(Tenant, tenant)
+            self._tenants[owner] = None if tenant is None else decoded(Tenant, tenant.decode())
 
     def _take(self, budgets: list[Budget]) -> None:
         for budget in budgets:
@@ -213,48 +222,54 @@ class PlannedBooks(PostgresBooks):
     def put_evidence(self, row: Envelope) -> None:
         self._signed.append(row)
 
+    def leave(self) -> None:
+        """End the transaction of an operation that was refused: nothing was written."""
+        if self.connection.pgconn.transaction_status == TransactionStatus.INTRANS:
+            batch = Batch(self.connection)
+            batch.add(_COMMIT)
+            batch.run()
+
     def flush(self) -> None:
         """Write everything and commit: one round trip.
 
         A key that another transaction has used meanwhile is a `UniqueViolation`, which undoes all of it.
         """
-        with self.connection.pipeline():
-            for scope_path, unit in sorted(self._moved):
-                _, _, _, status, *figures = budget_row(self._moved[scope_path, unit])
-                del figures[7]  # when it was made
-                self._run(_UPDATE_BUDGET, (status, *figures, scope_path, unit))
-            for hold, is_new in self._changed.values():
-                if is_new:
-                    self._run(INSERT_HOLD, hold_row(hold))
-                else:
-                    times = (hold.expires_at_ms, hold.deadline_ms, hold.finalized_at_ms)
-                    self._run(_UPDATE_HOLD, (hold.status, *times, hold.charged, encoded(hold), hold.reservation_id))
-            for (scope, key), (replay, is_new) in self._kept.items():
-                kept = (replay.keep_until_ms, replay_data(replay))
-                if is_new:
-                    self._run(INSERT_REPLAY, (scope, key.encode(), *kept))
-                else:
-                    self._run(_UPDATE_REPLAY, (*kept, scope, key.encode()))
-            for row in self._signed:
-                self._run(PUT_EVIDENCE, evidence_row(row))
-            self._run("COMMIT")
+        batch = Batch(self.connection)
+        for scope_path, unit in sorted(self._moved):
+            _, _, _, status, *figures = budget_row(self._moved[scope_path, unit])
+            del figures[7]  # when it was made
+            batch.add(_UPDATE_BUDGET, status, *figures, scope_path, unit)
+        for hold, is_new in self._changed.values():
+            if is_new:
+                batch.add(_INSERT_HOLD, *hold_row(hold))
+            else:
+                times = (hold.expires_at_ms, hold.deadline_ms, hold.finalized_at_ms)
+                batch.add(_UPDATE_HOLD, hold.status, *times, hold.charged, encoded(hold), hold.reservation_id)
+        for (scope, key), (replay, is_new) in self._kept.items():
+            kept = (replay.keep_until_ms, replay_data(replay))
+            if is_new:
+                batch.add(_INSERT_REPLAY, scope, key.encode(), *kept)
+            else:
+                batch.add(_UPDATE_REPLAY, *kept, scope, key.encode())
+        for row in self._signed:
+            batch.add(_PUT_EVIDENCE, *evidence_row(row))
+        batch.add(_COMMIT)
+        batch.run()
 
 
 class SweepBooks(PlannedBooks):
     """The rows of a sweep: overdue reservations, and their budgets."""
 
-    def open_sweep(self, sweeper: str, lock: tuple[int, int]) -> bool:
-        """Begin, with the *sweeper*'s lock; return whether it was there to be taken."""
-        with self.connection.pipeline():
-            self._run("BEGIN")
-            self._run(SHARE_GATE, (LOCK, GATE))
-            taken = self._run(sweeper, lock)
-            told = self._run(f"SELECT {NOW}")
-        found = told.fetchone()
-        assert found is not None  # noqa: S101 - types: always one row
-        self._clock.read(found[0])
-        row = taken.fetchone()
-        return row is not None and row[0] is not False
+    def open_sweep(self, sweeper: Statement) -> bool:
+        """Begin, with the lock that *sweeper* takes; return whether it was there to be taken."""
+        batch = Batch(self.connection)
+        batch.add(_BEGIN)
+        batch.add(_SHARE_GATE, LOCK, GATE)
+        batch.add(sweeper, LOCK, SWEEPER)
+        batch.add(_TIME)
+        _, _, taken, told = batch.run()
+        self._clock.read(int(told[0][0] or 0))
+        return taken[0][0] != b"f"
 
     def overdue(self, now_ms: int, most: int) -> list[Hold]:
         late = [hold_of(data) for (data,) in self._all(_LOCK_OVERDUE, now_ms, most, now_ms)]

@@ -21,16 +21,18 @@ from cycles.local.store.encoding import (
     replay_of,
 )
 from cycles.local.store.postgres import lists
+from cycles.local.store.postgres.batches import Batch, Statement
 from cycles.local.store.postgres.lists import BUDGET_COLUMNS
 from cycles.local.store.postgres.values import budget_of, budget_row, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from psycopg import Connection, Cursor
+    from psycopg import Cursor
 
     from cycles.local.ledger.notices import Notice, Origin
     from cycles.local.ledger.values import Budget, Hold, Replay
+    from cycles.local.store.postgres.batches import PreparingConnection
     from cycles.local.store.postgres.lists import Selection
     from cycles.local.store.protocols import BudgetQuery, Envelope, HoldQuery, KeyQuery
 
@@ -57,6 +59,11 @@ _PUT_REPLAY: Final = (
     f"{INSERT_REPLAY} ON CONFLICT (scope, key) DO UPDATE SET keep_until_ms = excluded.keep_until_ms, "
     "data = excluded.data"
 )
+_CREDENTIAL: Final = Statement(
+    "SELECT k.tenant, k.expires_at_ms, k.revoked_at_ms, t.status FROM cycles_keys k "
+    "LEFT JOIN cycles_tenants t ON t.tenant_id = k.tenant WHERE key_hash = %s"
+)
+_SESSION: Final = Statement("SELECT status FROM cycles_tenants WHERE tenant_id = %s")
 PUT_EVIDENCE: Final = "INSERT INTO cycles_evidence VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
 
 
@@ -77,7 +84,7 @@ def evidence_row(row: Envelope) -> tuple[Any, ...]:
 class PostgresBooks:
     """A ledger's rows inside one transaction; see `StoredBooks`."""
 
-    def __init__(self, connection: Connection[Any], notices: list[Notice] | None = None) -> None:
+    def __init__(self, connection: PreparingConnection, notices: list[Notice] | None = None) -> None:
         self.connection: Final = connection
         self.notices = notices
         self.origin: Origin | None = None
@@ -218,17 +225,23 @@ class PostgresBooks:
     # -- keys ----------------------------------------------------------------------------------------------------------
     def credential(self, secret: str) -> Credential | None:
         """Return what a request with the API key *secret* depends on, as of one moment. Every request asks for it."""
-        row = self._one(
-            "SELECT k.tenant, k.expires_at_ms, k.revoked_at_ms, t.status FROM cycles_keys k "
-            "LEFT JOIN cycles_tenants t ON t.tenant_id = k.tenant WHERE key_hash = %s",
-            key_hash(secret),
-        )
-        return None if row is None else Credential(*row)
+        batch = Batch(self.connection)
+        batch.add(_CREDENTIAL, key_hash(secret))
+        for tenant, expires_at_ms, revoked_at_ms, status in batch.run()[0]:
+            return Credential(
+                (tenant or b"").decode(),
+                None if expires_at_ms is None else int(expires_at_ms),
+                None if revoked_at_ms is None else int(revoked_at_ms),
+                None if status is None else status.decode(),
+            )
+        return None
 
     def session(self, tenant_id: str) -> Credential:
         """Return what a request with a session key of *tenant_id* depends on."""
-        row = self._one("SELECT status FROM cycles_tenants WHERE tenant_id = %s", plain(tenant_id))
-        return Credential(tenant_id, None, None, None if row is None else row[0])
+        batch = Batch(self.connection)
+        batch.add(_SESSION, plain(tenant_id))
+        status = next((status for (status,) in batch.run()[0]), None)
+        return Credential(tenant_id, None, None, None if status is None else status.decode())
 
     def key(self, secret: str) -> ApiKey | None:
         """Return the API key with this secret."""

@@ -19,14 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles._outside.urls import without_password
 from cycles.errors import ConfigError
-from cycles.local.ledger import leases
-from cycles.local.ledger.values import Refusal, Unavailable
-from cycles.local.store.encoding import Unreadable
-from cycles.local.store.postgres import integrity, schema
-from cycles.local.store.postgres.clock import NOW, DatabaseClock
-from cycles.local.store.postgres.planned import NotPlanned, Overdue, PlannedBooks, SweepBooks
-from cycles.local.store.postgres.rows import PostgresBooks
-from cycles.local.store.postgres.schema import GATE, LOCK, SWEEPER
 
 try:
     import psycopg
@@ -37,17 +29,33 @@ try:
 except ImportError as missing:
     raise ConfigError("a ledger in PostgreSQL needs an extra: pip install 'cycles-guard[postgres]'") from missing
 
+from cycles.local.ledger import leases
+from cycles.local.ledger.values import Refusal, Unavailable
+from cycles.local.store.encoding import Unreadable
+from cycles.local.store.postgres import integrity, schema
+from cycles.local.store.postgres.batches import PreparingConnection
+from cycles.local.store.postgres.clock import NOW, DatabaseClock
+from cycles.local.store.postgres.planned import (
+    TRY_LOCK,
+    WAIT_FOR_LOCK,
+    NotPlanned,
+    Overdue,
+    PlannedBooks,
+    SweepBooks,
+)
+from cycles.local.store.postgres.rows import PostgresBooks
+from cycles.local.store.postgres.schema import GATE, LOCK
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from psycopg import Connection
-
     from cycles.local.ledger.notices import Notice, Origin
     from cycles.local.ledger.touched import Touched
+    from cycles.local.store.postgres.batches import Statement
     from cycles.local.store.protocols import StoredBooks
 
-    Pool = ConnectionPool[Connection[tuple[Any, ...]]]
+    Pool = ConnectionPool[PreparingConnection]
 
 T = TypeVar("T")
 
@@ -82,9 +90,6 @@ _KEEPALIVE: Final = {
     "application_name": "cycles",
 }
 """Of a connection, unless the URL says otherwise: a machine that is gone without a word is noticed in seconds."""
-
-_WAIT, _TRY = "SELECT pg_advisory_xact_lock(%s, %s)", "SELECT pg_try_advisory_xact_lock(%s, %s)"
-"""For the sweeper's lock; the first one returns when it is there."""
 
 _AGAIN: Final = (
     errors.SerializationFailure,
@@ -194,7 +199,8 @@ class PostgresStore:
                 pool = self._pool
                 if pool is None:
                     pool = self._pool = ConnectionPool(
-                        kwargs={**self._conninfo, "autocommit": True, "prepare_threshold": 0},
+                        connection_class=PreparingConnection,
+                        kwargs={**self._conninfo, "autocommit": True, "prepare_threshold": None},
                         min_size=1,
                         max_size=CONNECTIONS,
                         timeout=CONNECT_WITHIN,
@@ -205,7 +211,7 @@ class PostgresStore:
         return pool
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection[tuple[Any, ...]]]:
+    def _connection(self) -> Iterator[PreparingConnection]:
         """Give a connection that is alive, and see that the next user finds it so, and in no transaction."""
         if self.clock.is_in_transaction:
             # A finalizer runs anywhere, also in the middle of this thread's own transaction, whose locks it would want.
@@ -219,14 +225,10 @@ class PostgresStore:
         except Unreadable as error:
             raise psycopg.DataError(str(error)) from None
         finally:
-            if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
-                with suppress(psycopg.Error):
-                    connection.execute("ROLLBACK")
-            if connection.info.transaction_status is not TransactionStatus.IDLE:
-                connection.close()
+            _left_idle(connection)
             pool.putconn(connection)
 
-    def _living(self, pool: Pool) -> Connection[tuple[Any, ...]]:
+    def _living(self, pool: Pool) -> PreparingConnection:
         """Return a connection that the database has not closed: after its restart all of the pool are dead."""
         while True:
             try:
@@ -271,9 +273,7 @@ class PostgresStore:
             try:
                 result = operation(books)
             except BaseException:
-                # Nothing was written. A rollback would do as well, but psycopg then forgets what it has prepared.
-                if connection.info.transaction_status is TransactionStatus.INTRANS:
-                    connection.execute("COMMIT")
+                books.leave()
                 raise
             books.flush()
         self._published(books)
@@ -285,7 +285,7 @@ class PostgresStore:
     def _alone(self) -> Iterator[PostgresBooks]:
         with self._connection() as connection:
             connection.execute("BEGIN")
-            connection.execute(_WAIT.encode(), (LOCK, GATE))
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK, GATE))
             self._read_time(connection)
             yield (books := PostgresBooks(connection, self._notices()))
             connection.execute("COMMIT")
@@ -332,7 +332,7 @@ class PostgresStore:
                 if not patience.is_left(error):
                     raise self._unavailable(error) from None
 
-    def _read_time(self, connection: Connection[Any]) -> None:
+    def _read_time(self, connection: PreparingConnection) -> None:
         row = connection.execute(f"SELECT {NOW}".encode()).fetchone()
         assert row is not None  # noqa: S101 - types: always one row
         self.clock.read(row[0])
@@ -353,11 +353,11 @@ class PostgresStore:
             books.purge(now_ms)
             return leases.sweep(books, now_ms)
 
-        return self._swept(swept, _WAIT if waits else _TRY)
+        return self._swept(swept, WAIT_FOR_LOCK if waits else TRY_LOCK)
 
     def _sweep_first(self, now_ms: int) -> None:
         """Expire what is overdue at *now_ms*, after whoever is doing so just now."""
-        self._swept(lambda books: leases.sweep(books, now_ms), _WAIT)
+        self._swept(lambda books: leases.sweep(books, now_ms), WAIT_FOR_LOCK)
 
     def _purge(self) -> None:
         def purged(books: SweepBooks) -> int:
@@ -365,15 +365,15 @@ class PostgresStore:
             return 0
 
         with suppress(psycopg.Error, Refusal):  # the next one does it
-            self._swept(purged, _TRY)
+            self._swept(purged, TRY_LOCK)
 
-    def _swept(self, work: Callable[[SweepBooks], int], sweeper: str) -> int:
+    def _swept(self, work: Callable[[SweepBooks], int], sweeper: Statement) -> int:
         patience = _Patience()
         while True:
             try:
                 with self._connection() as connection:
                     books = SweepBooks(connection, self._notices(), looks=False, clock=self.clock)
-                    count = work(books) if books.open_sweep(sweeper, (LOCK, SWEEPER)) else 0
+                    count = work(books) if books.open_sweep(sweeper) else 0
                     books.flush()
             except (*_AGAIN, *_GONE) as error:
                 if not patience.is_left(error):
@@ -428,11 +428,21 @@ class _Patience:
         return True
 
 
-def _configured(connection: Connection[tuple[Any, ...]]) -> None:
+def _configured(connection: PreparingConnection) -> None:
     connection.execute(_SESSION.encode())
 
 
-def _says_something(connection: Connection[Any]) -> bool:
+def _left_idle(connection: PreparingConnection) -> None:
+    """End what was begun on a connection, or the connection, when it was left in the middle of an exchange."""
+    state = connection.pgconn.transaction_status
+    if state in (TransactionStatus.INTRANS, TransactionStatus.INERROR) and not connection.pgconn.pipeline_status:
+        with suppress(psycopg.Error):
+            connection.execute("ROLLBACK")
+    if connection.pgconn.transaction_status != TransactionStatus.IDLE or connection.pgconn.pipeline_status:
+        connection.close()
+
+
+def _says_something(connection: PreparingConnection) -> bool:
     """Whether there is something to read on a connection that nobody asked anything: mostly its end."""
     waiting = select.poll() if hasattr(select, "poll") else None
     if waiting is None:  # Windows
