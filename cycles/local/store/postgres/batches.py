@@ -1,7 +1,7 @@
 """Statements that travel together: prepared once on a connection, sent in one go, answered in one go.
 
-psycopg's own pipeline does the same. Beneath it stands `psycopg.pq`, libpq itself, where a statement needs no cursor and no
-adaption of types, and all of them need one wait: a reserve and a commit took half of the CPU.
+psycopg's own pipeline does the same. Beneath it stands `psycopg.pq`, libpq itself, where a statement needs no cursor and
+no adaption of types, and all of them need one wait: a reserve and a commit took half of the CPU.
 """
 
 from __future__ import annotations
