@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import pwd
 import select
 import shutil
 import signal
@@ -16,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    import pwd
     from collections.abc import Iterator
 
 DEBIAN = "/usr/lib/postgresql"
@@ -232,6 +232,8 @@ def with_patience() -> None:
 
 
 def _other_user() -> pwd.struct_passwd:
+    import pwd  # noqa: PLC0415 - not on Windows
+
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name)
@@ -255,16 +257,24 @@ def dumped(authority: Any) -> list[str]:
 
 # -- one server for the tests of a process -----------------------------------------------------------------------------
 _shared: Any = None
+_ending = ExitStack()
 _free: list[str] = []
+
+
+@atexit.register
+def end_shared() -> None:
+    """End the shared server; at the end of the tests, and else of the process."""
+    global _shared  # noqa: PLW0603 - once
+    _shared = None
+    _free.clear()
+    _ending.close()
 
 
 def shared() -> Server:
     """The server that the tests of this process share; it ends with the process."""
     global _shared  # noqa: PLW0603 - once
     if _shared is None:
-        context = running()
-        _shared = context.__enter__()
-        atexit.register(context.__exit__, None, None, None)
+        _shared = _ending.enter_context(running())
     server: Server = _shared
     return server
 

@@ -1,7 +1,7 @@
 """Statements that travel together: prepared once on a connection, sent in one go, answered in one go.
 
-psycopg's own pipeline does the same. Beneath it stands `psycopg.pq`, libpq itself, where a statement needs no cursor and
-no adaption of types, and all of them need one wait: a reserve and a commit took half of the CPU.
+psycopg's own pipeline does the same. Beneath it stands `psycopg.pq`, libpq itself, where a statement needs no cursor
+and no adaption of types, and all of them need one wait: a reserve and a commit took half of the CPU.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Batch:
         self._prepared: Final = connection.prepared
         self._pg: Final[PGconn] = connection.pgconn
         self._new: Final[list[bytes]] = []
-        self._sent: Final[list[bool]] = []  # of each command, whether its answer is wanted
+        self._sent: Final[list[bytes | None]] = []  # of each command, the name that it prepares; None: it runs
         self._pg.enter_pipeline_mode()
 
     def add(self, statement: Statement, *bound: Any) -> None:
@@ -65,9 +65,9 @@ class Batch:
         if statement.name not in self._prepared and statement.name not in self._new:
             self._pg.send_prepare(statement.name, statement.sql)
             self._new.append(statement.name)
-            self._sent.append(False)
+            self._sent.append(statement.name)
         self._pg.send_query_prepared(statement.name, [_text(value) for value in bound])
-        self._sent.append(True)
+        self._sent.append(None)
 
     def run(self) -> list[list[Row]]:
         """Return the rows of each statement, after one round trip.
@@ -84,11 +84,13 @@ class Batch:
             self._pg.consume_input()
         found: list[list[Row]] = []
         failure: psycopg.Error | None = None
-        for is_wanted in self._sent:
+        for name in self._sent:
             result = self._result(wait)
             if result.status in _OK:
-                if is_wanted:
+                if name is None:
                     found.append(_rows(result))
+                else:
+                    self._prepared.add(name)  # whatever becomes of the transaction
             elif result.status != ExecStatus.PIPELINE_ABORTED and failure is None:
                 failure = error_from_result(result)
             while self._next(wait) is not None:  # each command ends with nothing
@@ -97,7 +99,6 @@ class Batch:
         self._pg.exit_pipeline_mode()
         if failure is not None:
             raise failure
-        self._prepared.update(self._new)
         return found
 
     def _result(self, wait: Any) -> PGresult:
