@@ -129,6 +129,24 @@ def schemathesis(session: nox.Session) -> None:
 
 
 @nox.session
+def postgres(session: nox.Session) -> None:
+    """Run the authority's suite on a PostgreSQL of its own (Debian's package), and break several servers on one.
+
+    It needs `initdb` and `postgres` on this machine, starts them on a unix socket in a temporary directory, and as
+    another user where it is run as root. `-- --brief` leaves out what takes minutes.
+    """
+    session.install("-e", ".[server,postgres]", *groups("postgres"))
+    brief = "--brief" in session.posargs
+    env = {"CYCLES_POSTGRES": "1"}
+    measured = ("--cov=cycles.local.store.postgres", "--cov-report=term", "--cov-fail-under=90")
+    chosen = ("-m", "not slow", "-k", "postgres") if brief else ("-k", "postgres", *measured)
+    session.run(*PYTEST, "tests/local", "tests/cli/test_postgres.py", *chosen, env=env)
+    crowd = ("--processes", "4", "--operations", "200") if brief else ()
+    session.run("python", "-m", "tests.local.store.postgres.servers", *crowd, env=env)
+    session.run("python", "-m", "tests.contract.run", "--postgres", "--examples", "10", "--seed", "1", env=env)
+
+
+@nox.session
 def sim(session: nox.Session) -> None:
     """Simulate faults for a minute of new seeds (`-- --seconds 3600`; `-- --seed N` replays one with its trace)."""
     session.install("-e", ".")

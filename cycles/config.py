@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cycles._core.retry import RetryPolicy
 from cycles._core.settings import BY_NAME, LOCAL_SCHEME, SETTINGS, label_of, shown_url, values_of
 from cycles._drivers.addresses import refusal_of
+from cycles._outside.urls import is_postgres, local_name
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ class Config:
         for setting in SETTINGS:
             value = getattr(self, setting.name)
             if value is not None and (value != setting.default or setting.default is None):
-                shown.append(f"{setting.name}={'***' if setting.secret else repr(value)}")
+                told = local_name(value) if setting.name == "base_url" else value
+                shown.append(f"{setting.name}={'***' if setting.secret else repr(told)}")
         return f"Config({', '.join(shown)})"
 
 
@@ -204,7 +206,7 @@ def _anchored(values: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str
         anchored["journal_dir"] = _absolute(given, f"{label_of('journal_dir', sources['journal_dir'])}={given!r}")
     url: str = values["base_url"]
     path, mark, budgets = url.removeprefix(LOCAL_SCHEME).partition("?")
-    if url.startswith(LOCAL_SCHEME) and path:
+    if url.startswith(LOCAL_SCHEME) and path and not is_postgres(path):
         label = f"{label_of('base_url', sources['base_url'])}={url!r}"
         whole = _absolute(path, label)
         if "?" in whole:

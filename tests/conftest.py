@@ -16,6 +16,7 @@ from cycles.local import LocalAuthority
 from cycles.local.registry import forget_shared
 from tests.support.authorities import ACTION, SCOPE, UNIT, Clock
 from tests.support.net import serving
+from tests.support.postgres import end_shared
 from tests.support.processes import Worker
 from tests.support.sides import driving
 
@@ -24,6 +25,11 @@ from tests.support.sides import driving
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("steady")
+
+
+def pytest_sessionfinish():
+    """Whatever ends a worker of pytest-xdist afterwards, it leaves no PostgreSQL behind."""
+    end_shared()
 
 
 @pytest.fixture(autouse=True)

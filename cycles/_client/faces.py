@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 from cycles._client.async_runtime import AsyncRuntime
 from cycles._client.blocking_runtime import BlockingRuntime
 from cycles._client.exit_world import journal_world
+from cycles._outside.urls import local_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ class Face(Generic[R]):
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.config.base_url} tenant {self.config.tenant!r}>"
+        return f"<{type(self).__name__} {local_name(self.config.base_url)} tenant {self.config.tenant!r}>"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from cycles._core.requests import LEVELS, is_level
+from cycles._outside.urls import local_name
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _base_url(value: str) -> str:
 def shown_url(value: str) -> str:
     """Return what a message may show of a URL: not its path, query and user, for a key may be in any of them."""
     if value.startswith(LOCAL_SCHEME):
-        return repr(value)
+        return repr(local_name(value))
     scheme, slashes, rest = value.partition("://")
     host = _END_OF_HOST.split(rest if slashes else value, maxsplit=1)[0]
     if "@" in value:

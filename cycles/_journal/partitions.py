@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from cycles._journal.files import created, made_once
 from cycles._journal.trust import must_be_ours
+from cycles._outside.urls import database_of, is_postgres
 from cycles.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def partition_of(base_url: str, tenant: str | None, api_key: str | None) -> str:
 
 def server_of(base_url: str) -> str:
     """Return a Config's *base_url* so that two ways to write one server are the same text."""
+    if is_postgres(base_url.removeprefix("local:")):
+        return f"local:{database_of(base_url.removeprefix('local:'))}"
     if base_url.startswith("local:"):
         return "local:" + os.path.abspath(Path(base_url[len("local:") :].partition("?")[0]).expanduser())  # noqa: PTH100 - not resolved
     parts = urlsplit(base_url)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles._core.requests import LEVELS
 from cycles._journal.registry import journal_of
+from cycles._outside.urls import is_postgres, local_name, without_password
 from cycles.amounts import describe
 from cycles.cli._output import figures_in, figures_of
 from cycles.config import SETTINGS, Config
@@ -76,6 +77,8 @@ def settings_of(
             source = variable if os.environ.get(variable) else "default"
         if source == "argument":
             source = options.get(setting.name, "command line")
+        if isinstance(value, str) and setting.name == "base_url":
+            value = local_name(value)
         if value is not None and setting.secret:
             value = "***"
         elif isinstance(value, str) and config is None:
@@ -86,7 +89,10 @@ def settings_of(
 
 def unknown_variables() -> Iterator[Check]:
     """Note variables that look like settings and are none."""
-    known = [f"CYCLES_{setting.name.upper()}" for setting in SETTINGS] + ["CYCLES_ADMIN_KEY"]  # of `cycles serve`
+    known = [f"CYCLES_{setting.name.upper()}" for setting in SETTINGS] + [
+        "CYCLES_ADMIN_KEY",
+        "CYCLES_LOCAL_DB",
+    ]  # of other commands
     for name in sorted(os.environ):
         if name.startswith("CYCLES_") and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -202,13 +208,15 @@ def local_ledger(config: Config) -> Iterator[Check]:
 
 
 def _rows_in(path: str, tenant: str) -> list[dict[str, Any]]:
-    if size_of(located(path)) == 0:
+    if not is_postgres(path) and size_of(located(path)) == 0:
         return []  # and an empty file is left as it is
     with LocalAuthority(path) as authority, authority.store.reading() as books:
         return [figures_in(row) for row in books.budgets_of(tenant)]
 
 
 def _about_file(path: str) -> Check:
+    if is_postgres(path):
+        return Check("ledger", OK, without_password(path))
     if Path(path).exists():
         return Check("ledger", OK, path)
     return Check("ledger", NOTE, f"{path} is not there yet: the first program that uses it makes it")

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from cycles._outside.urls import is_postgres, without_password
 from cycles.cli._errors import explained
 from cycles.cli._parameters import TenantType
 from cycles.local import LocalAuthority
+from cycles.local.admin.names import read_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +46,10 @@ def ledger_option(*, must_exist: bool = True) -> Callable[[C], C]:
 
     def chosen(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
         path = value or named_by_environment()
+        if path is not None and is_postgres(path):
+            if value and ctx.get_parameter_source("db") is ParameterSource.COMMANDLINE:
+                warn_of_password(value)
+            return path
         if path is None and must_exist and os.environ.get("CYCLES_BASE_URL", "").startswith("local:"):
             told = (
                 "CYCLES_BASE_URL names a ledger in memory, which each program has to itself: name a file with --db FILE"
@@ -69,15 +76,35 @@ def ledger_option(*, must_exist: bool = True) -> Callable[[C], C]:
         metavar="FILE",
         callback=chosen,
         type=click.Path(dir_okay=False),
-        help="The ledger file.  [default: the one in CYCLES_BASE_URL=local:FILE, else this user's: "
-        "cycles/ledger.db in the directory for users' data]",
+        help="The ledger file, or postgresql://…  [default: the one in CYCLES_LOCAL_DB or CYCLES_BASE_URL=local:FILE, "
+        "else this user's: cycles/ledger.db in the directory for users' data]",
     )
 
 
 def named_by_environment() -> str | None:
-    """Return the file that CYCLES_BASE_URL names, or None."""
+    """Return the file or the database that CYCLES_LOCAL_DB names, else CYCLES_BASE_URL, or None."""
+    named = os.environ.get("CYCLES_LOCAL_DB", "").strip()
+    if named:
+        return named
     url = os.environ.get("CYCLES_BASE_URL", "")
+    if is_postgres(url.removeprefix("local:")):
+        return read_url(url)[0]
     return url.removeprefix("local:").partition("?")[0] or None if url.startswith("local:") else None
+
+
+def warn_of_password(db: str) -> None:
+    """Say that a password is where everybody can read it."""
+    if without_password(db) != db:
+        click.echo(
+            "Warning: the password in --db is on the command line, where every user of this machine can read it: "
+            "use CYCLES_LOCAL_DB, or libpq's password file",
+            err=True,
+        )
+
+
+def shown_ledger(db: str) -> str:
+    """Return the ledger *db* as output may show it."""
+    return without_password(db) if is_postgres(db) else db
 
 
 @contextmanager

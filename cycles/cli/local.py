@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cycles._outside.urls import is_postgres
 from cycles.amounts import describe, spelled
 from cycles.cli._keys import chosen_key, key_options
-from cycles.cli._ledger import default_ledger, known_tenant, ledger, ledger_option
+from cycles.cli._ledger import default_ledger, known_tenant, ledger, ledger_option, shown_ledger
 from cycles.cli._options import amount_options, taken_amounts
 from cycles.cli._output import figures_in, json_output, show_budgets, write_json
 from cycles.cli._parameters import BudgetType, TenantType
@@ -76,7 +77,7 @@ def init(
     """
     secret = chosen_key(api_key, api_key_file)
     wanted = [(f"tenant:{tenant_id.lower()}", amount) for amount in taken_amounts(values)] + list(budgets)
-    if not wanted and not Path(db).exists():
+    if not wanted and not is_postgres(db) and not Path(db).exists():
         raise click.UsageError("give the tenant a budget: --usd, --tokens, --credits or --risk-points")
     if db == str(default_ledger()):
         Path(db).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -92,7 +93,13 @@ def init(
             secret = authority.key(tenant=tenant_id, name="cycles local init")
         else:
             authority.add_key(secret, tenant=tenant_id, name="cycles local init")
-    settings = {"CYCLES_BASE_URL": f"local:{Path(db).absolute()}", "CYCLES_API_KEY": secret, "CYCLES_TENANT": tenant_id}
+    settings = {
+        "CYCLES_BASE_URL": f"local:{authority.store.place}",
+        "CYCLES_API_KEY": secret,
+        "CYCLES_TENANT": tenant_id,
+    }
+    if shown_ledger(db) != db:
+        click.echo("note: the password is not shown; programs need it, too: see docs/postgres.md", err=True)
     if as_json:
         told = {name.removeprefix("CYCLES_").lower(): value for name, value in settings.items()}
         write_json({**told, "budgets": [figures_in(row) for row in made]})
@@ -106,7 +113,8 @@ def _left_alone(row: Budget, wanted: Amount, db: str) -> None:
     short = next(name for name in UNIT_NAMES if unit_named(name) == row.unit)
     number = str(wanted.amount) if short != "usd" else describe(wanted).removeprefix("$").replace(",", "")
     has = f"{row.scope_path} has {spelled(row.unit, row.allocated)} ({spelled(row.unit, row.remaining)} left)"
-    change = f"cycles local budget set {row.scope_path} --{short.replace('_', '-')} {number} --db {shlex.quote(db)}"
+    named = shlex.quote(shown_ledger(db))
+    change = f"cycles local budget set {row.scope_path} --{short.replace('_', '-')} {number} --db {named}"
     click.echo(f"note: {has} already, and keeps it; to make it {spelled(row.unit, wanted.amount)}: {change}", err=True)
 
 
@@ -133,6 +141,29 @@ def backup(db: str, file: str, *, as_json: bool) -> None:
 
 @local.command()
 @ledger_option()
+@json_output
+def check(db: str, *, as_json: bool) -> None:
+    """Read the whole ledger, and add it up: budgets, and the reservations that are held in them.
+
+    The exit status is 1 when something is wrong with it.
+
+    \b
+    Example:
+      cycles local check
+    """
+    with ledger(db, as_json=as_json) as authority:
+        problems = authority.check()
+    if as_json:
+        write_json({"ledger": shown_ledger(db), "problems": problems})
+    else:
+        for problem in problems or ["all is well"]:
+            click.echo(problem)
+    if problems:
+        raise SystemExit(1)
+
+
+@local.command()
+@ledger_option()
 @click.option("--tenant", "tenant_id", type=TenantType(), help="Only this tenant's budgets.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_output
@@ -146,7 +177,7 @@ def reset(db: str, tenant_id: str | None, *, yes: bool, as_json: bool) -> None:
       cycles local reset --yes
     """
     if not yes:
-        click.confirm(f"Forget what was spent from {db}?", abort=True, err=True)
+        click.confirm(f"Forget what was spent from {shown_ledger(db)}?", abort=True, err=True)
     with ledger(db, as_json=as_json) as authority:
         rows = [row for row in authority.balances() if tenant_id is None or row.tenant == tenant_id.lower()]
         if not rows and tenant_id is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +11,7 @@ from click.core import ParameterSource
 
 from cycles.cli._errors import explained
 from cycles.cli._keys import chosen_key, key_in, key_options
+from cycles.cli._ledger import warn_of_password
 from cycles.cli._parameters import BudgetType
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--db", type=click.Path(dir_okay=False), help="Ledger file; without it, everything is in memory.")
+@click.option(
+    "--db",
+    metavar="FILE",
+    envvar="CYCLES_LOCAL_DB",
+    help="Ledger file, or postgresql://…; without it, everything is in memory.  [env: CYCLES_LOCAL_DB]",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=7878, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--beyond-loopback", is_flag=True, help="Let other machines in: keys travel in plain text.")
@@ -75,6 +80,8 @@ def serve(
     Example:
       cycles serve --db ledger.db --budget tenant:acme=usd:1.00
     """
+    if db is not None and click.get_current_context().get_parameter_source("db") is ParameterSource.COMMANDLINE:
+        warn_of_password(db)
     api_key = chosen_key(api_key, api_key_file)
     admin_key = _administrators_key(admin_key, admin_key_file)
     written_to_stderr(log_level, log_format)
@@ -95,7 +102,7 @@ def serve(
                 api_key = authority.key(tenant=tenant, name="cycles serve")
             else:
                 authority.add_key(api_key, tenant=tenant, name="cycles serve")
-            started(url_of(listener), "memory" if db is None else str(Path(db).absolute()))
+            started(url_of(listener), authority.store.place or "memory")
             ready = {"base_url": url_of(listener), "api_key": api_key, "tenant": tenant}
             token = authority.app.links.token(tenant, authority.clock())
             page = f"{ready['base_url']}/#once={token}"

@@ -1,4 +1,4 @@
-"""An authority inside the process: the protocol's runtime plane on SQLite, without any server.
+"""An authority inside the process: the protocol's runtime plane on SQLite or PostgreSQL, without any server.
 
 It computes what a production server computes (reserve, commit, release, extend, decide, events, balances, lists), to
 the unit and in the same order of checks, so that code which works here works there. It shares no code with the client.
@@ -9,7 +9,8 @@ What it is not:
 - a conformant server: it claims the runtime plane only, and of the administration only what provisioning needs. There
   are no event stream and webhooks, audit log, policies, quotas, bulk actions, metrics and rate limits. It signs
   evidence when it has a key.
-- distributed: a ledger belongs to one machine, one process writes at a time, and there is one clock, the machine's.
+- distributed: a ledger file belongs to one machine, one process writes at a time, and the machine has the one clock.
+  A ledger in PostgreSQL is shared by servers on many, and the clock is the database's (docs/postgres.md).
 - a vault: whoever can read the file can read every figure in it (of API keys only hashes), and whoever can write it can
   change them. Over HTTP keys travel in plain text, so it listens on loopback unless told otherwise.
 - an archive: reservations are deleted 30 days after their deadline.

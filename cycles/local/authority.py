@@ -16,9 +16,11 @@ class LocalAuthority(EmbeddedAuthority):
     """An authority on SQLite inside this process: the runtime plane of the protocol, and its administration.
 
     Args:
-        path: A file, shared by every process of this machine that names it; None keeps the ledger in memory, and it
-            ends with the process.
-        clock: Gives milliseconds since the epoch; the one clock of every comparison. For tests.
+        path: A file, shared by every process of this machine that names it; or postgresql://…, a database, shared by
+            every machine that reaches it (docs/postgres.md); None keeps the ledger in memory, and it ends with the
+            process.
+        clock: Gives milliseconds since the epoch; the one clock of every comparison. For tests. Without it, it is the
+            machine's, and that of a database the database's.
         admin_key: What X-Admin-API-Key must be; None: nobody is the administrator over HTTP.
         lenient_permissions: Whether over HTTP a tenant's key may fund its own budgets, and whatever else a key can be
             given, without having been given it.
@@ -31,7 +33,7 @@ class LocalAuthority(EmbeddedAuthority):
         faults: Makes requests go wrong, in process or over HTTP; for tests (`Faults`).
 
     Raises:
-        ConfigError: when the file is no ledger; it is left untouched.
+        ConfigError: when the file, or the database, can't be used as a ledger; it is left untouched.
     """
 
     # -- clients: only here does the authority know them, and only when they are asked for -----------------------------
@@ -52,7 +54,7 @@ class LocalAuthority(EmbeddedAuthority):
         return AsyncClient(config, http_client=self.async_http_client())
 
     def _url(self) -> str:
-        return "local:" if self.store.path is None else f"local:{self.store.path}"
+        return f"local:{self.store.place}"
 
     # -- local: URLs ---------------------------------------------------------------------------------------------------
     @classmethod
@@ -63,8 +65,8 @@ class LocalAuthority(EmbeddedAuthority):
         asked its copy would have the budget a second time, so it is refused.
 
         Args:
-            url: "local:" (memory), "local:PATH", either with ?usd=1.00 (or tokens, credits, risk_points): a budget
-                that is created for *tenant* unless it is there.
+            url: "local:" (memory), "local:PATH", "local:postgresql://…", each with ?usd=1.00 (or tokens, credits,
+                risk_points): a budget that is created for *tenant* unless it is there.
             tenant: The tenant of that budget; "default" when None.
 
         Raises:
@@ -75,4 +77,4 @@ class LocalAuthority(EmbeddedAuthority):
         return found
 
     def __repr__(self) -> str:
-        return f"<LocalAuthority {'in memory' if self.store.path is None else str(self.store.path)!r}>"
+        return f"<LocalAuthority {repr(self.store.place) if self.store.place else 'in memory'}>"

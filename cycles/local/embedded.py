@@ -12,7 +12,7 @@ from cycles.local.admin.names import own_scope
 from cycles.local.admin.provisioning import Provisioning
 from cycles.local.ledger import leases
 from cycles.local.ledger.keys import key_hash
-from cycles.local.store.sqlite import SqliteStore
+from cycles.local.store.stores import store_of
 from cycles.local.wire.clock import ManualClock, wall_clock
 from cycles.local.wire.faults import Faults
 from cycles.local.wire.history import History
@@ -59,7 +59,8 @@ class EmbeddedAuthority(Provisioning):
         if history is not None and (type(history) is not int or history < 0):
             raise ConfigError(f"history={history!r}: give a whole number from 0 on, or None")
         self._signing: Final = None if signing_key is None else _signing(signing_key)
-        super().__init__(SqliteStore(path), clock)
+        store = store_of(path)
+        super().__init__(store, store.clock if store.clock is not None and clock is wall_clock else clock)
         self.faults: Final = Faults()
         remembered = (HISTORY if path is None else 0) if history is None else history
         self._history: Final = History(remembered) if remembered else None

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ import cycles
 from cycles import tokens, usd
 from cycles.local import LocalAuthority
 from cycles.local.server import serve
+from tests.support.postgres import running
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "openapi" / "cycles.yaml"
@@ -69,10 +71,14 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=20, help="examples of an operation in one round")
     parser.add_argument("--seed", type=int, default=None, help="replay one run")
     parser.add_argument("--db", action="store_true", help="on a file instead of in memory")
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL of its own")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         at = Path(folder)
-        path = at / "ledger.db" if asked.db else None
+        path: str | Path | None = at / "ledger.db" if asked.db else None
+        if asked.postgres:
+            path = stack.enter_context(running()).database()
         with LocalAuthority(path, admin_key="the-administrator") as authority, serve(authority) as url:
             secret = authority.key(tenant="acme")
             ids = at / "reservations.json"

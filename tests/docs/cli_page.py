@@ -64,6 +64,7 @@ SCRIPT: Final = (
     "cycles local key list --tenant acme --json",
     "cycles local key revoke {key}",
     "cycles local backup monday.db",
+    "cycles local check",
     "cycles balances",
     "cycles balances --agent planner --json",
     "cycles decide --usd 0.05 --action llm.completion gpt-4o --agent planner",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from cycles import amounts
+from cycles._outside.urls import is_postgres, local_name
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local.ledger.scopes import scopes_of
 from cycles.local.ledger.values import LEVELS
@@ -109,14 +110,25 @@ def read_url(url: str) -> tuple[str, list[Amount]]:
         ConfigError: naming what is wrong with the URL.
     """
     if not url.startswith("local:"):
-        raise ConfigError(f"{url!r} is no local: URL: write local:, local:PATH or local:?usd=1.00")
+        raise ConfigError(f"{local_name(url)!r} is no local: URL: write local:, local:PATH or local:?usd=1.00")
     path, _, query = url.removeprefix("local:").partition("?")
+    if is_postgres(path):
+        return _database(path, query)
     wanted = [parse_budget(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
     try:
         found = os.path.abspath(Path(path).expanduser()) if path else ""  # noqa: PTH100 - not resolved
     except (RuntimeError, OSError) as error:  # ~nobody, or a current folder that is gone
         raise ConfigError(f"{url!r}: {error}; give the whole path") from None
     return found, wanted
+
+
+def _database(path: str, query: str) -> tuple[str, list[Amount]]:
+    """Return a database's URL with libpq's own parameters, and the budgets among them."""
+    parts = query.split("&") if query else []
+    budgets = [part for part in parts if part.partition("=")[0] in _UNITS]
+    others = "&".join(part for part in parts if part not in budgets)
+    wanted = [parse_budget(name, value) for name, value in parse_qsl("&".join(budgets), keep_blank_values=True)]
+    return f"{path}?{others}" if others else path, wanted
 
 
 def _whole(text: str) -> int:

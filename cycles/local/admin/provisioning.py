@@ -292,10 +292,7 @@ class Provisioning:
         It also deletes what nobody can ask for any more: reservations 30 days after their deadline, replays when their
         keys are free again (a day; events a week).
         """
-        with self.store.writing() as books:
-            now_ms = self.clock()
-            books.purge(now_ms)
-            return leases.sweep(books, now_ms)
+        return self.store.sweep(self.clock)
 
     def check(self) -> list[str]:
         """Return what is wrong with the ledger, for people; an empty list when all is well. Reads all of it.
@@ -336,4 +333,4 @@ class Provisioning:
         except Refusal as refusal:
             raise InvalidRequest(refusal.message) from None
         except self.store.failure as error:
-            raise ConfigError(f"{self.store.path}: the ledger can't be used: {error}") from None
+            raise ConfigError(f"{self.store.place}: the ledger can't be used: {error}") from None

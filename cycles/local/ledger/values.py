@@ -44,6 +44,13 @@ class Unusable(Refusal):
         super().__init__(500, "INTERNAL_ERROR", message)
 
 
+class Unavailable(Unusable):
+    """Where the ledger is kept does not answer just now: the same request may succeed a little later."""
+
+    def __init__(self, message: str) -> None:
+        Refusal.__init__(self, 503, "INTERNAL_ERROR", message)
+
+
 @frozen(slots=False)
 class Tenant:
     """A tenant and its settings; durations in milliseconds."""

@@ -5,7 +5,7 @@ An engine is a file beside this one that implements both, and the only place whe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from cycles.local.ledger.books import Books
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from cycles.local.ledger.keys import ApiKey, Credential
     from cycles.local.ledger.notices import Notice, Origin
+    from cycles.local.ledger.touched import Touched
     from cycles.local.ledger.values import Budget, Hold, Tenant, Terms
 
+T = TypeVar("T")
 
 Order: TypeAlias = Literal[
     "reservation_id", "tenant", "scope_path", "status", "estimate", "created_at_ms", "expires_at_ms"
@@ -219,12 +221,27 @@ class Store(Protocol):
 
     @property
     def path(self) -> Path | None:
-        """The file; None: the ledger is in memory."""
+        """The file; None: the ledger is in memory, or in a database."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """What a `local:` URL calls it: a path, a URL without its password, "" in memory."""
+        ...
+
+    @property
+    def clock(self) -> Callable[[], int] | None:
+        """The clock of all who share the ledger, in milliseconds since the epoch; None: each machine's own."""
         ...
 
     @property
     def is_memory(self) -> bool:
         """Whether no transaction waits for a disk or a network."""
+        ...
+
+    @property
+    def writes_alone(self) -> bool:
+        """Whether whoever writes has the ledger to itself, and so reads at no cost what it wrote itself before."""
         ...
 
     @property
@@ -241,6 +258,23 @@ class Store(Protocol):
         """Whether *error* says that other writers held the ledger for too long: asking again may help."""
         ...
 
+    def transact(self, operation: Callable[[StoredBooks], T], touches: Callable[[], Touched] | None = None) -> T:
+        """Run *operation* on the books in one transaction, which any exception undoes, and return what it returns.
+
+        Args:
+            operation: It may be run again after a transaction that came to nothing, or of which nobody knows what
+                came of it; whatever a request does is kept under its idempotency key.
+            touches: Says which rows it touches, for stores that lock rows; None: nobody else writes meanwhile.
+        """
+        ...
+
+    def sweep(self, clock: Callable[[], int], *, waits: bool = False) -> int:
+        """Expire up to 1000 overdue reservations, delete what nobody can ask for any more, and return how many expired.
+
+        Where another server is doing so just now, none; or, when it *waits*, those that are left.
+        """
+        ...
+
     def writing(self) -> AbstractContextManager[StoredBooks]:
         """Give the books in one transaction, which any exception undoes; nobody else writes meanwhile."""
         ...
@@ -251,6 +285,10 @@ class Store(Protocol):
 
     def glancing(self) -> AbstractContextManager[StoredBooks]:
         """Give the books for one query, which needs no transaction around it."""
+        ...
+
+    def glance(self, question: Callable[[StoredBooks], T]) -> T:
+        """Return what *question* finds out by one query; it may be asked again."""
         ...
 
     def problems(self) -> list[str]:

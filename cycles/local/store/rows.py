@@ -6,15 +6,24 @@ reservation.
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from cycles.local.ledger.encoding import Answer, compact, text_of
 from cycles.local.ledger.keys import ApiKey, Credential, key_hash
 from cycles.local.ledger.values import UNITS, Budget, Hold, Replay, Tenant, Terms
 from cycles.local.store import evidence, lists
+from cycles.local.store.encoding import (
+    HOLD_KEPT_MS,
+    PURGED_AT_ONCE,
+    Unreadable,
+    decoded,
+    encoded,
+    hold_data,
+    hold_of,
+    replay_data,
+    replay_of,
+)
 from cycles.local.store.known import Known, keep
 
 if TYPE_CHECKING:
@@ -23,14 +32,7 @@ if TYPE_CHECKING:
     from cycles.local.ledger.notices import Notice, Origin
     from cycles.local.store.protocols import BudgetQuery, Envelope, HoldQuery, KeyQuery
 
-HOLD_KEPT_MS: Final = 30 * 86_400_000
-"""How long a reservation that is over is kept after its deadline."""
-
-PURGED_AT_ONCE: Final = 200
-
 T = TypeVar("T", Tenant, Budget, ApiKey, Terms)
-
-_NOUNS: Final = {Tenant: "tenant", Budget: "budget", Hold: "reservation", ApiKey: "key", Terms: "budget's terms"}
 
 
 class SqliteBooks:
@@ -68,7 +70,7 @@ class SqliteBooks:
         return tenant
 
     def put_tenant(self, tenant: Tenant) -> None:
-        known, data = self._changing(), _encoded(tenant)
+        known, data = self._changing(), encoded(tenant)
         known.forget_credentials()
         keep(known.tenants, tenant.tenant_id, tenant, len(data))
         self._connection.execute("INSERT OR REPLACE INTO tenants VALUES (?, ?)", (tenant.tenant_id, data))
@@ -87,7 +89,7 @@ class SqliteBooks:
         return sorted((unit for (unit,) in rows), key=UNITS.index)
 
     def put_budget(self, budget: Budget) -> None:
-        known, key, data = self._changing(), (budget.scope_path, budget.unit), _encoded(budget)
+        known, key, data = self._changing(), (budget.scope_path, budget.unit), encoded(budget)
         before = known.budgets.get(key)
         keep(known.budgets, key, budget, len(data))
         if before is not None and before.tenant == budget.tenant:  # no index of it changes
@@ -118,7 +120,7 @@ class SqliteBooks:
         return hold
 
     def put_hold(self, hold: Hold) -> None:
-        data, deadline_ms, is_known = _hold_data(hold), hold.deadline_ms, hold.reservation_id in self._known.holds
+        data, deadline_ms, is_known = hold_data(hold), hold.deadline_ms, hold.reservation_id in self._known.holds
         self._know_hold(hold, deadline_ms, len(data))
         if is_known:
             self._connection.execute(
@@ -181,12 +183,11 @@ class SqliteBooks:
 
     def replay(self, scope: str, key: str) -> Replay | None:
         row = self._one("SELECT keep_until_ms, data FROM replays WHERE scope = ? AND key = ?", scope, key)
-        return None if row is None else Replay(row[0], *json.loads(row[1]))
+        return None if row is None else replay_of(*row)
 
     def put_replay(self, scope: str, key: str, replay: Replay) -> None:
         self._known.is_changed = True
-        data = f'["{replay.payload_hash}",{text_of(replay.body)},{compact(replay.reservation_id)}]'
-        row = (scope, key, replay.keep_until_ms, data)
+        row = (scope, key, replay.keep_until_ms, replay_data(replay))
         self._connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?)", row)
 
     def purge(self, now_ms: int, most: int = PURGED_AT_ONCE) -> None:
@@ -246,7 +247,7 @@ class SqliteBooks:
         return Terms() if row is None else self.terms_of(row[0])
 
     def put_terms(self, scope_path: str, unit: str, terms: Terms) -> None:
-        data = _encoded(terms)
+        data = encoded(terms)
         self._connection.execute("INSERT OR REPLACE INTO terms VALUES (?, ?, ?)", (scope_path, unit, data))
 
     def credential(self, secret: str) -> Credential | None:
@@ -297,7 +298,7 @@ class SqliteBooks:
             key.created_at_ms,
             key.expires_at_ms,
             key.revoked_at_ms,
-            _encoded(key),
+            encoded(key),
         )
         self._changing().forget_credentials()
         self._connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", row)
@@ -348,11 +349,9 @@ class SqliteBooks:
     def hold_of(data: str) -> Hold:
         """Return the reservation in a row's *data*."""
         try:
-            values: dict[str, Any] = json.loads(data)
-            values["affected"], values["budgeted"] = tuple(values["affected"]), tuple(values["budgeted"])
-            return Hold(**values)
-        except (ValueError, TypeError, KeyError) as error:
-            raise _unreadable(Hold, error) from None
+            return hold_of(data)
+        except Unreadable as error:
+            raise sqlite3.DatabaseError(str(error)) from None
 
     def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
@@ -366,24 +365,6 @@ class SqliteBooks:
 
 def _decoded(kind: type[T], data: str) -> T:
     try:
-        return kind(**json.loads(data))
-    except (ValueError, TypeError) as error:
-        raise _unreadable(kind, error) from None
-
-
-def _unreadable(kind: type, error: Exception) -> sqlite3.DatabaseError:
-    """Return the error of a row that somebody else wrote."""
-    said = str(error).partition("__init__() ")[2] or f"{type(error).__name__}: {error}"
-    return sqlite3.DatabaseError(f"a row of a {_NOUNS[kind]} can't be read ({said})")
-
-
-def _hold_data(hold: Hold) -> str:
-    """Return what `_encoded` does; the answer that ended the hold is the last of its fields, and encoded already."""
-    final_body = hold.final_body
-    if not isinstance(final_body, Answer):
-        return _encoded(hold)
-    return f"{compact({**hold.__dict__, 'final_body': None})[:-5]}{final_body.text}}}"
-
-
-def _encoded(value: Tenant | Budget | Hold | ApiKey | Terms) -> str:
-    return compact(value.__dict__)
+        return decoded(kind, data)
+    except Unreadable as error:
+        raise sqlite3.DatabaseError(str(error)) from None

@@ -16,9 +16,10 @@ import threading
 import time
 import weakref
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cycles.errors import ConfigError
+from cycles.local.ledger import leases
 from cycles.local.ledger.values import Refusal, Unusable
 from cycles.local.store import integrity, tenants
 from cycles.local.store.files import backed_up, move_log, prepare, refuse_foreign, switch_to_wal
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cycles.local.ledger.notices import Notice, Origin
+    from cycles.local.ledger.touched import Touched
+    from cycles.local.store.protocols import StoredBooks
+
+T = TypeVar("T")
 
 MOVE_LOG_EVERY: Final = 500
 """Transactions of a process after which it moves the write-ahead log into the file, which waits for the disk: some 4000
@@ -135,9 +140,24 @@ class SqliteStore:
         _stores.add(self)
 
     @property
+    def place(self) -> str:
+        """The path; "" in memory."""
+        return "" if self.path is None else str(self.path)
+
+    @property
+    def clock(self) -> None:
+        """None: everybody is on this machine."""
+        return
+
+    @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
+
+    @property
+    def writes_alone(self) -> bool:
+        """Yes: SQLite has one writer at a time."""
+        return True
 
     @property
     def is_memory(self) -> bool:
@@ -163,6 +183,18 @@ class SqliteStore:
         """Return everything that is wrong with the ledger, for people; the time it takes grows with the file."""
         with self.reading() as books:
             return integrity.problems_of(books)
+
+    def transact(self, operation: Callable[[StoredBooks], T], touches: Callable[[], Touched] | None = None) -> T:  # noqa: ARG002 - one writer at a time
+        """Run *operation* in one transaction; see `Store.transact`."""
+        with self.writing() as books:
+            return operation(books)
+
+    def sweep(self, clock: Callable[[], int], *, waits: bool = False) -> int:  # noqa: ARG002 - it always does
+        """Expire and delete; see `Store.sweep`."""
+        with self.writing() as books:
+            now_ms = clock()
+            books.purge(now_ms)
+            return leases.sweep(books, now_ms)
 
     @contextmanager
     def writing(self) -> Iterator[SqliteBooks]:
@@ -235,6 +267,11 @@ class SqliteStore:
         """Give the books for one query, which needs no transaction around it."""
         with self._reader() as connection:
             yield SqliteBooks(connection, known=self._known_to_readers(connection))
+
+    def glance(self, question: Callable[[StoredBooks], T]) -> T:
+        """Return what *question* finds out by one query."""
+        with self.glancing() as books:
+            return question(books)
 
     @contextmanager
     def reading(self) -> Iterator[SqliteBooks]:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from cycles._outside.arrivals import arrived
-from cycles.local.ledger import estimates, events, leases, reservations, settlements
+from cycles.local.ledger import estimates, events, leases, reservations, settlements, touched
 from cycles.local.ledger.bodies import hold_body
 from cycles.local.ledger.remedies import with_detail
 from cycles.local.ledger.values import Refusal
@@ -27,6 +27,7 @@ from cycles.local.wire.trust import Keys, Outdated
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cycles.local.ledger.touched import Touched
     from cycles.local.ledger.values import Hold
     from cycles.local.store.protocols import StoredBooks
     from cycles.local.wire.evidence import Evidence
@@ -203,17 +204,19 @@ class App:
         self._keys.trust(secret, found)
         return found.tenant, None
 
-    def _write(self, asked: Asked, operation: Callable[[StoredBooks, int], Body]) -> Body:
+    def _write(
+        self, asked: Asked, operation: Callable[[StoredBooks, int], Body], touches: Callable[[], Touched]
+    ) -> Body:
         """Run *operation* in one transaction, which first confirms what was said of the key."""
         trusted = asked.trusted
         if trusted is None:
-            return self.transactions.write(asked, operation)
+            return self.transactions.write(asked, operation, touches)
 
         def confirmed(books: StoredBooks, now_ms: int) -> Body:
             trusted.confirm(self._keys, books)
             return operation(books, now_ms)
 
-        return self.transactions.write(asked, confirmed)
+        return self.transactions.write(asked, confirmed, touches)
 
     def _internal(self, error: Exception) -> Refusal:
         if self._store.is_busy(error):
@@ -227,6 +230,7 @@ class App:
         name: str,
         body: Body,
         operation: Callable[[StoredBooks, int], Body],
+        touches: Callable[[], Touched],
         *,
         is_signed: bool = False,
     ) -> Body:
@@ -236,7 +240,7 @@ class App:
             request = facts_of(body, tenant=asked.tenant)
             operation = self.signing.signing(name, asked, source, request, operation)
         try:
-            answer = self._write(asked, operation)
+            answer = self._write(asked, operation, touches)
         except Refusal as refusal:
             self.denials.refused(name, asked.tenant or "", body, refusal, self.transactions.clock())
             raise
@@ -251,13 +255,19 @@ class App:
             "reserve",
             body,
             lambda books, now: estimates.reserve(books, tenant, body, now_ms=now, new_id=new_row_id(now)),
+            lambda: touched.by_reserve(tenant, body),
             is_signed=True,
         )
 
     def decide(self, asked: Asked) -> tuple[int, Body]:
         tenant, body = _asked_body(asked, validation.decision_request)
         return 200, self._decided(
-            asked, "decide", body, lambda books, now: estimates.decide(books, tenant, body, now_ms=now), is_signed=True
+            asked,
+            "decide",
+            body,
+            lambda books, now: estimates.decide(books, tenant, body, now_ms=now),
+            lambda: touched.by_decide(tenant, body),
+            is_signed=True,
         )
 
     def event(self, asked: Asked) -> tuple[int, Body]:
@@ -268,7 +278,7 @@ class App:
             applied.append((now_ms, new_row_id(now_ms)))
             return events.event(books, tenant, body, now_ms=now_ms, new_id=applied[-1][1])
 
-        answer = self._decided(asked, "event", body, apply)
+        answer = self._decided(asked, "event", body, apply, lambda: touched.by_event(tenant, body))
         now_ms, event_id = applied[-1]
         if answer["event_id"] == event_id:  # else it was applied before
             self.charges.recorded(tenant, body, answer, now_ms)
@@ -303,11 +313,17 @@ class App:
         def settle(books: StoredBooks, now_ms: int) -> Body:
             return operation(books, reservations.find(books, asked.tenant, reservation_id), body, now_ms=now_ms)
 
+        def touches() -> Touched:
+            if operation is leases.extend:
+                return touched.by_extend(asked.tenant, reservation_id, body)
+            return touched.by_settlement(reservation_id)
+
         if self.signing is None or artifact is None:
-            return 200, self._write(asked, settle)
+            return 200, self._write(asked, settle, touches)
         request = facts_of(body, tenant=asked.tenant, reservation_id=reservation_id)
         source = f"{artifact}:{reservation_id}"
-        return 200, self._write(asked, self.signing.signing(artifact, asked, source, request, settle))
+        signed = self.signing.signing(artifact, asked, source, request, settle)
+        return 200, self._write(asked, signed, touches)
 
     def reservation(self, asked: Asked) -> tuple[int, Body]:
         reservation_id = _reservation_id(asked)

@@ -12,6 +12,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from cycles.local.ledger.touched import NOTHING
 from cycles.local.ledger.values import Refusal
 from cycles.local.store.protocols import Envelope
 from cycles.local.wire.messages import ORIGIN
@@ -115,8 +116,7 @@ class Evidence:
         evidence_id = envelope["evidence_id"]
         row = Envelope(evidence_id, f"error:{error['request_id']}", "", None, "error", now_ms + KEPT_MS, envelope)
         try:
-            with transactions.store.writing() as books:
-                books.put_evidence(row)
+            transactions.store.transact(lambda books: books.put_evidence(row), lambda: NOTHING)
         except (transactions.store.failure, Refusal):  # the refusal itself is what counts
             _log.warning("the evidence of request %s was not kept", error["request_id"], exc_info=True)
             return error

@@ -11,6 +11,7 @@ from cycles.local.ledger.notices import Origin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cycles.local.ledger.touched import Touched
     from cycles.local.store.protocols import Store, StoredBooks
 
 T = TypeVar("T")
@@ -43,9 +44,15 @@ class Transactions:
         self.clock: Final = clock
         self._writes = 0
 
-    def write(self, asked: Asking, operation: Callable[[StoredBooks, int], T]) -> T:
-        """Run *operation* on the books and the present time, in one transaction."""
-        with self.store.writing() as books:
+    def write(
+        self,
+        asked: Asking,
+        operation: Callable[[StoredBooks, int], T],
+        touches: Callable[[], Touched] | None = None,
+    ) -> T:
+        """Run *operation* on the books and the present time, in one transaction; *touches*: see `Store.transact`."""
+
+        def run(books: StoredBooks) -> T:
             if books.notices is not None:
                 actor = "admin" if asked.tenant is None else "api_key"
                 books.origin = Origin(actor, asked.request_id, asked.trace_id)
@@ -56,13 +63,14 @@ class Transactions:
                 books.purge(now_ms)
             return operation(books, now_ms)
 
+        return self.store.transact(run, touches)
+
     @contextmanager
     def reading(self) -> Iterator[StoredBooks]:
         """Give the books as they are at one moment. Writes before that only if a hold is overdue."""
         with self.store.glancing() as books:
             overdue = books.overdue(self.clock(), 1)
         while overdue:
-            with self.store.writing() as books:
-                overdue = [] if leases.sweep(books, self.clock()) < leases.SWEPT_AT_ONCE else overdue
+            overdue = [] if self.store.sweep(self.clock, waits=True) < leases.SWEPT_AT_ONCE else overdue
         with self.store.reading() as books:
             yield books

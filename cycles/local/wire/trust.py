@@ -67,8 +67,8 @@ class Keys:
         self._good: Final[dict[str, Credential]] = {}
 
     def trusted(self, secret: str) -> Trusted | None:
-        """Return what is known of a key that was good."""
-        credential = self._good.get(secret)
+        """Return what is known of a key that was good, if the transaction of a write is the place to confirm it."""
+        credential = self._good.get(secret) if self._store.writes_alone else None
         return None if credential is None else Trusted(secret, credential)
 
     def trust(self, secret: str, credential: Credential) -> None:
@@ -84,8 +84,7 @@ class Keys:
     def looked_up(self, secret: str) -> Credential | None:
         """Return what the ledger says of a key now."""
         # A key is found by its hash, so a guess learns nothing from how long the search takes.
-        with self._store.glancing() as books:
-            return self.found(books, secret)
+        return self._store.glance(lambda books: self.found(books, secret))
 
     def found(self, books: StoredBooks, secret: str) -> Credential | None:
         """Return what *books* say of a key."""
@@ -95,8 +94,7 @@ class Keys:
     def are_still(self, trusted: Trusted) -> bool:
         """Whether a key is still what it was; else it is forgotten."""
         try:
-            with self._store.glancing() as books:
-                trusted.confirm(self, books)
+            self._store.glance(lambda books: trusted.confirm(self, books))
         except Outdated:
             return False
         return True

@@ -14,6 +14,7 @@ from cycles import tokens
 from cycles.local import LocalAuthority
 from cycles.local.wire.messages import Request
 from tests.support.authorities import ADMIN_KEY, Clock
+from tests.support.postgres import STORES, dumped, place_of
 
 from .calls import BUDGETS, FUND, KEYS, TENANTS, budget, funding
 
@@ -81,18 +82,18 @@ def request_of(random_: random.Random, headers: dict[str, str]) -> Request:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("who", ["administrator", "tenant"])
-def test_only_clean_answers(seed, who):
+@pytest.mark.parametrize("store", STORES)
+def test_only_clean_answers(seed, who, store):
     """600 requests with something wrong: no 5xx, every error says what, and whatever is refused changes nothing."""
     random_, clock, refusals = random.Random(f"{seed} {who}"), Clock(), 0
-    with LocalAuthority(clock=clock, admin_key=ADMIN_KEY) as authority:
+    with place_of(store) as place, LocalAuthority(place, clock=clock, admin_key=ADMIN_KEY) as authority:
         authority.tenant("acme", name="Acme")
         authority.budget("tenant:acme", tokens(1000))
         secret = authority.key(tenant="acme", permissions=["admin:read", "admin:write"])
         headers = {"x-admin-api-key": ADMIN_KEY} if who == "administrator" else {"x-cycles-api-key": secret}
 
         def rows() -> str:
-            with authority.store.reading() as books:
-                return "\n".join(books.connection.iterdump())
+            return "\n".join(dumped(authority))
 
         before = rows()
         for _ in range(600):

@@ -11,6 +11,7 @@ from cycles.errors import InvalidRequest
 from cycles.local import Budget, LocalAuthority
 from cycles.local.ledger.keys import key_hash
 from tests.support.authorities import SCOPE
+from tests.support.postgres import on_sqlite
 from tests.support.wire import failed
 
 
@@ -253,6 +254,7 @@ def test_bad_caps_and_funds(authority):
         authority.fund(SCOPE, "CREDIT", 5)
 
 
+@on_sqlite
 def test_a_malformed_tenant_record_is_an_internal_error(wire, authority):
     """Row 41: a status in lower case, or broken JSON, must not let anything through."""
     authority.budget(SCOPE, tokens(10))

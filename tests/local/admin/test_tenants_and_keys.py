@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from cycles import tokens
 from tests.support.authorities import SCOPE
+from tests.support.postgres import on_sqlite
 from tests.support.wire import failed
 
 from .calls import AT, BUDGETS, FUND, ISO, KEYS, TENANTS, amount, budget, funding
@@ -105,6 +106,7 @@ def test_g4_41_closing_a_tenant(authority, adm, wire, keyed, clock):
     assert (again.status_code, again.json()) == (200, closed.json())
 
 
+@on_sqlite
 def test_a_key_is_shown_once(adm, authority, clock, tmp_path):
     made = adm.post(KEYS, json={"tenant_id": "acme", "name": "agent", "description": "d", "metadata": {"a": [1]}})
     assert made.status_code == 201

@@ -233,9 +233,9 @@ def test_a_refused_request_publishes_no_expiry_that_was_undone_with_it(authority
     wire.reserve(6)
     clock.now += 3_600_000
     assert wire.reserve(11).status_code == 409
-    # The refusal undid the sweep before it, so the expiry is told once, with the transaction that keeps it.
-    assert kinds(authority) == []
-    assert authority.sweep() == 1
+    # On SQLite the refusal undid the sweep before it; on PostgreSQL that is a transaction of its own. It is told once.
+    assert kinds(authority) == ([] if authority.store.is_memory else ["reservation.expired"])
+    assert authority.sweep() == (1 if authority.store.is_memory else 0)
     assert kinds(authority) == ["reservation.expired"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from cycles.local.ledger import estimates, events, funding, leases, reservations
 from cycles.local.ledger.books import MemoryBooks
 from cycles.local.ledger.values import INT64_MAX, Budget, Hold, Refusal
 from cycles.local.wire.messages import Request
+from tests.support.postgres import STORES, place_of
 
 from .model import Held, Model, No, Row
 
@@ -38,9 +40,13 @@ policies = st.sampled_from(["REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAF
 class OnTheWire:
     """The authority as `handle` shows it, on SQLite."""
 
+    store = "memory"
+
     def __init__(self) -> None:
         self.now = START
-        self.authority = LocalAuthority(clock=lambda: self.now)
+        self.open = ExitStack()
+        place = self.open.enter_context(place_of(self.store))
+        self.authority = self.open.enter_context(LocalAuthority(place, clock=lambda: self.now))
         self.headers = {"x-cycles-api-key": self.authority.key(tenant="acme")}
 
     def budget(self, scope: str, allocated: int, limit: int) -> None:
@@ -68,7 +74,13 @@ class OnTheWire:
         return self.authority.reservations()
 
     def close(self) -> None:
-        self.authority.close()
+        self.open.close()
+
+
+class OnPostgres(OnTheWire):
+    """The same on PostgreSQL."""
+
+    store = "postgres"
 
 
 STEPS = {"commit": settlements.commit, "release": settlements.release, "extend": leases.extend}
@@ -349,8 +361,17 @@ class PureScript(Script):
     world = InDictionaries
 
 
+class PostgresScript(Script):
+    world = OnPostgres
+
+
 TestOnTheWire = pytest.mark.slow(Script.TestCase)
 TestInDictionaries = pytest.mark.slow(PureScript.TestCase)
+if "postgres" in STORES:
+    TestOnPostgres = pytest.mark.slow(PostgresScript.TestCase)
+    TestOnPostgres.settings = settings(
+        max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
 TestOnTheWire.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -6,7 +6,9 @@ import pytest
 
 from cycles import tokens
 from tests.support.authorities import SCOPE
+from tests.support.postgres import on_sqlite
 
+pytestmark = on_sqlite  # PostgreSQL's plans: store/postgres/test_plans.py
 DAY = 86_400_000
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cycles.local.wire import validation
+from tests.support.postgres import dumped
 
 if TYPE_CHECKING:
     from cycles.local import LocalAuthority
@@ -69,5 +70,4 @@ REQUESTS: dict[str, tuple[str, str, validation.Check, dict[str, Any]]] = {
 
 
 def rows(authority: LocalAuthority) -> list[str]:
-    with authority.store.reading() as books:
-        return list(books.connection.iterdump())
+    return dumped(authority)

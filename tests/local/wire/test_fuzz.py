@@ -21,6 +21,7 @@ from cycles.local import LocalAuthority
 from cycles.local.wire.messages import MAX_BODY, Request
 from cycles.local.wire.server import serve
 from tests.support import document
+from tests.support.postgres import STORES, place_of
 
 from .operations import NOW, REQUESTS, rows
 
@@ -229,9 +230,13 @@ def _places(value, path=()):
             yield from _places(inner, (*path, name))
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=[*STORES, "file"])
 def target(request, tmp_path):
-    path = None if request.param == "memory" else tmp_path / "ledger.db"
+    with place_of(request.param) as place:
+        yield from _target(tmp_path / "ledger.db" if request.param == "file" else place)
+
+
+def _target(path):
     with closing(LocalAuthority(path, clock=lambda: NOW, admin_key=ADMIN)) as authority:
         authority.budget("tenant:acme", tokens(100))
         secret = authority.key(tenant="acme")
@@ -248,7 +253,7 @@ def is_clean(status: int, body: bytes) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["memory"], indirect=True)
+@pytest.mark.parametrize("target", STORES, indirect=True)
 def test_bad_requests(target):
     authority, bad = target
     before = rows(authority)

@@ -1,0 +1,1 @@
+"""The store on PostgreSQL: what it does that SQLite does not."""
