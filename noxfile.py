@@ -154,7 +154,12 @@ def metering(session: nox.Session, sdks: str) -> None:
 def integrations(session: nox.Session) -> None:
     """Run the adapters with the real frameworks, on a local provider that bills: ledger and bill must be equal."""
     session.install("-e", ".[server]", *groups("integrations"))
-    session.run("mypy", *map(str, sorted((ROOT / "cycles" / "integrations").glob("*.py"))))
+    blocks = Path(session.create_tmp()).resolve() / "blocks"
+    session.run("python", "-m", "tests.docs.blocks", str(blocks), "frameworks")
+    checked = [*(ROOT / "cycles" / "integrations").glob("*.py"), *(ROOT / "examples").glob("*.py")]
+    session.run("mypy", *map(str, sorted(checked)))
+    for block in sorted(blocks.glob("*.py")):
+        session.run("mypy", str(block))
     run = ("pytest", "-n", "2", "-o", "faulthandler_exit_on_timeout=true", "tests/integrations")
     session.run(*run, *session.posargs, env={"CYCLES_INTEGRATIONS": "1"})
 

@@ -14,6 +14,7 @@ from agents import (
     AgentsException,
     ModelSettings,
     OpenAIChatCompletionsModel,
+    OpenAIProvider,
     OpenAIResponsesModel,
     RunConfig,
     Runner,
@@ -93,7 +94,7 @@ def alone(ran, **fields) -> Agent:
     return Agent(name="Planner", **fields)
 
 
-def team_of(world, agent, *, use_responses=True, **options) -> Agent:
+def team_of(world, agent, /, *, use_responses=True, **options) -> Agent:
     made = provider(world, use_responses=use_responses)
     return guarded(agent, **{"tools": {"search": COST}, "provider": made, **options})
 
@@ -269,11 +270,11 @@ def test_twenty_tools_at_once(world, ran, way):
 def test_of_twenty_tools_at_once_those_run_that_the_budget_pays(world, ran):
     calls = tuple(("search", {"query": str(index)}) for index in range(20))
     world.provider.plan(Turn(calls=calls), SAY)
-    world.budget(usd("0.2"))
+    world.budget(usd("0.1"), "tenant:acme/toolset:web")
     agent = alone(ran, model_settings=ModelSettings(max_tokens=2000))
-    _whole(team_of(world, agent, tools=usd("0.014"), on_denied="message"))
-    assert 8 < len(ran.queries) < 15
-    world.exact(*[usd("0.014")] * len(ran.queries))
+    _whole(team_of(world, agent, tools={"search": {"estimate": COST, "toolset": "web"}}, on_denied="message"))
+    assert len(ran.queries) == 10
+    world.exact(*[COST] * 10)
 
 
 def test_a_stream_that_is_left(world, ran):
@@ -436,8 +437,10 @@ def test_the_provider_alone_meters_models(world, ran):
 
 
 def test_hooks_refuse_an_agent_that_is_not_guarded(world, ran):
-    with pytest.raises(cycles.InvalidRequest, match="agent 'Planner' is not guarded"):
-        _whole(alone(ran))
+    config = RunConfig(model_provider=OpenAIProvider(openai_client=sdk_client(world)))
+    for way in (_whole, _streamed):
+        with pytest.raises(cycles.InvalidRequest, match="agent 'Planner' is not guarded"):
+            way(alone(ran), run_config=config)
     assert world.provider.seen == []
 
 
