@@ -156,10 +156,8 @@ def integrations(session: nox.Session) -> None:
     session.install("-e", ".[server]", *groups("integrations"))
     blocks = Path(session.create_tmp()).resolve() / "blocks"
     session.run("python", "-m", "tests.docs.blocks", str(blocks), "frameworks")
-    checked = [*(ROOT / "cycles" / "integrations").glob("*.py"), *(ROOT / "examples").glob("*.py")]
-    session.run("mypy", *map(str, sorted(checked)))
-    for block in sorted(blocks.glob("*.py")):
-        session.run("mypy", str(block))
+    for folder in (ROOT / "cycles" / "integrations", ROOT / "examples", blocks):
+        session.run("mypy", *map(str, sorted(folder.glob("*.py"))))
     run = ("pytest", "-n", "2", "-o", "faulthandler_exit_on_timeout=true", "tests/integrations")
     session.run(*run, *session.posargs, env={"CYCLES_INTEGRATIONS": "1"})
 

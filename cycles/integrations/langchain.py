@@ -1,4 +1,4 @@
-"""LangChain and LangGraph: a middleware for `create_agent`, and metered chat models (docs/frameworks.md, LangChain).
+"""LangChain and LangGraph: a middleware for `create_agent`, and metered chat models (docs/frameworks.md).
 
     agent = create_agent(ChatOpenAI(model="gpt-4o"), tools=[search], middleware=[
         CyclesMiddleware(tools={"search": usd("0.01")}, agent="researcher"),

@@ -3,8 +3,8 @@
 Each block of README stands alone. The blocks of another page go on from those above them, and its first one needs
 nothing. `python -m tests.docs.blocks FOLDER` writes them there, for type checkers (`nox -s types`).
 
-Each block of docs/frameworks.md stands alone, too, and needs frameworks: `python -m tests.docs.blocks FOLDER frameworks`
-writes those (`nox -s integrations`, which also runs them).
+Each block of docs/frameworks.md stands alone, too, and needs frameworks: `nox -s integrations` runs them, and
+`python -m tests.docs.blocks FOLDER frameworks` writes them.
 """
 
 from __future__ import annotations

@@ -270,7 +270,7 @@ def test_twenty_tools_at_once(world, ran, way):
 def test_of_twenty_tools_at_once_those_run_that_the_budget_pays(world, ran):
     calls = tuple(("search", {"query": str(index)}) for index in range(20))
     world.provider.plan(Turn(calls=calls), SAY)
-    world.budget(usd("0.1"), "tenant:acme/toolset:web")
+    world.budget(usd("0.1"), "tenant:acme/agent:planner/toolset:web")
     agent = alone(ran, model_settings=ModelSettings(max_tokens=2000))
     _whole(team_of(world, agent, tools={"search": {"estimate": COST, "toolset": "web"}}, on_denied="message"))
     assert len(ran.queries) == 10
