@@ -153,7 +153,7 @@ def metering(session: nox.Session, sdks: str) -> None:
 @nox.session
 def integrations(session: nox.Session) -> None:
     """Run the adapters with the real frameworks, on a local provider that bills: ledger and bill must be equal."""
-    session.install("-e", ".[server]", *groups("integrations"))
+    session.install("-e", ".[server,fast,otel]", *groups("integrations"))
     blocks = Path(session.create_tmp()).resolve() / "blocks"
     session.run("python", "-m", "tests.docs.blocks", str(blocks), "frameworks")
     for folder in (ROOT / "cycles" / "integrations", ROOT / "examples", blocks):
