@@ -110,8 +110,8 @@ class _SyncBody(_Body):
             self._response.close()
         finally:
             if error is None:
-                self._rest.opened.result = self._call.streamed(whole=whole)
-                self._rest.__exit__(None, None, None)
+                with self._rest as opened:  # what interrupts the reckoning ends it, too
+                    opened.result = self._call.streamed(whole=whole)
             else:
                 self._rest.__exit__(type(error), error, error.__traceback__)
 
@@ -167,8 +167,8 @@ class _AsyncBody(_Body):
             await self._response.aclose()
         finally:
             if error is None:
-                self._rest.opened.result = self._call.streamed(whole=whole)
-                await self._rest.__aexit__(None, None, None)
+                async with self._rest as opened:  # see `_SyncBody`
+                    opened.result = self._call.streamed(whole=whole)
             else:
                 await self._rest.__aexit__(type(error), error, error.__traceback__)
 
