@@ -23,6 +23,10 @@ PYTEST = ("pytest", "-n", "auto", "-o", "faulthandler_exit_on_timeout=true")  # 
 GROUPS = nox.project.load_toml("pyproject.toml")
 
 
+FRAMEWORKS = ("langchain", "openai_agents")
+"""The extras that bring a framework for its adapter in cycles/integrations: `nox -s integrations` has them."""
+
+
 def groups(*names: str) -> list[str]:
     """Return the pinned requirements of dependency groups."""
     return list(nox.project.dependency_groups(GROUPS, *names))
@@ -96,9 +100,9 @@ def coverage(session: nox.Session) -> None:
 
 
 def lowest_versions() -> list[str]:
-    """Return every dependency and extra of the package at exactly its lower bound."""
+    """Return every dependency and extra of the package at exactly its lower bound, frameworks left out."""
     project = GROUPS["project"]
-    extras = project["optional-dependencies"].values()
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name not in FRAMEWORKS]
     wanted = [*project["dependencies"], *(line for extra in extras for line in extra)]
     bounds = dict.fromkeys(re.sub(r">=([\w.]+).*", r"==\1", line) for line in wanted if ">=" in line)
     return [*bounds, *(bound.replace("-api", "-sdk") for bound in bounds if bound.startswith("opentelemetry-api"))]
@@ -166,6 +170,18 @@ def metering(session: nox.Session, sdks: str) -> None:
     session.install("-e", ".", *groups(sdks))
     run = ("pytest", "-n", "2", "-o", "faulthandler_exit_on_timeout=true", "tests/metering/sdk")
     session.run(*run, *session.posargs, env={"CYCLES_METERING": "1"})
+
+
+@nox.session
+def integrations(session: nox.Session) -> None:
+    """Run the adapters with the real frameworks, on a local provider that bills: ledger and bill must be equal."""
+    session.install("-e", ".[server,fast,otel]", *groups("integrations"))
+    blocks = Path(session.create_tmp()).resolve() / "blocks"
+    session.run("python", "-m", "tests.docs.blocks", str(blocks), "frameworks")
+    for folder in (ROOT / "cycles" / "integrations", ROOT / "examples", blocks):
+        session.run("mypy", *map(str, sorted(folder.glob("*.py"))))
+    run = ("pytest", "-n", "2", "-o", "faulthandler_exit_on_timeout=true", "tests/integrations")
+    session.run(*run, *session.posargs, env={"CYCLES_INTEGRATIONS": "1"})
 
 
 @nox.session

@@ -33,7 +33,7 @@ def encoded(value: Tenant | Budget | Hold | ApiKey | Terms) -> str:
 
 
 def hold_data(hold: Hold) -> str:
-    """Return the JSON of a reservation; the answer that ended it is the last of its fields, and may be encoded already."""
+    """Return the JSON of a reservation; the answer that ended it is its last field, and may be encoded already."""
     final_body = hold.final_body
     if not isinstance(final_body, Answer):
         return encoded(hold)
