@@ -23,7 +23,7 @@ PYTEST = ("pytest", "-n", "auto", "-o", "faulthandler_exit_on_timeout=true")  # 
 GROUPS = nox.project.load_toml("pyproject.toml")
 
 
-FRAMEWORKS = ("langchain", "openai_agents")
+FRAMEWORKS = ("langchain", "openai_agents", "pydantic_ai", "mcp", "fastapi", "celery")
 """The extras that bring a framework for its adapter in cycles/integrations: `nox -s integrations` has them."""
 
 
