@@ -68,12 +68,14 @@ _TEXTS: Final = {
 }
 
 
-def checked_on_denied(value: object) -> OnDenied:
+def checked_on_denied(value: str) -> OnDenied:
     """Return *value* when it is an OnDenied.
 
     Raises:
         InvalidRequest: it is not.
     """
-    if value == "raise" or value == "message":  # noqa: PLR1714 - type checkers narrow comparisons only
-        return value
+    if value == "raise":
+        return "raise"
+    if value == "message":
+        return "message"
     raise InvalidRequest(f"on_denied={value!r}: choose 'raise' or 'message'")

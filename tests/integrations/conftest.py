@@ -1,4 +1,4 @@
-"""The world of an adapter's tests, whose files begin with `pytest.importorskip`: `nox -s integrations` has the packages."""
+"""The world of the adapters' tests. Their files begin with `pytest.importorskip`; `nox -s integrations` has all."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ import asyncio
 import json
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tests.metering.bill import Billed, Counts
 from tests.metering.connection import Body, Connection, Gone, Head
 from tests.metering.wires import WIRES
-from tests.metering.wires.asked import Asked, Refusal, Reply, Wire, compact, example, pieces
+from tests.metering.wires.asked import Asked, Called, Refusal, Reply, Wire, compact, example, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,7 @@ class Turn:
     Attributes:
         output: How many tokens the model says when nothing bounds it. A tool call and structured output have a length
             of their own.
+        calls: The tools that it calls, with their arguments; () for none. None: it calls the first one on offer.
         reasoning: How many it thinks before that; they are billed as output, and nobody sees them.
         read, written: How much of the input is found in the cache, and put into it.
         status: Refuse with this status, and bill nothing.
@@ -77,6 +78,7 @@ class Turn:
     """
 
     output: int = 12
+    calls: tuple[tuple[str, dict[str, Any]], ...] | None = None
     reasoning: int = 0
     read: int = 0
     written: int = 0
@@ -230,22 +232,37 @@ class Provider:
 
 def _reply(asked: Asked, turn: Turn, bill: Billed, number: int) -> Reply:
     """Decide what the model says, and bill the input: that is billed as soon as a request is taken."""
+    if turn.calls is not None and not turn.calls:
+        asked = replace(asked, tool=None)
+    calls = _calls(asked, turn, number)
     if asked.texts:
         tokens = []
     elif asked.schema is not None:
         tokens = pieces(compact(example(asked.schema)))
-    elif asked.tool is not None:
-        tokens = pieces(compact({"query": "tokens of a call"}))
+    elif calls:
+        tokens = [token for call in calls for token in call.tokens]
     else:
         tokens = [f"w{index:02} " for index in range(turn.output)]
     most = len(tokens) if asked.most is None else max(asked.most - turn.reasoning, 0)
     said = tokens[:most]
+    if len(said) < len(tokens):
+        assert len(calls) <= 1, f"{asked.most} tokens are too few for the calls that the test has planned"
+        calls = [replace(call, tokens=said) for call in calls]
     read = min(turn.read, asked.input)
     written = min(turn.written, asked.input - read)
     bill.counts = Counts(asked.input - read - written, read, written)
     output = 0 if asked.texts else turn.reasoning + len(said) * asked.candidates
     counts = Counts(bill.counts.fresh, read, written, output)
-    return Reply(asked, counts, said, len(said) < len(tokens), turn.reasoning, turn.tells, number)
+    return Reply(asked, counts, said, len(said) < len(tokens), turn.reasoning, turn.tells, number, calls)
+
+
+def _calls(asked: Asked, turn: Turn, number: int) -> list[Called]:
+    if turn.calls is not None:
+        made = enumerate(turn.calls, 1)
+        return [Called(f"call_{number}_{index}", name, pieces(compact(given))) for index, (name, given) in made]
+    if asked.tool is None or asked.schema is not None:
+        return []
+    return [Called("call_1", asked.tool, pieces(compact({"query": "tokens of a call"})))]
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from tests.metering.wires.asked import Asked, Refusal, Reply, event, size
@@ -66,7 +67,7 @@ class Messages:
         )
 
     def _reason(self, reply: Reply) -> str:
-        return "max_tokens" if reply.cut else "tool_use" if reply.asked.tool else "end_turn"
+        return "max_tokens" if reply.cut else "tool_use" if reply.calls else "end_turn"
 
     def _message(self, reply: Reply, content: list[Any], reason: str | None) -> dict[str, Any]:
         return {
@@ -80,30 +81,37 @@ class Messages:
         }
 
     def body(self, reply: Reply) -> dict[str, Any]:
-        tool = reply.asked.tool
-        call = {"type": "tool_use", "id": "toolu_1", "name": tool, "input": reply.arguments}
-        block = call if tool else {"type": "text", "text": reply.text}
+        blocks: list[dict[str, Any]] = [
+            {"type": "tool_use", "id": call.id, "name": call.name, "input": {} if reply.cut else json.loads(call.text)}
+            for call in reply.calls
+        ]
+        blocks = blocks or [{"type": "text", "text": reply.text}]
         usage = {"usage": _usage(reply, reply.counts.output)} if reply.tells else {}
-        return self._message(reply, [block], self._reason(reply)) | usage
+        return self._message(reply, blocks, self._reason(reply)) | usage
 
     def events(self, reply: Reply) -> Iterator[bytes | None]:
-        tool = reply.asked.tool
-
         def told(kind: str, **fields: Any) -> bytes:
             return event({"type": kind, **fields}, kind)
 
         first = _usage(reply, 1 if reply.tokens else 0)  # told twice: this is a beginning, and no part of the sum
         message = self._message(reply, [], None) | ({"usage": first} if reply.tells else {})
         yield told("message_start", message=message)
-        call = {"type": "tool_use", "id": "toolu_1", "name": tool, "input": {}}
-        yield told("content_block_start", index=0, content_block=call if tool else {"type": "text", "text": ""})
-        yield told("ping")
-        for token in reply.tokens:
-            yield None
-            text = {"type": "text_delta", "text": token}
-            delta = {"type": "input_json_delta", "partial_json": token} if tool else text
-            yield told("content_block_delta", index=0, delta=delta)
-        yield told("content_block_stop", index=0)
+        for index, call in enumerate(reply.calls):
+            begun = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+            yield told("content_block_start", index=index, content_block=begun)
+            yield told("ping")
+            for token in call.tokens:
+                yield None
+                delta = {"type": "input_json_delta", "partial_json": token}
+                yield told("content_block_delta", index=index, delta=delta)
+            yield told("content_block_stop", index=index)
+        if not reply.calls:
+            yield told("content_block_start", index=0, content_block={"type": "text", "text": ""})
+            yield told("ping")
+            for token in reply.tokens:
+                yield None
+                yield told("content_block_delta", index=0, delta={"type": "text_delta", "text": token})
+            yield told("content_block_stop", index=0)
         usage = {"usage": _usage(reply, reply.counts.output)} if reply.tells else {}
         yield told("message_delta", delta={"stop_reason": self._reason(reply), "stop_sequence": None}, **usage)
         yield told("message_stop")

@@ -37,10 +37,24 @@ class Asked:
 
 
 @dataclass
+class Called:
+    """A tool call that the model makes: its arguments are the text of its tokens."""
+
+    id: str
+    name: str
+    tokens: list[str]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.tokens)
+
+
+@dataclass
 class Reply:
     """What the model says to a request: each candidate the same *tokens*.
 
     `tokens` are all that it generates after `reasoning`, which nobody sees. `cut` says that it would have said more.
+    Where there are `calls`, the tokens are theirs.
     """
 
     asked: Asked
@@ -50,6 +64,7 @@ class Reply:
     reasoning: int
     tells: bool  # whether it tells the usage
     number: int
+    calls: list[Called] = field(default_factory=list)
 
     @property
     def text(self) -> str:

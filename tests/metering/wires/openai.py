@@ -85,14 +85,16 @@ class Chat:
         }
 
     def _reason(self, reply: Reply) -> str:
-        return "length" if reply.cut else "tool_calls" if reply.asked.tool else "stop"
+        return "length" if reply.cut else "tool_calls" if reply.calls else "stop"
 
     def body(self, reply: Reply) -> dict[str, Any]:
-        tool = reply.asked.tool
-        call = {"id": "call_1", "type": "function", "function": {"name": tool, "arguments": reply.text}}
-        message = {"role": "assistant", "content": None if tool else reply.text, "refusal": None, "annotations": []}
-        if tool:
-            message["tool_calls"] = [call]
+        said = None if reply.calls else reply.text
+        message: dict[str, Any] = {"role": "assistant", "content": said, "refusal": None, "annotations": []}
+        if reply.calls:
+            message["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.text}}
+                for call in reply.calls
+            ]
         choices = [
             {"index": index, "message": message, "logprobs": None, "finish_reason": self._reason(reply)}
             for index in range(reply.asked.candidates)
@@ -109,17 +111,23 @@ class Chat:
             return event(self._frame(reply, "chat.completion.chunk", [choice]) | pending)
 
         indices = range(asked.candidates)
-        for index in indices:
-            first: dict[str, Any] = {"role": "assistant", "content": None if asked.tool else "", "refusal": None}
-            if asked.tool:
-                function = {"name": asked.tool, "arguments": ""}
-                first["tool_calls"] = [{"index": 0, "id": "call_1", "type": "function", "function": function}]
-            yield chunk(index, first)
-        for token in reply.tokens:
+        first: dict[str, Any] = {"role": "assistant", "content": None if reply.calls else "", "refusal": None}
+        for position, call in enumerate(reply.calls):
+            function = {"name": call.name, "arguments": ""}
+            begun = {"index": position, "id": call.id, "type": "function", "function": function}
             for index in indices:
-                yield None
-                call = {"index": 0, "function": {"arguments": token}}
-                yield chunk(index, {"tool_calls": [call]} if asked.tool else {"content": token})
+                yield chunk(index, (first if position == 0 else {}) | {"tool_calls": [begun]})
+            for token in call.tokens:
+                for index in indices:
+                    yield None
+                    yield chunk(index, {"tool_calls": [{"index": position, "function": {"arguments": token}}]})
+        if not reply.calls:
+            for index in indices:
+                yield chunk(index, first)
+            for token in reply.tokens:
+                for index in indices:
+                    yield None
+                    yield chunk(index, {"content": token})
         for index in indices:
             yield chunk(index, {}, self._reason(reply))
         if asked.wants_usage and reply.tells:

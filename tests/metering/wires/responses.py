@@ -10,6 +10,8 @@ from tests.metering.wires.openai import CREATED, error_body
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.metering.wires.asked import Called
+
 
 def _usage(reply: Reply) -> dict[str, Any]:
     counts = reply.counts
@@ -58,24 +60,18 @@ class Responses:
             sent=body,
         )
 
-    def _item(self, reply: Reply, status: str, text: str) -> dict[str, Any]:
-        if reply.asked.tool:
-            return {
-                "type": "function_call",
-                "id": f"fc_{reply.number}",
-                "call_id": "call_1",
-                "name": reply.asked.tool,
-                "arguments": text,
-                "status": status,
-            }
-        content = [self._part(text)] if status != "in_progress" else []
-        return {
-            "type": "message",
-            "id": f"msg_{reply.number}",
-            "role": "assistant",
-            "status": status,
-            "content": content,
-        }
+    def _call(self, call: Called, status: str) -> dict[str, Any]:
+        arguments = "" if status == "in_progress" else call.text
+        kept = {"id": f"fc_{call.id}", "call_id": call.id, "name": call.name}
+        return {"type": "function_call", **kept, "arguments": arguments, "status": status}
+
+    def _message(self, reply: Reply, status: str) -> dict[str, Any]:
+        content = [self._part(reply.text)] if status != "in_progress" else []
+        kept = {"id": f"msg_{reply.number}", "role": "assistant"}
+        return {"type": "message", **kept, "status": status, "content": content}
+
+    def _items(self, reply: Reply, status: str) -> list[dict[str, Any]]:
+        return [self._call(call, status) for call in reply.calls] or [self._message(reply, status)]
 
     def _part(self, text: str) -> dict[str, Any]:
         return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
@@ -115,7 +111,7 @@ class Responses:
 
     def body(self, reply: Reply) -> dict[str, Any]:
         end = self._end(reply)
-        return self._whole(reply, end, [self._item(reply, end, reply.text)])
+        return self._whole(reply, end, self._items(reply, end))
 
     def events(self, reply: Reply) -> Iterator[bytes | None]:
         number = 0
@@ -125,29 +121,30 @@ class Responses:
             number += 1
             return event({"type": kind, "sequence_number": number - 1, **fields}, kind)
 
-        tool, end = reply.asked.tool, self._end(reply)
-        item_id = f"fc_{reply.number}" if tool else f"msg_{reply.number}"
-        place: dict[str, Any] = {"item_id": item_id, "output_index": 0}
-        inside = place | {"content_index": 0}
         yield told("response.created", response=self._whole(reply, "in_progress", []))
         yield told("response.in_progress", response=self._whole(reply, "in_progress", []))
-        yield told("response.output_item.added", output_index=0, item=self._item(reply, "in_progress", ""))
-        if not tool:
-            yield told("response.content_part.added", part=self._part(""), **inside)
-        for token in reply.tokens:
-            yield None
-            if tool:
-                yield told("response.function_call_arguments.delta", delta=token, **place)
+        end = self._end(reply)
+        for index, (begun, item) in enumerate(
+            zip(self._items(reply, "in_progress"), self._items(reply, end), strict=True)
+        ):
+            place: dict[str, Any] = {"item_id": item["id"], "output_index": index}
+            yield told("response.output_item.added", output_index=index, item=begun)
+            if reply.calls:
+                call = reply.calls[index]
+                for token in call.tokens:
+                    yield None
+                    yield told("response.function_call_arguments.delta", delta=token, **place)
+                yield told("response.function_call_arguments.done", arguments=call.text, name=call.name, **place)
             else:
-                yield told("response.output_text.delta", delta=token, logprobs=[], **inside)
-        if tool:
-            yield told("response.function_call_arguments.done", arguments=reply.text, name=tool, **place)
-        else:
-            yield told("response.output_text.done", text=reply.text, logprobs=[], **inside)
-            yield told("response.content_part.done", part=self._part(reply.text), **inside)
-        item = self._item(reply, end, reply.text)
-        yield told("response.output_item.done", output_index=0, item=item)
-        yield told(f"response.{end}", response=self._whole(reply, end, [item]))
+                inside = place | {"content_index": 0}
+                yield told("response.content_part.added", part=self._part(""), **inside)
+                for token in reply.tokens:
+                    yield None
+                    yield told("response.output_text.delta", delta=token, logprobs=[], **inside)
+                yield told("response.output_text.done", text=reply.text, logprobs=[], **inside)
+                yield told("response.content_part.done", part=self._part(reply.text), **inside)
+            yield told("response.output_item.done", output_index=index, item=item)
+        yield told(f"response.{end}", response=self._whole(reply, end, self._items(reply, end)))
 
     def error(self, status: int, message: str) -> dict[str, Any]:
         return error_body(status, message)
