@@ -14,10 +14,10 @@ import pytest
 
 pytest.importorskip("celery")
 
-import cycles  # noqa: E402 - after the line above
-from cycles import usd  # noqa: E402
-from cycles.integrations import ToolCallReplayed  # noqa: E402
-from tests.support.authorities import SCOPE  # noqa: E402
+import cycles
+from cycles import usd
+from cycles.integrations import ToolCallReplayed
+from tests.support.authorities import SCOPE
 
 ROOT = Path(tempfile.mkdtemp(prefix="cycles-celery-"))
 os.environ["CYCLES_TEST_ROOT"] = str(ROOT)

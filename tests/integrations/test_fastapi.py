@@ -9,14 +9,14 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from fastapi import FastAPI, Header  # noqa: E402 - after the line above
-from fastapi.responses import StreamingResponse  # noqa: E402
+from fastapi import FastAPI, Header
+from fastapi.responses import StreamingResponse
 
-import cycles  # noqa: E402
-from cycles import usd  # noqa: E402
-from cycles.errors import DenialDetail  # noqa: E402
-from cycles.integrations.fastapi import answer_denials, denial_body, spends  # noqa: E402
-from tests.support.authorities import SCOPE  # noqa: E402
+import cycles
+from cycles import usd
+from cycles.errors import DenialDetail
+from cycles.integrations.fastapi import answer_denials, denial_body, spends
+from tests.support.authorities import SCOPE
 
 GUARD = cycles.Guard(usd("0.02"), action=("llm.completion", "gpt-4o"))
 

@@ -8,23 +8,23 @@ import pytest
 
 pytest.importorskip("pydantic_ai")
 
-from anthropic import AsyncAnthropic  # noqa: E402 - after the line above
-from openai import AsyncOpenAI  # noqa: E402
-from pydantic_ai import Agent, FunctionToolset  # noqa: E402
-from pydantic_ai.messages import ModelRequest, ToolReturnPart  # noqa: E402
-from pydantic_ai.models.anthropic import AnthropicModel  # noqa: E402
-from pydantic_ai.models.fallback import FallbackModel  # noqa: E402
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel  # noqa: E402
-from pydantic_ai.models.test import TestModel  # noqa: E402
-from pydantic_ai.providers.anthropic import AnthropicProvider  # noqa: E402
-from pydantic_ai.providers.openai import OpenAIProvider  # noqa: E402
+from anthropic import AsyncAnthropic
+from openai import AsyncOpenAI
+from pydantic_ai import Agent, FunctionToolset
+from pydantic_ai.messages import ModelRequest, ToolReturnPart
+from pydantic_ai.models.anthropic import AnthropicModel
+from pydantic_ai.models.fallback import FallbackModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.providers.anthropic import AnthropicProvider
+from pydantic_ai.providers.openai import OpenAIProvider
 
-import cycles  # noqa: E402
-from cycles import usd  # noqa: E402
-from cycles.integrations import ToolCallReplayed  # noqa: E402
-from cycles.integrations.pydantic_ai import Budget, GuardedModel, GuardedToolset  # noqa: E402
-from tests.metering.provider import Gate, Turn  # noqa: E402
-from tests.support.authorities import SCOPE  # noqa: E402
+import cycles
+from cycles import usd
+from cycles.integrations import ToolCallReplayed
+from cycles.integrations.pydantic_ai import Budget, GuardedModel, GuardedToolset
+from tests.metering.provider import Gate, Turn
+from tests.support.authorities import SCOPE
 
 CENT = usd("0.01")
 SEARCH = Turn(calls=(("search", {"query": "q"}),))
