@@ -121,7 +121,7 @@ def worker(world, root, tmp_path):
 
 
 def test_a_real_worker(world, root, worker):
-    """Over a broker: the subject travels, a redelivery does not run again, and soft limits end guards as exceptions do."""
+    """The subject travels, a redelivery does not run again, and soft limits end guards as exceptions do."""
     world.budget(usd("1"), f"{SCOPE}/workspace:u-17")
     with cycles.subject(workspace="u-17"):
         first = tasks.whose.delay("planner")

@@ -23,7 +23,7 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture
 def environ(provider, tmp_path, monkeypatch):
-    """A shell with the local provider as OpenAI, at OpenAI's prices for gpt-4o, and a ledger file of a hundred dollars."""
+    """A shell with the local provider as OpenAI, at its prices for gpt-4o, and a ledger file of a hundred dollars."""
     monkeypatch.setitem(TARIFFS, "gpt-4o", Tariff("2.50", "1.25", "2.50", "10.00"))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CYCLES_", "OPENAI_"))}
     return {
@@ -83,7 +83,7 @@ def test_a_runaway_of_the_pydantic_ai_agent(provider, environ, tmp_path):
     pytest.importorskip("pydantic_ai")
     provider.usual = Turn(calls=(("search", {"query": "Vienna"}),))
     lines = run(environ, str(EXAMPLES / "pydantic_ai_agent.py"))
-    assert lines[0].startswith("stopped: asked for $0.")
+    assert lines[0].startswith("stopped: limit agent.run/answers: an estimate of $0.0")
     provider.over()
     assert provider.microcents < spent(tmp_path) <= 10_000_000
 
@@ -138,7 +138,7 @@ def test_celery_worker(environ, tmp_path):
     assert lines[1].startswith("zoe's question: ")
     assert lines[2] == "sent to adam"
     assert lines[4].startswith("tenant:default: ")
-    assert spent(tmp_path) in range(4_000_000, 23_000_000)
+    assert 2_000_000 <= spent(tmp_path) <= 20_000_000
 
 
 def test_notebook():

@@ -1,4 +1,4 @@
-"""Pydantic AI's agents on the local provider: model requests and tools, streamed or not, by OpenAI's and Anthropic's SDK."""
+"""Pydantic AI's agents on the local provider: model requests and tools, by the SDKs of OpenAI and Anthropic."""
 
 from __future__ import annotations
 
