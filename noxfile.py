@@ -155,6 +155,10 @@ def integrations(session: nox.Session) -> None:
     """Run the adapters with the real frameworks, on a local provider that bills: ledger and bill must be equal."""
     session.install("-e", ".[server]", *groups("integrations"))
     session.run("mypy", *map(str, sorted((ROOT / "cycles" / "integrations").glob("*.py"))))
+    examples = ROOT / "examples"
+    session.run(
+        "mypy", str(examples / "pydantic_ai_agent.py"), str(examples / "fastapi_budget_per_customer" / "app.py")
+    )
     run = ("pytest", "-n", "2", "-o", "faulthandler_exit_on_timeout=true", "tests/integrations")
     session.run(*run, *session.posargs, env={"CYCLES_INTEGRATIONS": "1"})
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import uuid
-from typing import TYPE_CHECKING, Any, Final, Unpack, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast, get_args, get_origin, get_type_hints
 
 from mcp.server.mcpserver import Context
 
@@ -23,6 +23,8 @@ from cycles.integrations._tool_errors import denial_in, refusal_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mcp_types import RequestParamsMeta
 
     from cycles.client import AsyncClient, Client
     from cycles.integrations._tool_calls import ToolOptions
@@ -36,14 +38,14 @@ CALL: Final = "io.github.cycles-guard/call"
 _CONTEXT: Final = "cycles_context"
 
 
-def call_meta(run_id: str, call_id: str) -> dict[str, Any]:
+def call_meta(run_id: str, call_id: str) -> RequestParamsMeta:
     """Return the `meta=` of a client's `call_tool` that names the call: the same call is then run once.
 
     Args:
         run_id: What names the client's run when it is replayed, too.
         call_id: What names the call within it, such as the model's tool call id.
     """
-    return {CALL: {"run_id": run_id, "call_id": call_id}}
+    return cast("RequestParamsMeta", {CALL: {"run_id": run_id, "call_id": call_id}})
 
 
 def guarded(

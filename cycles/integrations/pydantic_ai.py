@@ -130,12 +130,14 @@ def _metered(model: Model, options: dict[str, Any]) -> Model:
     copied: Any = copy.copy(model)
     if isinstance(model, WrapperModel):
         copied.wrapped = _metered(model.wrapped, options)
-    elif isinstance(model, FallbackModel):
+        return copied  # type: ignore[no-any-return]
+    if isinstance(model, FallbackModel):
         copied.models = [_metered(each, options) for each in model.models]
-    elif (provider := model.provider) is None or getattr(model, "_provider", None) is not provider:
+        return copied  # type: ignore[no-any-return]
+    provider: Any = getattr(model, "_provider", None)
+    if provider is None or model.provider is not provider:
         raise InvalidRequest(f"{type(model).__name__} can't be metered: it has no SDK client of its own; {_REMEDY}")
-    else:
-        copied._provider = _metered_provider(provider, options)  # noqa: SLF001 - there is no public way to set it
+    copied._provider = _metered_provider(provider, options)  # noqa: SLF001 - there is no public way to set it
     return copied  # type: ignore[no-any-return]
 
 
