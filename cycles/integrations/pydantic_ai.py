@@ -134,8 +134,8 @@ def _metered(model: Model, options: dict[str, Any]) -> Model:
     if isinstance(model, FallbackModel):
         copied.models = [_metered(each, options) for each in model.models]
         return copied  # type: ignore[no-any-return]
-    provider: Any = getattr(model, "_provider", None)
-    if provider is None or model.provider is not provider:
+    provider = model.provider
+    if provider is None or vars(model).get("_provider") is not model.provider:
         raise InvalidRequest(f"{type(model).__name__} can't be metered: it has no SDK client of its own; {_REMEDY}")
     copied._provider = _metered_provider(provider, options)  # noqa: SLF001 - there is no public way to set it
     return copied  # type: ignore[no-any-return]
