@@ -23,7 +23,7 @@ PYTEST = ("pytest", "-n", "auto", "-o", "faulthandler_exit_on_timeout=true")  # 
 GROUPS = nox.project.load_toml("pyproject.toml")
 
 
-FRAMEWORKS = ("langchain", "openai_agents", "pydantic_ai", "mcp", "fastapi", "celery")
+FRAMEWORKS = ("langchain", "openai_agents", "pydantic_ai", "mcp", "fastapi", "celery", "litellm")
 """The extras that bring a framework for its adapter in cycles/integrations: `nox -s integrations` has them."""
 
 
@@ -154,11 +154,11 @@ def metering(session: nox.Session, sdks: str) -> None:
 def integrations(session: nox.Session) -> None:
     """Run the adapters with the real frameworks, on a local provider that bills: ledger and bill must be equal."""
     session.install("-e", ".[server]", *groups("integrations"))
-    session.run("mypy", *map(str, sorted((ROOT / "cycles" / "integrations").glob("*.py"))))
-    examples = ROOT / "examples"
-    session.run(
-        "mypy", str(examples / "pydantic_ai_agent.py"), str(examples / "fastapi_budget_per_customer" / "app.py")
-    )
+    blocks = Path(session.create_tmp()).resolve() / "blocks"
+    session.run("python", "-m", "tests.docs.blocks", str(blocks), "frameworks")
+    for folder in (ROOT / "cycles" / "integrations", ROOT / "examples", blocks):
+        session.run("mypy", *map(str, sorted(folder.glob("*.py"))))
+    session.run("mypy", str(ROOT / "examples" / "fastapi_budget_per_customer" / "app.py"))
     run = ("pytest", "-n", "2", "-o", "faulthandler_exit_on_timeout=true", "tests/integrations")
     session.run(*run, *session.posargs, env={"CYCLES_INTEGRATIONS": "1"})
 

@@ -1,4 +1,4 @@
-"""LangChain and LangGraph: a middleware for `create_agent`, and metered chat models (docs/frameworks.md, LangChain).
+"""LangChain and LangGraph: a middleware for `create_agent`, and metered chat models (docs/frameworks.md).
 
     agent = create_agent(ChatOpenAI(model="gpt-4o"), tools=[search], middleware=[
         CyclesMiddleware(tools={"search": usd("0.01")}, agent="researcher"),
@@ -253,8 +253,8 @@ def _names(request: ToolCallRequest) -> tuple[str, str]:
 
 def _message_of(state: Any, call_id: str | None) -> str | None:
     """Return the id of the message that asked for a call."""
-    messages = state if isinstance(state, list) else None
-    if messages is None:
+    messages: Any = state
+    if not isinstance(state, list):
         messages = state.get("messages") if isinstance(state, Mapping) else getattr(state, "messages", None)
     for message in reversed(messages or ()):
         if any(call["id"] == call_id for call in getattr(message, "tool_calls", ())):

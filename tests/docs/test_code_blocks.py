@@ -1,6 +1,6 @@
 """The Python of README and docs/ runs as pasted: each block of README alone, those of a page from its top.
 
-`nox -s types` checks the same programs' types.
+`nox -s types` checks the same programs' types. tests/integrations/test_frameworks_page.py runs docs/frameworks.md.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _as_a_reader(monkeypatch):
 def folder(tmp_path_factory):
     """All programs, as files."""
     folder = tmp_path_factory.mktemp("blocks")
-    write(folder)
+    write(folder, programs())
     return folder
 
 
