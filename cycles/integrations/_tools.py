@@ -42,9 +42,12 @@ class Tools:
 
     def __init__(self, costs: ToolCosts | None, client: Client | AsyncClient | None = None) -> None:
         self._authority: Final = authority_of(client)
-        self._usual: Final = check("tools", costs) if isinstance(costs, Amount) else None
         self._terms: Final[dict[str, dict[str, Any]]] = {}
-        if costs is None or isinstance(costs, Amount):
+        self._terms_of_all: dict[str, Any] | None = None
+        if costs is None:
+            return
+        if isinstance(costs, Amount):
+            self._terms_of_all = {"estimate": check("tools", costs)}
             return
         if not isinstance(costs, Mapping):
             raise InvalidRequest(f"tools={costs!r}: give an amount, or a mapping from the tools' names to amounts")
@@ -53,11 +56,9 @@ class Tools:
 
     def call(self, name: str, *, run_id: str, call_id: str) -> ToolCall | None:
         """Return the section of one call of the tool *name*; None when the tool is free."""
-        terms = self._terms.get(name)
+        terms: dict[str, Any] | None = self._terms.get(name, self._terms_of_all)
         if terms is None:
-            if self._usual is None:
-                return None
-            terms = {"estimate": self._usual}
+            return None
         return ToolCall(name, run_id=run_id, call_id=call_id, authority=self._authority, **terms)
 
 
