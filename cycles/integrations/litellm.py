@@ -10,7 +10,6 @@ a client that `cycles.wrap` has metered, and a denial is found again in what Lit
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -45,7 +44,6 @@ class Models:
         self._options: Final = options
         self._blocking: Final[dict[tuple[Any, ...], Any]] = {}
         self._asynchronous: Final[WeakKeyDictionary[Any, dict[tuple[Any, ...], Any]]] = WeakKeyDictionary()
-        self._lock: Final = threading.Lock()
 
     def completion(self, model: str, messages: list[Any], **options: Any) -> Any:
         """Return what `litellm.completion` returns, streams included.
@@ -99,13 +97,12 @@ class Models:
 
     def _kept(self, name: tuple[Any, ...], make: Callable[[], Any], *, is_async: bool) -> Any:
         """Return the client of this *name*; asynchronous ones belong to an event loop."""
-        with self._lock:
-            kept = self._blocking
-            if is_async:
-                kept = self._asynchronous.setdefault(asyncio.get_running_loop(), {})
-            if name not in kept:
-                kept[name] = make()
-            return kept[name]
+        kept = self._blocking
+        if is_async:
+            kept = self._asynchronous.setdefault(asyncio.get_running_loop(), {})
+        found = kept.get(name)
+        # Of two threads at once, both get the client that was there first; the other has opened nothing.
+        return kept.setdefault(name, make()) if found is None else found
 
     def close(self) -> None:
         """Close the connections of the blocking calls."""
