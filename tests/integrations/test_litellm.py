@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 
 import pytest
@@ -31,6 +32,7 @@ def models(world):
     made = Models(prices=world.prices)
     yield made
     made.close()
+    gc.collect()  # here, where the warnings about what LiteLLM leaves open are ignored
 
 
 def run(models, work):
