@@ -23,7 +23,7 @@ PYTEST = ("pytest", "-n", "auto", "-o", "faulthandler_exit_on_timeout=true")  # 
 GROUPS = nox.project.load_toml("pyproject.toml")
 
 
-FRAMEWORKS = ("langchain", "openai_agents")
+FRAMEWORKS = ("langchain", "openai_agents", "pydantic_ai", "mcp", "fastapi", "celery", "litellm")
 """The extras that bring a framework for its adapter in cycles/integrations: `nox -s integrations` has them."""
 
 
@@ -180,6 +180,7 @@ def integrations(session: nox.Session) -> None:
     session.run("python", "-m", "tests.docs.blocks", str(blocks), "frameworks")
     for folder in (ROOT / "cycles" / "integrations", ROOT / "examples", blocks):
         session.run("mypy", *map(str, sorted(folder.glob("*.py"))))
+    session.run("mypy", str(ROOT / "examples" / "fastapi_budget_per_customer" / "app.py"))
     run = ("pytest", "-n", "2", "-o", "faulthandler_exit_on_timeout=true", "tests/integrations")
     session.run(*run, *session.posargs, env={"CYCLES_INTEGRATIONS": "1"})
 

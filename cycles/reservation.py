@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from cycles._client.opened_section import innermost
+from cycles._client.tables import table
 from cycles._core import flows, section_flows
 from cycles._core.denials import detail_of
 from cycles._core.requests import text
@@ -243,6 +244,14 @@ class _View:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id or 'without id'} {self.state} estimate {describe(self.estimate)}>"
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        settlement = self.settlement
+        charged = None if settlement is None else settlement.charged
+        columns = ("reservation", "state", "scope", "estimate", "charged", "expires")
+        expires = None if self.expires_at is None else f"{self.expires_at:%Y-%m-%d %H:%M:%S}Z"
+        return table(columns, [(self.id, self.state, self.scope_path, self.estimate, charged, expires)])
 
 
 def _present(value: T | Unset) -> T | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from cycles._client.tables import rows_table
 from cycles._drivers import aio, blocking
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ class Rows(Generic[R]):
             self._ready.extend(blocking.run(self._listing.page(self._policy), self._world))
         return self._ready.popleft()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: iterate over it, or make a list of it>"
+
+    def _repr_html_(self) -> str:
+        """Return the rows that come next as a notebook shows them; iterating still gives them all."""
+        while not self._ready and not self._listing.ended:
+            self._ready.extend(blocking.run(self._listing.page(self._policy), self._world))
+        return rows_table(list(self._ready), more=not self._listing.ended)
+
 
 class AsyncRows(Generic[R]):
     """The rows of a list, for asynchronous code; see `Rows`."""
@@ -58,3 +68,6 @@ class AsyncRows(Generic[R]):
                 raise StopAsyncIteration
             self._ready.extend(await aio.run(self._listing.page(self._policy), self._world))
         return self._ready.popleft()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: iterate over it by `async for`>"

@@ -11,6 +11,7 @@ from cycles.cli.doctor import doctor
 from cycles.cli.evidence import evidence
 from cycles.cli.journal import journal
 from cycles.cli.local import local
+from cycles.cli.mcp import mcp
 from cycles.cli.prices import prices
 from cycles.cli.record import record
 from cycles.cli.reservations import reservations
@@ -28,5 +29,7 @@ def cycles() -> None:
     """
 
 
-for command in (balances, reservations, decide, record, prices, evidence, doctor, journal, local, serve, completion):
+COMMANDS = (balances, reservations, decide, record, prices, evidence, doctor, journal, local, serve, mcp, completion)
+
+for command in COMMANDS:
     cycles.add_command(command)

@@ -103,6 +103,7 @@ SCRIPT: Final = (
     "cycles journal drain",
     "cycles local reset --yes",
     "cycles serve --db cycles.db --port 0 --budget tenant:acme=usd:1.00",
+    "cycles mcp --config",
     "cycles completion bash",
 )
 """What is run, in this order, in one directory; each stands under its command in the page."""

@@ -14,6 +14,7 @@ from tests.metering.provider import Turn
 
 PROGRAMS = framework_programs()
 PACKAGES = ("langchain", "langchain_openai", "langgraph", "agents", "stamina", "tenacity", "genai_prices")
+PACKAGES += ("pydantic_ai", "mcp", "fastapi", "litellm")
 
 # The SDKs' own clients, which a program leaves to its end.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
