@@ -115,6 +115,16 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site of docs/ into site/, and fail on any warning; `-- --serve` shows it while you write."""
+    session.install("-e", ".", *groups("docs"))
+    if "--serve" in session.posargs:
+        session.run("zensical", "serve")
+        return
+    session.run("zensical", "build", "--clean", "--strict")
+
+
+@nox.session
 def page(session: nox.Session) -> None:
     """Look at the page of `cycles serve` in Debian's chromium, headless, which apt-get must have installed."""
     session.install("-e", ".[server]", *groups("page"))
@@ -123,7 +133,7 @@ def page(session: nox.Session) -> None:
 
 @nox.session
 def schemathesis(session: nox.Session) -> None:
-    """Ask a served authority what our document allows, and forbids (`-- --examples 600 --db`; `-- --seed N` replays)."""
+    """Ask a served authority what our document allows, and forbids (`-- --examples 600 --db`, `-- --seed N`)."""
     session.install("-e", ".[server]", *groups("schemathesis"))
     session.run("python", "-m", "tests.contract.run", *session.posargs)
 
