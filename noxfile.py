@@ -119,6 +119,16 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site of docs/ into site/, and fail on any warning; `-- --serve` shows it while you write."""
+    session.install("-e", ".", *groups("docs"))
+    if "--serve" in session.posargs:
+        session.run("zensical", "serve")
+        return
+    session.run("zensical", "build", "--clean", "--strict")
+
+
+@nox.session
 def page(session: nox.Session) -> None:
     """Look at the page of `cycles serve` in Debian's chromium, headless, which apt-get must have installed."""
     session.install("-e", ".[server]", *groups("page"))
@@ -245,11 +255,40 @@ def readme_agent() -> str:
 
 
 @nox.session
+def sbom(session: nox.Session) -> None:
+    """Write sbom.cdx.json: what an installation with every extra consists of."""
+    session.install(".[cli,server,fast,httpx2,otel,prices,evidence]")
+    python = f"{session.bin}/python"
+    with tempfile.TemporaryDirectory() as made:  # the tool is not part of what it lists
+        session.run("python", "-m", "venv", made)
+        tool = Path(made) / ("Scripts" if sys.platform == "win32" else "bin")
+        session.run(str(tool / "python"), "-m", "pip", "install", "--quiet", *groups("sbom"), external=True)
+        line = [
+            str(tool / "cyclonedx-py"),
+            "environment",
+            python,
+            "--pyproject",
+            "pyproject.toml",
+            "--mc-type",
+            "library",
+        ]
+        session.run(*line, "--mc-type", "library", "--output-reproducible", "-o", "sbom.cdx.json", external=True)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Ask whether a release of what the package needs has a known vulnerability; needs the network."""
+    session.install(".[cli,server,fast,httpx2,otel,prices,evidence]", *groups("audit"))
+    session.run("pip-audit", "--skip-editable", "--strict", "--desc", *session.posargs)
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build wheel and sdist, install the wheel in a bare environment: import, run the CLI, use the fixture."""
     session.install(*groups("build"))
     with tempfile.TemporaryDirectory() as made:
         session.run("python", "-m", "build", "--outdir", made, silent=True)
+        session.run("twine", "check", "--strict", *map(str, Path(made).iterdir()))
         (built,) = Path(made).glob("*.whl")
         (source,) = Path(made).glob("*.tar.gz")
         session.log(f"built {built.name} and {source.name}")

@@ -29,8 +29,8 @@ TEXTS = {".py", ".md", ".yaml", ".yml", ".toml", ".jinja", ".html", ""}
 SAMPLES = {"tests/docs/test_citations.py", "tests/docs/test_links.py"}
 """Tests that hold citations and links that lead nowhere."""
 
-PASTED = {"tests/docs/cli_intro.md": "docs"}
-"""Files that become part of a page in another folder."""
+PASTED = {"tests/docs/cli_intro.md": "docs", "zensical.toml": "docs"}
+"""Files that become part of a page in another folder, or name pages there."""
 
 _NUMBERED = re.compile(r"(?:[\w./-]+\.md)?[\s#]*§+\s*\d[\d.]*")
 _PAGE = re.compile(r"""(?<![\w*{}./<-])(?:(?:[\w.-]+|\.\.)(?:/|["'] / ["']))*[\w-]+\.md\b""")
