@@ -131,11 +131,16 @@ class Chat:
         return found
 
     def limited(self, billable: Billable, output: int) -> Billable:
-        """Return *billable* asking for at most *output* tokens."""
+        """Return *billable* asking for at most *output* tokens.
+
+        A prediction is taken out: what the model does not use of it is billed as output, beyond any bound of the
+        request, and all it brings is speed.
+        """
         said = billable.parsed
         each = max(output // self._candidates(said), 1)
         asked = [name for name in ("max_tokens", "max_completion_tokens") if said.get(name) is not None]
-        return self._changed(billable, {name: min(each, int(said[name])) for name in asked})
+        without = {"prediction"} & set(said)
+        return self._changed(billable, {name: min(each, int(said[name])) for name in asked}, without)
 
     def with_tools(self, billable: Billable, allowed: Callable[[str], bool]) -> Billable:
         """Return *billable* without the tools that are not allowed."""
