@@ -123,7 +123,7 @@ def page(session: nox.Session) -> None:
 
 @nox.session
 def schemathesis(session: nox.Session) -> None:
-    """Ask a served authority what our document allows, and forbids (`-- --seconds 600 --db`; `-- --seed N` replays)."""
+    """Ask a served authority what our document allows, and forbids (`-- --examples 600 --db`; `-- --seed N` replays)."""
     session.install("-e", ".[server]", *groups("schemathesis"))
     session.run("python", "-m", "tests.contract.run", *session.posargs)
 

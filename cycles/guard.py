@@ -151,10 +151,10 @@ class Guard(Opener):
 
     def _value(self) -> dict[str, Any]:
         """Return what makes this Guard; whether it is entered just now does not."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_block")}
+        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_block")}
 
     def __setstate__(self, value: dict[str, Any]) -> None:
-        self.__dict__.update(value)
+        vars(self).update(value)
         self._begin_anew()
 
     def __copy__(self) -> Self:

@@ -65,7 +65,7 @@ def balanced(authority: LocalAuthority) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=30, help="how long to look")
+    parser.add_argument("--seconds", type=int, default=None, help="end then, however little has been looked at")
     parser.add_argument("--examples", type=int, default=20, help="examples of an operation in one round")
     parser.add_argument("--seed", type=int, default=None, help="replay one run")
     parser.add_argument("--db", action="store_true", help="on a file instead of in memory")
@@ -81,7 +81,8 @@ def main() -> int:
                 *(str(Path(sys.executable).with_name("schemathesis")), "run", str(DOCUMENT), "--url", url),
                 *("--header", f"X-Cycles-API-Key: {secret}", "--phases", "examples,coverage,fuzzing"),
                 *("--checks", "all", "--exclude-checks", ",".join(NOT_CHECKED)),
-                *("--max-examples", str(asked.examples), "--max-time", str(asked.seconds), "--warnings", "off"),
+                *("--max-examples", str(asked.examples), "--warnings", "off"),
+                *(("--max-time", str(asked.seconds)) if asked.seconds is not None else ()),
                 *(("--seed", str(asked.seed)) if asked.seed is not None else ()),
                 "--no-color",
             ]
