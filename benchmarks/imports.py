@@ -1,17 +1,17 @@
 """What `import cycles` costs beside `import httpx, attrs`, which any client of this kind pays.
 
-Each sample is a fresh interpreter; the two kinds alternate, so that both see the same noise. Bytecode is cached, as it
-is after an installation. The ratio of the medians must be at most 1.4.
+Each sample is a fresh interpreter; the two kinds take turns. Bytecode is cached, as it is after an installation.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
+from functools import partial
 
-BOUND = 1.4
+from _measure import Sheet, in_turns, main, middle, ratio
+
 PROGRAM = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
 
 
@@ -22,21 +22,12 @@ def sample(modules: str) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
 
 
-def main() -> int:
-    rounds = 7 if "--quick" in sys.argv else 25
-    kinds = ("httpx, attrs", "cycles")
-    for modules in kinds:
-        sample(modules)  # writes the bytecode
-    times: dict[str, list[float]] = {modules: [] for modules in kinds}
-    for _ in range(rounds):
-        for modules in kinds:
-            times[modules].append(sample(modules))
-    base, ours = (statistics.median(times[modules]) for modules in kinds)
-    ratio = ours / base
-    print(f"import httpx, attrs  {base * 1000:6.1f} ms (median of {rounds})")
-    print(f"import cycles        {ours * 1000:6.1f} ms   ratio {ratio:.2f}   bound {BOUND}")
-    return 0 if ratio <= BOUND else 3
+def work(sheet: Sheet) -> None:
+    """Import the package in fresh interpreters."""
+    times = in_turns({name: partial(sample, name) for name in ("httpx, attrs", "cycles")}, 2 if sheet.quick else 7)
+    floor = f"import httpx, attrs: {middle(times, 'httpx, attrs', unit=1e3):.0f} ms"
+    sheet.add("import cycles", ratio(times, "cycles", "httpx, attrs"), 1.4, floor=floor)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(work)

@@ -1,80 +1,49 @@
 """What a guard inside a limit costs: `python benchmarks/limit.py [--quick]`.
 
-Goals: 2 % of a guarded call over HTTP (on loopback, without journal) and 30 microseconds, 40 in asynchronous code; 100
-tasks with 100 guards each within a second; 2 KiB for an open section. CPU time, the best of several rounds.
+It asks nobody, so all of it is CPU time; the best of several rounds counts, since noise only adds.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import os
 import time
 import tracemalloc
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from journal import ACTION, ACTUAL, ESTIMATE, authority, config
+from _measure import Sheet, main, timed, timed_async
+from _sides import ACTION, ACTUAL, ESTIMATE, config, guarded, stub
 
 from cycles import AsyncClient, Client, Config, Guard, Limit, usd
 from cycles.local import LocalAuthority
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 RUN: Final = ("agent.run", "bench")
 AMOUNT: Final = usd("1000")
-
-
-def best(rounds: int, count: int, work: Callable[[], None], clock: Callable[[], float]) -> float:
-    """Return the seconds of one of *count* pieces, in the best of *rounds*."""
-    found = []
-    for _ in range(rounds):
-        started = clock()
-        work()
-        found.append((clock() - started) / count)
-    return min(found)
+CPU: Final = time.process_time
 
 
 def inner(client: Client, count: int, rounds: int) -> float:
-    guard = Guard(ESTIMATE, action=ACTION, client=client, actual=lambda _: ACTUAL)
+    """Return the seconds of one guard."""
 
-    @guard
+    @Guard(ESTIMATE, action=ACTION, client=client, actual=lambda _: ACTUAL)
     def work() -> None:
         return None
 
-    def pieces() -> None:
-        for _ in range(count):
-            work()
-
     with Limit(AMOUNT, action=RUN, client=client):
-        pieces()
-        return best(rounds, count, pieces, time.process_time)
+        return min(timed(work, count, CPU) for _ in range(rounds))
 
 
-async def inner_async(client: AsyncClient, count: int, rounds: int) -> tuple[float, float]:
+async def inner_async(settings: Config, authority: LocalAuthority, count: int, rounds: int) -> tuple[float, float]:
     """Return the seconds of one guard, and of 100 tasks with 100 guards each."""
+    async with AsyncClient(settings, http_client=authority.async_http_client()) as client:
 
-    @Guard(ESTIMATE, action=ACTION, client=client, actual=lambda _: ACTUAL)
-    async def work() -> None:
-        return None
+        @Guard(ESTIMATE, action=ACTION, client=client, actual=lambda _: ACTUAL)
+        async def work() -> None:
+            return None
 
-    async def task() -> None:
-        for _ in range(100):
-            await work()
-
-    found, together = [], []
-    async with Limit(AMOUNT, action=RUN, client=client):
-        for _ in range(rounds):
-            started = time.process_time()
-            for _ in range(count):
-                await work()
-            found.append((time.process_time() - started) / count)
-        for _ in range(3):
-            started = time.process_time()
-            await asyncio.gather(*(task() for _ in range(100)))
-            together.append(time.process_time() - started)
-    return min(found), min(together)
+        async with Limit(AMOUNT, action=RUN, client=client):
+            one = min([await timed_async(work, count, CPU) for _ in range(rounds)])
+            together = min([await timed_async(work, 100, CPU, tasks=100) for _ in range(3)])
+    return one, together * 100 * 100
 
 
 def memory(client: Client, count: int) -> float:
@@ -91,43 +60,24 @@ def memory(client: Client, count: int) -> float:
     return used
 
 
-def outer(ready: dict[str, str], count: int, rounds: int) -> float:
-    with Client(config(ready, Path(), journal_enabled=False)) as client:
-
-        def pieces() -> None:
-            for _ in range(count):
-                with Guard(ESTIMATE, action=ACTION, client=client) as reservation:
-                    reservation.commit(ACTUAL)
-
-        pieces()
-        return best(rounds, count, pieces, time.perf_counter)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work")
-    count, rounds = (300, 5) if parser.parse_args().quick else (3000, 9)
+def work(sheet: Sheet) -> None:
+    """Measure guards inside a limit."""
+    count, rounds = (300, 3) if sheet.quick else (3000, 9)
     with LocalAuthority() as local:
         local.budget("tenant:acme", usd("100000"))
         settings: dict[str, Any] = {"api_key": local.key(tenant="acme"), "tenant": "acme", "journal_enabled": False}
         with Client(Config("local:", **settings), http_client=local.http_client()) as client:
             blocking, used = inner(client, count, rounds), memory(client, 1000)
-
-        async def asynchronous() -> tuple[float, float]:
-            async with AsyncClient(Config("local:", **settings), http_client=local.async_http_client()) as client:
-                return await inner_async(client, count, rounds)
-
-        awaited, together = asyncio.run(asynchronous())
-    with authority() as ready:
-        call = outer(ready, count // 10, rounds)
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print(f"guard inside a limit      {blocking * 1e6:7.1f} us (goal 30)")
-    print(f"  of a guarded call       {blocking / call:7.1%} (goal 2 %)")
-    print(f"the same, asynchronous    {awaited * 1e6:7.1f} us (goal 40)")
-    print(f"guarded call over HTTP    {call * 1e6:7.1f} us")
-    print(f"100 tasks x 100 guards    {together:7.2f} s (goal 1)")
-    print(f"an open section           {used:7.0f} bytes (goal 2048)")
+        awaited, together = asyncio.run(inner_async(Config("local:", **settings), local, count, rounds))
+    with stub() as url, Client(config(url)) as client:
+        call = min(timed(lambda: guarded(client), count // 10) for _ in range(rounds))
+    sheet.add("guard inside a limit, sync", blocking * 1e6, 30.0, unit="µs")
+    sheet.add("guard inside a limit, async", awaited * 1e6, 40.0, unit="µs")
+    floor = f"a guarded call over HTTP to a stub: {call * 1e6:.0f} µs"
+    sheet.add("guard inside a limit, of a guarded call", blocking / call * 100, 2.0, unit="%", floor=floor)
+    sheet.add("100 tasks with 100 guards each inside a limit", together, 1.0, unit="s")
+    sheet.add("an open section inside a limit", used, 2048.0, unit="bytes")
 
 
 if __name__ == "__main__":
-    main()
+    main(work)

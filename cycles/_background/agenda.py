@@ -1,4 +1,7 @@
-"""The agenda of a schedule: its jobs by the time they are due."""
+"""The agenda of a schedule: its jobs by the time they are due, and how many of them run at a time.
+
+Leases have a line of their own: thousands of settlements that their sections did not wait for delay no renewal.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from cycles._core.renewal import Heart
+
 if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._drivers.world import World
 
 MOST_AT_ONCE: Final = 16
-"""Renewals in flight of one client: with more, httpx's pool gets slower, and attempts wait within their timeouts."""
+"""Jobs under way of each of the two kinds: with more, httpx's pool gets slower, and attempts wait within their
+timeouts."""
 
 _LEAST_SWEEP: Final = 64
 """Entries from which on those of ended sections are swept out."""
@@ -38,40 +44,75 @@ class Job(Protocol):
 
 
 class Agenda:
-    """Jobs by the time they are due; safe to share between threads."""
+    """Jobs by the time they are due, leases apart from the rest; safe to share between threads.
 
-    def __init__(self) -> None:
+    Args:
+        renewals: How many leases are renewed at a time.
+    """
+
+    def __init__(self, renewals: int = MOST_AT_ONCE) -> None:
         self._lock: Final = threading.RLock()  # a collected reservation adds an entry, wherever its thread just is
-        self._heap: list[tuple[float, int, Job, World]] = []
+        self._leases: Final = _Line(renewals)
+        self._rest: Final = _Line(MOST_AT_ONCE)
+
+    def add(self, due: float, job: Job, world: World) -> bool:
+        """Add an entry and return whether it is now the earliest of its kind."""
+        with self._lock:
+            return self._line(job).add(due, job, world)
+
+    def begin(self) -> tuple[Job, World] | None:
+        """Take out and return the earliest entry that is due and may begin, leases first; or None."""
+        with self._lock:
+            return self._leases.begin() or self._rest.begin()
+
+    def ended(self, job: Job) -> None:
+        """Note that *job*, which had begun, is not under way any more."""
+        with self._lock:
+            self._line(job).running -= 1
+
+    def wait(self) -> float | None:
+        """Return the seconds until an entry may begin, 0 if one may now; None when none will before another ends."""
+        with self._lock:
+            waits = (self._leases.wait(), self._rest.wait())
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _line(self, job: Job) -> _Line:
+        return self._leases if isinstance(job, Heart) else self._rest
+
+    def __len__(self) -> int:
+        return len(self._leases.heap) + len(self._rest.heap)
+
+
+class _Line:
+    """Jobs of one kind, of which at most *most* are under way at a time."""
+
+    def __init__(self, most: int) -> None:
+        self.heap: list[tuple[float, int, Job, World]] = []
+        self.running = 0
+        self._most: Final = most
         self._order: Final = itertools.count()
         self._sweep_at = _LEAST_SWEEP
 
     def add(self, due: float, job: Job, world: World) -> bool:
-        """Add an entry and return whether it is now the earliest."""
         entry = (due, next(self._order), job, world)
-        with self._lock:
-            heapq.heappush(self._heap, entry)
-            if len(self._heap) >= self._sweep_at:
-                size = len(self._heap)
-                kept = [kept for kept in self._heap if kept[2].is_needed]
-                if len(self._heap) == size:  # nothing came in between
-                    heapq.heapify(kept)
-                    self._heap = kept
-                self._sweep_at = max(_LEAST_SWEEP, 2 * len(self._heap))
-            return bool(self._heap) and self._heap[0] is entry
+        heapq.heappush(self.heap, entry)
+        if len(self.heap) >= self._sweep_at:
+            size = len(self.heap)
+            kept = [kept for kept in self.heap if kept[2].is_needed]
+            if len(self.heap) == size:  # nothing came in between
+                heapq.heapify(kept)
+                self.heap = kept
+            self._sweep_at = max(_LEAST_SWEEP, 2 * len(self.heap))
+        return bool(self.heap) and self.heap[0] is entry
+
+    def begin(self) -> tuple[Job, World] | None:
+        if self.running >= self._most or not self.heap or self.heap[0][0] > time.monotonic():
+            return None
+        _, _, job, world = heapq.heappop(self.heap)
+        self.running += 1
+        return job, world
 
     def wait(self) -> float | None:
-        """Return the seconds until the earliest entry is due, 0 if it is; None when there is none."""
-        with self._lock:
-            return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
-
-    def pop(self) -> tuple[Job, World] | None:
-        """Take out and return the earliest entry that is due, or None."""
-        with self._lock:
-            if not self._heap or self._heap[0][0] > time.monotonic():
-                return None
-            _, _, job, world = heapq.heappop(self._heap)
-            return job, world
-
-    def __len__(self) -> int:
-        return len(self._heap)
+        if self.running >= self._most or not self.heap:
+            return None
+        return max(0.0, self.heap[0][0] - time.monotonic())

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from cycles._background.agenda import MOST_AT_ONCE, Agenda
+from cycles._background.agenda import Agenda
 from cycles._drivers import blocking
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ class GreenBeats:
     def __init__(self) -> None:
         self.agenda: Final = Agenda()
         self._woken: Final = threading.Event()
-        self._running = 0
         self._stopped = False
         threading.Thread(target=self._serve, name="cycles-heartbeats", daemon=True).start()
 
@@ -40,10 +39,9 @@ class GreenBeats:
     def _serve(self) -> None:
         while not self._stopped:
             self._woken.clear()
-            while self._running < MOST_AT_ONCE and (entry := self.agenda.pop()) is not None:
-                self._running += 1
+            while (entry := self.agenda.begin()) is not None:
                 threading.Thread(target=self._renew, args=entry, name="cycles-heartbeat", daemon=True).start()
-            self._woken.wait(self.agenda.wait() if self._running < MOST_AT_ONCE else None)
+            self._woken.wait(self.agenda.wait())
 
     def _renew(self, job: Job, world: World) -> None:
         try:
@@ -51,5 +49,5 @@ class GreenBeats:
             if delay is not None and not self._stopped:
                 self.agenda.add(time.monotonic() + delay, job, world)
         finally:
-            self._running -= 1
+            self.agenda.ended(job)
             self._woken.set()

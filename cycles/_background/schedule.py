@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._background.agenda import MOST_AT_ONCE, Agenda
@@ -35,10 +36,10 @@ _PATIENCE: Final = 1.0
 class _Beats:
     """The renewals of one client in one asyncio event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, blocks: bool) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, blocks: bool, renewals: int = MOST_AT_ONCE) -> None:
         self.loop: Final = loop
         self.thread: threading.Thread | None = None  # of its own, where it has one
-        self.agenda: Final = Agenda()
+        self.agenda: Final = Agenda(renewals)
         self._blocks: Final = blocks
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: Final[set[asyncio.Task[None]]] = set()
@@ -55,11 +56,11 @@ class _Beats:
             self._timer = None
         if self._stopped:
             return
-        while len(self._tasks) < MOST_AT_ONCE and (entry := self.agenda.pop()) is not None:
+        while (entry := self.agenda.begin()) is not None:
             task = self.loop.create_task(self._renew(*entry))
             self._tasks.add(task)
-            task.add_done_callback(self._done)
-        if len(self._tasks) < MOST_AT_ONCE and (wait := self.agenda.wait()) is not None:
+            task.add_done_callback(partial(self._done, entry[0]))
+        if (wait := self.agenda.wait()) is not None:
             self._timer = self.loop.call_later(wait, self.wake)
 
     def stop(self) -> None:
@@ -87,8 +88,9 @@ class _Beats:
         if delay is not None:
             self.agenda.add(time.monotonic() + delay, job, world)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, job: Job, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self.agenda.ended(job)
         if task.cancelled():  # its loop is ending: what else is due must not begin
             self.stop()
             return
@@ -200,9 +202,15 @@ def _ended(ending: Future[None]) -> None:
 
 
 class LoopHeartbeats:
-    """The heartbeats of an asynchronous client, in the event loop that each guard runs in."""
+    """The heartbeats of an asynchronous client, in the event loop that each guard runs in.
 
-    def __init__(self) -> None:
+    Args:
+        renewals: How many leases are renewed at a time: as many as requests are in flight, so that renewals take all
+            lanes when they are behind.
+    """
+
+    def __init__(self, renewals: int) -> None:
+        self._renewals: Final = renewals
         self._beats: _Beats | None = None
 
     def keep(self, job: Job, world: World) -> None:
@@ -217,7 +225,7 @@ class LoopHeartbeats:
             trio.lowlevel.spawn_system_task(_keep_in_trio, job, world, name="cycles heartbeat")
             return
         if self._beats is None or self._beats.loop is not loop:  # one asyncio.run after another
-            self._beats = _Beats(loop, blocks=False)
+            self._beats = _Beats(loop, blocks=False, renewals=self._renewals)
         if self._beats.agenda.add(job.due, job, world):
             self._beats.wake()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cycles._client.checked import Memory
 from cycles._client.key_tenant import KeyTenant
-from cycles._client.local_authority import local_authority
+from cycles._client.local_authority import budget_remedy, local_authority
 from cycles._drivers.bounded_api import BoundedApi
 from cycles._drivers.libraries import Library, library, library_of
 from cycles._drivers.phases import Phases
@@ -20,6 +20,7 @@ from cycles.errors import ConfigError, InvalidRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cycles.errors import BudgetNotFound
     from cycles.local.embedded import EmbeddedAuthority
     from cycles_api.http import AsyncHttpClient, HttpClient
 
@@ -111,6 +112,11 @@ class Access:
             client_factory=self._opened.make,
             async_client_factory=self._opened.make_async,
         )
+
+    def advise(self, error: BudgetNotFound, unit: object) -> None:
+        """Let *error* say how a budget of *unit* is made, where the ledger is one of this machine."""
+        if self.config.is_local:
+            error.remedy = budget_remedy(self.config.base_url, unit)
 
     @property
     def base_url(self) -> str:

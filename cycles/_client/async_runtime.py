@@ -20,7 +20,7 @@ from cycles._core.flows import Asking
 from cycles._drivers import aio
 from cycles._drivers.libraries import library
 from cycles._drivers.readiness import get_ready
-from cycles.errors import ConfigError
+from cycles.errors import BudgetNotFound, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +61,10 @@ class AsyncRuntime(Runtime):
         self.evidence: Final = EvidenceDesk(self.access, is_async=True)
         self.access.connect_async(http_client)
         self._is_sibling: Final = parent is not None
-        self.heartbeats: Final[LoopHeartbeats] = LoopHeartbeats() if parent is None else parent.heartbeats
         self.lanes: Final[LoopLanes] = LoopLanes(self.access.config.http_engine) if parent is None else parent.lanes
+        self.heartbeats: Final[LoopHeartbeats] = (
+            LoopHeartbeats(self.lanes.width) if parent is None else parent.heartbeats
+        )
         self.home: Final = LoopHome(self.heartbeats.keep)
         keep, plan = self.heartbeats.keep, self.home.plan
         self.upkeep = Upkeep(self.access, http_client, on_settlement, keep=keep, plan=plan, is_sibling=self._is_sibling)
@@ -128,6 +130,9 @@ class AsyncRuntime(Runtime):
         begun: Section | None = None
         try:
             begun = section = await aio.run(arguments.reserving(self.access, asked, limit, asking), world)
+        except BudgetNotFound as error:
+            self.access.advise(error, asked.terms.estimate.unit)
+            raise
         finally:
             self.after_asking(asking, limit, world, begun)
         cancels = self.access.config.heartbeat == "cancel"
@@ -146,8 +151,10 @@ class AsyncRuntime(Runtime):
         try:
             await aio.run(flow, world)
             self.upkeep.keep_limit(limit, world)
-        except BaseException:
+        except BaseException as error:
             limit.give_up(self)
+            if isinstance(error, BudgetNotFound):
+                self.access.advise(error, amount.unit)
             raise
         finally:
             self.upkeep.find_and_give_back(asking)

@@ -17,6 +17,7 @@ from cycles._client.upkeep import Upkeep
 from cycles._core.flows import Asking
 from cycles._drivers import blocking
 from cycles._drivers.readiness import get_ready
+from cycles.errors import BudgetNotFound
 
 if TYPE_CHECKING:
     from cycles._client.checked import Checked
@@ -103,6 +104,9 @@ class BlockingRuntime(Runtime):
         begun: Section | None = None
         try:
             begun = section = blocking.run(arguments.reserving(self.access, asked, limit, asking), world)
+        except BudgetNotFound as error:
+            self.access.advise(error, asked.terms.estimate.unit)
+            raise
         finally:
             self.after_asking(asking, limit, world, begun)
         if section.share is None:
@@ -118,8 +122,10 @@ class BlockingRuntime(Runtime):
         try:
             blocking.run(flow, world)
             self.upkeep.keep_limit(limit, world)
-        except BaseException:
+        except BaseException as error:
             limit.give_up(self)
+            if isinstance(error, BudgetNotFound):
+                self.access.advise(error, amount.unit)
             raise
         finally:
             self.upkeep.find_and_give_back(asking)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cycles._drivers import threads
+from cycles._drivers.lanes import Lanes
 
 if TYPE_CHECKING:
     import asyncio
-    from contextlib import AbstractAsyncContextManager
 
 _MOST_IN_FLIGHT: Final = {"httpx": 20, "httpx2": 20, "aiohttp": 100}
 """Requests that a client has in flight, by engine: as many as it keeps connections alive. For more, httpx and httpx2
@@ -30,17 +30,18 @@ class LoopLanes:
 
     Args:
         http_engine: What sends, as in the setting of this name.
+
+    Attributes:
+        width: Requests in flight, and renewals among them.
     """
 
     def __init__(self, http_engine: str) -> None:
-        self._width: Final = _MOST_IN_FLIGHT[http_engine]
+        self.width: Final = _MOST_IN_FLIGHT[http_engine]
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._gate: AbstractAsyncContextManager[Any] | None = None
+        self._lanes: Lanes | None = None
 
-    def gate(self, loop: asyncio.AbstractEventLoop | None) -> AbstractAsyncContextManager[Any]:
+    def gate(self, loop: asyncio.AbstractEventLoop | None) -> Lanes:
         """Return what each request passes in *loop*."""
-        if self._gate is None or loop is not self._loop:
-            import anyio  # noqa: PLC0415 - costs import time, and httpx's async client has loaded it by now
-
-            self._loop, self._gate = loop, anyio.Semaphore(self._width, fast_acquire=True)
-        return self._gate
+        if self._lanes is None or loop is not self._loop:
+            self._loop, self._lanes = loop, Lanes(self.width)
+        return self._lanes

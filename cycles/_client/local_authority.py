@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -10,6 +11,19 @@ if TYPE_CHECKING:
 
 DEFAULT_TENANT: Final = "default"
 """The tenant that `local:` spends for when none is configured."""
+
+_PARAMETERS: Final = {"USD_MICROCENTS": "usd", "TOKENS": "tokens", "CREDITS": "credits", "RISK_POINTS": "risk_points"}
+"""What a budget of each unit is called in a `local:` URL."""
+
+
+def budget_remedy(base_url: str, unit: object) -> str:
+    """Return what helps where a ledger of this machine has no budget: how one is made there."""
+    path, name = base_url.removeprefix("local:").partition("?")[0], _PARAMETERS.get(str(unit), "usd")
+    made = f"let CYCLES_BASE_URL end in ?{name}=1"
+    if path:
+        options = f"--{name.replace('_', '-')} 1 --db {shlex.quote(path)}"
+        made = f"{made}, or call `cycles local budget create SCOPE {options}`"
+    return f"check the subject's levels and the unit, or make a budget: {made}"
 
 
 def local_authority(config: Config) -> tuple[EmbeddedAuthority, Config]:

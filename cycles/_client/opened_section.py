@@ -7,7 +7,7 @@ import inspect
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 from weakref import ref
 
 from cycles._client.subjects import KeptSubject
@@ -100,17 +100,8 @@ def carried(opened: Opened[Any]) -> Iterator[None]:
         _current.set(before)
 
 
-class Before(NamedTuple):
-    """What was current before a section became it.
-
-    Attributes:
-        outer: The opened section, or None.
-        inside, token: The section's own span, and what leaves it.
-    """
-
-    outer: Opened[Any] | None
-    inside: Inside | None
-    token: Any
+Before: TypeAlias = "tuple[Opened[Any] | None, Inside | None, Any]"
+"""What was current before a section became it: the opened section, or None; its own span, and what leaves that."""
 
 
 def enter(opened: Opened[Any]) -> Before:
@@ -120,7 +111,7 @@ def enter(opened: Opened[Any]) -> Before:
         opened.outer = _seen_by_generator(outer) if _held else outer
         opened.within = _generator() if _held else None
     _current.set(opened)
-    return Before(outer, inside, None if inside is None else inside.enter())
+    return outer, inside, None if inside is None else inside.enter()
 
 
 def leave(before: Before) -> None:

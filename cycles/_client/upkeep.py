@@ -13,7 +13,7 @@ from cycles._background import exit_drain
 from cycles._client.exit_world import exit_opener
 from cycles._client.teller import Teller
 from cycles._core import shares
-from cycles._core.effects import Record
+from cycles._core.effects import Forget, Record
 from cycles._core.flows import Asking
 from cycles._core.jobs import Charge, GiveBack
 from cycles._core.limit_flows import NextPiece
@@ -184,7 +184,9 @@ class Upkeep:
         return exit_drain.owed_to(self._access.creditor)
 
     def release_later(self, section: Section) -> None:
-        """Go on with giving back the hold of *section*."""
+        """Go on with giving back the hold of *section*; its end may have been cut off before its record was dropped."""
+        if section.provisional is not None:
+            self.world.perform(Forget(section.provisional))
         held = section.reservation_id
         self._plan(GiveBack(self._config.retry, reservation_id=held, due=time.monotonic() + LATER))
 

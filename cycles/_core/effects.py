@@ -42,15 +42,24 @@ class Call(Effect[Answer[S]]):
     """Send one request and return its answer; transport trouble is an answer too, never an exception.
 
     An answer that contradicts the request is trouble, too. *within* bounds all of it in seconds, waiting for a
-    connection included (blocking code: that wait, and each phase). An argument `client` sends the request elsewhere
-    than to the authority.
+    connection included (blocking code: that wait, and each phase). *lease_ends_ms* is the end, by the authority's
+    clock, of the lease that a settlement should not come after. An argument `client` sends the request elsewhere than
+    to the authority.
     """
 
-    __slots__ = ("arguments", "operation", "within")
+    __slots__ = ("arguments", "lease_ends_ms", "operation", "within")
 
-    def __init__(self, operation: Operation[S], *, within: float | None = None, **arguments: Any) -> None:
+    def __init__(
+        self,
+        operation: Operation[S],
+        *,
+        within: float | None = None,
+        lease_ends_ms: int | None = None,
+        **arguments: Any,
+    ) -> None:
         self.operation: Final = operation
         self.within: Final = within
+        self.lease_ends_ms: Final = lease_ends_ms
         self.arguments: Final[Mapping[str, Any]] = arguments
 
     def __iter__(self) -> Generator[Effect[Any], Any, Answer[S]]:

@@ -232,7 +232,8 @@ def end(account: Account, key: str) -> Flow[list[Settlement]]:
     knows what is left. All of them together wait for the authority no longer than one would.
 
     Sections that are open still are on their own from here on. What they have reported leaves the limit's record before
-    it enters one of their own, so that a kill between the two charges nothing twice.
+    it enters one of their own, so that a kill between the two charges nothing twice. That is done first, and an
+    interrupt comes out after it: until a section reports again or ends, no other record has what it spent.
 
     Args:
         account: The limit's.
@@ -242,10 +243,10 @@ def end(account: Account, key: str) -> Flow[list[Settlement]]:
     if left is None:
         return []
     decided = _decided(account, key)
-    started = yield from Now()
     reporting = [share for share in left if share.section is not None and share.reported]
     if reporting:
         yield from _part(account, reporting)
+    started = yield from Now()
     settlements: list[Settlement] = []
     for section in decided:
         wait = section.policy.settle_wait
@@ -284,22 +285,42 @@ def _decided(account: Account, key: str) -> list[Section]:
 
 
 def _part(account: Account, reporting: list[Share]) -> Flow[None]:
-    """Move what the sections that outlive the limit have reported from its record to records of their own."""
-    claim = Claim()
+    """Move what the sections that outlive the limit have reported from its record to records of their own.
+
+    An interrupt does not keep it from that: it goes through all of them once more, and comes out then.
+    """
+    claim, interrupt = Claim(), None
     try:
-        for hold in account.holds:
-            yield from _kept_alone(hold, account, claim)
-        for share in reporting:
-            section = share.section
-            if section.is_open:
-                yield from shares.keep_reported(section, section.reported)
+        try:
+            yield from _parted(account, reporting, claim)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it comes out below
+            interrupt = error
+        if interrupt is not None:  # all that is left to do is local
+            yield from _parted(account, reporting, claim)
+            raise interrupt
     finally:
         claim.active = False
 
 
+def _parted(account: Account, reporting: list[Share], claim: Claim) -> Flow[None]:
+    for hold in account.holds:
+        yield from _kept_alone(hold, account, claim)
+    for share in reporting:
+        section = share.section
+        if section.is_open:
+            yield from shares.keep_reported(section, section.reported)
+
+
 def _kept_alone(hold: Hold, account: Account, claim: Claim) -> Flow[None]:
-    """Put what the limit's own part of *hold* is on record, in place of what it was with the sections that leave."""
+    """Put what the limit's own part of *hold* is on record, in place of what it was with the sections that leave.
+
+    Inside another limit, that one's record has it.
+    """
     section = hold.section
+    if section.share is not None and section.share.account.is_recorded:
+        yield from shares.grow(section.share.account)
     if section.provisional is None or section.share is not None:
         return
     amount = Amount(unit=account.unit, amount=hold.assigned)

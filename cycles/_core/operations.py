@@ -33,18 +33,27 @@ class Operation(Generic[S]):
         module: Where that module is.
         success: The one HTTP status that is success.
         state: What the body's `status` must say for it to be success; None where there is no such field.
+        settles: Whether it ends what a reserve began.
         keeps_body: Whether an answer keeps its body as it came: a signature is over that, not over the model.
     """
 
-    __slots__ = ("keeps_body", "module", "name", "state", "success")
+    __slots__ = ("keeps_body", "module", "name", "settles", "state", "success")
 
     def __init__(
-        self, tag: str, name: str, *, success: int = 200, state: str | None = None, keeps_body: bool = False
+        self,
+        tag: str,
+        name: str,
+        *,
+        success: int = 200,
+        state: str | None = None,
+        settles: bool = False,
+        keeps_body: bool = False,
     ) -> None:
         self.name: Final = name
         self.module: Final = f"cycles_api.api.{tag}.{name}"
         self.success: Final = success
         self.state: Final = state
+        self.settles: Final = settles
         self.keeps_body: Final = keeps_body
 
     def __repr__(self) -> str:
@@ -53,16 +62,18 @@ class Operation(Generic[S]):
 
 CREATE_RESERVATION: Final[Operation[ReservationCreateResponse]] = Operation("reservations", "create_reservation")
 COMMIT_RESERVATION: Final[Operation[CommitResponse]] = Operation(
-    "reservations", "commit_reservation", state="COMMITTED"
+    "reservations", "commit_reservation", state="COMMITTED", settles=True
 )
 RELEASE_RESERVATION: Final[Operation[ReleaseResponse]] = Operation(
-    "reservations", "release_reservation", state="RELEASED"
+    "reservations", "release_reservation", state="RELEASED", settles=True
 )
 EXTEND_RESERVATION: Final[Operation[ReservationExtendResponse]] = Operation(
     "reservations", "extend_reservation", state="ACTIVE"
 )
 LIST_RESERVATIONS: Final[Operation[ReservationListResponse]] = Operation("reservations", "list_reservations")
-CREATE_EVENT: Final[Operation[EventCreateResponse]] = Operation("events", "create_event", success=201, state="APPLIED")
+CREATE_EVENT: Final[Operation[EventCreateResponse]] = Operation(
+    "events", "create_event", success=201, state="APPLIED", settles=True
+)
 DECIDE: Final[Operation[DecisionResponse]] = Operation("decisions", "decide")
 GET_BALANCES: Final[Operation[BalanceResponse]] = Operation("balances", "get_balances")
 GET_RESERVATION: Final[Operation[ReservationDetail]] = Operation("reservations", "get_reservation")

@@ -108,7 +108,7 @@ class Heart:
     @property
     def is_too_short(self) -> bool:
         """Whether the lease as granted leaves no time to wait before its first renewal."""
-        return self.lease is not None and self.lease.delay_ms == 0
+        return self.lease is not None and self.lease.zeros > 0
 
     @property
     def left(self) -> float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from cycles._core.lifecycle import State
 from cycles._core.response_info import ResponseInfo
 from cycles.amounts import describe
 from cycles_api import models
@@ -12,7 +14,6 @@ from cycles_api.types import Unset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cycles._core.lifecycle import State
     from cycles.errors import CyclesError, DenialDetail
     from cycles_api.models.amount import Amount
     from cycles_api.models.balance import Balance
@@ -141,21 +142,37 @@ class Settlement:
         goes_on: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.state: Final = state
-        self.via: Final = via
-        self.attempts: Final = attempts
-        self.charged: Final = charged
-        self.uncovered: Final = uncovered
-        self.released: Final = released
-        self.balances: Final = balances
-        self.error: Final = error
-        self.is_kept: Final = is_kept
-        self.is_refused: Final = is_refused
-        self.prospect: Final = prospect
-        self.left_out: tuple[str, ...] = ()
-        self.evidence: Final = evidence
-        self.goes_on: Final = goes_on
-        self._headers: Final[Mapping[str, str]] = {} if headers is None else headers
+        self.state = state
+        self.via = via
+        self.attempts = attempts
+        self.charged = charged
+        self.uncovered = uncovered
+        self.released = released
+        self.balances = balances
+        self.error = error
+        self.is_kept = is_kept
+        self.is_refused = is_refused
+        self.prospect = prospect
+        self.left_out = ()
+        self.evidence = evidence
+        self.goes_on = goes_on
+        self._headers = {} if headers is None else headers
+
+    state: State
+    via: str
+    attempts: int
+    charged: Amount | None
+    uncovered: Amount | None
+    released: Amount | None
+    balances: tuple[Balance, ...]
+    error: CyclesError | None
+    is_kept: bool
+    is_refused: bool
+    prospect: str
+    left_out: tuple[str, ...]
+    evidence: dict[str, Any] | None
+    goes_on: bool
+    _headers: Mapping[str, str]
 
     @property
     def info(self) -> ResponseInfo:
@@ -167,6 +184,32 @@ class Settlement:
         uncovered = f" uncovered {describe(self.uncovered)}" if self.uncovered is not None else ""
         error = f" error {type(self.error).__name__}" if self.error is not None else ""
         return f"<Settlement {self.state} via {self.via}{charged}{uncovered}{error}>"
+
+
+class CountedSettlement(Settlement):
+    """How a section ended that counts in its limit: *actual* is charged, and what is left of *estimate* is free."""
+
+    __slots__ = ("_estimate",)
+
+    state = State.COMMITTED
+    via = "limit"
+    attempts = 0
+    balances = ()
+    is_kept = is_refused = goes_on = False
+    prospect = ""
+    uncovered = error = evidence = None
+    _headers = MappingProxyType({})
+
+    def __init__(self, actual: Amount, estimate: int) -> None:
+        self.charged = actual
+        self.left_out = ()
+        self._estimate: Final = estimate
+
+    @property
+    def released(self) -> Amount:  # type: ignore[override]  # made when somebody looks: few do
+        """What went back to the limit."""
+        actual: Amount = self.charged  # type: ignore[assignment]  # see __init__
+        return models.Amount(unit=actual.unit, amount=max(0, self._estimate - actual.amount))
 
 
 class SettlementDetails:

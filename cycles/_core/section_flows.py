@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cycles._core import flows, shares
 from cycles._core.denials import known
-from cycles._core.effects import Forget, NewKey, Notify, Now, Ready
+from cycles._core.effects import Forget, NewKey, Notify, Now, Ready, Tell
 from cycles._core.grant import Grant
 from cycles._core.lifecycle import Happened, State
-from cycles._core.results import Settlement
+from cycles._core.results import CountedDetails, Settlement
 from cycles._core.section import Section
 from cycles._core.settlements import pending_error, settle
 from cycles.errors import AuthorityError, AuthorityUnavailable, Denied, UnreportedSpend
@@ -203,13 +203,17 @@ def charge(section: Section, *, ends: float | None = None) -> Flow[Settlement]:
     if section.owed is not None:
         policy = section.policy
         wait = policy.settle_wait if ends is None else max(0.0, ends - (yield from Now()))
-        section.settlement = yield from settle(section.owed, policy, wait=wait, goes_on=True)
+        section.settlement = yield from settle(
+            section.owed, policy, wait=wait, lease_ends_ms=section.expires_at_ms, goes_on=True
+        )
         if section.settlement.state is State.COMMITTED:
             section.settled()
     else:  # by its limit, which has taken it already
         assert section.share is not None  # noqa: S101 - types
         assert section.reported is not None  # noqa: S101 - types
-        yield from shares.tell(section.share, section.reported)
+        if section.share.account.is_recorded:
+            yield from shares.grow(section.share.account)
+        yield from Tell(CountedDetails(section.reported))
     settlement = section.settlement
     assert settlement is not None  # noqa: S101 - types
     settlement.left_out = section.left_out
@@ -314,9 +318,14 @@ def _marked(section: Section) -> dict[str, str] | None:
 def dropped(section: Section) -> bool:
     """Close *section*, which the program has dropped: its lease is not kept any longer.
 
+    Its record may be older than what it said last: a report or a commit may have been interrupted in between.
+
     Returns:
         Whether a job is left: to give its hold back, or to charge what it reported.
     """
+    kept, said = section.provisional, section.reported
+    if kept is not None and said is not None and said != kept.actual:
+        section.provisional = section.spend(kept.key, said, provisional=True)
     return section.leave(Happened.RELEASE_ENDED) and not section.is_unreported and has_something(section)
 
 

@@ -47,6 +47,7 @@ def settle(
     policy: RetryPolicy,
     *,
     wait: float | None = None,
+    lease_ends_ms: int | None = None,
     goes_on: bool = False,
     is_raised: bool = False,
 ) -> Flow[Settlement]:
@@ -58,6 +59,7 @@ def settle(
         pending: What to charge.
         policy: How often, and how long apart.
         wait: Seconds that it takes at most, or None.
+        lease_ends_ms: Until when the hold lasts, by the authority's clock, or None.
         goes_on: Whether the caller goes on with it under the same key when its outcome stays unknown.
         is_raised: Whether the caller raises what the settlement says: then a denial is no error in the log, too.
     """
@@ -66,7 +68,14 @@ def settle(
     try:
         is_kept = yield from Record(pending, claim)
         settlement, _ = yield from _charge(
-            pending, policy, claim, is_kept=is_kept, goes_on=goes_on, is_raised=is_raised, ends=ends
+            pending,
+            policy,
+            claim,
+            is_kept=is_kept,
+            goes_on=goes_on,
+            is_raised=is_raised,
+            lease_ends_ms=lease_ends_ms,
+            ends=ends,
         )
         return settlement
     finally:
@@ -83,9 +92,12 @@ def _charge(
     recovered: bool = False,
     is_raised: bool = False,
     timeout: float | None = None,
+    lease_ends_ms: int | None = None,
     ends: float | None = None,
 ) -> Flow[tuple[Settlement, Verdict]]:
-    bounds: dict[str, Any] = {} if timeout is None else {"request_timeout": timeout}
+    bounds: dict[str, Any] = {"lease_ends_ms": lease_ends_ms}
+    if timeout is not None:
+        bounds["request_timeout"] = timeout
     sent = before = 0
 
     def throttled(seconds: float) -> Flow[None]:

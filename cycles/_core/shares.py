@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cycles._core.effects import NewKey, Record, Tell
-from cycles._core.lifecycle import Happened, State
-from cycles._core.results import CountedDetails, Settlement
+from cycles._core.effects import NewKey, Record
+from cycles._core.lifecycle import Happened
+from cycles._core.results import CountedSettlement
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._core.limits import Account, Share
+    from cycles._core.results import Settlement
     from cycles._core.section import Section
 
 
@@ -76,15 +77,7 @@ def take(section: Section, share: Share, actual: Amount) -> Settlement | None:
     """Charge *actual* to the limit; None when that has ended, and the section is on its own. Put it on record next."""
     if not share.account.settle(share, section.terms.action, actual.amount):
         return None
-    unused = Amount(unit=actual.unit, amount=max(0, share.estimate - actual.amount))
-    return Settlement(State.COMMITTED, via="limit", attempts=0, charged=actual, released=unused)
-
-
-def tell(share: Share, actual: Amount) -> Flow[None]:
-    """Put on record, and tell, that *actual* was charged to the limit."""
-    if share.account.is_recorded:
-        yield from grow(share.account)
-    yield from Tell(CountedDetails(actual))
+    return CountedSettlement(actual, share.estimate)
 
 
 def give_back(section: Section, share: Share) -> None:

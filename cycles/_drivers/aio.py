@@ -172,8 +172,8 @@ def _waited(written: Future[None]) -> None:
 async def _call(call: Call[T], world: World) -> Answer[T]:
     """Send one request, within `within` or `request_timeout` seconds as a whole: httpx bounds only each read and write.
 
-    A renewal or a drain has a `request_timeout` of its own, and does not queue behind the others. An attempt begins
-    when its turn has come: a lease is judged by the time on the wire, not by that in a queue (docs/protocol.md,
+    A renewal or a drain has a `request_timeout` of its own, and does not queue behind the others (`Lanes`). An attempt
+    begins when its turn has come: a lease is judged by the time on the wire, not by that in a queue (docs/protocol.md,
     Heartbeat).
     """
     import anyio  # noqa: PLC0415 - see _perform
@@ -184,7 +184,7 @@ async def _call(call: Call[T], world: World) -> Answer[T]:
     sent_at, is_sent = time.monotonic(), False
     try:
         with contextlib.nullcontext() if within is None else anyio.fail_after(within):
-            async with contextlib.nullcontext() if world.gate is None or hurried is not None else world.gate:
+            async with contextlib.nullcontext() if world.gate is None else world.gate.lane(call):
                 sent_at, is_sent = time.monotonic(), True
                 with anyio.fail_after(LONGEST_ATTEMPT) if within is None else contextlib.nullcontext():
                     response = await asyncgens.request(

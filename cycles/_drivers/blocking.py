@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles._core.effects import Call, Record, Sleep
-from cycles._drivers.deadline import deadline
+from cycles._drivers.deadline import Deadline
 from cycles._drivers.phases import Phases, PoolTimeout
 from cycles._drivers.world import LONGEST_ATTEMPT, endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cycles._core.effects import Effect, Flow
     from cycles._core.outcomes import Answer
     from cycles._drivers.world import World
@@ -92,42 +89,33 @@ def _recorded(record: Record, world: World) -> bool:
         raise
 
 
-@contextmanager
-def _lane(world: World, seconds: float | None, *, hurried: bool) -> Iterator[None]:
-    """Wait for one of the client's lanes, for *seconds* at most.
-
-    A renewal or a drain has a bound of its own, and does not queue behind the others.
-    """
-    lanes = None if hurried else world.lanes
-    if lanes is not None and not lanes.acquire(timeout=seconds):
-        raise PoolTimeout("no connection was free in time")
-    try:
-        yield
-    finally:
-        if lanes is not None:
-            lanes.release()
-
-
 def _phases(left: float, usual: Phases) -> Phases:
     """Return the *usual* bounds of each phase, cut to what is *left* for all of them."""
-    bounds = (usual.connect, usual.read, usual.write)
-    connect, read, write = (left if bound is None else min(bound, left) for bound in bounds)
+    connect, read, write = [left if bound is None else min(bound, left) for bound in usual[:3]]
     return Phases(connect=connect, read=read, write=write, pool=left)
 
 
 def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
+    """Send one request; a renewal or a drain has a `request_timeout` of its own, and does not queue behind others."""
+    within = call.within if left is None or (call.within is not None and call.within < left) else left
+    arguments = dict(call.arguments)
+    lanes = None if "request_timeout" in arguments else world.lanes
+    if within is not None:
+        arguments["request_timeout"] = _phases(within, world.timeout)
     module = endpoint(call.operation.module)
     sent_at = time.monotonic()
     try:
-        arguments = dict(call.arguments)
-        hurried = "request_timeout" in arguments
-        bounds = [bound for bound in (call.within, left) if bound is not None]
-        seconds = min(bounds, default=LONGEST_ATTEMPT)
-        if bounds:
-            arguments["request_timeout"] = _phases(seconds, world.timeout)
-        with deadline(seconds, waiting_counts=bool(bounds)), _lane(world, seconds if bounds else None, hurried=hurried):
-            sent_at = time.monotonic()  # the time on the wire is what a lease is judged by, and not the time in a queue
-            response = module.sync_detailed(**{"client": world.api, "request_headers": world.headers(), **arguments})
+        with Deadline(LONGEST_ATTEMPT if within is None else within, waiting_counts=within is not None):
+            if lanes is not None and not lanes.acquire(timeout=within):
+                raise PoolTimeout("no connection was free in time")  # noqa: TRY301 - as the library's own
+            try:
+                sent_at = time.monotonic()  # a lease is judged by the time on the wire, and not by that in a queue
+                response = module.sync_detailed(
+                    **{"client": world.api, "request_headers": world.headers(), **arguments}
+                )
+            finally:
+                if lanes is not None:
+                    lanes.release()
     except Exception as error:  # noqa: BLE001 - World.failed tells apart whose it is
         failure = error
     else:

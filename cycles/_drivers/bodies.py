@@ -130,7 +130,8 @@ class _Inflater:
 
 def filled(http: Any, response: Any, content: bytes) -> Any:
     """Return *response*, which is one of the library *http*, with its whole, decoded body."""
-    response.headers.pop("content-encoding", None)
+    if "content-encoding" in response.headers:
+        del response.headers["content-encoding"]
     response.stream = http.ByteStream(content)
     response.read()
     return response

@@ -157,6 +157,16 @@ class AsyncEngine:
     """An asynchronous transport whose answers are read to the end."""
 
     http: ClassVar[Any]
+    core: ClassVar[str]
+    _pool: Any
+
+    def __init__(self, **options: Any) -> None:
+        from cycles._drivers.network import AsyncBackend  # noqa: PLC0415 - only where something is sent
+
+        base: Any = super()
+        base.__init__(**options)
+        core, pool = importlib.import_module(self.core), self._pool
+        pool._network_backend = AsyncBackend(pool._network_backend, core)  # noqa: SLF001 - as in `Engine`
 
     async def handle_async_request(self, request: Any) -> Any:
         base: Any = super()

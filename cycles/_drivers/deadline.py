@@ -7,35 +7,37 @@ read and write of a request is cut to what is left for all of it. Looking a name
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextvars import Token
 
 
-class _Deadline:
-    """When a request must be over; *ends* is None until its first byte if waiting for a connection does not count."""
+class Deadline:
+    """When the request that is sent inside must be over.
 
-    __slots__ = ("ends", "seconds")
+    Args:
+        seconds: How long it may take.
+        waiting_counts: Whether waiting for a connection is a part of that; else it begins with the first byte.
+    """
 
-    def __init__(self, seconds: float, ends: float | None) -> None:
+    __slots__ = ("_token", "ends", "seconds")
+
+    _token: Token[Deadline | None]
+
+    def __init__(self, seconds: float, *, waiting_counts: bool) -> None:
         self.seconds: Final = seconds
-        self.ends = ends
+        self.ends = time.monotonic() + seconds if waiting_counts else None
+
+    def __enter__(self) -> None:
+        self._token = _deadline.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        _deadline.reset(self._token)
 
 
-_deadline: Final[ContextVar[_Deadline | None]] = ContextVar("cycles_deadline", default=None)
-
-
-@contextmanager
-def deadline(seconds: float, *, waiting_counts: bool) -> Iterator[None]:
-    """End the request that is sent inside after *seconds*, of which waiting for a connection is a part or not."""
-    token = _deadline.set(_Deadline(seconds, time.monotonic() + seconds if waiting_counts else None))
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
+_deadline: Final[ContextVar[Deadline | None]] = ContextVar("cycles_deadline", default=None)
 
 
 def left(timeout: float | None, over: type[Exception]) -> float | None:

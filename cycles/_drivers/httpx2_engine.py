@@ -28,6 +28,7 @@ class AsyncTransport(AsyncEngine, httpx2.AsyncHTTPTransport):
     """An asynchronous transport."""
 
     http: ClassVar[Any] = httpx2
+    core = "httpcore2"
 
 
 class AsyncDirectClient(AsyncDirect, httpx2.AsyncClient):

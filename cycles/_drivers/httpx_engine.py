@@ -28,6 +28,7 @@ class AsyncTransport(AsyncEngine, httpx.AsyncHTTPTransport):
     """An asynchronous transport."""
 
     http: ClassVar[Any] = httpx
+    core = "httpcore"
 
 
 class AsyncDirectClient(AsyncDirect, httpx.AsyncClient):

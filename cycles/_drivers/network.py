@@ -1,4 +1,7 @@
-"""Connections whose reads and writes obey the `deadline` of the request that they serve.
+"""Connections that send each request in one piece, and obey its `deadline` in blocking code.
+
+httpcore writes the head of a request, its body and its end one after the other. Each of those would be a call of the
+system, and a packet that wakes the authority; so what is written leaves with the next read.
 
 What arrives from outside meanwhile passes httpcore unchanged: it takes each OSError for the socket's own, and goes on
 after one in a write, or at one of a host's addresses.
@@ -7,6 +10,7 @@ after one in a write, or at one of a host's addresses.
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._drivers.deadline import left
@@ -38,7 +42,7 @@ class DeadlineBackend:
         socket_options: Iterable[Any] | None = None,
     ) -> _Stream:
         seconds = left(timeout, self._core.ConnectTimeout)
-        with passing():
+        with passing:
             opened = self._inner.connect_tcp(host, port, seconds, local_address, socket_options)
         return _Stream(opened, self._core)
 
@@ -46,7 +50,7 @@ class DeadlineBackend:
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> _Stream:
         seconds = left(timeout, self._core.ConnectTimeout)
-        with passing():
+        with passing:
             opened = self._inner.connect_unix_socket(path, seconds, socket_options)
         return _Stream(opened, self._core)
 
@@ -96,7 +100,7 @@ class EachAddress:
     def _addresses(self, host: str, port: int) -> list[str]:
         """Return the addresses of *host*, as text that needs no looking up."""
         try:
-            with passing():
+            with passing:
                 found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise self._core.ConnectError(str(error)) from error
@@ -113,14 +117,22 @@ class _Stream:
     def __init__(self, inner: Any, core: Any) -> None:
         self._inner: Final = inner
         self._core: Final = core
+        self._unsent: Final = _Unsent()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with passing():
+        if self._unsent.parts:
+            self._send()
+        with passing:
             received: bytes = self._inner.read(max_bytes, left(timeout, self._core.ReadTimeout))
             return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        with passing():
+        self._unsent.add(buffer, timeout)
+
+    def _send(self) -> None:
+        buffer, timeout = self._unsent.take()
+        # As httpcore does: an answer may come before the end of its request.
+        with suppress(self._core.WriteError), passing:
             self._inner.write(buffer, left(timeout, self._core.WriteTimeout))
 
     def close(self) -> None:
@@ -130,9 +142,79 @@ class _Stream:
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> _Stream:
         seconds = left(timeout, self._core.ConnectTimeout)
-        with passing():
+        with passing:
             secured = self._inner.start_tls(ssl_context, server_hostname, seconds)
         return _Stream(secured, self._core)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _Unsent:
+    """What was written to a connection since its last read."""
+
+    __slots__ = ("_timeout", "parts")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self._timeout: float | None = None
+
+    def add(self, buffer: bytes, timeout: float | None) -> None:
+        """Note what is written, and how long sending it may take."""
+        self._timeout = timeout
+        if buffer:
+            self.parts.append(buffer)
+
+    def take(self) -> tuple[bytes, float | None]:
+        """Return all of it in one piece, with its timeout, to be sent now."""
+        parts, self.parts = self.parts, []
+        return b"".join(parts), self._timeout
+
+
+# -- asynchronous ------------------------------------------------------------------------------------------------------
+class AsyncBackend:
+    """What httpcore opens its asynchronous connections with; the driver bounds each request as a whole.
+
+    Args:
+        inner: The backend of the library.
+        core: The library: httpcore, or httpcore2.
+    """
+
+    def __init__(self, inner: Any, core: Any) -> None:
+        self._inner: Final = inner
+        self._core: Final = core
+
+    async def connect_tcp(self, *args: Any, **options: Any) -> _AsyncStream:
+        return _AsyncStream(await self._inner.connect_tcp(*args, **options), self._core)
+
+    async def connect_unix_socket(self, *args: Any, **options: Any) -> _AsyncStream:
+        return _AsyncStream(await self._inner.connect_unix_socket(*args, **options), self._core)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+
+class _AsyncStream:
+    def __init__(self, inner: Any, core: Any) -> None:
+        self._inner: Final = inner
+        self._core: Final = core
+        self._unsent: Final = _Unsent()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's own
+        if self._unsent.parts:
+            with suppress(self._core.WriteError):  # see `_Stream`
+                await self._inner.write(*self._unsent.take())
+        received: bytes = await self._inner.read(max_bytes, timeout)
+        return received
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
+        self._unsent.add(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(self, *args: Any, **options: Any) -> _AsyncStream:
+        return _AsyncStream(await self._inner.start_tls(*args, **options), self._core)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

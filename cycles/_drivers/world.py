@@ -22,12 +22,12 @@ from cycles_api.errors import DecodeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
-    from contextlib import AbstractAsyncContextManager
     from types import ModuleType
 
     from cycles._core.effects import Call
     from cycles._core.records import Claim, Pending
     from cycles._core.results import SettlementDetails
+    from cycles._drivers.lanes import Lanes
     from cycles._drivers.threads import Lock
     from cycles_api.client import AuthenticatedClient
     from cycles_api.http import HttpHeaders
@@ -87,8 +87,11 @@ def endpoint(name: str) -> ModuleType:
 
 def _noted(headers: HttpHeaders) -> dict[str, str]:
     """Return what is worth keeping of an answer's headers, by names in lower case."""
-    found = ((name.lower(), value) for name, value in headers.raw)
-    return {name.decode("ascii"): value.decode("latin-1") for name, value in found if name in _WORTH_KEEPING}
+    return {
+        known.decode("ascii"): value.decode("latin-1")
+        for name, value in headers.raw
+        if (known := name.lower()) in _WORTH_KEEPING
+    }
 
 
 class Keeper(Protocol):
@@ -135,7 +138,7 @@ class World:
         tell: Takes the outcome of each spend.
         seen: Takes the headers of each answer that mean something here, by names in lower case.
         timeout: Seconds of each phase of an ordinary request.
-        gate: Bounds the requests that an event loop has in flight; as many as there are when None.
+        gate: The requests that an event loop has in flight; as many as there are when None.
         lanes: The same for threads.
     """
 
@@ -150,14 +153,14 @@ class World:
         journal: Keeper | None = None,
         tell: Callable[[SettlementDetails], None] | None = None,
         seen: Callable[[Mapping[str, str]], None] | None = None,
-        gate: AbstractAsyncContextManager[Any] | None = None,
+        gate: Lanes | None = None,
         lanes: Lock | None = None,
         timeout: Phases = _TIMEOUT,
     ) -> None:
         self.api: Final = api
         self.trace: Final = trace
         self.journal: Final = journal
-        self.gate = gate
+        self.gate: Lanes | None = gate
         self.lanes = lanes
         self.timeout: Final = timeout
         self._notify: Final = notify

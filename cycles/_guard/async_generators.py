@@ -89,7 +89,9 @@ def guard_async_generator(
 
 def rest_of(generator: AsyncGenerator[Any, Any], rest: Rest[Any]) -> AsyncGenerator[Any, Any]:
     """Return *generator*, which a call returned, such that it ends the *rest* of that call's section."""
-    return begun(_rest_of(generator, rest))
+    spanning = begun(_rest_of(generator, rest))
+    rest.outlives(spanning)
+    return spanning
 
 
 async def _rest_of(generator: AsyncGenerator[Any, Any], rest: Rest[Any]) -> AsyncGenerator[Any, Any]:

@@ -41,7 +41,9 @@ def guard_generator(
 
 def rest_of(generator: Generator[Any, Any, Any], rest: Rest[Any]) -> Generator[Any, Any, Any]:
     """Return *generator*, which a call returned, such that it ends the *rest* of that call's section."""
-    return begun(_rest_of(generator, rest))
+    spanning = begun(_rest_of(generator, rest))
+    rest.outlives(spanning)
+    return spanning
 
 
 def _rest_of(generator: Generator[Any, Any, Any], rest: Rest[Any]) -> Generator[Any, Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
@@ -117,6 +118,13 @@ class Rest(Generic[H]):
         self.is_closing = False
         opened.keep_subject()
 
+    def outlives(self, spanning: object) -> None:
+        """Keep the section until *spanning* is finalized, whose finalizer ends it.
+
+        Of a cycle that is collected any part may be finalized first, and a reservation alone knows no policy.
+        """
+        weakref.finalize(spanning, _let_go, self).atexit = False
+
     @property
     def opened(self) -> Opened[H]:
         """The section."""
@@ -138,3 +146,7 @@ class Rest(Generic[H]):
     ) -> None:
         with closing() if self.is_closing else nullcontext():
             await self._opening.__aexit__(kind, error, trace)
+
+
+def _let_go(rest: Rest[Any]) -> None:
+    """Let *rest* go, which was kept until now."""

@@ -65,6 +65,7 @@ class GuardedIterator(_Lookalike):
         self._self_iterator = iterator
         self._self_rest: Final = rest
         self._self_steps: Final[Any] = generators.begun(_steps(iterator, rest))
+        rest.outlives(self._self_steps)
 
     def __iter__(self) -> GuardedIterator:
         return self
@@ -138,6 +139,7 @@ class GuardedAsyncIterator(_Lookalike):
         self._self_iterator = iterator
         self._self_rest: Final = rest
         self._self_steps: Final[Any] = async_generators.begun(_async_steps(iterator, rest))
+        rest.outlives(self._self_steps)
 
     def __aiter__(self) -> GuardedAsyncIterator:
         return self

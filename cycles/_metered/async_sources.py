@@ -71,8 +71,8 @@ class AsyncSource(AnySource):
             await self._response.aclose()
         finally:
             if error is None:
-                self._rest.opened.result = self._call.streamed(whole=whole)
-                await self._rest.__aexit__(None, None, None)
+                async with self._rest as opened:  # see `Source.end`
+                    opened.result = self._call.streamed(whole=whole)
             else:
                 await self._rest.__aexit__(type(error), error, error.__traceback__)
 

@@ -19,8 +19,10 @@ from cycles._core import section_flows
 from cycles._core.effects import Notify, Now, Sleep
 from cycles._drivers import blocking
 from cycles._metered.messages import may_have_left, with_body
+from cycles._metered.meter import with_input
 from cycles._outside.arrivals import arrived, harmless
 from cycles.errors import Denied
+from cycles_api.models.amount import Amount
 from cycles_api.models.standard_metrics import StandardMetrics
 from cycles_api.types import Unset
 
@@ -54,13 +56,16 @@ class Call:
     def __init__(self, meter: Meter, billable: Billable, library: Any, transport: Any) -> None:
         self.meter: Final = meter
         self.billable = billable
-        self.estimate = meter.estimate(billable)
+        bound = meter.bound(billable)
+        self.estimate = bound if isinstance(bound, Amount) else meter.cost(billable, bound)
+        self._input = None if isinstance(bound, Amount) else bound.input_tokens
         self._library: Final = library
         self._transport: Final = transport
         self._opened: Opened[Any] | None = None
         self._sent: Any = None
         self._sent_at = 0.0
         self._status: int | None = None
+        self._usage: Usage | None = None
         self._reading: StreamReading | None = None
         self._unread: Exception | None = None
         self._report_at = 0.0
@@ -125,7 +130,7 @@ class Call:
         if self._status is None or not 200 <= self._status < 300:
             return self._failed(self._status or 0)
         try:
-            usage = self.billable.answer(body)
+            usage = self._usage = self.billable.answer(body)
             return self._estimated() if usage is None else self._charged(usage)
         except BaseException as error:  # noqa: BLE001 - the work was done: whatever fails here must not hide it
             return self._unreadable(error)
@@ -199,6 +204,11 @@ class Call:
         return self._read(None)
 
     @property
+    def is_told(self) -> bool:
+        """Whether the stream has told its usage."""
+        return self._reading is not None and self._unread is None and self._reading.usage is not None
+
+    @property
     def may_tell(self) -> bool:
         """Whether what is still to come of the stream may tell its usage: it was not told, and can be read."""
         return self._reading is not None and self._unread is None and self._reading.usage is None
@@ -214,9 +224,16 @@ class Call:
                 return self._charged(usage)
             if whole or self.meter.choices.partial == "estimate":
                 return self._estimated()
-            return self._charged(self._reading.received, "partial")
+            return self._charged(self._so_far(), "partial")
         except BaseException as error:  # noqa: BLE001 - see `answered`
             return self._unreadable(error)
+
+    def _so_far(self) -> Usage:
+        """Return what the stream has used so far; an input that was not told, as the user's own estimate counts it."""
+        assert self._reading is not None  # noqa: S101 - types: begun
+        usage = self._reading.received
+        is_told = self._reading.usage is not None or usage.input_tokens != self.billable.bound().input_tokens
+        return usage if is_told or self._input is None else with_input(usage, min(self._input, usage.input_tokens))
 
     def _report(self, metadata: dict[str, str] | None = None) -> None:
         """Put what the stream has cost so far on record: the process may die before its end."""
@@ -227,9 +244,8 @@ class Call:
         if not running.section.is_open or running.is_inherited:
             return
         with harmless():  # the caller's stream goes on
-            amount = self.estimate
-            if self.meter.choices.partial != "estimate" and self._unread is None:
-                amount = self.meter.cost(self.billable, self._reading.received)
+            is_known = self.is_told or (self.meter.choices.partial != "estimate" and self._unread is None)
+            amount = self.meter.cost(self.billable, self._so_far()) if is_known else self.estimate
             # Only local effects, in asynchronous code, too: see `Reservation.report`.
             blocking.run(section_flows.report(running.section, amount, None, metadata), running.world)
 
@@ -237,8 +253,7 @@ class Call:
         """Leave the section of a stream that nobody reads any more to the background, at what has come."""
         assert self._opened is not None  # noqa: S101 - types: begun
         guessed = "estimate" if self.meter.choices.partial == "estimate" else "partial"
-        is_told = self._unread is None and not self.may_tell
-        self._report(None if is_told else {"actual_source": guessed})
+        self._report(None if self.is_told else {"actual_source": guessed})
         self._opened.running.drop()
 
     # -- as the policy of its section ----------------------------------------------------------------------------------
@@ -256,6 +271,8 @@ class Call:
     def _raised(self, raised: BaseException) -> Ending:
         if self._reading is not None:
             return self.streamed(whole=False)
+        if self._usage is not None:  # it was interrupted while it was reckoned
+            return self._charged(self._usage)
         if self._status is not None and not 200 <= self._status < 300:
             return self._failed(self._status)
         has_left = self._status is not None or (

@@ -122,11 +122,16 @@ class Meter:
 
     def estimate(self, billable: Billable) -> Amount:
         """Return the most that *billable* costs, or what the user's own estimate says."""
+        bound = self.bound(billable)
+        return bound if isinstance(bound, Amount) else self.cost(billable, bound)
+
+    def bound(self, billable: Billable) -> Usage | Amount:
+        """Return the most that *billable* uses, with the input of the user's own estimate; or that, as an amount."""
         estimate = self.choices.estimate
         if estimate is None:
-            return self.cost(billable, billable.bound())
+            return billable.bound()
         if estimate == "tiktoken":
-            return self.cost(billable, _with_input(billable.bound(), _token_count(billable)))
+            return with_input(billable.bound(), _token_count(billable))
         assert callable(estimate)  # noqa: S101 - types: `Choices` has checked it
         told = estimate(billable.parsed)
         if isinstance(told, Amount):
@@ -135,7 +140,7 @@ class Meter:
             return told
         if not isinstance(told, int) or isinstance(told, bool) or told < 0:
             raise InvalidRequest(f"estimate: gave {told!r}; let it give input tokens (0 or more), or an Amount")
-        return self.cost(billable, _with_input(billable.bound(), told))
+        return with_input(billable.bound(), told)
 
     def fitted(self, billable: Billable, remaining: int) -> Billable | None:
         """Return *billable* with the most output that *remaining* pays; None when that is less than `min_output`."""
@@ -154,8 +159,8 @@ class Meter:
         return self.estimate(billable).amount <= remaining
 
 
-def _with_input(bound: Usage, count: int) -> Usage:
-    """Return *bound* with *count* tokens of input; the kinds of input are parts of it."""
+def with_input(bound: Usage, count: int) -> Usage:
+    """Return *bound*, or what has come, with *count* tokens of input; the kinds of input are parts of it."""
     kinds = ("cache_write_tokens", "cache_write_1h_tokens", "cache_read_tokens")
     parts = {name: min(getattr(bound, name), count) for name in kinds}
     return evolve(bound, input_tokens=count, **parts)

@@ -60,8 +60,8 @@ class Source(AnySource):
             self._response.close()
         finally:
             if error is None:
-                self._rest.opened.result = self._call.streamed(whole=whole)
-                self._rest.__exit__(None, None, None)
+                with self._rest as opened:  # what interrupts the reckoning ends it, too
+                    opened.result = self._call.streamed(whole=whole)
             else:
                 self._rest.__exit__(type(error), error, error.__traceback__)
 

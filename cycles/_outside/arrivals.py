@@ -47,16 +47,21 @@ class Arrival(BaseException):
         self.error: Final = error
 
 
-@contextmanager
-def passing() -> Iterator[None]:
-    """Let what arrives from outside pass as an `Arrival`; what fails inside goes on as it is."""
-    try:
-        yield
-    except Exception as error:
-        outside = arrived(error, causes=True)
-        if outside is None:
-            raise
-        raise Arrival(outside) from None
+class _Passing:
+    """Lets what arrives from outside pass as an `Arrival`; what fails inside goes on as it is."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and (outside := arrived(error, causes=True)) is not None:
+            raise Arrival(outside) from None
+
+
+passing: Final = _Passing()
+"""The block in which it passes; one for all, since it keeps nothing."""
 
 
 @contextmanager

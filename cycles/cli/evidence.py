@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from cycles.cli._options import Where
     from cycles.evidence import Keys, Verification
 
+_KEYLESS: Final = (Outcome.BINDING_ONLY, Outcome.SIGNER_RESOLUTION_FAILED)
+_NO_KEYS: Final = (
+    "whose signature it is was not checked: give --keys FILE (the server's key set, or its key in hex), "
+    "or the server that signs in CYCLES_BASE_URL"
+)
+_UNSIGNED: Final = (
+    "a local: URL signs nothing: there is evidence only of what `cycles serve --sign` answered for this ledger"
+)
+
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -73,6 +82,8 @@ def verify_one(*, where: Where, what: str, keys: str | None, server_id: str | No
         with explained(as_json=as_json):
             found = verify(content, None if keys is None else key_set(keys), server_id=server_id)
     _show(found, as_json=as_json)
+    if keys is None and found.outcome in _KEYLESS:
+        click.echo(f"note: {_NO_KEYS}", err=True)
     if not found:
         raise click.exceptions.Exit(UNREACHABLE if found.outcome is Outcome.SIGNER_RESOLUTION_FAILED else NO)
 
@@ -125,6 +136,8 @@ def audit(
       cycles evidence audit --from 1d --keys keys.json
     """
     with client_of(where, as_json=as_json) as client:
+        if client.config.is_local:
+            click.echo(f"note: {_UNSIGNED}", err=True)
         created = None if begin is None and end is None else (begin, end)
         found = Audit(client, _given(keys), server_id)
         for row in client.reservations(created=created, include=["evidence"], page_size=200):

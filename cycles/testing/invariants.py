@@ -85,7 +85,8 @@ class Invariants:
     def leaves(self, case: Case, who: str, intent: str, call: Call[Any], now: float) -> None:
         """Check a request that is about to leave."""
         name = call.operation.name
-        family = "settle" if name in _SETTLES else intent if name in _MANY else name
+        is_left = intent.startswith("job")  # by a section's end, to the background
+        family = "settle" if name in _SETTLES else intent if name in _MANY or is_left else name
         # Renewals count windows of time, not attempts (docs/protocol.md, Heartbeat); a wait for budget has a bound too.
         counted = name not in ("create_reservation", "list_reservations") and intent != "renew"
         self._in_time(case, f"{who} {intent} {name}", now, counted=counted)
@@ -102,6 +103,8 @@ class Invariants:
         if family == "settle":
             self._may_settle(case, name, call)
         elif name in ("release_reservation", "extend_reservation"):
+            if is_left:
+                case.keys.setdefault(name, [])
             must("settle" not in case.keys, "no release and no extend after a possible commit", f"{case.name}: {name}")
             must(
                 name != "extend_reservation" or "release_reservation" not in case.keys,
@@ -275,7 +278,12 @@ class Invariants:
         # Time that jumps may leave none for a first attempt; a client's background releases it then.
         was_late = section.settlement is not None and section.settlement.attempts == 0
         must(
-            not released or case.was_interrupted or case.without_hold or was_late or "release_reservation" in case.keys,
+            not released
+            or case.was_interrupted
+            or case.without_hold
+            or was_late
+            or section.is_unreported
+            or "release_reservation" in case.keys,
             "what is released is told to the authority",
             case.name,
         )

@@ -12,18 +12,15 @@ The model here knows what each section has spent, and asks the account nothing. 
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import nullcontext
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._client.running_section import leave_to_background
 from cycles._core import limit_flows, section_flows, settlements
-from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Notify, Now, Record, Sleep, Take
+from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Now, Record, Sleep, Take
 from cycles._core.jobs import Charge, GiveBack
-from cycles._core.limits import Account, Share
-from cycles._core.renewal import Heart, beat
+from cycles._core.renewal import Heart
 from cycles._core.requests import terms
-from cycles._core.retry import RetryPolicy
 from cycles._core.settlements import Recovery
 from cycles.amounts import tokens
 from cycles.errors import CyclesError
@@ -31,6 +28,8 @@ from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import Case, draw
 from cycles.testing.disk import Disk, Single
 from cycles.testing.faults import Fault, FaultPlan
+from cycles.testing.limit_model import LEVELS, SimulatedLimit, Spender
+from cycles.testing.limit_tasks import Task, renewed, until_done
 from cycles.testing.messages import Raw
 from cycles.testing.trace import Trace
 from cycles.testing.violation import Broken, must
@@ -38,159 +37,12 @@ from cycles.testing.wire import Wire, decoded
 
 if TYPE_CHECKING:
     from cycles._core.effects import Effect, Flow
-    from cycles._core.limits import Lack, Piece
+    from cycles._core.limits import Piece
     from cycles._core.section import Section
-    from cycles_api.models.action import Action
 
 _EPOCH_MS: Final = 1_800_000_000_000
 _MOST_EFFECTS: Final = 20_000
 _MOST_ROUNDS: Final = 120
-_LEVELS: Final = {"tenant": "acme"}
-
-
-class Spender:
-    """A section as the model knows it.
-
-    Attributes:
-        held: What it counts in its limit while it is open: its estimate, or what it reported if that is more.
-        least, most: What the authority takes for it at least and at most, should the process be killed now.
-    """
-
-    def __init__(self, estimate: int) -> None:
-        self.estimate: Final = estimate
-        self.held = estimate
-        self.least = self.most = 0
-        self.settles_at = 0
-
-    def moves_to(self, amount: int) -> None:
-        """Begin to report, or to settle, *amount*: a kill may come before or after it is on record."""
-        self.settles_at = amount
-        self.least, self.most = min(self.least, amount), max(self.most, amount)
-
-    def is_on_record(self, amount: int) -> None:
-        """*amount* is on record; what was begun after it may be, or not."""
-        self.least, self.most = min(amount, self.settles_at), max(amount, self.settles_at)
-
-
-class WatchedAccount(Account):
-    """An account whose admissions are checked by the model's own numbers, the moment they are made."""
-
-    __slots__ = ("limit", "spenders")
-    limit: SimulatedLimit
-    spenders: dict[Share, Spender]
-
-    def admit(self, estimate: int) -> Share | Piece | Lack:
-        found = super().admit(estimate)
-        if isinstance(found, Share):
-            self.spenders[found] = spender = Spender(estimate)
-            self.limit.admitted(spender, self.numbers[1])
-        return found
-
-    def settle(self, share: Share, action: Action, amount: int | None) -> bool:
-        if amount is None:  # also a piece that came when the limit that asked for it had ended
-            self.limit.settled(self.spenders[share], 0)
-        return super().settle(share, action, amount)
-
-
-class SimulatedLimit:
-    """A limit of a schedule: its account, and the model's own numbers."""
-
-    def __init__(self, simulation: LimitSimulation, name: str, outer: SimulatedLimit | None) -> None:
-        choice = simulation.random.choice
-        amount = choice((6, 15, 40, 60)) if outer is None else choice((5, 12))
-        self.account: Final = WatchedAccount(
-            tokens(amount), lock=nullcontext(), name=name, piece=choice((None, None, 2, 5, 20))
-        )
-        self.account.limit, self.account.spenders = self, {}
-        self.terms: Final = terms(
-            tokens(amount), action=("agent.run", name), levels=_LEVELS, ttl=choice((1.0, 5.0, 60.0)), grace_period=2.0
-        )
-        self.policy: Final = RetryPolicy(max_attempts=choice((1, 2, 4)))
-        self.outer: Final = outer
-        self.open: Final[set[Spender]] = set()
-        self.spent = 0
-        self.has_inner = False
-        if outer is not None:
-            outer.has_inner = True
-        self._simulation: Final = simulation
-
-    def reserve(self, amount: Any) -> Flow[Section]:
-        """Return the flow that reserves *amount* for it."""
-        wanted = self.terms.of(amount)
-        if self.outer is None:
-            return section_flows.begin(wanted, self.policy)
-        outer = self.outer
-        return limit_flows.admit(outer.account, wanted, self.policy, outer.reserve, lambda: self._alone(wanted))
-
-    def _alone(self, wanted: Any) -> Flow[Section]:
-        return section_flows.begin(wanted, self.policy)
-
-    def admitted(self, spender: Spender, held: int) -> None:
-        """Check an admission, after which the account counts *held*, by the model's own numbers."""
-        self.open.add(spender)
-        self._simulation.running.admitted = (self, spender)
-        if not self.has_inner:  # what is spent beyond one inside is held here, too
-            most = sum(max(other.estimate, other.most) for other in self.open)
-            self._simulation.check(held <= most, "a limit holds what its open sections do", f"{held}, not {most}")
-        used = self.spent + sum(other.held for other in self.open)
-        self._simulation.check(
-            used <= self.account.amount, "admission never exceeds the limit", f"{used} of {self.account.amount}"
-        )
-
-    def settled(self, spender: Spender, amount: int) -> None:
-        """Note the end of a section that counted here."""
-        if spender in self.open:
-            self.open.discard(spender)
-            self.spent += amount
-
-
-class _Task:
-    """A thread of control: what it runs, the answer to its last effect, and when it is interrupted.
-
-    Attributes:
-        admitted: The section that was admitted last, and its limit.
-        effect: The last effect.
-        interrupt_in: After how many effects an exception is thrown into it, or None.
-        is_after: Whether that one is performed before.
-        is_interrupted: Whether it is thrown next.
-    """
-
-    def __init__(self, name: str, flow: Flow[Any], ready_at: float) -> None:
-        self.name: Final = name
-        self.flow: Final = flow
-        self.ready_at = ready_at
-        self.answer: Any = None
-        self.admitted: tuple[SimulatedLimit, Spender] | None = None
-        self.effect: Effect[Any] | None = None
-        self.interrupt_in: int | None = None
-        self.is_after = False
-        self.is_interrupted = False
-
-    def next(self) -> Effect[Any]:
-        """Return the next effect: of what the answer to the last one leads to, or the interrupt."""
-        if self.is_interrupted:
-            self.is_interrupted = False
-            self.effect = self.flow.throw(KeyboardInterrupt())
-        else:
-            self.effect = self.flow.send(self.answer)
-        if self.interrupt_in is not None:
-            self.interrupt_in -= 1
-            self.is_interrupted = self.interrupt_in < 0
-            if self.is_interrupted:
-                self.interrupt_in = None
-        return self.effect
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the last effect is not performed. A record always is: drivers see to that."""
-        return self.is_interrupted and not self.is_after and not isinstance(self.effect, Record)
-
-    def abandons(self) -> None:
-        """Note for the model that a section, interrupted as its admission was told, is nobody's."""
-        told = isinstance(self.effect, Notify) and self.effect.event == "reserved" and "limit" in self.effect.facts
-        if told and self.admitted is not None:
-            limit, spender = self.admitted
-            limit.settled(spender, 0)
 
 
 class LimitSimulation:
@@ -217,15 +69,16 @@ class LimitSimulation:
         self.disk: Final = Disk()
         self._case_plan: Final = draw(Random(0), "limit")  # noqa: S311 - only to fill a field
         self._cases: Final[dict[str, Case]] = {}
-        self._tasks: Final[list[_Task]] = []
-        self._dead: Final[list[_Task]] = []
+        self._tasks: Final[list[Task]] = []
+        self._dead: Final[list[Task]] = []
         self._keys = 0
         self._denies: Final = self.random.choice((0.0, 0.1, 0.5))
         self._crash_at = self.random.randrange(120) if self.random.random() < 0.5 else None
         self._has_crashed = False
         self._limits: Final[list[SimulatedLimit]] = []
         self.spenders: Final[list[Spender]] = []
-        self.running = _Task("", iter(()), 0.0)  # type: ignore[arg-type]
+        self.running = Task("", iter(()), 0.0)  # type: ignore[arg-type]
+        self._share_awaited: Final = self.random.choice((0.9, 0.4))
         self._interrupts: Final = self.random.choice((0.0, 0.3))
         self._in_flux: Final[dict[Spender, int]] = {}
         self._broken: Broken | None = None
@@ -292,7 +145,7 @@ class LimitSimulation:
         self._keep(limit)
         running: list[bool] = []
         for number in range(self.random.choice((1, 2, 3, 5))):
-            waited_for = self.random.random() < 0.8
+            waited_for = self.random.random() < self._share_awaited
             if waited_for:
                 running.append(True)
             task = self._start(
@@ -307,6 +160,7 @@ class LimitSimulation:
             yield from self._run_of(inner, depth=1)
         while running:
             yield from Sleep(0.1)
+        yield from Sleep(self.random.choice((0.0, 0.4, 4.0)))  # what nobody waits for may be under way
         yield from self._end_of(limit)
 
     def _end_of(self, limit: SimulatedLimit) -> Flow[None]:
@@ -318,6 +172,8 @@ class LimitSimulation:
             spender.least = 0
         self._keys += 1
         was_cut_off = yield from self._perhaps_cut_off(limit_flows.end(limit.account, f"key-{self._keys}"))
+        if was_cut_off and not self._plan.calm and self.random.random() < 0.6:
+            self._crash_at = self.effects + self.random.randrange(1, 4)  # who is interrupted is often killed next
         for hold in limit.account.holds:
             must(not hold.section.is_open, "an end leaves no reservation open", hold.section.reservation_id)
             leave_to_background(hold.section, self)
@@ -325,8 +181,7 @@ class LimitSimulation:
             limit.outer.spent += limit.spent if pieces else 0
             limit.outer.open.difference_update(pieces)
         limit.open.clear()
-        if not was_cut_off:  # else what they reported is on record again when they report or end
-            self._in_flux.update((spender, spender.settles_at) for spender in leaving)
+        self._in_flux.update((spender, spender.settles_at) for spender in leaving)
 
     def _pieces_of(self, limit: SimulatedLimit) -> list[Spender]:
         """Return what *limit* has of its outer one, as the model knows it."""
@@ -342,7 +197,7 @@ class LimitSimulation:
     def _section(self, limit: SimulatedLimit, number: int) -> Flow[None]:
         random, task = self.random, self.running
         estimate, actual = random.randrange(1, 9), random.randrange(0, 12)
-        wanted = terms(tokens(estimate), action=("tool", f"t{number % 3}"), levels=_LEVELS, ttl=5.0)
+        wanted = terms(tokens(estimate), action=("tool", f"t{number % 3}"), levels=LEVELS, ttl=5.0)
         account = limit.account
         try:
             yield from Sleep(random.choice((0.0, 0.0, 0.2, 3.0)))
@@ -435,7 +290,7 @@ class LimitSimulation:
 
     def _beats(self, section: Section) -> None:
         if section.share is None and section.reservation_id is not None:
-            self._start("heart", _renewed(Heart(section, ordinary=5.0)))
+            self._start("heart", renewed(Heart(section, ordinary=5.0)))
 
     # -- interrupts ------------------------------------------------------------------------------------------------
     def _perhaps_cut_off(self, flow: Flow[Any]) -> Flow[bool]:
@@ -444,7 +299,7 @@ class LimitSimulation:
         Returns:
             Whether one did.
         """
-        at = self.random.randrange(16) if self.random.random() < 0.4 else None
+        at = self.random.randrange(self.random.choice((3, 16))) if self.random.random() < 0.4 else None
         number = 0
         try:
             effect = next(flow)
@@ -455,14 +310,15 @@ class LimitSimulation:
                 yield effect
             self.faults[Fault.KEYBOARD_INTERRUPT] += 1
             self.trace.add(self.now, "run", "", effect, fault=Fault.KEYBOARD_INTERRUPT, outcome="thrown")
-            flow.throw(KeyboardInterrupt())
+            effect = flow.throw(KeyboardInterrupt())
+            while True:  # what is left to do before it comes out
+                effect = flow.send((yield effect))
         except StopIteration:
             return False
         except KeyboardInterrupt:
             return True
         finally:
             flow.close()
-        return True
 
     def give_back(self, section: Section) -> None:
         """Do what is left to do for a *section* that was dropped: none is."""
@@ -471,16 +327,18 @@ class LimitSimulation:
     def settle_later(self, section: Section) -> None:
         """Go on with the charge of *section*, as a client's background does."""
         if section.owed is not None:
-            self._start("charge", _until_done(Charge(section.owed, section.policy, due=self.now)))
+            self._start("charge", until_done(Charge(section.owed, section.policy, due=self.now)))
 
     def release_later(self, section: Section) -> None:
         """Go on with giving back the hold of *section*; see `settle_later`."""
+        if section.provisional is not None:
+            self.disk.forget(section.provisional, rejected=False)
         held = section.reservation_id
-        self._start("give back", _until_done(GiveBack(section.policy, reservation_id=held, due=self.now)))
+        self._start("give back", until_done(GiveBack(section.policy, reservation_id=held, due=self.now)))
 
     # -- effects -------------------------------------------------------------------------------------------------------
-    def _start(self, name: str, flow: Flow[Any]) -> _Task:
-        task = _Task(name, flow, self.now)
+    def _start(self, name: str, flow: Flow[Any]) -> Task:
+        task = Task(name, flow, self.now)
         self._tasks.append(task)
         return task
 
@@ -509,7 +367,7 @@ class LimitSimulation:
         self._dead.extend(self._tasks)  # kept: a dropped generator would run code of the dead
         self._tasks.clear()
 
-    def _step(self, task: _Task) -> None:
+    def _step(self, task: Task) -> None:
         self.running = task
         try:
             effect = task.next()
@@ -608,17 +466,3 @@ class LimitSimulation:
             self.now += self.random.choice((0.5, 7.0, 120.0))
         if drawn > 0.9 and (expired := self.authority.sweep(self.now)):
             self.faults[Fault.HOLD_EXPIRED] += expired
-
-
-def _until_done(job: Charge | GiveBack) -> Flow[None]:
-    delay: float | None = 1.0
-    while delay is not None:
-        yield from Sleep(delay)
-        delay = yield from job.attempt()
-
-
-def _renewed(heart: Heart) -> Flow[None]:
-    delay: float | None = max(0.0, heart.due - (yield from Now()))
-    while delay is not None:
-        yield from Sleep(delay)
-        delay = yield from beat(heart)

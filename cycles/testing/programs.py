@@ -35,6 +35,10 @@ class Exited(BaseException):
     """Becomes a GeneratorExit inside the flow: thrown as one, it would also close every program on its way there."""
 
 
+class Killed(BaseException):
+    """Unwinds the code of a process that was killed: nothing that it asks for is performed any more."""
+
+
 class Stage(Protocol):
     """The simulator, as programs know it."""
 
@@ -100,6 +104,10 @@ class Program:
         self.effects = self.began = 0
         self.accompanies: Case | None = None
 
+    def advance(self, error: BaseException | None) -> Effect[Any]:
+        """Go on with the answer to the last effect, or with *error* in its place; return the next effect."""
+        return self.flow.send(self.answer) if error is None else self.flow.throw(error)
+
     def within(self, case: Case, intent: str, flow: Flow[T]) -> Flow[T]:
         """Run *flow* as *intent* of *case*, as a driver does: closed at the end, whatever happens."""
         before = self.case, self.intent
@@ -135,7 +143,7 @@ def guarded(program: Program, plan: Plan, stage: Stage) -> Flow[None]:
     """Run a section as a `Guard` does."""
     case = stage.enters(plan)
     try:
-        section = yield from program.within(case, "reserve", _reserved(plan))
+        section = yield from program.within(case, "reserve", reserved(plan))
     except CyclesError as error:
         stage.refused(case, error)
         return
@@ -157,7 +165,7 @@ def _running(program: Program, case: Case, section: Section, stage: Stage) -> Fl
         if not isinstance(raised, UserError | CyclesError):
             raise
         return
-    actual, failed = _measured(case, section)
+    actual, failed = measured(case, section)
     ending = section_flows.end(section, actual=actual, actual_failed=failed, unreported=case.plan.unreported)
     with suppress(UnreportedSpend):
         yield from program.within(case, "end", ending)
@@ -166,16 +174,22 @@ def _running(program: Program, case: Case, section: Section, stage: Stage) -> Fl
 
 def _ended_by(raised: BaseException, case: Case, section: Section) -> Flow[Settlement | None]:
     """Return how a section ends that *raised*: what it has spent without a report is up to `on_error`."""
-    said, estimate = case.plan.on_error, case.plan.terms.estimate
+    said = case.plan.on_error
     spent = said if isinstance(said, Amount) and section.reported is None else None
-    if section.is_open and case.known is None and said != "release":
-        case.known = estimate.amount if spent is None else spent.amount
-        case.owes = True
+    owes(case, section)
     on_error: OnError = "estimate" if said == "estimate" else "release"
     return section_flows.end(section, raised=raised, actual=spent, on_error=on_error)
 
 
-def _reserved(plan: Plan) -> Flow[Section]:
+def owes(case: Case, section: Section) -> None:
+    """Note what a section has spent that raised without a report, as `on_error` says."""
+    said, estimate = case.plan.on_error, case.plan.terms.estimate
+    if section.is_open and case.known is None and said != "release":
+        case.known = said.amount if isinstance(said, Amount) else estimate.amount
+        case.owes = True
+
+
+def reserved(plan: Plan) -> Flow[Section]:
     try:
         return (yield from _begun(plan))
     except AuthorityUnavailable:
@@ -188,7 +202,7 @@ def _begun(plan: Plan) -> Flow[Section]:
     return section_flows.begin(plan.terms, plan.policy, key=plan.key, wait=plan.wait, unguarded=plan.unguarded)
 
 
-def _measured(case: Case, section: Section) -> tuple[Amount | None, Exception | None]:
+def measured(case: Case, section: Section) -> tuple[Amount | None, Exception | None]:
     plan = case.plan
     if plan.ending is Ending.ACTUAL:
         case.known = plan.actual.amount

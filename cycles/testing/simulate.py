@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cycles.testing.faults import Fault
 from cycles.testing.limit_simulation import LimitSimulation
+from cycles.testing.metered_work import MeteredWork
+from cycles.testing.returned_work import ReturnedWork
 from cycles.testing.simulation import Simulation
 from cycles.testing.violation import Broken
 
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     Kind = Callable[[int], Simulation | LimitSimulation]
+
+_KINDS: Final[dict[str, tuple[Kind, str]]] = {
+    "limits": (LimitSimulation, "sections inside limits"),
+    "returned": (ReturnedWork, "work that goes on after its call returned: generators, streams, tasks"),
+    "metered": (MeteredWork, "metered requests, whole and streamed"),
+}
+"""The kinds of schedules beside that of guarded sections, each with an option of its own."""
 
 _SHOWN: Final = 30
 """Lines of the trace that a failure shows."""
@@ -120,9 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--first", type=int, help="the first seed; the next ones follow (chosen at random)")
     parser.add_argument("--seed", type=int, help="run this seed alone and print its trace")
-    parser.add_argument("--limits", action="store_true", help="schedules with limits")
+    kinds = parser.add_mutually_exclusive_group()
+    for name, (_, what) in _KINDS.items():
+        kinds.add_argument(f"--{name}", dest="kind", action="store_const", const=name, help=f"schedules of {what}")
     asked = parser.parse_args(arguments)
-    kind: Kind = LimitSimulation if asked.limits else Simulation
+    kind: Kind = Simulation if asked.kind is None else _KINDS[asked.kind][0]
     if asked.seed is not None:
         return replay(asked.seed, kind)
     first = int.from_bytes(os.urandom(4)) if asked.first is None else asked.first
@@ -130,25 +141,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = 60.0 if asked.seconds is None and asked.schedules is None else asked.seconds
     started = time.perf_counter()
     summary = search(seeds, seconds=seconds, at_least=asked.at_least, make=kind)
-    status = _reported(summary, first, time.perf_counter() - started, limits=asked.limits)
+    status = _reported(summary, first, time.perf_counter() - started, asked.kind)
     if status == 0 and summary.schedules < asked.at_least:
         _say(f"only {summary.schedules} schedules, {asked.at_least} were asked for: give it more --seconds")
         return 1
     return status
 
 
-def _reported(summary: Summary, first: int, took: float, *, limits: bool = False) -> int:
+def _reported(summary: Summary, first: int, took: float, kind: str | None) -> int:
     if summary.found is not None:
         seed, broken, simulation = summary.found
         _say(simulation.trace.text(last=_SHOWN))
         _say(f"seed {seed} breaks an invariant\n  {broken.invariant}\n  {broken.detail}")
-        _say(f"replay it: python -m cycles.testing.simulate{' --limits' if limits else ''} --seed {seed}")
+        _say(f"replay it: python -m cycles.testing.simulate{'' if kind is None else f' --{kind}'} --seed {seed}")
         return 1
     pace = summary.schedules / took if took else 0.0
     _say(f"{summary.schedules} schedules from seed {first}, {pace:.0f} a second, {summary.effects} effects")
     for fault in Fault:
         _say(f"{summary.faults[fault]:>9}  {fault}")
-    if limits:
+    if kind is not None:
         return 0  # not every fault is of these schedules
     if summary.missed:
         _say(f"never met: {', '.join(summary.missed)}; run more schedules")

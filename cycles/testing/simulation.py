@@ -18,7 +18,7 @@ from cycles.testing.cases import Case, draw
 from cycles.testing.disk import Disk, Single
 from cycles.testing.faults import INTERRUPTS, Fault, FaultPlan
 from cycles.testing.invariants import Invariants
-from cycles.testing.programs import Exited, Program, guarded, recorded, renewing, replayed
+from cycles.testing.programs import Exited, Killed, Program, guarded, recorded, renewing, replayed
 from cycles.testing.trace import Trace
 from cycles.testing.violation import Broken
 from cycles.testing.wire import Wire
@@ -38,7 +38,7 @@ _MOST_EFFECTS: Final = 20_000
 _NETWORKS: Final = ((0.001, 0.02), (0.005, 0.1, 0.4), (0.02, 0.4, 5.0))
 """Seconds that requests take on networks of which each schedule has one; the last is a timeout."""
 
-_LEAVING: Final[tuple[type[BaseException], ...]] = (StopIteration, Exited, *INTERRUPTS.values())
+_LEAVING: Final[tuple[type[BaseException], ...]] = (StopIteration, Exited, Killed, *INTERRUPTS.values())
 """What a program may end with."""
 
 _JUMPS: Final = (0.2, 1.5, 7.0, 30.0, 120.0)
@@ -71,11 +71,9 @@ class Simulation:
         self._random: Final = Random(seed)  # noqa: S311 - reproducible on purpose
         self._plan: Final = FaultPlan(self._random)
         choice = self._random.choice
-        self.authority: Final = SimulatedAuthority(
-            choice((8, 20, 40, 100, 1000)), overdraft_limit=choice((0, 0, 5, 30)), agent=choice((None, None, 10, 25))
-        )
+        self.authority: Final = self._funded()
         self._network: Final = choice(_NETWORKS)
-        self.invariants: Final = Invariants(self.authority)
+        self.invariants: Final = self._watching()
         self._wire: Final = Wire(self.authority, self._random)
         self.trace: Final = Trace()
         self.faults: Final[Counter[Fault]] = Counter()
@@ -92,6 +90,17 @@ class Simulation:
         self._crash_at = self._plan.crash()
         self._dead: Final[list[Program]] = []
 
+    def _funded(self) -> SimulatedAuthority:
+        """Return the authority, with budgets that are drawn."""
+        choice = self._random.choice
+        return SimulatedAuthority(
+            choice((8, 20, 40, 100, 1000)), overdraft_limit=choice((0, 0, 5, 30)), agent=choice((None, None, 10, 25))
+        )
+
+    def _watching(self) -> Invariants:
+        """Return what watches the schedule."""
+        return Invariants(self.authority)
+
     # -- the whole schedule --------------------------------------------------------------------------------------------
     def run(self) -> None:
         """Run it to its end.
@@ -99,11 +108,9 @@ class Simulation:
         Raises:
             Broken: when an invariant does not hold.
         """
-        for number in range(self._random.choice((1, 1, 2, 3, 4, 5))):
-            plan = draw(self._random, f"s{number}")
-            program = Program(plan.name, self._plan.interrupts())
-            self.start(program, guarded(program, plan, self))
+        self._begin()
         self._until_idle()
+        self._finish()
         for mark in "+", "++":
             self._replay(mark, calm=False)
         self._plan.calm, self._crash_at = True, None
@@ -123,6 +130,16 @@ class Simulation:
         for case in self.cases:
             self.invariants.ended(case)
         self.invariants.at_quiescence(self.cases, self.disk)
+
+    def _begin(self) -> None:
+        """Start the programs of the schedule."""
+        for number in range(self._random.choice((1, 1, 2, 3, 4, 5))):
+            plan = draw(self._random, f"s{number}")
+            program = Program(plan.name, self._plan.interrupts())
+            self.start(program, guarded(program, plan, self))
+
+    def _finish(self) -> None:
+        """Do what is left when all that was started has ended."""
 
     def start(self, program: Program, flow: Flow[Any]) -> None:
         """Let *program* run *flow* from now on."""
@@ -158,8 +175,12 @@ class Simulation:
         self.invariants.comes_again(pause)
         return pause
 
+    def _is_crash_due(self) -> bool:
+        return self._crash_at is not None and self.effects >= self._crash_at
+
     def _crash(self) -> None:
         """Kill the process: no code of it runs any more, and what it knew is gone but for the disk."""
+        self._crash_at = None
         self.faults[Fault.CRASH] += 1
         self.trace.add(self.now, "world", "", "kill", fault=Fault.CRASH, outcome="")
         # Kept: the collector would close a dropped generator, and that would run code of the dead.
@@ -180,8 +201,7 @@ class Simulation:
                 self.now = min(program.ready_at for program in self._programs)
                 continue
             program = ready[0] if len(ready) == 1 else self._random.choice(ready)
-            if self.effects == self._crash_at:
-                self._crash_at = None
+            if self._is_crash_due():
                 self._crash()
                 continue
             self._step(program)
@@ -194,15 +214,20 @@ class Simulation:
     def _step(self, program: Program) -> None:
         error, program.error = program.error, None
         try:
-            effect = program.flow.send(program.answer) if error is None else program.flow.throw(error)
+            effect = program.advance(error)
         except _LEAVING:
-            self._programs.remove(program)
+            if program in self._programs:  # else its process was killed while it ran
+                self._programs.remove(program)
             return
         except Exception as failure:
             raise Broken("no program fails", repr(failure)) from failure
         finally:
             if self._broken is not None:
                 raise self._broken
+        self._take(program, effect)
+
+    def _take(self, program: Program, effect: Effect[Any]) -> None:
+        """Perform the next *effect* of *program*, interrupts included."""
         self.effects += 1
         program.effects += 1
         interrupt = program.interrupts.get(program.effects)

@@ -61,6 +61,7 @@ def test_verify_a_file_offline(offline, envelope):
     assert (said["authentic"], said["outcome"], said["artifact_type"]) == (True, "authentic", "decide")
     assert said["envelope"]["evidence_id"] == envelope
     said = offline.json("evidence", "verify", "envelope.json", code=3)
+    assert "give --keys FILE" in offline("evidence", "verify", "envelope.json", code=3).stderr
     assert said["outcome"] == "signer_resolution_failed"
     said = offline.json("evidence", "verify", "envelope.json", "--keys", "00" * 32, code=1)
     assert said["outcome"] == "signature_invalid"
@@ -161,6 +162,15 @@ def test_an_audit_of_evidence_in_the_wrong_place(audited, path):
 def test_an_audit_where_nothing_signs(served_unsigned):
     said = served_unsigned.json("evidence", "audit", code=1)
     assert [each["what"] for each in said["differences"]] == ["it is ACTIVE, and there is no evidence of its reserve"]
+
+
+def test_an_audit_of_a_local_ledger_says_that_nothing_signs_there(offline, tmp_path):
+    ledger = f"local:{tmp_path / 'ledger.db'}?tokens=10"
+    with cycles.Client(cycles.Config(ledger, tenant="acme", journal_enabled=False)) as client:
+        client.reserve(tokens(1), action=ACTION).release()
+    ran = offline("evidence", "audit", "--base-url", ledger, "--tenant", "acme", code=1)
+    assert "a local: URL signs nothing" in ran.stderr
+    assert "RELEASED, and there is no evidence of its release" in ran.output
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import shlex
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ import pytest
 import trio
 
 import cycles
-from cycles import usd
+from cycles import tokens, usd
 from cycles._client.key_tenant import KeyTenant
 from tests.support.authorities import ACTION
 
@@ -312,6 +313,31 @@ def test_a_local_authority_knows_it_from_the_start(monkeypatch, tmp_path):
             sibling.reserve(HELD, action=ACTION, tenant="acme")
         with pytest.raises(cycles.BudgetNotFound):  # the key may, but nobody has given this tenant a budget
             sibling.reserve(HELD, action=ACTION)
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "my ledger.db", None])
+def test_a_local_ledger_without_a_budget_says_how_one_is_made(name, tmp_path):
+    url = "local:" if name is None else f"local:{tmp_path / name}"
+    ways = "let CYCLES_BASE_URL end in ?tokens=1"
+    if name is not None:
+        ways += f", or call `cycles local budget create SCOPE --tokens 1 --db {shlex.quote(str(tmp_path / name))}`"
+    with cycles.Client(cycles.Config(url, tenant="nobodys")) as client:
+        for enter in (
+            lambda: client.reserve(tokens(1), action=ACTION),
+            cycles.Limit(tokens(1), action=ACTION, client=client).__enter__,
+        ):
+            with pytest.raises(cycles.BudgetNotFound) as caught:
+                enter()
+            assert caught.value.remedy == f"check the subject's levels and the unit, or make a budget: {ways}"
+
+    async def main():
+        async with cycles.AsyncClient(cycles.Config(url, tenant="nobodys")) as client:
+            with pytest.raises(cycles.BudgetNotFound, match="CYCLES_BASE_URL"):
+                await client.reserve(tokens(1), action=ACTION)
+            with pytest.raises(cycles.BudgetNotFound, match="CYCLES_BASE_URL"):
+                await cycles.Limit(tokens(1), action=ACTION, client=client).__aenter__()
+
+    asyncio.run(main())
 
 
 def test_a_sibling_with_another_key_has_another_tenant(server, client):

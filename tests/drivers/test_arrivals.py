@@ -18,6 +18,7 @@ import pytest
 import cycles
 from cycles import usd
 from cycles._core.effects import Forget, Record
+from cycles._drivers.lanes import Lanes
 from cycles._drivers.network import DeadlineBackend
 from cycles._drivers.world import World
 from cycles._outside.arrivals import Arrival, arrived, harmless
@@ -237,8 +238,9 @@ def test_an_error_in_a_write_does_not_pass_for_a_closed_socket():
             return Stream()
 
     stream = DeadlineBackend(Backend(), httpcore).connect_tcp("a", 1)
+    stream.write(b"x")
     with limited(OSError(5, "the limit")), pytest.raises(Arrival) as raised:
-        stream.write(b"x")
+        stream.read(1)
     assert raised.value.error.args == (5, "the limit")
 
 
@@ -359,14 +361,11 @@ def test_what_is_thrown_into_a_loops_thread_by_a_signal_is_no_full_pool(server, 
         async with cycles.AsyncClient(config) as client:
             await client.decide(usd("0.10"), action=ACTION)
 
-            class Gate:
-                async def __aenter__(self):
+            class Full(Lanes):
+                async def wait(self, call):
                     hit()
 
-                async def __aexit__(self, *_):
-                    return None
-
-            client._runtime.world.gate = Gate()
+            client._runtime.world.gate = Full(0)
             await client.decide(usd("0.10"), action=ACTION)
 
     with limited(TimeoutError("mine")), pytest.raises(TimeoutError, match="mine"):

@@ -11,7 +11,7 @@ import pytest
 
 from cycles._drivers.bodies import LARGEST
 from cycles._drivers.bounded_api import BoundedApi, BoundedPublicApi
-from cycles._drivers.deadline import deadline
+from cycles._drivers.deadline import Deadline
 from cycles_api.errors import DecodeError
 from cycles_api.types import UNSET
 from tests.drivers.sockets import answering
@@ -154,7 +154,7 @@ def test_a_deadline_covers_the_reading(kind):
     with (
         answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", b"{") as url,
         kind() as client,
-        deadline(0.0, waiting_counts=True),
+        Deadline(0.0, waiting_counts=True),
         pytest.raises(Exception, match="longer than its 0 s") as raised,
     ):
         BoundedApi(url, "key").set_httpx_client(client)._request({"method": "GET", "url": "/"}, UNSET, None)

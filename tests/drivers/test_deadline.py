@@ -9,13 +9,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import anyio
 import httpx
 import pytest
 
 import cycles
 from cycles import usd
 from cycles._core.retry import RetryPolicy
+from cycles._drivers.lanes import Lanes
 from tests.support.authorities import ACTION
 from tests.support.net import HANG
 
@@ -112,7 +112,7 @@ def test_a_pool_that_stays_busy_is_no_lost_request(server, config):
     async def main():
         async with cycles.AsyncClient(config) as client:
             await client.decide(usd("0.0001"), action=ACTION)
-            client._runtime.world.gate = anyio.Semaphore(0)
+            client._runtime.world.gate = Lanes(0)
             await reserved(client)
 
     with pytest.raises(cycles.AuthorityUnavailable, match="PoolTimeout"):

@@ -1,7 +1,8 @@
-"""Deadlines of blocking I/O: each step on the network is cut to what is left."""
+"""Steps on the network: a request leaves in one piece, and in blocking code each step is cut to what is left."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import time
@@ -9,8 +10,11 @@ import time
 import httpcore
 import pytest
 
-from cycles._drivers.deadline import deadline
-from cycles._drivers.network import DeadlineBackend, EachAddress
+import cycles
+from cycles import usd
+from cycles._drivers.deadline import Deadline
+from cycles._drivers.network import AsyncBackend, DeadlineBackend, EachAddress
+from tests.support.authorities import ACTION
 
 
 class Recorder:
@@ -54,7 +58,7 @@ NAMES = ["connect", "name", "/socket", b"x", 7]
 
 def test_each_step_is_cut_to_what_is_left():
     network = Recorder()
-    with deadline(1.0, waiting_counts=True):
+    with Deadline(1.0, waiting_counts=True):
         each_step(DeadlineBackend(network, httpcore))
     assert [name for name, _ in network.steps] == NAMES
     assert all(timeout is not None and 0 < timeout <= 1.0 for _, timeout in network.steps)
@@ -71,11 +75,12 @@ def test_what_comes_too_late_never_reaches_the_network():
     network = Recorder()
     stream = DeadlineBackend(network, httpcore).connect_tcp("localhost", 80)
     network.steps.clear()
-    with deadline(0.0, waiting_counts=True):
+    with Deadline(0.0, waiting_counts=True):
         with pytest.raises(httpcore.ReadTimeout):
             stream.read(1)
+        stream.write(b"x")
         with pytest.raises(httpcore.WriteTimeout):
-            stream.write(b"")
+            stream.read(1)
         with pytest.raises(httpcore.ConnectTimeout):
             DeadlineBackend(network, httpcore).connect_tcp("localhost", 80)
     assert network.steps == []
@@ -83,7 +88,7 @@ def test_what_comes_too_late_never_reaches_the_network():
 
 def test_waiting_for_a_connection_may_not_count():
     network = Recorder()
-    with deadline(0.05, waiting_counts=False):
+    with Deadline(0.05, waiting_counts=False):
         time.sleep(0.06)  # as a busy pool would
         DeadlineBackend(network, httpcore).connect_tcp("localhost", 80)
     assert len(network.steps) == 1
@@ -145,3 +150,106 @@ def test_other_steps_go_straight_through():
     EachAddress(network, httpcore).connect_unix_socket("/socket", 5.0)
     EachAddress(network, httpcore).sleep(0.5)
     assert network.steps == [("/socket", 5.0), ("sleep", 0.5)]
+
+
+# -- in one piece ------------------------------------------------------------------------------------------------------
+class AsyncRecorder:
+    """The asynchronous side of a `Recorder`."""
+
+    def __init__(self, network):
+        self.network = network
+
+    async def connect_tcp(self, *args, **options):
+        self.network.connect_tcp(*args, **options)
+        return self
+
+    async def connect_unix_socket(self, *args, **options):
+        self.network.connect_unix_socket(*args, **options)
+        return self
+
+    async def start_tls(self, *args, **options):
+        self.network.start_tls(*args, **options)
+        return self
+
+    async def read(self, *args):
+        return self.network.read(*args)
+
+    async def write(self, *args):
+        return self.network.write(*args)
+
+    async def sleep(self, seconds):
+        self.network.sleep(seconds)
+
+
+async def each_step_async(network: Recorder) -> None:
+    backend = AsyncBackend(AsyncRecorder(network), httpcore)
+    stream = await (await backend.connect_tcp("localhost", 80, 5.0)).start_tls(None, "name", 5.0)
+    await backend.connect_unix_socket("/socket", 5.0)
+    for part in (b"he", b"", b"ad"):
+        await stream.write(part, 5.0)
+    await stream.read(7, None)
+    await stream.read(8, None)
+    await backend.sleep(0.5)
+
+
+def test_what_is_written_leaves_in_one_piece_with_the_next_read():
+    network = Recorder()
+    stream = DeadlineBackend(network, httpcore).connect_tcp("localhost", 80, 5.0)
+    for part in (b"he", b"", b"ad"):
+        stream.write(part, 5.0)
+    assert len(network.steps) == 1
+    stream.read(7, None)
+    stream.read(8, None)
+    assert network.steps[1:] == [(b"head", 5.0), (7, None), (8, None)]
+
+
+def test_asynchronous_steps_are_the_same():
+    network = Recorder()
+    asyncio.run(each_step_async(network))
+    steps = ["connect", "name", "/socket", b"head", 7, 8, "sleep"]
+    assert network.steps == list(zip(steps, [5.0, 5.0, 5.0, 5.0, None, None, 0.5], strict=True))
+
+
+class Closing(Recorder):
+    """Answers, and takes nothing."""
+
+    def write(self, buffer, timeout=None):
+        raise httpcore.WriteError("closed")
+
+
+def test_an_answer_that_comes_before_the_end_of_its_request_is_read():
+    network = Closing()
+    stream = DeadlineBackend(network, httpcore).connect_tcp("localhost", 80)
+    stream.write(b"x")
+    assert stream.read(7) == b""
+
+    async def main():
+        stream = await AsyncBackend(AsyncRecorder(network), httpcore).connect_tcp("localhost", 80)
+        await stream.write(b"x")
+        return await stream.read(7)
+
+    assert asyncio.run(main()) == b""
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("engine", ["httpx", "httpx2"])
+def test_a_request_and_its_body_are_one_call_of_the_system(server, config, monkeypatch, engine, kind):
+    heads, real = [], socket.socket.send
+
+    def send(self, buffer, *flags):
+        if bytes(buffer).startswith(b"POST"):
+            heads.append(bytes(buffer))
+        return real(self, buffer, *flags)
+
+    async def main():
+        async with cycles.AsyncClient(config) as client:
+            await client.decide(usd("0.10"), action=ACTION)
+
+    config = config.replace(http_engine=engine)
+    monkeypatch.setattr(socket.socket, "send", send)
+    if kind == "async":
+        asyncio.run(main())
+    else:
+        with cycles.Client(config) as client:
+            client.decide(usd("0.10"), action=ACTION)
+    assert [b'"idempotency_key"' in head for head in heads] == [True]

@@ -17,9 +17,11 @@ from cycles._core.operations import COMMIT_RESERVATION, CREATE_RESERVATION
 from cycles._core.outcomes import Trouble
 from cycles._core.results import SettlementDetails
 from cycles._drivers import aio, blocking
+from cycles._drivers.lanes import Lanes
 from cycles._drivers.world import World
 from cycles_api.client import AuthenticatedClient
 from tests.support.records import pending
+from tests.support.waiting import PATIENCE
 
 
 def world() -> World:
@@ -70,10 +72,11 @@ def test_who_waits_too_long_for_a_turn_has_sent_nothing():
 
 def test_the_same_queue_in_an_event_loop():
     async def main():
-        gate = anyio.Semaphore(0)
+        gate = Lanes(1)
+        gate.taken = 1
         api = AuthenticatedClient("http://a", "key", httpx_args={"transport": httpx.MockTransport(answer)})
         async with api:
-            asyncio.get_running_loop().call_later(0.3, gate.release)
+            asyncio.get_running_loop().call_later(0.3, gate.leave)
             began = time.monotonic()
             found = await aio.run(asked(), World(api, lambda event, facts: None, gate=gate))
         assert found.status == 200
@@ -144,7 +147,7 @@ def test_in_trio_a_hurried_flow_is_given_up_in_time(outside):
     trio = pytest.importorskip("trio")
 
     async def main():
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             return await aio.run_through(of(Sleep(60.0)), outside, patience=0.05, hurried=True)
 
     assert trio.run(main) is None

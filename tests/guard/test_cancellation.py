@@ -18,18 +18,21 @@ def client(authority):
     return authority.async_client(tenant="acme")
 
 
-async def sleeping(client, *, report=False):
+async def sleeping(client, then, *, report=False):
+    """Run a section that calls *then*, and waits for ever."""
     async with cycles.Guard(usd("0.10"), action=ACTION, client=client) as reservation:
         if report:
             reservation.report(actual=usd("0.03"))
-        await asyncio.sleep(60)
+        then()
+        await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize(("report", "spent"), [(False, 0), (True, 3)])
 def test_a_cancelled_task_settles(client, figures, report, spent):
     async def main():
-        task = asyncio.create_task(sleeping(client, report=report))
-        await asyncio.sleep(0.05)
+        running = asyncio.Event()
+        task = asyncio.create_task(sleeping(client, running.set, report=report))
+        await running.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -42,8 +45,8 @@ def test_a_cancelled_task_settles(client, figures, report, spent):
 def test_asyncio_timeout_settles(client, figures, report, spent):
     async def main():
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await sleeping(client, report=report)
+            async with asyncio.timeout(None) as limit:
+                await sleeping(client, lambda: limit.reschedule(0.0), report=report)
 
     asyncio.run(main())
     assert figures() == (spent, 0, 100 - spent)
@@ -52,8 +55,8 @@ def test_asyncio_timeout_settles(client, figures, report, spent):
 @pytest.mark.parametrize(("report", "spent"), [(False, 0), (True, 3)])
 def test_an_anyio_cancel_scope_settles(client, figures, report, spent):
     async def main():
-        with anyio.move_on_after(0.05) as scope:
-            await sleeping(client, report=report)
+        with anyio.CancelScope() as scope:
+            await sleeping(client, lambda: setattr(scope, "deadline", 0.0), report=report)
         assert scope.cancelled_caught
 
     asyncio.run(main())
@@ -61,15 +64,16 @@ def test_an_anyio_cancel_scope_settles(client, figures, report, spent):
 
 
 def test_a_failing_sibling_in_a_task_group_settles(client, figures):
-    async def failing():
-        await asyncio.sleep(0.05)
+    async def failing(running):
+        await running.wait()
         raise KeyError("sibling")
 
     async def main():
+        running = asyncio.Event()
         with pytest.raises(ExceptionGroup):
             async with asyncio.TaskGroup() as group:
-                group.create_task(sleeping(client, report=True))
-                group.create_task(failing())
+                group.create_task(sleeping(client, running.set, report=True))
+                group.create_task(failing(running))
 
     asyncio.run(main())
     assert figures() == (3, 0, 97)
@@ -126,8 +130,9 @@ def test_a_settlement_that_hangs_does_not_hold_a_cancellation_up_for_ever(author
 
     async def main():
         transport, client = slow_client(authority, "/release")
-        task = asyncio.create_task(sleeping(client))
-        await asyncio.sleep(0.05)
+        running = asyncio.Event()
+        task = asyncio.create_task(sleeping(client, running.set))
+        await running.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -148,13 +148,15 @@ def test_async_leaving_early_charges_what_was_reported(async_stream, spent, held
             with pytest.raises(KeyError):
                 await iteration.athrow(KeyError())
         else:
+            reached = asyncio.Event()
 
             async def waiting():
                 async for _ in iteration:
-                    await asyncio.sleep(60)
+                    reached.set()
+                    await asyncio.Event().wait()
 
             task = asyncio.create_task(waiting())
-            await asyncio.sleep(0.05)
+            await reached.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

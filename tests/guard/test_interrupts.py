@@ -93,6 +93,42 @@ def test_what_an_interrupted_section_reported_is_charged_later(server, client, m
     until(lambda: server.spent() == 7)
 
 
+def test_a_commit_that_is_interrupted_before_it_began_charges_what_it_said(server, client, kept, monkeypatch):
+    """And not what was reported before: that is on record, but the program knows better."""
+    reservation = client.reserve(usd("0.10"), action=ACTION)
+    reservation.report(actual=usd("0.02"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("cycles._drivers.world.os.urandom", interrupting)
+        reservation.commit(usd("0.07"))
+    assert reservation.state == "ACTIVE"
+    del reservation
+    gc.collect()
+    until(lambda: server.spent() == 7)
+    until(lambda: kept() == [])
+    assert server.held() == 0
+
+
+def test_a_release_that_is_interrupted_leaves_no_record_of_what_was_reported(server, client, kept, monkeypatch):
+    """The next process would charge it."""
+    monkeypatch.setattr("cycles._client.upkeep.LATER", 0.05)
+    reservation = client.reserve(usd("0.10"), action=ACTION)
+    reservation.report(actual=usd("0.02"))
+    until(lambda: len(kept()) == 1)
+    forget, interrupts = journal.Journal.forget, [KeyboardInterrupt()]
+
+    def forgetting(self, pending, refusal=None):
+        if interrupts:
+            raise interrupts.pop()
+        forget(self, pending, refusal)
+
+    monkeypatch.setattr(journal.Journal, "forget", forgetting)
+    with pytest.raises(KeyboardInterrupt):
+        reservation.release()
+    until(lambda: server.held() == 0)
+    assert kept() == []
+    assert server.spent() == 0
+
+
 # -- cancellation ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("journal_enabled", [True, False])
 def test_a_commit_that_is_cancelled_is_finished_first(server, config, journal_enabled):

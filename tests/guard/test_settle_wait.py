@@ -18,7 +18,7 @@ from cycles._background import exit_drain
 from cycles._core.jobs import Charge
 from tests.support.authorities import ACTION
 from tests.support.net import HANG, HANG_AFTER
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_task_does_not_wait_either(server, impatient, journal_enabled, library
             async with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
                 held.report(actual=usd("0.07"))
             assert held.state == "UNSETTLED"
-            with anyio.fail_after(30):
+            with anyio.fail_after(2 * PATIENCE):  # under load a request may hang that the background has sent
                 while told[-1].outcome != "settled":
                     await anyio.sleep(0.01)
 

@@ -174,6 +174,17 @@ def test_a_commit_that_does_not_see_what_was_recorded_meanwhile(monkeypatch):
     found(_CHARGED)
 
 
+@pytest.mark.slow
+def test_reports_that_an_interrupt_keeps_from_moving_when_the_limit_ends(monkeypatch):
+    """They have left the limit's record, and a kill finds them in none."""
+
+    def part(account, reporting):
+        yield from limit_flows._parted(account, reporting, limit_flows.Claim())
+
+    monkeypatch.setattr(limit_flows, "_part", part)
+    found(_CHARGED)
+
+
 def test_without_a_bug_nothing_is_found(monkeypatch):
     monkeypatch.setitem(globals(), "SEEDS", range(20))
     with pytest.raises(AssertionError, match="no seed finds it"):

@@ -10,6 +10,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -22,6 +23,9 @@ from tests.support.authorities import SCOPE, Clock
 from tests.support.sqlite_steps import counted_steps
 from tests.support.waiting import until
 from tests.support.wire import Wire
+
+if TYPE_CHECKING:
+    from cycles.local.wire.messages import Request, Response
 
 WORKER = """
 import sys, httpx
@@ -442,15 +446,23 @@ def test_the_cost_of_a_reserve_is_flat(tmp_path, monkeypatch):
                 assert "SCAN" not in plan, plan
 
 
-def test_a_cancelled_request_is_still_answered_by_the_ledger(tmp_path):
+def test_a_cancelled_request_is_still_answered_by_the_ledger(tmp_path, monkeypatch):
     """On a file the worker thread ends what it began: cancelled or not, a commit is whole."""
 
     async def work() -> None:
+        arrived = asyncio.Event()
+        loop, handle = asyncio.get_running_loop(), authority.app.handle
+
+        def handled(request: Request) -> Response:
+            loop.call_soon_threadsafe(arrived.set)
+            return handle(request)
+
+        monkeypatch.setattr(authority.app, "handle", handled)
         async with httpx.AsyncClient(transport=authority.async_transport(), base_url="http://test") as http:
             with authority.store.writing():  # this thread holds the ledger, so the request waits in its own
                 headers = {"X-Cycles-API-Key": secret}
                 task = asyncio.create_task(http.post("/v1/reservations", json=ask, headers=headers))
-                await asyncio.sleep(0.05)
+                await arrived.wait()
                 task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

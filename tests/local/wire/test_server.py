@@ -24,7 +24,7 @@ from cycles.local.wire.routes import routes_of
 from cycles.local.wire.server import Asgi, Server, listening, serve, url_of
 from tests.support import document
 from tests.support.authorities import SCOPE, Clock
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.wire import Wire, failed
 
 
@@ -72,11 +72,11 @@ def test_one_that_waits_for_the_file_holds_nobody_up(tmp_path):
         wire = Wire(authority, Clock())
         other.execute("BEGIN IMMEDIATE")
         waiting = pool.submit(httpx.post, f"{url}/v1/decide", json=wire.ask(1), headers=dict(wire.http.headers))
-        time.sleep(0.1)
-        assert httpx.get(f"{url}/actuator/health", timeout=2).is_success
+        time.sleep(0.1)  # or a little less: a request that has not come yet holds nobody up either
+        assert httpx.get(f"{url}/actuator/health", timeout=PATIENCE).is_success
         assert not waiting.done()
         other.execute("COMMIT")
-        assert waiting.result(5).is_success
+        assert waiting.result(PATIENCE).is_success
 
 
 @pytest.mark.parametrize("size", [MAX_BODY + 1, 8 * MAX_BODY])
