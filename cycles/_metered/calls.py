@@ -102,6 +102,12 @@ class Call:
             if caps.max_tokens < 1:
                 raise Denied("the authority allows no output (caps.max_tokens is 0)", code="MAX_TOKENS")
             self.billable = self.billable.limited(caps.max_tokens)
+            if self.billable.output_bound > caps.max_tokens:  # a token for each of several answers
+                raise Denied(
+                    f"the authority allows {caps.max_tokens} tokens of output (caps.max_tokens), and the request asks "
+                    f"for {self.billable.output_bound} at least",
+                    code="MAX_TOKENS",
+                )
         if not isinstance(caps.tool_allowlist, Unset) or not isinstance(caps.tool_denylist, Unset):
             self.billable = self.billable.with_tools(opened.reservation.allows_tool)
         if not isinstance(caps.cooldown_ms, Unset) and caps.cooldown_ms > 0:
@@ -201,6 +207,11 @@ class Call:
     def is_told(self) -> bool:
         """Whether the stream has told its usage."""
         return self._reading is not None and self._unread is None and self._reading.usage is not None
+
+    @property
+    def may_tell(self) -> bool:
+        """Whether what is still to come of the stream may tell its usage: it was not told, and can be read."""
+        return self._reading is not None and self._unread is None and self._reading.usage is None
 
     def streamed(self, *, whole: bool) -> Ending:
         """Return how the section of a stream ends; *whole* is whether it was read to its end."""

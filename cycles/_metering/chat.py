@@ -12,7 +12,7 @@ from cycles._metering import conventions
 from cycles._metering.billable import Billable, StreamReading, completion
 from cycles._metering.bodies import answered, edited, whole, width
 from cycles._metering.media import Found
-from cycles._metering.streams import EventReading, text_bytes
+from cycles._metering.streams import Candidates, EventReading, text_bytes
 from cycles._metering.tools import remaining
 from cycles._metering.usage import Usage
 from cycles.errors import Unmeterable
@@ -131,11 +131,16 @@ class Chat:
         return found
 
     def limited(self, billable: Billable, output: int) -> Billable:
-        """Return *billable* asking for at most *output* tokens."""
+        """Return *billable* asking for at most *output* tokens.
+
+        A prediction is taken out: what the model does not use of it is billed as output, beyond any bound of the
+        request, and all it brings is speed.
+        """
         said = billable.parsed
         each = max(output // self._candidates(said), 1)
         asked = [name for name in ("max_tokens", "max_completion_tokens") if said.get(name) is not None]
-        return self._changed(billable, {name: min(each, int(said[name])) for name in asked})
+        without = {"prediction"} & set(said)
+        return self._changed(billable, {name: min(each, int(said[name])) for name in asked}, without)
 
     def with_tools(self, billable: Billable, allowed: Callable[[str], bool]) -> Billable:
         """Return *billable* without the tools that are not allowed."""
@@ -168,7 +173,11 @@ class Chat:
     def stream(self, billable: Billable) -> StreamReading:
         """Return a reading of the streamed answer."""
         return EventReading(
-            ChatTally(self.provider, billable.output_bound if self._reasons_unseen(billable.parsed) else 0),
+            ChatTally(
+                self.provider,
+                billable.output_bound if self._reasons_unseen(billable.parsed) else 0,
+                self._candidates(billable.parsed),
+            ),
             at_most=billable.at_most,
             answer=billable.answer,
             hides=_USAGE if self.hides else None,
@@ -204,30 +213,35 @@ class ChatTally:
 
     marks = (_USAGE,)
 
-    def __init__(self, provider: str, unseen: int = 0) -> None:
+    def __init__(self, provider: str, unseen: int = 0, candidates: int = 1) -> None:
         self.usage: Usage | None = None
         self.unseen = unseen
         self._provider = provider
         self._told: Usage | None = None
-        self._choices: set[object] = set()
+        self._begun: set[object] = set()
+        self._candidates = Candidates(candidates)
 
     def tell(self, event: Mapping[str, Any]) -> None:
-        """Take the usage; some tell it in every chunk, so that it is whole when a choice has ended."""
+        """Take the usage; some tell it in every chunk, so that it is whole when each choice has ended."""
         told = conventions.chat(self._provider, event)
         if told is None:
             return
         self._told = told
         choices = event.get("choices")
-        if (
-            self.usage is not None
-            or not choices
-            or any(conventions.part(choice, "finish_reason") for choice in choices)
-        ):
+        for choice in choices if isinstance(choices, list) else ():
+            if conventions.part(choice, "finish_reason"):
+                self._candidates.end(choice.get("index"))
+        if self.usage is not None or not choices or self._candidates.have_ended:
             self.usage = told
 
     def ended(self) -> None:
         """Note that the provider said it was the end: what it has told is whole."""
         self.usage = self._told
+
+    def closed(self) -> None:
+        """Note that nothing more comes: not every choice may say that it has ended."""
+        if self._candidates.some_ended:
+            self.usage = self._told
 
     def told(self) -> Usage | None:
         """Return what has been told so far, whole or not."""
@@ -237,13 +251,15 @@ class ChatTally:
         """Return an upper bound of the output tokens in a chunk."""
         seen, choices = 0, event.get("choices")
         for choice in choices if isinstance(choices, list) else ():
-            if not isinstance(choice, Mapping):
+            if not isinstance(choice, dict):
                 continue
-            if choice.get("index") not in self._choices:
-                self._choices.add(choice.get("index"))
+            if choice.get("index") not in self._begun:
+                self._begun.add(choice.get("index"))
                 seen += _PER_CALL
-            delta = choice.get("delta")
-            seen += text_bytes(choice.get("text")) + text_bytes(delta)
-            calls = conventions.part(delta, "tool_calls")
-            seen += _PER_CALL * len(calls) if isinstance(calls, list) else 0
+            text, delta = choice.get("text"), choice.get("delta")
+            if text:
+                seen += text_bytes(text)
+            if isinstance(delta, dict):
+                calls = delta.get("tool_calls")
+                seen += text_bytes(delta) + (_PER_CALL * len(calls) if isinstance(calls, list) else 0)
         return seen

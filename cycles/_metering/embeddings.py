@@ -77,6 +77,9 @@ class Silent:
     def ended(self) -> None:
         """Nothing ends."""
 
+    def closed(self) -> None:
+        """Nothing: the events have said it, or not."""
+
     def told(self) -> Usage | None:
         """Return nothing."""
         return None

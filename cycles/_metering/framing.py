@@ -1,9 +1,12 @@
-"""Where one event of a stream ends and the next begins, at any cut of the bytes."""
+"""Where one event of a stream ends and the next begins, at any cut of the bytes.
+
+An event may be long, and come in many pieces: each piece is searched when it comes, and put to the others when the
+event is over. Nothing that has been searched is searched again.
+"""
 
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from typing import Final, Protocol
 
@@ -12,18 +15,26 @@ __all__ = ["EventStream", "Framing", "JsonArray"]
 _BOM: Final = codecs.BOM_UTF8
 _END: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 """Two line ends: an event is over. Atomic groups, so that one CR LF is never taken for two line ends."""
+_SEAM: Final = 3
+"""Bytes that may belong to an end that is not over: all but the last of CR LF CR LF."""
 _LINE: Final = re.compile(rb"\r\n|\n|\r")
+_SIGN: Final = re.compile(rb'\\.?|["{}\[\]]', re.DOTALL)
+"""What begins or ends something in JSON; with a backslash what it escapes, unless that is still to come."""
 
 
 class Framing(Protocol):
     """Cuts the bytes of a stream into events."""
 
-    def cut(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """Return the events that are whole now, each as (its bytes, its content)."""
+    def cut(self, data: bytes) -> list[bytes]:
+        """Return the events that end in *data*, each from its first byte on."""
         ...
 
-    def rest(self) -> tuple[bytes, bytes]:
-        """Return what came after the last whole event, likewise; nothing is cut after it."""
+    def rest(self) -> bytes:
+        """Return what came after the last whole event; nothing is cut after it."""
+        ...
+
+    def content(self, event: bytes) -> bytes:
+        """Return what an event says."""
         ...
 
 
@@ -31,67 +42,112 @@ class EventStream:
     """Server-sent events: line ends of any kind, comments, several lines of data, a byte order mark."""
 
     def __init__(self) -> None:
-        self._buffer = b""
-        self._begun = False
+        self._held: list[bytes] = []
+        self._seam = b""
+        self._first: bytes | None = None
 
     @property
     def is_between(self) -> bool:
         """Whether nothing is held: the last byte that came has ended an event."""
-        return not self._buffer
+        return not self._held
 
-    def cut(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """Return the events that end in *data*; their bytes, put together, are those that came."""
-        buffer, start, events = self._buffer + data, 0, []
-        if b"\r" not in buffer:  # as nearly all write them
-            *whole, self._buffer = buffer.split(b"\n\n")
-            return [(raw + b"\n\n", self._content(raw)) for raw in whole]
-        while found := _END.search(buffer, start):
-            end = found.end()
-            if end == len(buffer) and buffer.endswith(b"\r"):
-                break  # a line feed may still belong to it
-            raw = buffer[start:end]
-            events.append((raw, self._content(raw)))
-            start = end
-        self._buffer = buffer[start:]
+    def cut(self, data: bytes) -> list[bytes]:
+        """Return the events that end in *data*; put together, they are the bytes that came."""
+        if not data:
+            return []
+        searched = self._seam + data
+        self._held.append(data)
+        if b"\n\n" not in searched and not (b"\r" in searched and _END.search(searched)):
+            self._seam = searched[-_SEAM:]
+            return []
+        buffer = b"".join(self._held)
+        events, rest = _by_any_line_end(buffer) if b"\r" in buffer else _by_line_feed(buffer)
+        self._held, self._seam = [rest] if rest else [], rest[-_SEAM:]
+        if events and self._first is None:
+            self._first = events[0]
         return events
 
-    def rest(self) -> tuple[bytes, bytes]:
+    def rest(self) -> bytes:
         """Return an event that no blank line has ended: some servers leave the last one out."""
-        raw, self._buffer = self._buffer, b""
-        return raw, self._content(raw)
+        event, self._held, self._seam = b"".join(self._held), [], b""
+        if self._first is None:
+            self._first = event
+        return event
 
-    def _content(self, raw: bytes) -> bytes:
-        if not self._begun:
-            self._begun = True
-            raw = raw.removeprefix(_BOM)
-        if raw.startswith(b"data: ") and b"\n" not in raw and b"\r" not in raw:
-            return raw[6:]
-        lines = (line[5:].removeprefix(b" ") for line in _LINE.split(raw) if line.startswith(b"data:"))
+    def content(self, event: bytes) -> bytes:
+        """Return the data of an event that was cut."""
+        if event is self._first:
+            event = event.removeprefix(_BOM)
+        if event.startswith(b"data: ") and event.endswith(b"\n\n"):
+            line = event[6:-2]
+            if b"\n" not in line and b"\r" not in line:  # as nearly all are written
+                return line
+        lines = (line[5:].removeprefix(b" ") for line in _LINE.split(event) if line.startswith(b"data:"))
         return b"\n".join(lines)
 
 
+def _by_line_feed(buffer: bytes) -> tuple[list[bytes], bytes]:
+    """Return the events in *buffer*, and what comes after them."""
+    *events, rest = buffer.split(b"\n\n")
+    return [event + b"\n\n" for event in events], rest
+
+
+def _by_any_line_end(buffer: bytes) -> tuple[list[bytes], bytes]:
+    """The same where there are carriage returns; see `_by_line_feed`."""
+    events, start = [], 0
+    while found := _END.search(buffer, start):
+        end = found.end()
+        if end == len(buffer) and buffer.endswith(b"\r"):
+            break  # a line feed may still belong to it
+        events.append(buffer[start:end])
+        start = end
+    return events, buffer[start:]
+
+
 class JsonArray:
-    """A JSON array whose elements come one after the other: Gemini's streams without `alt=sse`."""
+    """A JSON array whose elements come one after the other: Gemini's streams without `alt=sse`. Objects are events."""
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._buffer = ""
+        self._held: list[bytes] = []
+        self._depth = 0
+        self._is_text = False
+        self._is_escaped = False
 
-    def cut(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """Return the elements that end in *data*; of their bytes only the content is kept."""
-        buffer, events = self._buffer + self._decoder.decode(data), []
-        while element := buffer.lstrip(" \t\r\n[,]\ufeff"):
-            try:
-                _, end = json.JSONDecoder().raw_decode(element)
-            except ValueError:
-                break
-            content = element[:end].encode()
-            events.append((content, content))
-            buffer = element[end:]
-        self._buffer = buffer
+    def cut(self, data: bytes) -> list[bytes]:
+        """Return the objects that end in *data*; nothing is kept of what is between them."""
+        events, start, at = [], 0, 0
+        if data and self._is_escaped:
+            self._is_escaped, at = False, 1
+        for found in _SIGN.finditer(data, at):
+            step = self._step(found[0])
+            if step > 0 and not self._depth:
+                start = found.start()
+            self._depth += step
+            if step < 0 and not self._depth:
+                events.append(b"".join((*self._held, data[start : found.end()])))
+                self._held = []
+        if self._depth:
+            self._held.append(data[start:])
         return events
 
-    def rest(self) -> tuple[bytes, bytes]:
-        """Return nothing: half an element can't be read."""
-        self._buffer = ""
-        return b"", b""
+    def _step(self, sign: bytes) -> int:
+        """Return 1 for what begins an object, or a list in one; -1 for what ends it; 0 for all else."""
+        if sign == b'"':
+            self._is_text = not self._is_text
+        elif sign == b"\\":
+            self._is_escaped = True
+        elif not self._is_text:
+            if sign == b"{" or (sign == b"[" and self._depth):
+                return 1
+            if sign in {b"}", b"]"} and self._depth:
+                return -1
+        return 0
+
+    def rest(self) -> bytes:
+        """Return nothing: half an object can't be read."""
+        self._held = []
+        return b""
+
+    def content(self, event: bytes) -> bytes:
+        """Return the event: it is all content."""
+        return event

@@ -13,7 +13,7 @@ from cycles._metering.billable import Billable, StreamReading, completion
 from cycles._metering.bodies import answered, edited, whole, width
 from cycles._metering.embeddings import Unstreamed
 from cycles._metering.media import Found
-from cycles._metering.streams import EventReading, text_bytes
+from cycles._metering.streams import Candidates, EventReading, text_bytes
 from cycles._metering.usage import Usage
 from cycles.errors import Unmeterable
 
@@ -105,8 +105,7 @@ class Gemini:
     def limited(self, billable: Billable, output: int) -> Billable:
         """Return *billable* asking for at most *output* tokens; thinking gets no more than that."""
         config = _get(billable.parsed, "generationConfig")
-        candidates = conventions.count(_get(config, "candidateCount")) or 1
-        each = min(max(output // candidates, 1), conventions.count(_get(config, "maxOutputTokens")))
+        each = min(max(output // _candidates(billable.parsed), 1), conventions.count(_get(config, "maxOutputTokens")))
         return self._changed(billable, _bounded(billable.parsed, each))
 
     def with_tools(self, billable: Billable, allowed: Callable[[str], bool]) -> Billable:
@@ -132,9 +131,12 @@ class Gemini:
         """Return a reading of the streamed answer."""
         budget = _get(_get(_get(billable.parsed, "generationConfig"), "thinkingConfig"), "thinkingBudget")
         thinks = budget != 0 and _THINKS.search(self.model)
-        return EventReading(
-            GeminiTally(billable.output_bound if thinks else 0), at_most=billable.at_most, answer=billable.answer
-        )
+        tally = GeminiTally(billable.output_bound if thinks else 0, _candidates(billable.parsed))
+        return EventReading(tally, at_most=billable.at_most, answer=billable.answer)
+
+
+def _candidates(said: Mapping[str, Any]) -> int:
+    return conventions.count(_get(_get(said, "generationConfig"), "candidateCount")) or 1
 
 
 def _left(tool: object, allowed: Callable[[str], bool]) -> dict[str, Any]:
@@ -199,14 +201,15 @@ class GeminiTally:
 
     marks = ()
 
-    def __init__(self, unseen: int) -> None:
+    def __init__(self, unseen: int, candidates: int) -> None:
         self.usage: Usage | None = None
         self.unseen = unseen  # until the first usage is told, which counts thoughts
         self._told: Usage | None = None
         self._begun: set[object] = set()
+        self._candidates = Candidates(candidates)
 
     def tell(self, event: Mapping[str, Any]) -> None:
-        """Take the usage: the last one counts, and it is whole when a candidate has ended."""
+        """Take the usage: the last one counts, and it is whole when each candidate has ended."""
         told = conventions.gemini(event)
         if told is None:
             return
@@ -214,13 +217,20 @@ class GeminiTally:
         self._told = evolve(told, web_searches=searches)
         self.unseen = 0
         candidates = event.get("candidates")
-        ends = [_get(one, "finishReason") for one in candidates] if isinstance(candidates, list) else []
-        if self.usage is not None or any(ends) or _get(_get(event, "promptFeedback"), "blockReason"):
+        for one in candidates if isinstance(candidates, list) else ():
+            if _get(one, "finishReason"):
+                self._candidates.end(one.get("index") or 0)
+        if self.usage is not None or self._candidates.have_ended or _get(_get(event, "promptFeedback"), "blockReason"):
             self.usage = self._told
 
     def ended(self) -> None:
         """Note that the provider said it was the end: what it has told is whole."""
         self.usage = self._told
+
+    def closed(self) -> None:
+        """Note that nothing more comes: not every candidate may say that it has ended."""
+        if self._candidates.some_ended:
+            self.usage = self._told
 
     def told(self) -> Usage | None:
         """Return what has been told so far, whole or not."""

@@ -189,6 +189,9 @@ class MessagesTally:
         """Note that the provider said it was the end: what it has told is whole, if it has counted the output."""
         self.usage = conventions.messages(self._answer) if self._has_counted else None
 
+    def closed(self) -> None:
+        """Nothing: the events have said it, or not."""
+
     def told(self) -> Usage | None:
         """Return what has been told so far, whole or not."""
         return conventions.messages(self._answer)

@@ -77,7 +77,7 @@ def read(
         provider: "openai", "anthropic", "google", …; see `provider_of`. Any other name speaks OpenAI's wire.
         method: GET, POST, …
         path: The URL's path, with or without its query.
-        headers: The request's headers.
+        headers: The request's headers, found by names in any case.
         body: The request's body, not compressed.
         max_output: Output tokens to ask for where the request asks for no bound.
 
@@ -105,7 +105,7 @@ def _is_free(provider: str, path: str) -> bool:
 
 
 def _said(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    if any(name.lower() == "content-encoding" and value.lower() != "identity" for name, value in headers.items()):
+    if headers.get("content-encoding", "identity").lower() != "identity":
         raise Unmeterable("the request's body is compressed: what it asks for can't be read")
     return parsed(body)
 

@@ -167,6 +167,9 @@ class ResponsesTally:
     def ended(self) -> None:
         """Nothing: the last event has said it."""
 
+    def closed(self) -> None:
+        """Nothing: the events have said it, or not."""
+
     def told(self) -> Usage | None:
         """Return nothing: usage comes whole, or not at all."""
         return None

@@ -7,7 +7,6 @@ only the events that tell it are ever read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
@@ -15,9 +14,11 @@ import attrs
 from cycles._metering.framing import EventStream, Framing, JsonArray
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from cycles._metering.usage import Usage
 
-__all__ = ["EventReading", "Tally", "text_bytes"]
+__all__ = ["Candidates", "EventReading", "Tally", "text_bytes"]
 
 _FOLD: Final = 65_536
 """Bytes put aside at most before they are cut into events."""
@@ -47,6 +48,10 @@ class Tally(Protocol):
         """Note that the provider said it was the end."""
         ...
 
+    def closed(self) -> None:
+        """Note that nothing more comes, and that nothing was cut off."""
+        ...
+
     def output(self, event: Mapping[str, Any], /) -> int:
         """Return an upper bound of the output tokens in an event."""
         ...
@@ -56,11 +61,37 @@ class Tally(Protocol):
         ...
 
 
+class Candidates:
+    """Which answers of a stream have ended, of those that were asked for at once.
+
+    Args:
+        asked: How many.
+    """
+
+    def __init__(self, asked: int) -> None:
+        self._asked = asked
+        self._ended: set[object] = set()
+
+    def end(self, index: object) -> None:
+        """Note that one has ended."""
+        self._ended.add(index)
+
+    @property
+    def have_ended(self) -> bool:
+        """Whether all have."""
+        return len(self._ended) >= self._asked
+
+    @property
+    def some_ended(self) -> bool:
+        """Whether at least one has."""
+        return bool(self._ended)
+
+
 def text_bytes(value: object) -> int:
-    """Return the bytes of all texts in *value*: tokens are never more."""
+    """Return the bytes of all texts in *value*, which was parsed: tokens are never more."""
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return sum(map(text_bytes, value.values()))
     return sum(map(text_bytes, value)) if isinstance(value, list) else 0
 
@@ -86,6 +117,7 @@ class EventReading:
         hidden: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
         self._tally = tally
+        self._marks = (*tally.marks, _LAST) if tally.marks else (b"",)
         self._framing: Framing | None = None
         self._at_most = at_most
         self._answer = answer
@@ -101,9 +133,8 @@ class EventReading:
 
     def feed(self, data: bytes) -> bytes:
         """Read *data* (decoded: no content-encoding); return what the caller gets to read of it."""
-        if self._framing is None and (begun := data.lstrip()):
-            self._framing = JsonArray() if begun.startswith(b"[") else EventStream()
-            self._whole = begun.startswith(b"{")
+        if self._framing is None:
+            self._begin(data.lstrip())
         self._new.append(data)
         self._new_bytes += len(data)
         if self._new_bytes > _FOLD and not self._whole:
@@ -116,10 +147,17 @@ class EventReading:
             if self._hides not in data and data.endswith(b"\n\n"):
                 return data  # whole events, none of which may be one to take out
             self._passing = EventStream()
-        kept = b"".join(raw for raw, content in self._passing.cut(data) if not self._is_hidden(content))
-        if self._passing.is_between:
+        passing = self._passing
+        kept = b"".join(event for event in passing.cut(data) if not self._is_hidden(passing, event))
+        if passing.is_between:
             self._passing = None
         return kept
+
+    def _begin(self, begun: bytes) -> None:
+        """Choose how the stream is cut, by the first byte of it that is no space."""
+        if begun:
+            self._framing = JsonArray() if begun.startswith(b"[") else EventStream()
+            self._whole = begun.startswith(b"{")
 
     def close(self) -> bytes:
         """Return what is still held back. Nothing is read after it."""
@@ -128,7 +166,8 @@ class EventReading:
         self._closed = True
         self._fold()
         if self._framing is not None and not self._whole:
-            self._note(self._framing.rest()[1])
+            self._take([self._framing.rest()])
+            self._tally.closed()
         return self._held()
 
     @property
@@ -158,15 +197,15 @@ class EventReading:
         """Return what is held back of an event that is not over."""
         if self._passing is None:
             return b""
-        raw, content = self._passing.rest()
-        self._passing = None
-        return b"" if self._is_hidden(content) else raw
+        passing, self._passing = self._passing, None
+        event = passing.rest()
+        return b"" if self._is_hidden(passing, event) else event
 
-    def _is_hidden(self, content: bytes) -> bool:
-        if self._hides is None or self._hidden is None or self._hides not in content:
+    def _is_hidden(self, passing: EventStream, event: bytes) -> bool:
+        if self._hides is None or self._hidden is None or self._hides not in event:
             return False
-        event = _event(content)
-        return event is not None and self._hidden(event)
+        said = _parsed(passing.content(event))
+        return said is not None and self._hidden(said)
 
     def _fold(self) -> None:
         """Cut what is new into events, and read those that tell usage."""
@@ -176,36 +215,53 @@ class EventReading:
         if self._whole:
             self._tally.usage = self._answer(data)
             return
-        for _, content in self._framing.cut(data):
-            self._note(content)
+        self._unread_bytes += len(data)
+        self._take(self._framing.cut(data))
         if self._unread_bytes > _COUNT:
             self._count()
 
-    def _note(self, content: bytes) -> None:
-        if not content:
-            return
+    def _take(self, events: list[bytes]) -> None:
+        """Put events aside, and read those that tell usage or the end."""
+        for event in events:
+            for mark in self._marks:
+                if mark in event:
+                    self._tell(event)
+                    break
+        self._unread += events
+
+    def _tell(self, event: bytes) -> None:
+        content = self._content(event)
         if content == _LAST:
             self._tally.ended()
-            return
-        if self._may_tell(content) and (event := _event(content)) is not None:
-            self._tally.tell(event)
-        self._unread.append(content)
-        self._unread_bytes += len(content)
-
-    def _may_tell(self, content: bytes) -> bool:
-        marks = self._tally.marks
-        return not marks or any(mark in content for mark in marks)
+        elif (said := _parsed(content)) is not None:
+            self._tally.tell(said)
 
     def _count(self) -> None:
-        events, self._unread, self._unread_bytes = self._unread, [], 0
-        for content in events:
-            if (event := _event(content)) is not None:
-                self._seen += self._tally.output(event)
+        """Count the output in the events that were put aside."""
+        contents = [content for content in map(self._content, self._unread) if content and content != _LAST]
+        self._unread, self._unread_bytes = [], 0
+        for said in _all_parsed(contents):
+            self._seen += self._tally.output(said)
+
+    def _content(self, event: bytes) -> bytes:
+        assert self._framing is not None  # noqa: S101 - types: it has cut the event
+        return self._framing.content(event)
 
 
-def _event(content: bytes) -> Mapping[str, Any] | None:
+def _parsed(content: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(content)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def _all_parsed(contents: list[bytes]) -> list[dict[str, Any]]:
+    """Return those of *contents* that are objects, parsed all at once if nothing is wrong with any."""
+    try:
+        found = json.loads(b"[%b]" % b",".join(contents))
+    except ValueError:
+        found = []
+    if len(found) != len(contents):  # one is no JSON, or has made JSON together with its neighbour
+        found = map(_parsed, contents)
+    return [said for said in found if isinstance(said, dict)]

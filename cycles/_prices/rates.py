@@ -5,7 +5,8 @@ A count is priced in the narrowest kind that has a rate: cached audio as such, e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import Factory, define, field
 
@@ -75,6 +76,58 @@ def _most_decimals(rates: Rates) -> int:
     return max((0, *(price.exponent for price in rates.prices.values())))
 
 
+def _steps(rates: Rates) -> list[int]:
+    """Return the lengths of the input after which a price is another."""
+    return sorted({start for price in rates.prices.values() for start, _ in price.above})
+
+
+class _Part(NamedTuple):
+    """The tokens that one kind of price is for.
+
+    Attributes:
+        kind: The price.
+        counted: What counts them, and those of the narrower kinds, in a `Usage`.
+        narrower: The kinds that are taken out of that, if they have a price of their own.
+    """
+
+    kind: str
+    counted: str
+    narrower: tuple[str, ...] = ()
+
+
+_READ: Final = ("cached_audio", "cached_image", "cached_video")
+_INPUT: Final = ("cached_input", "cache_write", "cache_write_1h", "input_audio", "input_image", "input_video")
+_OUTPUT: Final = ("output_reasoning", "output_audio", "output_image", "output_video", "output_citation")
+_PARTS: Final = (
+    _Part("cached_audio", "cache_audio_read_tokens"),
+    _Part("cached_image", "cache_image_read_tokens"),
+    _Part("cached_video", "cache_video_read_tokens"),
+    _Part("cached_input", "cache_read_tokens", _READ),
+    _Part("cache_write_1h", "cache_write_1h_tokens"),
+    _Part("cache_write", "cache_write_tokens", ("cache_write_1h",)),
+    _Part("input_audio", "input_audio_tokens", ("cached_audio",)),
+    _Part("input_image", "input_image_tokens", ("cached_image",)),
+    _Part("input_video", "input_video_tokens", ("cached_video",)),
+    _Part("input", "input_tokens", (*_READ, *_INPUT)),
+    _Part("output_reasoning", "output_reasoning_tokens"),
+    _Part("output_audio", "output_audio_tokens"),
+    _Part("output_image", "output_image_tokens"),
+    _Part("output_video", "output_video_tokens"),
+    _Part("output_citation", "output_citation_tokens"),
+    _Part("output", "output_tokens", _OUTPUT),
+)
+"""All tokens, the narrower kinds first."""
+
+
+def _priced(rates: Rates) -> tuple[_Part, ...]:
+    """Return the parts that have a price, each without narrower kinds that have none."""
+    return tuple(
+        _Part(kind, counted, tuple(one for one in narrower if one in rates.prices))
+        for kind, counted, narrower in _PARTS
+        if kind in rates.prices
+    )
+
+
 @define(frozen=True)
 class Rates:
     """What a model charges, by the names in `KINDS`.
@@ -86,7 +139,9 @@ class Rates:
     prices: Mapping[str, Price]
     surcharge: int = 10
     _decimals: int = field(init=False, default=Factory(_most_decimals, takes_self=True))
-    _by_length: dict[tuple[int, ...], dict[str, int]] = field(init=False, factory=dict)
+    _parts: tuple[_Part, ...] = field(init=False, default=Factory(_priced, takes_self=True))
+    _lengths: list[int] = field(init=False, default=Factory(_steps, takes_self=True))
+    _by_length: dict[int, dict[str, int]] = field(init=False, factory=dict)
 
     @property
     def bills_input(self) -> bool:
@@ -101,58 +156,27 @@ class Rates:
     def microcents(self, usage: Usage) -> int:
         """Return what *usage* costs, rounded up to a whole microcent."""
         rates = self._at(usage.input_tokens)
-        tokens = sum(count * rates[kind] for kind, count in _split(usage, rates) if count)
-        pieces = {"web_search": usage.web_searches, "file_search": usage.storage_searches, "request": 1}
-        others = sum(count * rates.get(kind, 0) for kind, count in pieces.items())
-        scaled = tokens * _MICROCENTS_A_TOKEN * self.surcharge + others * _MICROCENTS_A_PIECE * 10
-        one: int = 10 ** (self._decimals + 1)
-        return -(-scaled // one)
+        counts, tokens = dict.fromkeys(rates, 0), 0
+        for kind, counted, narrower in self._parts:  # each token once, and no part below zero
+            count = getattr(usage, counted)
+            for one in narrower:
+                count -= counts[one]
+            if count > 0:
+                counts[kind] = count
+                tokens += count * rates[kind]
+        pieces = rates.get("request", 0)
+        if usage.web_searches or usage.storage_searches:
+            pieces += usage.web_searches * rates.get("web_search", 0)
+            pieces += usage.storage_searches * rates.get("file_search", 0)
+        scaled = tokens * _MICROCENTS_A_TOKEN * self.surcharge + pieces * _MICROCENTS_A_PIECE * 10
+        one_microcent: int = 10 ** (self._decimals + 1)
+        return -(-scaled // one_microcent)
 
     def _at(self, input_tokens: int) -> dict[str, int]:
-        tier = tuple(sum(input_tokens > start for start, _ in price.above) for price in self.prices.values())
+        """Return the prices for a request with an input of this length, as whole numbers of their last decimal."""
+        tier = bisect_left(self._lengths, input_tokens)
         found = self._by_length.get(tier)
         if found is None:
             found = {name: _scaled(price.at(input_tokens), self._decimals) for name, price in self.prices.items()}
             self._by_length[tier] = found
         return found
-
-
-def _split(usage: Usage, rates: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """Return how much of a usage is priced as what: each token once, and no part below zero."""
-
-    def counted(kind: str, count: int) -> int:
-        return max(count, 0) if kind in rates else 0
-
-    audio_read = counted("cached_audio", usage.cache_audio_read_tokens)
-    image_read = counted("cached_image", usage.cache_image_read_tokens)
-    video_read = counted("cached_video", usage.cache_video_read_tokens)
-    read = counted("cached_input", usage.cache_read_tokens - audio_read - image_read - video_read)
-    hour = counted("cache_write_1h", usage.cache_write_1h_tokens)
-    written = counted("cache_write", usage.cache_write_tokens - hour)
-    audio = counted("input_audio", usage.input_audio_tokens - audio_read)
-    image = counted("input_image", usage.input_image_tokens - image_read)
-    video = counted("input_video", usage.input_video_tokens - video_read)
-    narrow = audio_read + image_read + video_read + read + hour + written + audio + image + video
-    reasoning = counted("output_reasoning", usage.output_reasoning_tokens)
-    said = counted("output_audio", usage.output_audio_tokens)
-    drawn = counted("output_image", usage.output_image_tokens)
-    filmed = counted("output_video", usage.output_video_tokens)
-    cited = counted("output_citation", usage.output_citation_tokens)
-    return (
-        ("input", counted("input", usage.input_tokens - narrow)),
-        ("cached_input", read),
-        ("cache_write", written),
-        ("cache_write_1h", hour),
-        ("input_audio", audio),
-        ("cached_audio", audio_read),
-        ("input_image", image),
-        ("cached_image", image_read),
-        ("input_video", video),
-        ("cached_video", video_read),
-        ("output", counted("output", usage.output_tokens - reasoning - said - drawn - filmed - cited)),
-        ("output_reasoning", reasoning),
-        ("output_audio", said),
-        ("output_image", drawn),
-        ("output_video", filmed),
-        ("output_citation", cited),
-    )

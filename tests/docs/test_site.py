@@ -43,7 +43,7 @@ SEARCHED = {
     "streams": "metering",
     "max_tokens": "metering",
     "timeout": "guard",
-    "tool": "guard",
+    "tool": "frameworks",
     "generators": "guard",
     "cancellation": "guard",
     "heartbeat": "guard",

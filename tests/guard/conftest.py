@@ -16,7 +16,7 @@ def work(authority):
 
 
 @pytest.fixture
-def guard(authority):
+def blocking_guard(authority):
     client = authority.client(tenant="acme")
     return lambda **fields: cycles.Guard(cost(ESTIMATE), action=ACTION, client=client, **fields)
 

@@ -41,8 +41,8 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_section_lasts_as_long_as_the_iteration(guard, work, shape):
-    iteration = guard()(SHAPES[shape](work))()
+def test_the_section_lasts_as_long_as_the_iteration(blocking_guard, work, shape):
+    iteration = blocking_guard()(SHAPES[shape](work))()
     assert next(iteration) == 1
     assert cycles.current() is None
     assert work.figures == (0, ESTIMATE)
@@ -77,12 +77,12 @@ def test_the_section_lasts_as_long_as_the_async_iteration(async_guard, work, sha
     assert work.figures == (7, 0)
 
 
-def test_a_generator_that_was_returned_is_one(guard, work):
-    iteration = guard(actual=lambda end: cost(len(end)))(work.later)()
+def test_a_generator_that_was_returned_is_one(blocking_guard, work):
+    iteration = blocking_guard(actual=lambda end: cost(len(end)))(work.later)()
     assert inspect.isgenerator(iteration)
     with pytest.raises(TypeError, match="just-started"):
         iteration.send("too soon")
-    iteration = guard(actual=lambda end: cost(len(end)))(work.later)()
+    iteration = blocking_guard(actual=lambda end: cost(len(end)))(work.later)()
 
     def delegating():
         return (yield from iteration)
@@ -94,8 +94,8 @@ def test_a_generator_that_was_returned_is_one(guard, work):
     assert work.figures == (3, 0)
 
 
-def test_a_generator_that_is_never_begun_gives_its_hold_back(guard, work):
-    iteration = guard()(work.later)()
+def test_a_generator_that_is_never_begun_gives_its_hold_back(blocking_guard, work):
+    iteration = blocking_guard()(work.later)()
     assert work.figures == (0, ESTIMATE)
     del iteration
     assert work.figures == (0, 0)

@@ -48,10 +48,10 @@ def test_what_an_async_function_returns_is_awaited_in_the_section(async_guard, w
 
 
 @pytest.mark.parametrize("what", AWAITABLES)
-def test_what_can_be_awaited_is_refused_of_a_plain_function(guard, work, what):
+def test_what_can_be_awaited_is_refused_of_a_plain_function(blocking_guard, work, what):
     async def main():
         with pytest.raises(TypeError, match="settled before its work is done"):
-            guard()(lambda: AWAITABLES[what](work))()
+            blocking_guard()(lambda: AWAITABLES[what](work))()
         await asyncio.sleep(0)
 
     asyncio.run(main())
@@ -59,21 +59,21 @@ def test_what_can_be_awaited_is_refused_of_a_plain_function(guard, work, what):
     assert work.inside == []
 
 
-def test_a_future_of_another_thread_is_refused(guard, async_guard, work):
+def test_a_future_of_another_thread_is_refused(blocking_guard, async_guard, work):
     def function():
         return concurrent.futures.Future()
 
     with pytest.raises(TypeError, match="another thread"):
-        guard()(function)()
+        blocking_guard()(function)()
     with pytest.raises(TypeError, match="another thread"):
         asyncio.run(async_guard()(returning(function()))())
     assert work.figures == (0, 0)
 
 
-def test_an_async_iterator_is_refused_of_a_plain_function(guard, work):
+def test_an_async_iterator_is_refused_of_a_plain_function(blocking_guard, work):
     for function in (work.later_async, lambda: AsyncStream(work)):
         with pytest.raises(TypeError, match="async iterator"):
-            guard()(function)()
+            blocking_guard()(function)()
     assert work.figures == (0, 0)
 
 
@@ -83,16 +83,16 @@ def test_a_generator_is_refused_of_an_async_function(async_guard, work):
     assert work.figures == (0, 0)
 
 
-def test_a_context_manager_that_is_not_entered_is_refused(guard, async_guard, work):
+def test_a_context_manager_that_is_not_entered_is_refused(blocking_guard, async_guard, work):
     @contextlib.contextmanager
     def block():
         yield work.step(2)
 
     with pytest.raises(TypeError, match="below @contextmanager"):
-        guard()(block)()
+        blocking_guard()(block)()
     with pytest.raises(TypeError, match="below @contextmanager"):
         asyncio.run(async_guard()(returning(block()))())
-    with contextlib.contextmanager(guard()(block.__wrapped__))() as value:
+    with contextlib.contextmanager(blocking_guard()(block.__wrapped__))() as value:
         assert value == 2
     assert work.figures == (7, 0)
 
@@ -132,8 +132,8 @@ RESULTS = [
 
 
 @pytest.mark.parametrize("result", RESULTS, ids=lambda result: type(result).__name__)
-def test_results_are_passed_on_as_they_are(guard, async_guard, work, result):
-    assert guard()(lambda: result)() is result
+def test_results_are_passed_on_as_they_are(blocking_guard, async_guard, work, result):
+    assert blocking_guard()(lambda: result)() is result
     assert work.figures == (ESTIMATE, 0)
     assert asyncio.run(async_guard()(returning(result))()) is result
     assert work.figures == (2 * ESTIMATE, 0)

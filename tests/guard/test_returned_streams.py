@@ -12,8 +12,8 @@ from cycles import usd_microcents as cost
 from tests.guard.returned import ESTIMATE, AsyncStream, Stream, returning
 
 
-def test_a_stream_looks_like_itself(guard, work):
-    stream = guard()(work.stream)()
+def test_a_stream_looks_like_itself(blocking_guard, work):
+    stream = blocking_guard()(work.stream)()
     assert isinstance(stream, Stream)
     assert stream.usage == 9
     stream.note = "kept"
@@ -25,14 +25,14 @@ def test_a_stream_looks_like_itself(guard, work):
     stream.close()
 
 
-def test_actual_takes_the_stream(guard, work):
-    list(guard(actual=lambda stream: cost(stream.usage))(work.stream)())
+def test_actual_takes_the_stream(blocking_guard, work):
+    list(blocking_guard(actual=lambda stream: cost(stream.usage))(work.stream)())
     assert work.figures == (9, 0)
 
 
 @pytest.mark.parametrize("end", ["close", "with", "drop"])
-def test_a_stream_that_ends_early_is_charged_like_one_that_returned(guard, work, end):
-    stream = guard()(work.stream)()
+def test_a_stream_that_ends_early_is_charged_like_one_that_returned(blocking_guard, work, end):
+    stream = blocking_guard()(work.stream)()
     next(stream)
     if end == "close":
         stream.close()
@@ -46,8 +46,8 @@ def test_a_stream_that_ends_early_is_charged_like_one_that_returned(guard, work,
     assert work.inside == ([True] if end == "drop" else [True, True])
 
 
-def test_an_error_of_a_stream_ends_the_section_and_the_stream_may_go_on(guard, work):
-    stream = guard()(work.stream)()
+def test_an_error_of_a_stream_ends_the_section_and_the_stream_may_go_on(blocking_guard, work):
+    stream = blocking_guard()(work.stream)()
     stream.fails = True
     with pytest.raises(ConnectionError):
         next(stream)
@@ -57,19 +57,19 @@ def test_an_error_of_a_stream_ends_the_section_and_the_stream_may_go_on(guard, w
     stream.close()
 
 
-def test_an_error_in_the_block_of_a_stream_ends_the_section_as_raised(guard, work):
-    with pytest.raises(KeyError), guard()(work.stream)() as stream:
+def test_an_error_in_the_block_of_a_stream_ends_the_section_as_raised(blocking_guard, work):
+    with pytest.raises(KeyError), blocking_guard()(work.stream)() as stream:
         next(stream)
         raise KeyError
     assert work.figures == (0, 0)
-    with pytest.raises(KeyError), guard()(work.stream)() as stream:
+    with pytest.raises(KeyError), blocking_guard()(work.stream)() as stream:
         assert list(stream) == [1, 2]
         raise KeyError
     assert work.figures == (7, 0)
 
 
-def test_a_block_works_without_one_of_its_own(guard, work):
-    with guard()(work.lazily)() as items:
+def test_a_block_works_without_one_of_its_own(blocking_guard, work):
+    with blocking_guard()(work.lazily)() as items:
         next(items)
     assert work.figures == (ESTIMATE, 0)
 
@@ -136,10 +136,10 @@ def _agents(authority):
 
 
 @pytest.mark.parametrize("kind", ["generator", "stream"])
-def test_the_steps_of_what_was_returned_spend_for_the_subject_around_its_call(guard, authority, kind):
+def test_the_steps_of_what_was_returned_spend_for_the_subject_around_its_call(blocking_guard, authority, kind):
     def steps():
         for number in (1, 2):
-            with guard():
+            with blocking_guard():
                 pass
             yield number
 
@@ -151,10 +151,10 @@ def test_the_steps_of_what_was_returned_spend_for_the_subject_around_its_call(gu
             return next(self.steps)
 
     with cycles.subject(agent="called"):
-        stream = guard()(lambda: steps() if kind == "generator" else Steps())()
+        stream = blocking_guard()(lambda: steps() if kind == "generator" else Steps())()
     with cycles.subject(agent="reading"):
         assert next(stream) == 1
-        with guard():
+        with blocking_guard():
             pass
         assert next(stream) == 2
     stream.close()

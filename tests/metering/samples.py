@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -57,3 +58,9 @@ def events(*contents: object, named: bool = False, end: str = "\n") -> bytes:
             lines.append(f"event: {content['type']}{end}")
         lines.append(f"data: {text}{end}{end}")
     return "".join(lines).encode()
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    """Return *data*, cut at these places."""
+    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[start:end] for start, end in itertools.pairwise(places)]

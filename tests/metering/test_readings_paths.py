@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import httpx
 import pytest
 
 import cycles
@@ -126,8 +127,12 @@ def test_a_body_that_is_no_object_is_refused(body):
 
 def test_a_compressed_body_is_refused():
     with pytest.raises(cycles.Unmeterable, match="compressed"):
-        read("openai", "POST", "/v1/chat/completions", {"Content-Encoding": "gzip"}, BODY, max_output=100)
-    assert read("openai", "POST", "/v1/chat/completions", {"Content-Encoding": "identity"}, BODY, max_output=100)
+        read(
+            "openai", "POST", "/v1/chat/completions", httpx.Headers({"Content-Encoding": "gzip"}), BODY, max_output=100
+        )
+    assert read(
+        "openai", "POST", "/v1/chat/completions", httpx.Headers({"Content-Encoding": "Identity"}), BODY, max_output=100
+    )
 
 
 def test_a_request_without_a_model_is_refused():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cycles._metering.framing import EventStream
-from tests.metering.samples import asked, chat, events, generate, message, respond
+from tests.metering.samples import asked, chat, events, generate, message, pieces, respond
 
 
 def chunk(content=None, *, usage=None, finish=None, **more):
@@ -70,11 +68,6 @@ GEMINI = [
 ]
 
 ENDS = st.sampled_from(["\n", "\r\n", "\r"])
-
-
-def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
-    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
 def read_in(billable, parts):
@@ -286,13 +279,46 @@ def test_some_tell_their_usage_in_every_chunk():
     assert late.usage.output_tokens == 2
 
 
-def test_a_choice_may_end_before_the_others():
-    """What is told after it counts: the usage is of all choices."""
-    reading = chat("vllm", stream=True, n=2).stream()
-    reading.feed(events(chunk(finish="stop", usage={"prompt_tokens": 9, "completion_tokens": 3})))
-    reading.feed(events(chunk("more", usage={"prompt_tokens": 9, "completion_tokens": 7})))
+def _vllm(index, output, finish=None):
+    """A chunk of a server that tells the usage so far, of all choices, in every chunk."""
+    usage = {"prompt_tokens": 9, "completion_tokens": output}
+    return {"choices": [{"index": index, "delta": {"content": "w"}, "finish_reason": finish}], "usage": usage}
+
+
+def _google(index, output, finish=None):
+    usage = {"promptTokenCount": 9, "candidatesTokenCount": output}
+    return {"candidates": [{"index": index, **({"finishReason": finish} if finish else {})}], "usageMetadata": usage}
+
+
+TWO = [
+    (chat("vllm", stream=True, n=2), _vllm),
+    (generate(method="streamGenerateContent", generationConfig={"candidateCount": 2}), _google),
+]
+
+
+@pytest.mark.parametrize(("billable", "chunk_of"), TWO, ids=["chat", "gemini"])
+def test_usage_is_whole_when_each_candidate_has_ended(billable, chunk_of):
+    """What is told when the first has ended is not the end of it."""
+    reading = billable.stream()
+    reading.feed(events(chunk_of(0, 3, "stop")))
+    assert reading.usage is None
+    reading.feed(events(chunk_of(1, 7)))
+    assert reading.usage is None
+    assert reading.received.output_tokens >= 7
+    reading.feed(events(chunk_of(0, 7, "stop"), chunk_of(1, 8, "stop")))
     assert reading.usage is not None
-    assert reading.usage.output_tokens == 7
+    assert reading.usage.output_tokens == 8
+    reading.feed(events(chunk_of(1, 9)))
+    assert reading.usage.output_tokens == 9
+
+
+@pytest.mark.parametrize(("billable", "chunk_of"), TWO, ids=["chat", "gemini"])
+@pytest.mark.parametrize("finish", ["stop", None])
+def test_a_candidate_may_never_say_that_it_has_ended(billable, chunk_of, finish):
+    """A stream that was read to its end has told all, if at least one candidate has ended in it."""
+    _, usage, received = read_in(billable, [events(chunk_of(0, 3, finish), chunk_of(1, 7))])
+    assert received.output_tokens >= 7
+    assert (usage is not None) == (finish is not None)
 
 
 def test_groqs_older_place_for_the_usage():
@@ -432,16 +458,6 @@ def test_closing_twice_gives_nothing_twice():
     reading = chat(stream=True).stream()
     assert reading.feed(b"data: half") == b""
     assert (reading.close(), reading.close()) == (b"data: half", b"")
-
-
-@given(st.lists(st.integers(0, 200), max_size=6))
-def test_framing_gives_back_every_byte(cuts):
-    data = ": c\r\n\r\n\ufeffdata: a\n\ndata:b\r\ndata: c\r\rdata: d\n\r\n\n\ndata: é".encode()
-    stream = EventStream()
-    found = [event for part in pieces(data, cuts) for event in stream.cut(part)]
-    found.append(stream.rest())
-    assert b"".join(raw for raw, _ in found) == data
-    assert [content.decode() for _, content in found if content] == ["b\nc", "d", "é"]
 
 
 def test_events_of_an_unusual_shape_are_passed_over():

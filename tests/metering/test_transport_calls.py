@@ -290,6 +290,26 @@ def test_caps_without_output_refuse(side, authority):
     assert metered.figures == (0, 0)
 
 
+def test_a_cap_holds_for_what_was_predicted_too(side, authority):
+    """What the model does not use of a prediction is billed as output, whatever `max_tokens` says."""
+    metered = capped(side, authority, max_tokens=50)
+    metered.answers = [completion(told(10, 5)), completion(told(10, 5))]
+    prediction = {"type": "content", "content": "x" * 70}
+    metered.post(metered.client(), body={**CHAT, "max_tokens": 40, "prediction": prediction})
+    assert metered.body == {**CHAT, "max_tokens": 40}
+    metered.post(metered.client(), body={**CHAT, "max_tokens": 40, "prediction": {**prediction, "content": "x" * 10}})
+    assert metered.body["prediction"], "40 and 10 tokens are within the cap"
+
+
+def test_a_cap_that_has_no_token_for_each_answer_refuses(side, authority):
+    metered = capped(side, authority, max_tokens=2)
+    with pytest.raises(cycles.Denied, match="asks for 3 at least") as denied:
+        metered.post(metered.client(), body={**CHAT, "n": 3})
+    assert denied.value.code == "MAX_TOKENS"
+    assert metered.sent == []
+    assert metered.figures == (0, 0)
+
+
 @pytest.mark.parametrize("caps", [{"tool_denylist": ["delete"]}, {"tool_allowlist": ["search"]}])
 def test_denied_tools_are_taken_out(side, authority, caps):
     metered = capped(side, authority, **caps)

@@ -58,6 +58,7 @@ class Api:
     """
 
     name: ClassVar[str]
+    package: ClassVar[str]
     model: ClassVar[str]
     few: ClassVar[str]
     embeds: ClassVar[bool] = False
@@ -127,6 +128,7 @@ class Api:
 class OpenAI(Api):
     """Both of OpenAI's APIs: one SDK."""
 
+    package = "openai"
     model = "gpt-metered"
     few = "0.0085"
     embeds = True
@@ -208,6 +210,7 @@ class Responses(OpenAI):
 
 class Messages(Api):
     name = "Anthropic messages"
+    package = "anthropic"
     model = "claude-metered"
     few = "0.013"
     parses = hasattr(anthropic.Anthropic(api_key="sk-test").messages, "parse")
@@ -252,6 +255,7 @@ class Messages(Api):
 
 class Gemini(Api):
     name = "Gemini"
+    package = "google-genai"
     model = "gemini-metered"
     few = "0.0018"
     embeds = True
@@ -301,7 +305,39 @@ class Gemini(Api):
         return self.ask(client, candidate_count=count)
 
 
-APIS: Final[tuple[Api, ...]] = (Chat(), Responses(), Messages(), Gemini())
+class _Speaker(Chat):
+    """Another provider whose SDK calls OpenAI's chat, and comes from the same generator."""
+
+    embeds = False
+    parses = False
+    base: ClassVar[str]
+
+    def client(self, url: str, *, asynchronous: bool, retries: int = 0, timeout: float = 60.0) -> Any:
+        made = getattr(importlib.import_module(self.package), f"{'Async' if asynchronous else ''}{self.name}")
+        return made(api_key="test", base_url=f"{url}{self.base}", max_retries=retries, timeout=timeout)
+
+    def _asked(self, *, bounded: bool = True, **more: Any) -> dict[str, Any]:
+        bound = {"max_tokens": MOST} if bounded else {}
+        return {"model": self.model, "messages": [{"role": "user", "content": PROMPT}]} | bound | more
+
+
+class Groq(_Speaker):
+    name, package, base = "Groq", "groq", ""
+
+
+class Together(_Speaker):
+    name, package, base = "Together", "together", "/v1"
+
+
+for _speaker in (Groq, Together):
+    if find_spec(_speaker.package):
+        _errors = importlib.import_module(_speaker.package)
+        _speaker.timed_out, _speaker.hurt = (_errors.APITimeoutError,), (_errors.APIError, *BROKEN)
+
+_MORE: Final = find_spec("groq") is not None
+APIS: Final[tuple[Api, ...]] = (
+    (Chat(), Responses(), Groq(), Together()) if _MORE else (Chat(), Responses(), Messages(), Gemini())
+)
 
 
 def half(client: Any, *, asynchronous: bool) -> Any:

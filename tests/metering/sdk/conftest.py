@@ -62,7 +62,7 @@ class Table:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if not self.cells:
             return
-        packages = ", ".join(f"{name} {version(name)}" for name in ("openai", "anthropic", "google-genai"))
+        packages = ", ".join(f"{name} {version(name)}" for name in dict.fromkeys(api.package for api in APIS))
         terminalreporter.section(f"ledger and bill in microcents: {packages}")
         names = [api.name for api in APIS]
         width = max(len(said) for row in self.cells.values() for said in [*names, *row.values()]) + 2
