@@ -10,7 +10,7 @@ from cycles._client import running_section
 from cycles._core import section_flows
 from cycles._guard import async_generators, generators, iterators, shapes
 from cycles._guard.handover import Rest
-from cycles._metered import streams
+from cycles._metered.async_sources import AsyncSource
 from cycles._metered.calls import Call
 from cycles._metered.meter import with_input
 from cycles.testing.metered_work import MeteredWork
@@ -160,7 +160,7 @@ def test_a_reckoning_that_is_interrupted_and_ends_nothing(monkeypatch):
         else:
             await self._rest.__aexit__(type(error), error, error.__traceback__)
 
-    monkeypatch.setattr(streams._AsyncBody, "_end", end)
+    monkeypatch.setattr(AsyncSource, "end", end)
     found(MeteredWork, _TOLD, _MADE, _HELD)
 
 
