@@ -275,6 +275,7 @@ class _Client:
 
     def __init__(self, runtime: SimulatedRuntime) -> None:
         self._runtime: Final = runtime
+        self.config: Final = runtime.access.config
 
     def client(self) -> _Client:
         """Return itself."""

@@ -107,7 +107,8 @@ def test_every_error_has_an_exit_code_that_is_documented():
     def kinds(kind):
         yield kind
         for each in kind.__subclasses__():
-            yield from kinds(each)
+            if each.__module__ == errors.__name__:  # adapters have some of their own, when they are loaded
+                yield from kinds(each)
 
     documented = {code for code, _ in _errors.CODES}
     found = {kind: _errors.code_of(kind("m")) for kind in kinds(errors.CyclesError)}
