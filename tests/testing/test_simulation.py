@@ -125,7 +125,7 @@ def test_the_command_fails_when_a_fault_is_never_met(capsys):
 
 def test_the_command_shows_the_seed_the_invariant_and_the_end_of_the_trace(capsys, monkeypatch):
     monkeypatch.setattr(RetryPolicy, "delay", lambda self, attempt, jitter, retry_after=None: 0.0)
-    assert simulate.main(["--seconds", "20", "--first", "0"]) == 1
+    assert simulate.main(["--schedules", "2000", "--first", "0"]) == 1
     shown = capsys.readouterr().out
     assert "breaks an invariant" in shown
     assert len(shown.splitlines()) <= 30 + 4

@@ -8,7 +8,7 @@ from cycles import tokens
 from tests.support.authorities import SCOPE
 from tests.support.postgres import on_sqlite
 
-pytestmark = on_sqlite  # PostgreSQL's plans: store/postgres/test_plans.py
+pytestmark = on_sqlite  # PostgreSQL plans by what it has counted in its tables
 DAY = 86_400_000
 
 
