@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import re
@@ -12,20 +13,22 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import psycopg
 import pytest
 
 import cycles
 from cycles import tokens
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import LocalAuthority
-from cycles.local.store.postgres import planned, schema
-from cycles.local.store.postgres import store as engine
 from tests.support.authorities import SCOPE, Clock
 from tests.support.postgres import PASSWORD, dumped, proxied, running, shared
 from tests.support.wire import Wire, failed
 
 from .servers import CUT
+
+psycopg = pytest.importorskip("psycopg", reason="`nox -s postgres` has it")
+planned, schema, engine = (
+    importlib.import_module(f"cycles.local.store.postgres.{name}") for name in ("planned", "schema", "store")
+)
 
 
 @pytest.fixture
