@@ -29,7 +29,7 @@ try:
 except cycles.BudgetExceeded as refused:
     print(refused.scope, refused.remaining, refused.retry_after)
 except cycles.AuthorityUnavailable as away:
-    print(away, away.retryable)
+    print(away, away.is_retryable)
 ```
 
 """
