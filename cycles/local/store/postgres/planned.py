@@ -102,9 +102,7 @@ _UPDATE_HOLD: Final = Statement(
     "UPDATE cycles_holds SET status = %s, expires_at_ms = %s, deadline_ms = %s, finalized_at_ms = %s, charged = %s, "
     "data = %s WHERE reservation_id = %s"
 )
-_UPDATE_REPLAY: Final = Statement(
-    "UPDATE cycles_replays SET keep_until_ms = %s, data = %s WHERE scope = %s AND key = %s"
-)
+_FREE_KEY: Final = Statement("DELETE FROM cycles_replays WHERE scope = %s AND key = %s AND keep_until_ms = %s")
 
 
 class NotPlanned(Exception):
@@ -138,7 +136,7 @@ class PlannedBooks(PostgresBooks):
         self._earliest_ms: int | None = None
         self._moved: Final[dict[tuple[str, str], Budget]] = {}
         self._changed: Final[dict[str, tuple[Hold, bool]]] = {}
-        self._kept: Final[dict[tuple[str, str], tuple[Replay, bool]]] = {}
+        self._kept: Final[dict[tuple[str, str], tuple[Replay, Replay | None]]] = {}
         self._signed: Final[list[Envelope]] = []
         self.wants_purge = False
 
@@ -215,9 +213,9 @@ class PlannedBooks(PostgresBooks):
         self._changed[hold.reservation_id] = (hold, is_new)
 
     def put_replay(self, scope: str, key: str, replay: Replay) -> None:
-        is_new = self.replay(scope, key) is None  # else its time is over, and the key was free
+        over = self.replay(scope, key)  # if there is one, its time is over, and the key is free
         self._replays[scope, key] = replay
-        self._kept[scope, key] = (replay, is_new)
+        self._kept[scope, key] = (replay, over)
 
     def put_evidence(self, row: Envelope) -> None:
         self._signed.append(row)
@@ -232,7 +230,9 @@ class PlannedBooks(PostgresBooks):
     def flush(self) -> None:
         """Write everything and commit: one round trip.
 
-        A key that another transaction has used meanwhile is a `UniqueViolation`, which undoes all of it.
+        A key that another transaction has used meanwhile is a `UniqueViolation`, which undoes all of it. That holds for
+        a key whose time is over, too: nobody locked its row, so another may have replaced it by now, or a purge deleted
+        it. Only the row that was read makes room.
         """
         batch = Batch(self.connection)
         for scope_path, unit in sorted(self._moved):
@@ -245,12 +245,10 @@ class PlannedBooks(PostgresBooks):
             else:
                 times = (hold.expires_at_ms, hold.deadline_ms, hold.finalized_at_ms)
                 batch.add(_UPDATE_HOLD, hold.status, *times, hold.charged, hold_data(hold), hold.reservation_id)
-        for (scope, key), (replay, is_new) in self._kept.items():
-            kept = (replay.keep_until_ms, replay_data(replay))
-            if is_new:
-                batch.add(_INSERT_REPLAY, scope, key.encode(), *kept)
-            else:
-                batch.add(_UPDATE_REPLAY, *kept, scope, key.encode())
+        for (scope, key), (replay, over) in self._kept.items():
+            if over is not None:
+                batch.add(_FREE_KEY, scope, key.encode(), over.keep_until_ms)
+            batch.add(_INSERT_REPLAY, scope, key.encode(), replay.keep_until_ms, replay_data(replay))
         for row in self._signed:
             batch.add(_PUT_EVIDENCE, *evidence_row(row))
         batch.add(_COMMIT)

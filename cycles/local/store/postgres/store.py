@@ -30,7 +30,7 @@ except ImportError as missing:
     raise ConfigError("a ledger in PostgreSQL needs an extra: pip install 'cycles-guard[postgres]'") from missing
 
 from cycles.local.ledger import leases
-from cycles.local.ledger.values import Refusal, Unavailable
+from cycles.local.ledger.values import Refusal, Unavailable, Unusable
 from cycles.local.store.encoding import Unreadable
 from cycles.local.store.postgres import integrity, schema
 from cycles.local.store.postgres.batches import PreparingConnection
@@ -98,6 +98,11 @@ _AGAIN: Final = (
 )
 _GONE: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 """Errors of a connection that broke, of a server that shuts down or starts, and of locks that were not to be had."""
+
+
+class _CommitLostError(psycopg.OperationalError):
+    """The connection broke before the database answered a COMMIT: nobody knows whether it was done."""
+
 
 _log: Final = logging.getLogger("cycles.local")
 _stores: Final[weakref.WeakSet[PostgresStore]] = weakref.WeakSet()
@@ -251,6 +256,10 @@ class PostgresStore:
         _log.warning("%s: the database did not do it: %s", self.place, self._told(error))
         return Unavailable("the ledger's database does not answer, or is too busy: ask again with the same key")
 
+    def _unclear(self, error: Exception) -> Unusable:
+        _log.warning("%s: the answer to a commit was lost: %s", self.place, self._told(error))
+        return Unusable("the ledger's database was lost: it may have been done, so look before you ask again")
+
     # -- transactions --------------------------------------------------------------------------------------------------
     def transact(self, operation: Callable[[StoredBooks], T], touches: Callable[[], Touched] | None = None) -> T:
         """Run *operation* in one transaction; see `Store.transact`."""
@@ -268,6 +277,8 @@ class PostgresStore:
                 self._sweep_first(found.now_ms)
                 looks = False
             except (*_AGAIN, *_GONE) as error:
+                if touches is None and isinstance(error, _CommitLostError):  # no key tells whether it was done
+                    raise self._unclear(error) from None
                 if not patience.is_left(error):
                     raise self._unavailable(error) from None
 
@@ -293,7 +304,10 @@ class PostgresStore:
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK, GATE))
             self._read_time(connection)
             yield (books := PostgresBooks(connection, self._notices()))
-            connection.execute("COMMIT")
+            try:
+                connection.execute("COMMIT")
+            except _GONE as error:
+                raise _CommitLostError(*error.args) from None
         self._published(books)
 
     @contextmanager
@@ -302,6 +316,8 @@ class PostgresStore:
         try:
             with self._alone() as books:
                 yield books
+        except _CommitLostError as error:
+            raise self._unclear(error) from None
         except _GONE as error:
             raise self._unavailable(error) from None
 

@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import httpx
 import pytest
 
 import cycles
@@ -60,6 +61,10 @@ REQUESTS = (
     lambda wire: wire.release(wire.last),
 )
 HEALTH = "/actuator/health"
+WAITING = (
+    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+    "AND backend_type = 'client backend'"
+)
 
 
 def name_of(url: str) -> str:
@@ -256,6 +261,73 @@ def test_a_transaction_that_the_database_undid_begins_again(wire, authority, mon
     assert wire.event(30).status_code == 201
     assert len(times) == 2
     assert authority.balance(SCOPE, "TOKENS").spent == 30
+
+
+def test_two_with_a_key_whose_time_is_over_are_one(wire, authority, url, monkeypatch):
+    """The second waits for the first's budget, and has read before that whose key it was."""
+    assert wire.event(1, key="e").status_code == 201
+    shared().query(name_of(url), "UPDATE cycles_replays SET keep_until_ms = 1 RETURNING 1")
+    flush, second = planned.PlannedBooks.flush, []
+
+    def after_another_came(books):
+        if not second:
+            second.append(pool.submit(wire.event, 1, key="e"))
+            while not shared().query(name_of(url), WAITING):
+                assert not second[0].done()
+        flush(books)
+
+    monkeypatch.setattr(planned.PlannedBooks, "flush", after_another_came)
+    with ThreadPoolExecutor(1) as pool:
+        first = wire.event(1, key="e")
+        assert second[0].result().json()["event_id"] == first.json()["event_id"]
+    assert authority.balance(SCOPE, "TOKENS").spent == 2
+
+
+def test_a_key_is_kept_whose_former_use_is_purged_meanwhile(wire, authority, url, monkeypatch):
+    assert wire.event(1, key="e").status_code == 201
+    shared().query(name_of(url), "UPDATE cycles_replays SET keep_until_ms = 1 RETURNING 1")
+    flush, purged = planned.PlannedBooks.flush, []
+
+    def after_a_purge(books):
+        if not purged:
+            purged.append(True)
+            shared().query(name_of(url), "DELETE FROM cycles_replays RETURNING 1")
+        flush(books)
+
+    monkeypatch.setattr(planned.PlannedBooks, "flush", after_a_purge)
+    first, again = wire.event(1, key="e"), wire.event(1, key="e")
+    assert first.json()["event_id"] == again.json()["event_id"]
+    assert authority.balance(SCOPE, "TOKENS").spent == 2
+
+
+def test_what_has_no_key_is_not_done_again_when_the_answer_to_its_commit_was_lost(url, monkeypatch):
+    """An operator's credit: nobody knows whether it was done, so nobody but the operator may do it again."""
+    execute, alone, lost = engine.PreparingConnection.execute, [], []
+
+    def losing(connection, query, *rest, **options):
+        result = execute(connection, query, *rest, **options)
+        if "pg_advisory_xact_lock" in str(query):  # it writes, alone
+            alone.append(connection)
+        elif query == "COMMIT" and connection in alone and armed and not lost:
+            lost.append(True)
+            connection.close()
+            raise psycopg.OperationalError("the answer to the commit was lost")
+        return result
+
+    armed: list[bool] = []
+    monkeypatch.setattr(engine.PreparingConnection, "execute", losing)
+    with LocalAuthority(url, admin_key="the-administrator") as authority:
+        authority.budget(SCOPE, tokens(1000))
+        armed.append(True)
+        with httpx.Client(transport=authority.transport(), base_url="http://test") as http:
+            answer = http.post(
+                f"/v1/admin/budgets/fund?tenant_id=acme&scope={SCOPE}&unit=TOKENS",
+                json={"operation": "CREDIT", "amount": {"unit": "TOKENS", "amount": 10}},
+                headers={"X-Admin-API-Key": "the-administrator"},
+            )
+        assert (answer.status_code, lost) == (500, [True]), answer.text
+        assert "may have been done" in answer.json()["message"]
+        assert authority.balance(SCOPE, "TOKENS").allocated == 1010
 
 
 def test_what_touches_more_than_it_said_runs_alone(wire, authority, monkeypatch):
