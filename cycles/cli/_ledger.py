@@ -94,7 +94,7 @@ def named_by_environment() -> str | None:
 
 def warn_of_password(db: str) -> None:
     """Say that a password is where everybody can read it."""
-    if without_password(db) != db:
+    if is_postgres(db) and without_password(db) != db:
         click.echo(
             "Warning: the password in --db is on the command line, where every user of this machine can read it: "
             "use CYCLES_LOCAL_DB, or libpq's password file",

@@ -235,7 +235,7 @@ def over_http(real):
 def test_a_short_lease_is_held_over_http_for_60_sync_sections(over_http):
     before = heartbeats()
     with cycles.Client(over_http) as client:
-        held = [client.reserve(usd("0.01"), action=ACTION, ttl=SHORT, grace_period=0) for _ in range(60)]
+        held = [client.reserve(usd("0.01"), action=ACTION, ttl=4 * SHORT, grace_period=0) for _ in range(60)]
         assert len(heartbeats() - before) == 1
         until(renewed(*held))
         assert {reservation.commit(usd("0.001")).via for reservation in held} == {"commit"}

@@ -145,7 +145,7 @@ class Server:
         http.end_headers()
         http.wfile.write(body)
 
-    def wait_for(self, operation: str, count: int = 1, timeout: float = 60.0) -> None:
+    def wait_for(self, operation: str, count: int = 1, timeout: float = 300.0) -> None:
         """Wait until *count* requests of *operation* have arrived."""
         with self._arrived:
             arrived = self._arrived.wait_for(lambda: len(self.of(operation)) >= count, timeout)
