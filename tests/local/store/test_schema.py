@@ -192,7 +192,8 @@ class Connection(store._Connection):
         return super().execute(sql, *rest)
 connect = sqlite3.connect
 def dying(*arguments, **options):
-    return connect(*arguments, **options) if options.get("uri") else connect(*arguments, **{**options, "factory": Connection})
+    options |= {} if options.get("uri") else {"factory": Connection}
+    return connect(*arguments, **options)
 store.sqlite3.connect = dying
 while True:
     child = os.fork()
