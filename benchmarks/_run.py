@@ -26,12 +26,15 @@ RUNS: Final = 3
 ONCE: Final = frozenset(("crowd", "growth", "open"))
 """They count, or take minutes: one run of each is enough."""
 
+ALONE: Final = frozenset(("stores",))
+"""Needs a PostgreSQL, and prints a table of its own: run it by itself."""
+
 Found = dict[str, list[Any]]
 """Each figure's measurements by its name, and each curve's points."""
 
 
 def names() -> list[str]:
-    return sorted(path.stem for path in HERE.glob("[!_]*.py"))
+    return sorted({path.stem for path in HERE.glob("[!_]*.py")} - ALONE)
 
 
 def ran(name: str, *, quick: bool) -> dict[str, Any]:

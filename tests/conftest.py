@@ -34,8 +34,9 @@ def pytest_sessionfinish():
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was():
-    """What a test sets up in the package's loggers, the command among them, ends with it."""
-    loggers = [logging.getLogger(name) for name in ("cycles", "cycles.guard", "cycles.local")]
+    """What a test sets up in the package's loggers and uvicorn's, the command among them, ends with it."""
+    names = ("cycles", "cycles.guard", "cycles.local", "uvicorn", "uvicorn.error", "uvicorn.access")
+    loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
     yield
     for logger, level, handlers, propagate in before:
