@@ -70,6 +70,6 @@ def slow(on_error: str, report: bool) -> str:
             if report:
                 reservation.report(actual=CENT)
             while True:
-                time.sleep(0.01)
+                time.sleep(0.01)  # until the limit comes
     except SoftTimeLimitExceeded:
         return str(reservation.state)

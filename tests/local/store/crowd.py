@@ -27,6 +27,7 @@ from cycles.local import LocalAuthority
 from cycles.local.store import sqlite as store
 from cycles.local.wire.messages import Request
 from tests.support.processes import ROOT
+from tests.support.toil import Line, Toiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,78 +35,30 @@ if TYPE_CHECKING:
     from cycles.local.ledger.values import Budget, Hold
 
 SCOPE, CHILD = "tenant:acme", "tenant:acme/agent:a"
-OPERATIONS = ["reserve"] * 6 + ["commit"] * 4 + ["release", "extend", "event", "decide"]
-
-Line = list[Any]
 
 
 # -- the child ---------------------------------------------------------------------------------------------------------
-class Toiler:
-    """Does operations at random; its idempotency keys end in the amount, so that the file says what was meant."""
+class FileToiler(Toiler):
+    """Asks an authority in its own process."""
 
     def __init__(self, authority: LocalAuthority, secret: str, name: str) -> None:
-        self.authority, self.name = authority, name
+        super().__init__(name, (None, "a"))
+        self.authority = authority
         self.headers = {"x-cycles-api-key": secret}
-        self.random = random.Random(name)
-        self.made = 0
-        self.held: list[tuple[str, int]] = []
 
-    def post(self, path: str, amount: int, **body: Any) -> dict[str, Any] | None:
-        """Return the answer, or None when it is a refusal of the ledger's."""
-        self.made += 1
-        body["idempotency_key"] = f"{self.name}-{self.made}-{amount}"
+    def asked(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
         request = Request("POST", f"/v1/{path}", "", self.headers, json.dumps(body).encode())
         response = self.authority.app.handle(request)
         assert response.status in (200, 201, 409, 410), response
         answer: dict[str, Any] = json.loads(response.body)
         return answer if response.status < 300 else None
 
-    def terms(self, amount: int, name: str = "estimate") -> dict[str, Any]:
-        subject = {"tenant": "acme", "agent": "a"} if self.random.random() < 0.5 else {"tenant": "acme"}
-        action = {"kind": "k", "name": "n"}
-        policy = self.random.choice(("REJECT", "ALLOW_IF_AVAILABLE"))
-        money = {"unit": "TOKENS", "amount": amount}
-        return {"subject": subject, "action": action, "overage_policy": policy, name: money}
-
-    def work(self) -> Line:
-        """Do one operation; return what was acknowledged."""
-        what, amount = self.random.choice(OPERATIONS), self.random.randint(0, 9)
-        if what == "reserve" or (what in ("commit", "release", "extend") and not self.held):
-            brief = {"ttl_ms": 1_000, "grace_period_ms": 0} if self.random.random() < 0.05 else {"ttl_ms": 3_600_000}
-            answer = self.post("reservations", amount, **self.terms(amount), **brief)
-            if answer is not None:
-                self.held.append((answer["reservation_id"], amount))
-                return ["reserve", answer["reservation_id"], amount]
-        elif what == "event":
-            answer = self.post("events", amount, **self.terms(amount, "actual"))
-            if answer is not None:
-                return ["event", answer["event_id"], answer.get("charged", {"amount": amount})["amount"]]
-        elif what == "decide":
-            terms = self.terms(amount)
-            del terms["overage_policy"]
-            answer = self.post("decide", amount, **terms)
-            assert answer is not None
-        elif what == "extend":
-            answer = self.post(f"reservations/{self.held[-1][0]}/extend", 0, extend_by_ms=1)
-            if answer is not None:
-                return ["extend", self.held[-1][0], answer["expires_at_ms"]]
-        else:
-            held, estimate = self.held.pop(self.random.randrange(len(self.held)))
-            if what == "release":
-                answer = self.post(f"reservations/{held}/release", 0)
-                return ["refused"] if answer is None else ["release", held, estimate]
-            money = {"unit": "TOKENS", "amount": amount}
-            answer = self.post(f"reservations/{held}/commit", amount, actual=money)
-            if answer is not None:
-                return ["commit", held, answer["charged"]["amount"]]
-        return ["refused" if answer is None else what]
-
 
 def toil(path: str, secret: str, name: str, operations: str) -> None:
     """Do so many operations, 0: for ever, and tell of each when it is done."""
     store.CHECKPOINT_PAGES = 100  # so that kills come in the middle of checkpoints, too
     with LocalAuthority(path) as authority:
-        toiler = Toiler(authority, secret, name)
+        toiler = FileToiler(authority, secret, name)
         print('["ready"]', flush=True)
         sys.stdin.readline()
         while int(operations) == 0 or toiler.made < int(operations):

@@ -28,6 +28,7 @@ from cycles import tokens
 from cycles.local import LocalAuthority
 from tests.support.postgres import proxied, running
 from tests.support.processes import ROOT
+from tests.support.toil import Line, Toiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from tests.support.postgres import Proxy, Server
 
 SCOPE, CHILDREN = "tenant:acme", ("tenant:acme/agent:a", "tenant:acme/agent:b")
-OPERATIONS = ["reserve"] * 6 + ["commit"] * 4 + ["release", "extend", "event", "decide"]
 KEY = "key-of-the-tests"
 ALLOWED = {200, 201, 409, 410}
 CUT = (
@@ -43,24 +43,18 @@ CUT = (
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
 
-Line = list[Any]
-
 
 # -- the child ---------------------------------------------------------------------------------------------------------
-class Toiler:
-    """Does operations at random through the servers at *urls*; a request is sent until it is answered."""
+class ServedToiler(Toiler):
+    """Asks the servers at *urls*; a request is sent until it is answered."""
 
     def __init__(self, urls: list[str], name: str) -> None:
-        self.name, self.urls = name, urls
+        super().__init__(name, (None, "a", "b"))
+        self.urls = urls
         self.http = httpx.Client(headers={"X-Cycles-API-Key": KEY}, timeout=30)
-        self.random = random.Random(name)
-        self.made = self.again = 0
-        self.held: list[tuple[str, int]] = []
+        self.again = 0
 
-    def post(self, path: str, amount: int, **body: Any) -> dict[str, Any] | None:
-        """Return the answer, or None when it is a refusal of the ledger's."""
-        self.made += 1
-        body["idempotency_key"] = f"{self.name}-{self.made}-{amount}"
+    def asked(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
         while True:
             url = self.random.choice(self.urls)
             try:
@@ -69,54 +63,16 @@ class Toiler:
                 response = None
             if response is None or response.status_code == 503:
                 self.again += 1
-                time.sleep(0.02)
+                time.sleep(0.02)  # asks again, until it is answered
                 continue
             assert response.status_code in ALLOWED, (response.status_code, response.text)
             answer: dict[str, Any] = response.json()
             return answer if response.status_code < 300 else None
 
-    def terms(self, amount: int, name: str = "estimate") -> dict[str, Any]:
-        agent = self.random.choice((None, "a", "b"))
-        subject = {"tenant": "acme"} | ({"agent": agent} if agent else {})
-        policy = self.random.choice(("REJECT", "ALLOW_IF_AVAILABLE"))
-        money = {"unit": "TOKENS", "amount": amount}
-        return {"subject": subject, "action": {"kind": "k", "name": "n"}, "overage_policy": policy, name: money}
-
-    def work(self) -> Line:
-        """Do one operation; return what was acknowledged."""
-        what, amount = self.random.choice(OPERATIONS), self.random.randint(0, 9)
-        if what == "reserve" or (what in ("commit", "release", "extend") and not self.held):
-            brief = {"ttl_ms": 1_000, "grace_period_ms": 0} if self.random.random() < 0.05 else {"ttl_ms": 3_600_000}
-            answer = self.post("reservations", amount, **self.terms(amount), **brief)
-            if answer is not None:
-                self.held.append((answer["reservation_id"], amount))
-                return ["reserve", answer["reservation_id"], amount]
-        elif what == "event":
-            answer = self.post("events", amount, **self.terms(amount, "actual"))
-            if answer is not None:
-                return ["event", answer["event_id"], answer.get("charged", {"amount": amount})["amount"]]
-        elif what == "decide":
-            terms = self.terms(amount)
-            del terms["overage_policy"]
-            answer = self.post("decide", amount, **terms)
-        elif what == "extend":
-            answer = self.post(f"reservations/{self.held[-1][0]}/extend", 0, extend_by_ms=1)
-            if answer is not None:
-                return ["extend", self.held[-1][0], answer["expires_at_ms"]]
-        else:
-            held, estimate = self.held.pop(self.random.randrange(len(self.held)))
-            if what == "release":
-                answer = self.post(f"reservations/{held}/release", 0)
-                return ["refused"] if answer is None else ["release", held, estimate]
-            answer = self.post(f"reservations/{held}/commit", amount, actual={"unit": "TOKENS", "amount": amount})
-            if answer is not None:
-                return ["commit", held, answer["charged"]["amount"]]
-        return ["refused" if answer is None else what]
-
 
 def toil(urls: str, name: str, operations: str) -> None:
     """Do so many operations, and tell of each when it is done."""
-    toiler = Toiler(urls.split(","), name)
+    toiler = ServedToiler(urls.split(","), name)
     for _ in range(int(operations)):
         os.write(1, json.dumps(toiler.work()).encode() + b"\n")
     os.write(1, json.dumps(["again", toiler.again]).encode() + b"\n")
