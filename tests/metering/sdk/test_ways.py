@@ -114,9 +114,8 @@ def test_stream_helpers(world):
 
 
 def test_the_original_is_not_metered(world):
-    bare = world.api.client(world.provider.url, asynchronous=False)
-    wrapped = cycles.wrap(bare, prices=prices())
-    world.api.ask(bare)
+    wrapped = world.client()
+    world.api.ask(world.bare(wrapped))
     assert world.authority.requests == []
     world.api.ask(wrapped)
     assert len(world.charged()) == 1

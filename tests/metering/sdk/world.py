@@ -54,6 +54,10 @@ class World:
         self._made += [bare, wrapped]
         return half(wrapped, asynchronous=asynchronous)
 
+    def bare(self, wrapped: Any) -> Any:
+        """Return the client that this one was made of."""
+        return self._made[self._made.index(wrapped) - 1]
+
     def run(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Run asynchronous work, and close the clients that it made in its loop."""
 
