@@ -96,6 +96,9 @@ def test_the_file_is_named_by_option_or_environment(bare, path, tmp_path):
     assert f"{default}: there is no such file" in bare("local", "budget", "list", code=2).stderr
     in_memory = bare("local", "budget", "list", base_url="local:?usd=1", code=2).stderr
     assert "names a ledger in memory" in in_memory
+    server = bare("local", "budget", "list", base_url="https://authority.example", code=2).stderr
+    assert "CYCLES_BASE_URL names a server" in server
+    assert "--db" in server
     assert "`cycles local init` makes one" in bare("local", "budget", "list", "--db", str(path), code=2).stderr
     assert not default.parent.exists()
     assert list(tmp_path.glob("*.db")) == [], "looking makes no file"
