@@ -190,4 +190,5 @@ def _renewed(authority: LocalAuthority, row: Budget) -> Budget:
     unit = to_unit_enum(row.unit)
     if row.debt:
         authority.fund(row.scope_path, "REPAY_DEBT", Amount(unit=unit, amount=row.debt))
-    return authority.fund(row.scope_path, "RESET_SPENT", Amount(unit=unit, amount=row.allocated))
+    allocated = row.allocated if row.period is None else row.period.amount
+    return authority.fund(row.scope_path, "RESET_SPENT", Amount(unit=unit, amount=allocated))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.amounts import describe
+from cycles.local.ledger.renewals import as_of
 from cycles.local.store.protocols import BudgetQuery
 from cycles.local.wire.charges import DAY_MS, STEPS, last_hour, totals
 from cycles_api.models.amount import Amount
@@ -36,7 +37,7 @@ def snapshot(books: StoredBooks, denials: Denials, charges: Charges, tenant: str
     Each list is cut, and says so.
     """
     query = BudgetQuery(tenant=None if tenant is None else tenant.lower())
-    budgets = books.find_budgets(query, None, MOST_BUDGETS + 1)
+    budgets = [as_of(row, now_ms) for row in books.find_budgets(query, None, MOST_BUDGETS + 1)]
     holds = books.live_holds(tenant, MOST_RESERVATIONS + 1)
     denied = denials.last(tenant, MOST_DENIALS + 1)
     charged = charges.of(tenant)
