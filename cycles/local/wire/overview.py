@@ -16,6 +16,7 @@ from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import UnitEnum
 
 if TYPE_CHECKING:
+    from cycles.local.ledger.periods import Period
     from cycles.local.ledger.values import Budget, Hold
     from cycles.local.store.protocols import StoredBooks
     from cycles.local.wire.charges import Charge, Charges, Total
@@ -68,9 +69,14 @@ def _budget(row: Budget, paid: list[int] | None) -> Body:
         "status": row.status,
         "is_over_limit": row.is_over_limit,
         **{name: _amount(row.unit, getattr(row, name)) for name in figures},
+        "period": None if row.period is None else _period(row.period),
         "hour": [str(amount) for amount in paid or [0] * STEPS],
         "in_hour": _amount(row.unit, sum(paid or ())),
     }
+
+
+def _period(period: Period) -> Body:
+    return {"kind": period.kind, "zone": period.zone, "ends_ms": period.ends_ms}
 
 
 def _reservation(hold: Hold, now_ms: int) -> Body:
