@@ -203,7 +203,7 @@ def local_ledger(config: Config) -> Iterator[Check]:
             return
         yield _about_file(path)
     units = {row["unit"] for row in rows if row["scope"] == f"tenant:{tenant.lower()}"}
-    made = [amount for amount in wanted if str(amount.unit) not in units]
+    made = [budget.amount for budget in wanted if str(budget.amount.unit) not in units]
     for amount in made:
         yield Check("budget", OK, f"tenant:{tenant}: {describe(amount)}, made when it is first used")
     if rows or not made:

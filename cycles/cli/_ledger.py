@@ -19,7 +19,8 @@ from cycles.local.admin.names import read_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cycles.local import Tenant
+    from cycles.local import Budget, Tenant
+    from cycles.local.admin.names import Wanted
 
 C = TypeVar("C", bound="Callable[..., Any]")
 
@@ -123,6 +124,18 @@ def ledger(db: str, *, as_json: bool) -> Iterator[LocalAuthority]:
     """Open the ledger *db* for one command, and show its errors."""
     with explained(as_json=as_json, refused=True, is_local=True), LocalAuthority(db) as authority:
         yield authority
+
+
+def note_period(row: Budget, wanted: Wanted) -> None:
+    """Say so where a budget that was there begins anew otherwise than *wanted*, and how to change that."""
+    has = None if row.period is None else (row.period.kind, row.period.zone)
+    asked = None if wanted.period is None else (wanted.period, wanted.zone or "UTC")
+    if has == asked:
+        return
+    now = "does not begin anew" if has is None else f"begins anew each {has[0]} ({has[1]})"
+    option = "--period none" if asked is None else f"--period {asked[0]} --zone {asked[1]}"
+    told = f"note: {row.scope_path} is there already, and {now}; `cycles local budget set` with {option} changes that"
+    click.echo(told, err=True)
 
 
 def known_tenant(authority: LocalAuthority, tenant_id: str) -> Tenant | None:
