@@ -403,13 +403,19 @@ class Mistral(Api):
     def several(self, client: Any, count: int) -> Any:
         return self.ask(client, n=count)
 
+    def close(self, stream: Any) -> Any:
+        """Leave a stream; in older versions only the end of a block can, which closes its response."""
+        if hasattr(stream, "close"):
+            return super().close(stream)
+        return stream.response.aclose() if hasattr(stream, "__anext__") else stream.response.close()
+
 
 if find_spec("mistralai"):
     _place = "mistralai" if version("mistralai").startswith("1.") else "mistralai.client"
     _mistral = importlib.import_module(_place).Mistral
     _mistral_retries = importlib.import_module(f"{_place}.utils")
     _errors = importlib.import_module(f"{_place}.{'models' if _place == 'mistralai' else 'errors'}")
-    Mistral.hurt = (_errors.MistralError, *BROKEN)
+    Mistral.hurt = (_errors.MistralError, pydantic.ValidationError, *BROKEN)
 
 _MORE: Final = find_spec("groq") is not None
 APIS: Final[tuple[Api, ...]] = (
