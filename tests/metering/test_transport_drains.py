@@ -7,6 +7,7 @@ import gc
 
 import httpx
 import pytest
+import trio
 
 from cycles._metered import async_sources, sources
 from tests.metering.metered import CHAT, DONE, URL, Metered, Parts, chunk, streamed, usage_chunk
@@ -326,3 +327,28 @@ def test_a_part_that_came_as_its_reader_was_cancelled_counts(authority, monkeypa
         return metered
 
     assert asyncio.run(main()).figures == (25, 0)
+
+
+def test_a_reader_that_trio_cancels_is_charged_what_came(authority):
+    """No task outlives its block under trio: nothing is read on, and the answer is closed."""
+    body = Parts(*WORDS, trio.sleep_forever)
+    client = authority.async_client(tenant="acme")
+    metered = Metered(Sideless(client), authority)
+    metered.answers = [httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)]
+
+    async def main():
+        seen = []
+        with trio.CancelScope() as scope:
+            async with metered.client(partial="drain").stream("POST", URL, json=STREAM) as response:
+                async for part in response.aiter_raw():
+                    seen.append(part)
+                    if len(seen) == len(WORDS):
+                        scope.cancel()
+        assert scope.cancelled_caught
+        await client.close()
+
+    trio.run(main)
+    spent, reserved = metered.figures
+    assert 0 < spent < 600
+    assert reserved == 0
+    assert body.is_closed
