@@ -109,7 +109,9 @@ asyncio.run(main())
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
-@pytest.mark.parametrize(("program", "source"), [(LEAVES, "reported"), (LEAVES_ASYNC, "partial")], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    ("program", "source"), [(LEAVES, "reported"), (LEAVES_ASYNC, "partial")], ids=["sync", "async"]
+)
 def test_ctrl_c_while_a_rest_is_read_charges_what_came(tmp_path, program, source):
     """The program ends at once, and does not wait for a rest that may never come."""
     journal = tmp_path / "journal"
