@@ -19,6 +19,7 @@ from cycles.local import LocalAuthority
 from cycles.local.store import marks
 from cycles.local.store import sqlite as store
 from tests.support.authorities import SCOPE
+from tests.support.waiting import PATIENCE
 from tests.support.wire import failed
 
 from .files import beside, posix, spent
@@ -211,7 +212,7 @@ def test_reading_beside_sqlite_takes_no_lock_away(path):
         with LocalAuthority(path) as authority:
             authority.budget(SCOPE, tokens(5))
         assert path.with_name("ledger.db-wal").exists(), "the other process has it open"
-        process.communicate("\n", timeout=60)
+        process.communicate("\n", timeout=PATIENCE)
     assert not path.with_name("ledger.db-wal").exists()
 
 
