@@ -1,6 +1,6 @@
 """When the journal's records are settled: in the background, by `drain`, and at the program's exit.
 
-How one record is settled is in `_core.settlements`; which records may be settled is in `queue`. Nothing here touches a
+How one record is settled is in `_core.recovery`; which records may be settled is in `queue`. Nothing here touches a
 file or sends a request: these are flows. Each round tries a record once, and rounds come further apart while the
 authority can't be used, so that 10,000 records cost one task.
 """
@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cycles._core.effects import Jitter, Now, Sleep
-from cycles._core.settlements import Recovery, recover
+from cycles._core.recovery import Recovery, recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

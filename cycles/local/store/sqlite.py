@@ -216,9 +216,9 @@ class SqliteStore:
                     with suppress(sqlite3.Error):  # what was written is safe in the log
                         self._move_log(connection)
             except BaseException:
-                known.undone()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                known.undone()
                 raise
             finally:
                 self._give_back(connection)
@@ -320,6 +320,9 @@ class SqliteStore:
         return connection
 
     def _give_back(self, connection: _Connection, end: int = -1) -> None:
+        if connection.in_transaction:  # a second interrupt came while what the first one left was undone
+            connection.execute("ROLLBACK")
+            connection.known.undone()
         with self._lock:
             if connection not in self._busy:  # the process forked meanwhile, and this is the fork
                 return

@@ -267,7 +267,7 @@ def test_bad_requests(target):
         if number % 1000 == 999:
             assert rows(authority) == before, number
     assert rows(authority) == before
-    assert not authority.app.denials.last(None, 1), "none came as far as a budget"
+    assert not authority.app.operations.denials.last(None, 1), "none came as far as a budget"
     assert {400, 401, 403, 404, 405, 413, 415} <= seen.keys(), seen
 
 
