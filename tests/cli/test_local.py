@@ -12,6 +12,7 @@ import pytest
 
 from cycles import usd
 from cycles.local import LocalAuthority
+from tests.support.waiting import PATIENCE
 
 POLICY = "ALLOW_WITH_OVERDRAFT"
 
@@ -35,7 +36,9 @@ def test_init_can_be_evaluated_by_a_shell(tmp_path):
     script = f'eval "$({init})" && {shlex.quote(sys.executable)} -m cycles.cli balances --json'
     folder = tmp_path / "a folder with 'quotes'"
     folder.mkdir()
-    done = subprocess.run(["sh", "-c", script], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
     assert (row["scope"], row["remaining"]) == ("tenant:acme", 2_500_000_000)
