@@ -13,6 +13,7 @@ and the rest goes back. A reservation is a hold in a ledger, never a payment.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from cycles._client.paging import AsyncRows, Rows
 from cycles._client.subjects import subject
 from cycles._core.levels import level
 from cycles._core.lifecycle import State
@@ -81,6 +82,7 @@ __all__ = [
     "Amount",
     "AsyncClient",
     "AsyncReservation",
+    "AsyncRows",
     "AuthorityError",
     "AuthorityUnavailable",
     "BudgetClosed",
@@ -117,6 +119,7 @@ __all__ = [
     "ReservationFinalized",
     "ResponseInfo",
     "RetryPolicy",
+    "Rows",
     "Settlement",
     "SettlementDetails",
     "SettlementPending",

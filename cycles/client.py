@@ -22,7 +22,7 @@ from cycles.errors import ConfigError
 from cycles.reservation import AsyncReservation, Reservation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable
     from datetime import timedelta
     from types import TracebackType
     from typing import Self
@@ -119,7 +119,7 @@ class Client(Face[BlockingRuntime]):
         with raised_here:
             return blocking.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
 
-    def balances(self, **filters: Unpack[BalanceFilters]) -> Iterator[Balance]:
+    def balances(self, **filters: Unpack[BalanceFilters]) -> Rows[Balance]:
         """Return an iterator over the budgets under a subject, on however many pages; by default the tenant's.
 
         Args:
@@ -131,7 +131,7 @@ class Client(Face[BlockingRuntime]):
         """
         return Rows(arguments.balances(self.config, filters), self._runtime.traced(), self.config.retry)
 
-    def reservations(self, **filters: Unpack[ReservationFilters]) -> Iterator[ReservationSummary]:
+    def reservations(self, **filters: Unpack[ReservationFilters]) -> Rows[ReservationSummary]:
         """Return an iterator over the reservations that all filters admit, on however many pages; newest first.
 
         Args:
@@ -275,11 +275,11 @@ class AsyncClient(Face[AsyncRuntime]):
         with raised_here:
             return await aio.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
 
-    def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncIterator[Balance]:
+    def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncRows[Balance]:
         """Return an asynchronous iterator over the budgets under a subject; see `Client.balances`."""
         return AsyncRows(arguments.balances(self.config, filters), self._runtime.traced(), self.config.retry)
 
-    def reservations(self, **filters: Unpack[ReservationFilters]) -> AsyncIterator[ReservationSummary]:
+    def reservations(self, **filters: Unpack[ReservationFilters]) -> AsyncRows[ReservationSummary]:
         """Return an asynchronous iterator over the reservations that all filters admit; see `Client.reservations`."""
         return AsyncRows(arguments.reservations(self.config, filters), self._runtime.traced(), self.config.retry)
 

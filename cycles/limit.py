@@ -35,7 +35,9 @@ from cycles._outside.arrivals import arrived
 from cycles._telemetry import log, spans
 from cycles.amounts import check, describe
 from cycles.errors import InvalidRequest
+from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount
+from cycles_api.shown import table
 from cycles_api.types import UNSET
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from cycles._guard.fields import Asked
     from cycles.client import AsyncClient, Client
     from cycles.config import Config
-    from cycles_api.models.action import Action
     from cycles_api.models.commit_overage_policy import CommitOveragePolicy
 
 C = TypeVar("C")
@@ -352,6 +353,17 @@ class Limit(Opener):
         shown = describe(amount) if isinstance(amount, Amount) else repr(amount)
         spent = "" if self._opened is None and self._last is None else f" spent {describe(self.spent)}"
         return f"<Limit {self._fields.options['action']!r} {shown}{spent}>"
+
+    def _repr_html_(self) -> str | None:
+        """Return its numbers as a notebook shows them."""
+        if self._opened is None and self._last is None and not isinstance(self._fields.amount, Amount):
+            return None  # a callable makes the amount: the repr says so
+        columns = ("limit", "amount", "spent", "held", "remaining", "sections")
+        action = self._fields.options["action"]
+        if isinstance(action, Action):
+            action = (action.kind, action.name)
+        named = "/".join(map(str, action)) if isinstance(action, tuple) else action
+        return table(columns, [(named, self.amount, self.spent, self.held, self.remaining, self.sections)])
 
 
 _Last = tuple[Amount, tuple[int, int, int], bool]
