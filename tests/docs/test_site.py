@@ -111,7 +111,17 @@ def test_the_reference_has_no_name_twice():
     assert len(REFERENCE) == len(set(REFERENCE))
 
 
-@pytest.mark.parametrize("name", sorted({*cycles.__all__} - {"Amount", "Action"}))
+ALIASES = {"ActionLike", "Cost", "Level", "OveragePolicy", "PerCall", "Seconds"}
+"""Names of types: their text stands below them in the source, where editors and the reference find it."""
+
+
+def test_a_named_type_has_a_docstring_below_it():
+    source = (ROOT / "cycles" / "_client" / "options.py").read_text("utf-8")
+    for name in ALIASES:
+        assert re.search(rf'^{name}: TypeAlias = .+\n"""\w', source, flags=re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", sorted({*cycles.__all__} - {"Amount", "Action"} - ALIASES))
 def test_a_public_name_has_a_docstring_of_its_own(name):
     assert (getattr(cycles, name).__doc__ or "").strip()
 
