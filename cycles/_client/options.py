@@ -125,7 +125,10 @@ class LimitOptions(DecideOptions, total=False):
 
 
 class BalanceFilters(Levels, total=False):
-    """The keyword arguments of `Client.balances`: which budgets are listed; of the configured levels only the tenant narrows a list."""
+    """The keyword arguments of `Client.balances`: which budgets are listed.
+
+    Of the configured levels only the tenant narrows a list.
+    """
 
     include_children: bool | None
     """Also the budgets below the ones that match; a server may do so always."""

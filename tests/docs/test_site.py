@@ -126,6 +126,18 @@ def test_a_public_name_has_a_docstring_of_its_own(name):
     assert (getattr(cycles, name).__doc__ or "").strip()
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS.glob("*.md")], ids=lambda page: page.stem)
+def test_a_page_installs_what_can_be_installed_today(page):
+    """One page says what the first release changes. What the command itself says is of that release already."""
+    text = page.read_text("utf-8")
+    if page.stem == "index":
+        assert text.count("pip install 'cycles-guard[") == 1
+        assert "pip install './cycles-guard-python[" in text
+    elif page.stem != "cli":
+        assert "install 'cycles-guard" not in text
+        assert "pip install '.[" not in text
+
+
 def test_every_error_is_on_its_page():
     shown = errors_page.PAGE.read_text("utf-8")
     assert [name for name in errors.__all__ if f"`{name}`" not in shown] == []
