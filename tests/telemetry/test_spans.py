@@ -166,7 +166,7 @@ def test_an_authority_that_is_not_there(side, guard, spans, authority):
 
 def test_what_is_refused_before_sending(side, guard, spans):
     with pytest.raises(cycles.InvalidRequest):
-        side.call(guard(action=("", "x"))(side.function(lambda: None)))
+        side.call(guard(action=lambda: ("", "x"))(side.function(lambda: None)))
     assert spans.only().attributes["error.type"] == "InvalidRequest"
 
 
