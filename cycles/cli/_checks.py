@@ -148,7 +148,11 @@ def found_budgets(config: Config, tenant: str, rows: list[dict[str, Any]], remed
     subject = {level: getattr(config, level) for level in LEVELS} | {"tenant": tenant}
     scopes = scopes_of(subject)
     mine = [row for row in rows if row["scope"] in scopes]
-    if not mine:
+    below = [row["scope"] for row in rows if row["scope"].startswith(f"{scopes[-1]}/")]
+    if not mine and below:
+        found = f"none for {scopes[-1]} itself: work that names no level below it is denied"
+        yield Check("budget", NOTE, f"{found}; {len(below)} below it, such as {min(below)}")
+    elif not mine:
         elsewhere = ", ".join(sorted({row["scope"] for row in rows})[:3])
         there = f"; there are others, such as {elsewhere}" if elsewhere else ""
         yield Check("budget", WRONG, f"none for {scopes[-1]}: every reserve is denied{there}", remedy)

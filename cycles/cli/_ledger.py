@@ -51,11 +51,8 @@ def ledger_option(*, must_exist: bool = True) -> Callable[[C], C]:
             if value and ctx.get_parameter_source("db") is ParameterSource.COMMANDLINE:
                 warn_of_password(value)
             return path
-        if path is None and must_exist and os.environ.get("CYCLES_BASE_URL", "").startswith("local:"):
-            told = (
-                "CYCLES_BASE_URL names a ledger in memory, which each program has to itself: name a file with --db FILE"
-            )
-            raise click.UsageError(told, ctx)
+        if path is None and must_exist:
+            _must_mean_a_file(ctx)
         if path is None:
             path = str(default_ledger())
             if IN_THIS_FOLDER.exists():
@@ -80,6 +77,20 @@ def ledger_option(*, must_exist: bool = True) -> Callable[[C], C]:
         help="The ledger file, or postgresql://…  [default: the one in CYCLES_LOCAL_DB or CYCLES_BASE_URL=local:FILE, "
         "else this user's: cycles/ledger.db in the directory for users' data]",
     )
+
+
+def _must_mean_a_file(ctx: click.Context) -> None:
+    """Refuse to look for this user's own file where CYCLES_BASE_URL says that another authority is meant."""
+    url = os.environ.get("CYCLES_BASE_URL", "")
+    if url.startswith("local:"):
+        told = "CYCLES_BASE_URL names a ledger in memory, which each program has to itself: name a file with --db FILE"
+        raise click.UsageError(told, ctx)
+    if url.startswith(("http://", "https://")):
+        raise click.UsageError(
+            "CYCLES_BASE_URL names a server, and this command works on a ledger of this machine: name it with --db "
+            "(the server may go on running), or use the server's administration (docs/authority.md)",
+            ctx,
+        )
 
 
 def named_by_environment() -> str | None:

@@ -12,6 +12,7 @@ import pytest
 
 from cycles import usd
 from cycles.local import LocalAuthority
+from tests.support.waiting import PATIENCE
 
 POLICY = "ALLOW_WITH_OVERDRAFT"
 
@@ -35,7 +36,9 @@ def test_init_can_be_evaluated_by_a_shell(tmp_path):
     script = f'eval "$({init})" && {shlex.quote(sys.executable)} -m cycles.cli balances --json'
     folder = tmp_path / "a folder with 'quotes'"
     folder.mkdir()
-    done = subprocess.run(["sh", "-c", script], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
     assert (row["scope"], row["remaining"]) == ("tenant:acme", 2_500_000_000)
@@ -96,6 +99,9 @@ def test_the_file_is_named_by_option_or_environment(bare, path, tmp_path):
     assert f"{default}: there is no such file" in bare("local", "budget", "list", code=2).stderr
     in_memory = bare("local", "budget", "list", base_url="local:?usd=1", code=2).stderr
     assert "names a ledger in memory" in in_memory
+    server = bare("local", "budget", "list", base_url="https://authority.example", code=2).stderr
+    assert "CYCLES_BASE_URL names a server" in server
+    assert "--db" in server
     assert "`cycles local init` makes one" in bare("local", "budget", "list", "--db", str(path), code=2).stderr
     assert not default.parent.exists()
     assert list(tmp_path.glob("*.db")) == [], "looking makes no file"

@@ -61,7 +61,8 @@ def checked_scope(scope: str) -> str:
     if not well_made:
         raise InvalidRequest(
             f"scope={scope!r}: write a path such as tenant:acme/agent:planner, levels in the order "
-            f"{', '.join(LEVELS)}, each value 1 to 128 letters, digits, '_', '.' or '-'"
+            f"{', '.join(LEVELS)}, each value 1 to 128 letters, digits, '_', '.' or '-' "
+            "(`cycles level` makes one of any text)"
         )
     return derived[-1]
 

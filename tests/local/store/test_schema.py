@@ -21,6 +21,7 @@ from cycles.local.ledger.keys import DEFAULT_PERMISSIONS
 from cycles.local.store import schema
 from cycles.local.store.files import APPLICATION_ID
 from tests.support.authorities import SCOPE, Clock
+from tests.support.waiting import PATIENCE
 
 SECRET = "cyc_live_0123456789abcdef0123456789abcdef"
 START = 1_800_000_000_000
@@ -297,6 +298,6 @@ def test_processes_that_open_an_old_file_at_once_upgrade_it_once(old):
         )
         for _ in range(3)
     ]
-    done = [worker.communicate("go\n", timeout=60) for worker in workers]
+    done = [worker.communicate("go\n", timeout=PATIENCE) for worker in workers]
     assert [error for _, error in done if error] == []
     assert len({out for out, _ in done}) == 1

@@ -47,8 +47,8 @@ def as_version_2(path, **renamed: str) -> None:
         for before, after in renamed.items():
             for table, column in (("tenants", "tenant_id"), ("keys", "tenant"), ("holds", "tenant")):
                 connection.execute(
-                    f"UPDATE {table} SET {column} = ?1, data = json_set(data, '$.{column}', ?1) WHERE {column} = ?2",
-                    (after, before),
+                    f"UPDATE {table} SET {column} = ?, data = json_set(data, '$.{column}', ?) WHERE {column} = ?",
+                    (after, after, before),
                 )
             connection.execute("UPDATE replays SET scope = replace(scope, ?, ?)", (f":{before}", f":{after}"))
         connection.commit()
