@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cycles.errors import CyclesError
-from cycles.local.admin.names import Wanted, checked_scope, own_scope, parse_budget, parse_wanted
+from cycles.local.admin.names import Wanted, checked_scope, own_pattern, parse_budget, parse_wanted
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ class BudgetType(BudgetParameter):
 
 
 class ScopeType(TextParameter):
-    """A scope path, its tenant in lower case: tenant:acme/agent:planner."""
+    """A scope path, its tenant in lower case: tenant:acme/agent:planner; where it makes sense tenant:acme/agent:*."""
 
     name = "SCOPE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            return own_scope(str(value))
+            return own_pattern(str(value))
         except CyclesError as error:
             self.fail(error.message, param, ctx)
 

@@ -70,6 +70,8 @@ def _in_unit_of(amount: Amount, text: str, name: str) -> Amount:
 def create_budget(db: str, scope: str, **values: Any) -> None:
     """Create the budget of SCOPE; one in each unit that is given.
 
+    With * as a value in SCOPE, it is what each such scope begins with when it is first used.
+
     \b
     Example:
       cycles local budget create tenant:acme/agent:planner --usd 5 --period day
@@ -115,7 +117,7 @@ def _put(db: str, scope: str, values: dict[str, Any], *, must_be_new: bool) -> N
 
 def _must_be_new(authority: LocalAuthority, scope: str, amounts: list[Amount]) -> None:
     units = {str(amount.unit) for amount in amounts}
-    for row in authority.balances():
+    for row in (*authority.balances(), *authority.defaults()):
         if row.scope_path == scope and row.unit in units:
             raise InvalidRequest(
                 f"{scope} has a budget in {row.unit} already: `cycles local budget set` changes it, `fund` adds to it"
@@ -163,7 +165,8 @@ def list_budgets(db: str, tenant: str | None, *, as_json: bool) -> None:
       cycles local budget list
     """
     with ledger(db, as_json=as_json) as authority:
-        rows = [row for row in authority.balances() if tenant is None or row.tenant == tenant.lower()]
+        found = (*authority.balances(), *authority.defaults())
+        rows = [row for row in found if tenant is None or row.tenant == tenant.lower()]
     _shown(rows, as_json=as_json)
 
 
@@ -180,7 +183,7 @@ def _status_command(name: str, method: str, meaning: str) -> None:
 
 
 def _only_unit(authority: LocalAuthority, scope: str) -> str:
-    units = [row.unit for row in authority.balances() if row.scope_path == scope]
+    units = [row.unit for row in (*authority.balances(), *authority.defaults()) if row.scope_path == scope]
     if not units:
         raise InvalidRequest(f"no budget at {scope}; `cycles local budget list` shows what there is")
     if len(units) > 1:

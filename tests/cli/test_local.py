@@ -297,3 +297,18 @@ def test_init_makes_one_and_says_what_it_leaves_alone(bare, path):
     assert "--period week --zone UTC" in again
     plain = bare("local", "init", *arguments[:-1], "tenant:acme=usd:5").stderr
     assert "--period none" in plain
+
+
+def test_what_scopes_begin_with_is_made_listed_changed_and_taken_away(local, path):
+    each = "tenant:acme/workspace:*"
+    local("budget", "create", each, "--usd", "1", "--period", "day")
+    assert "has a budget" in local("budget", "create", each, "--usd", "2", code=4)
+    assert f"{each} " in local("budget", "list")
+    local("init", "--budget", "tenant:acme/agent:*=tokens:5k/hour")
+    local("budget", "set", each, "--usd", "2")
+    rows = {row["scope"]: (row["allocated"], row["period"]) for row in json.loads(local("budget", "list", "--json"))}
+    assert rows[each] == (200_000_000, None)
+    assert rows["tenant:acme/agent:*"][1]["kind"] == "hour"
+    local("budget", "close", each)
+    assert each not in local("budget", "list")
+    assert "write a path" in local("budget", "fund", "tenant:acme/agent:*", "--tokens", "1", code=4)

@@ -80,6 +80,17 @@ def own_scope(scope: str) -> str:
     return path
 
 
+def own_pattern(scope: str) -> str:
+    """Return a scope path in which some values may be "*", in the form in which it is kept; see `own_scope`."""
+    levels = scope.split("/")
+    if any("*" in level.removesuffix(":*") for level in levels) or levels[0].endswith(":*"):
+        raise InvalidRequest(
+            f"scope={scope!r}: write a path such as tenant:acme/workspace:*, with * for whole values below the tenant"
+        )
+    own_scope("/".join(f"{level[:-1]}x" if level.endswith(":*") else level for level in levels))
+    return scope.lower()
+
+
 def tenant_of(scope_path: str) -> str:
     """Return the tenant, in lower case, of a scope path as it is kept."""
     return scope_path.partition("/")[0].removeprefix("tenant:")

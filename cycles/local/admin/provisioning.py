@@ -10,11 +10,11 @@ from attrs import evolve
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local.admin.keys import expiry_ms, new_key, new_secret
-from cycles.local.admin.names import own_scope, tenant_of
-from cycles.local.ledger import funding, leases
+from cycles.local.admin.names import own_pattern, own_scope, tenant_of
+from cycles.local.ledger import children, funding, leases
 from cycles.local.ledger.keys import DEFAULT_PERMISSIONS
-from cycles.local.ledger.renewals import as_of
-from cycles.local.ledger.values import INT64_MAX, Refusal, Tenant, Unusable
+from cycles.local.ledger.renewals import NEVER, as_of
+from cycles.local.ledger.values import INT64_MAX, Default, Refusal, Tenant, Unusable
 from cycles.local.wire import validation
 
 if TYPE_CHECKING:
@@ -178,7 +178,9 @@ class Provisioning:
         Setting keeps what was spent, is held and is owed. What is left out stays as it is.
 
         Args:
-            scope: A scope path, "tenant:acme" or "tenant:acme/agent:planner"; levels in canonical order.
+            scope: A scope path, "tenant:acme" or "tenant:acme/agent:planner"; levels in canonical order. With "*" as a
+                value, "tenant:acme/workspace:*", it is what each such scope without a budget begins with when it is
+                first used; such a row is returned.
             allocated: How much there is in all, with its unit.
             overdraft_limit: How much may be owed, in the same unit.
             caps: What grants at exactly this scope are limited to (local only; {} takes them away).
@@ -189,6 +191,10 @@ class Provisioning:
         Raises:
             InvalidRequest: naming what is wrong with the scope, the amounts, the period or the zone.
         """
+        if "*" in scope:
+            if overdraft_limit is not None or caps:
+                raise InvalidRequest(f"scope={scope!r}: what scopes begin with has no overdraft limit and no caps")
+            return self._default(scope, allocated, period, zone, keeps=False)
         path = own_scope(scope)
         unit = str(amounts.check("allocated", allocated).unit)
         if overdraft_limit is not None and amounts.check("overdraft_limit", overdraft_limit).unit != allocated.unit:
@@ -214,6 +220,8 @@ class Provisioning:
 
         For programs that start again and again: unlike `budget`, it never undoes what an operator funded meanwhile.
         """
+        if "*" in scope:
+            return self._default(scope, allocated, period, zone, keeps=True)
         path, unit = own_scope(scope), str(amounts.check("allocated", allocated).unit)
         with self._changing() as books:
             now_ms, there = self.clock(), books.budget(path, unit)
@@ -229,6 +237,25 @@ class Provisioning:
                 period=period,
                 zone=zone,
             )
+
+    def _default(self, scope: str, allocated: Amount, period: str | None, zone: str | None, *, keeps: bool) -> Budget:
+        unit = str(amounts.check("allocated", allocated).unit)
+        anew = None if period == NEVER else period
+        with self._changing() as books:
+            if zone is not None and anew is None:
+                raise Refusal(400, "INVALID_REQUEST", f"zone={zone!r}: give a period too")
+            default = Default(own_pattern(scope), unit, allocated.amount, anew, zone or "UTC")
+            return children.set_default(books, default, now_ms=self.clock(), keeps=keeps)
+
+    def defaults(self) -> list[Budget]:
+        """Return what scopes begin with when they are first used: rows whose paths have "*" as a value."""
+        with self._changing() as books:
+            now_ms = self.clock()
+            return [
+                children.row_of(default, default.pattern, now_ms)
+                for tenant in books.tenants()
+                for default in sorted(tenant.defaults)
+            ]
 
     def fund(self, scope: str, operation: str, amount: Amount, *, spent: int | None = None) -> Budget:
         """Change a budget's figures, in the amount's unit; each operation also opens a budget that a commit capped.
@@ -268,7 +295,10 @@ class Provisioning:
         return self._status(scope, unit, "ACTIVE")
 
     def close_budget(self, scope: str, unit: str) -> Budget:
-        """Close a budget for good."""
+        """Close a budget for good; with "*" in *scope*, let such scopes begin with nothing any more."""
+        if "*" in scope:
+            with self._changing() as books:
+                return children.forget_default(books, own_pattern(scope), unit, now_ms=self.clock())
         return self._status(scope, unit, "CLOSED")
 
     def terms(self, scope: str, unit: str) -> Terms:

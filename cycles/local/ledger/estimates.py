@@ -46,7 +46,7 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
     settings = open_tenant(books, tenant)
     unit, estimate = body["estimate"]["unit"], body["estimate"]["amount"]
     affected = scopes_of(body["subject"])
-    budgets = budgets_on(books, affected, unit, reserve_gate(estimate, now_ms), now_ms)
+    budgets = budgets_on(books, settings, affected, unit, reserve_gate(estimate, now_ms), now_ms=now_ms)
     after = [
         changed(row, reserved=row.reserved + estimate, remaining=row.remaining - estimate, updated_at_ms=now_ms)
         for row in budgets
@@ -136,8 +136,8 @@ def _evaluated(
     affected = scopes_of(body["subject"])
     unit, estimate = body["estimate"]["unit"], body["estimate"]["amount"]
     try:
-        open_tenant(books, tenant)
-        budgets = budgets_on(books, affected, unit, reserve_gate(estimate, now_ms), now_ms)
+        settings = open_tenant(books, tenant)
+        budgets = budgets_on(books, settings, affected, unit, reserve_gate(estimate, now_ms), now_ms=now_ms)
     except Refusal as refusal:
         if refusal.code in _STAYS_AN_ERROR:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cycles.amounts import spelled
+from cycles.local.ledger.children import first_row
 from cycles.local.ledger.renewals import as_of, retry_after
 from cycles.local.ledger.values import LEVELS, Refusal
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cycles.local.ledger.books import Books
-    from cycles.local.ledger.values import Budget
+    from cycles.local.ledger.values import Budget, Tenant
 
 
 def scopes_of(subject: dict[str, Any]) -> tuple[str, ...]:
@@ -30,9 +31,17 @@ def scopes_of(subject: dict[str, Any]) -> tuple[str, ...]:
 
 
 def budgets_on(
-    books: Books, scopes: Sequence[str], unit: str, gate: Callable[[Budget], Refusal | None], now_ms: int
+    books: Books,
+    settings: Tenant,
+    scopes: Sequence[str],
+    unit: str,
+    gate: Callable[[Budget], Refusal | None],
+    *,
+    now_ms: int,
 ) -> list[Budget]:
     """Return the budgets in *unit* along *scopes* as of *now_ms*, each of which lets the request through.
+
+    A scope that has none begins with a default of the tenant, if one fits; its row is there when somebody writes it.
 
     Raises:
         Refusal: of the first scope, tenant first, whose *gate* refuses; or that no scope has a budget in *unit*.
@@ -40,6 +49,8 @@ def budgets_on(
     found = []
     for scope in scopes:
         budget = books.budget(scope, unit)
+        if budget is None and settings.defaults:
+            budget = first_row(settings, scope, unit, now_ms)
         if budget is None:
             continue
         if budget.period is not None:

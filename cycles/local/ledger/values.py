@@ -5,11 +5,13 @@ The values have no slots: attrs fills a frozen class with slots field by field, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cycles.local.ledger.periods import Period
 
 LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
@@ -54,6 +56,28 @@ class Unavailable(Unusable):
         Refusal.__init__(self, 503, "INTERNAL_ERROR", message)
 
 
+class Default(NamedTuple):
+    """What a scope begins with when it is first used.
+
+    Attributes:
+        pattern: A scope path in which some values are "*": tenant:acme/workspace:*.
+        unit: The unit of the amount.
+        amount: The allocation.
+        period: How the budget begins anew; None: it does not.
+        zone: Whose midnight counts.
+    """
+
+    pattern: str
+    unit: str
+    amount: int
+    period: str | None = None
+    zone: str = "UTC"
+
+
+def _as_defaults(rows: Iterable[Iterable[Any]]) -> tuple[Default, ...]:
+    return tuple(Default(*row) for row in rows)
+
+
 @frozen(slots=False)
 class Tenant:
     """A tenant and its settings; durations in milliseconds."""
@@ -70,6 +94,7 @@ class Tenant:
     metadata: dict[str, str] | None = None
     parent_tenant_id: str | None = None  # this and the next are kept and shown, not evaluated
     expiry_policy: str | None = None
+    defaults: tuple[Default, ...] = field(default=(), converter=_as_defaults)
 
 
 @frozen(slots=False)
