@@ -94,6 +94,15 @@ def _abandon(connection: _Connection) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # or the end of the interpreter would close it
 
 
+def _forgotten(connection: _Connection, pid: int) -> None:
+    """Close the connection of a ledger in memory that went without `close`, in the process that made it.
+
+    Nothing is lost with it that anybody could ask for; from 3.13 on, Python would warn of it. Of a file it may warn.
+    """
+    if os.getpid() == pid:
+        connection.close()
+
+
 class SqliteStore:
     """A `Store` on SQLite, safe to share between threads; a file also between processes.
 
@@ -385,7 +394,9 @@ class SqliteStore:
             factory=_Connection,
         )
         connection.known, connection.waits = Known(), True
-        if self.path is not None:
+        if self.path is None:
+            weakref.finalize(self, _forgotten, connection, os.getpid()).atexit = False
+        else:
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection

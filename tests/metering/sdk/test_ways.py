@@ -13,6 +13,7 @@ from cycles import usd
 from tests.metering.provider import Gate, Turn
 from tests.metering.sdk.apis import HTTP, MOST, OLD, PROMPT
 from tests.metering.sdk.world import prices
+from tests.support.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.cycles(budget=["usd:1000", "tokens:1000000"]),
@@ -150,7 +151,7 @@ BARE = {
 @pytest.mark.parametrize("whose", BARE)
 def test_a_bare_client(provider, cycles_authority, library, whose):
     path, body = BARE[whose]
-    with library.Client(base_url=provider.url, timeout=60) as client:
+    with library.Client(base_url=provider.url, timeout=PATIENCE) as client:
         wrapped = cycles.wrap(client, provider=whose, prices=prices(), max_output=30)
         assert type(wrapped) is type(client)
         assert wrapped.post(path, json=body).status_code == 200
@@ -165,7 +166,7 @@ def test_a_bare_asynchronous_client(provider, cycles_authority, library, whose):
     path, body = BARE[whose]
 
     async def work():
-        async with library.AsyncClient(base_url=provider.url, timeout=60) as client:
+        async with library.AsyncClient(base_url=provider.url, timeout=PATIENCE) as client:
             wrapped = cycles.wrap(client, provider=whose, prices=prices(), max_output=30)
             answers = await asyncio.gather(*(wrapped.post(path, json=body) for _ in range(5)))
             return [answer.status_code for answer in answers]
