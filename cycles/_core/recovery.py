@@ -142,7 +142,10 @@ def _recover_one(pending: Pending, claim: Claim, recovery: Recovery, timeout: fl
             recovery.pending += 1
             return
     settlement, verdict = yield from charge(pending, NO_RETRY, claim, is_kept=True, recovered=True, timeout=timeout)
-    if verdict is Verdict.DONE:
+    if settlement.state is State.UNSETTLED and settlement.error is None:  # its rest is left for later
+        recovery.waits(LONGEST_FLOOR)
+        recovery.pending += 1
+    elif verdict is Verdict.DONE:
         recovery.settled += 1
         recovery.failures = 0
     elif verdict in REFUSED:
