@@ -197,6 +197,9 @@ def integrations(session: nox.Session) -> None:
     for folder in (ROOT / "cycles" / "integrations", ROOT / "examples", blocks):
         session.run("mypy", *map(str, sorted(folder.glob("*.py"))))
     session.run("mypy", str(ROOT / "examples" / "fastapi_budget_per_customer" / "app.py"))
+    real = ("--pythonpath", f"{session.bin}/python")  # pyright in pyproject.toml leaves out what needs frameworks
+    session.run("pyright", "-p", str(ROOT / "pyright.integrations.json"), *real)
+    session.run("pyright", *real, *map(str, sorted(blocks.glob("*.py"))))
     run = ("pytest", "-n", "2", "-o", "faulthandler_exit_on_timeout=true", "tests/integrations")
     session.run(*run, *session.posargs, env={"CYCLES_INTEGRATIONS": "1"})
 

@@ -11,11 +11,11 @@ from typing import Final, Literal
 from cycles.errors import InvalidRequest
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import UnitEnum
+from cycles_api.shown import MICROCENTS_PER_USD, money
 
 __all__ = ["credits", "describe", "risk_points", "tokens", "usd", "usd_microcents"]
 
 INT64_MAX: Final = 2**63 - 1
-MICROCENTS_PER_USD: Final = 10**8
 _USD_DECIMALS: Final = 8
 
 
@@ -124,9 +124,4 @@ def spelled(unit: str, count: int) -> str:
 
 def describe(amount: Amount) -> str:
     """Return an amount as people read it in a table: "$0.05", "1,200 TOKENS"."""
-    if amount.unit != UnitEnum.USD_MICROCENTS:
-        return f"{amount.amount:,} {amount.unit}"
-    sign = "-" if amount.amount < 0 else ""
-    dollars, microcents = divmod(abs(amount.amount), MICROCENTS_PER_USD)
-    fraction = f"{microcents:08d}".rstrip("0").ljust(2, "0")
-    return f"{sign}${dollars:,}.{fraction}"
+    return money(amount)

@@ -22,7 +22,7 @@ from cycles.errors import ConfigError
 from cycles.reservation import AsyncReservation, Reservation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable
     from datetime import timedelta
     from types import TracebackType
     from typing import Self
@@ -72,7 +72,24 @@ class Client(Face[BlockingRuntime]):
 
         Args:
             estimate: The most that the work is expected to cost.
-            **options: See `ReserveOptions`; `action` is required.
+
+        Keyword Args:
+            action: (kind, name), such as ("llm.completion", "gpt-4o"), or an `Action`. Required.
+            tenant, workspace, app, workflow, agent, toolset: Whom to spend for. A level that is not given is the one of
+                the innermost `cycles.subject`, else the configured one; None leaves it out.
+            dimensions: At most 16 further labels; they choose no budget.
+            metadata: JSON values to keep with it.
+            tags: At most 10 labels of the action.
+            policy_keys: Where the action goes (`PolicyKeys`), for an authority whose policies look at that.
+            idempotency_key: 1 to 256 characters; a fresh one when None.
+            ttl: Seconds that the lease lasts, 1 to 86400 (default 60).
+            grace_period: Seconds after it in which a commit is still taken, 0 to 60.
+            overage_policy: What a commit above the estimate does (docs/protocol.md, Overage policies).
+            dry_run: Only evaluate: nothing is held.
+            observe: Only evaluate, and go on whatever the answer is.
+            wait: Seconds to keep asking while denied or throttled; 0 (default) asks once.
+            raise_on_unsettled: Whether the end raises when a charge could not be confirmed (default True).
+            own: Whether it is reserved at the authority even inside a `Limit` that covers it.
 
         Raises:
             InvalidRequest: refused before sending; names the field.
@@ -88,7 +105,16 @@ class Client(Face[BlockingRuntime]):
 
         Args:
             estimate: The most that the work is expected to cost.
-            **options: See `DecideOptions`; `action` is required.
+
+        Keyword Args:
+            action: (kind, name), such as ("llm.completion", "gpt-4o"), or an `Action`. Required.
+            tenant, workspace, app, workflow, agent, toolset: Whom to spend for. A level that is not given is the one of
+                the innermost `cycles.subject`, else the configured one; None leaves it out.
+            dimensions: At most 16 further labels; they choose no budget.
+            metadata: JSON values to keep with it.
+            tags: At most 10 labels of the action.
+            policy_keys: Where the action goes (`PolicyKeys`), for an authority whose policies look at that.
+            idempotency_key: 1 to 256 characters; a fresh one when None.
 
         Raises:
             InvalidRequest: refused before sending; names the field.
@@ -104,7 +130,18 @@ class Client(Face[BlockingRuntime]):
 
         Args:
             actual: What it really cost, 0 or more.
-            **options: See `RecordOptions`; `action` is required.
+
+        Keyword Args:
+            action: (kind, name), such as ("llm.completion", "gpt-4o"), or an `Action`. Required.
+            tenant, workspace, app, workflow, agent, toolset: Whom to spend for. A level that is not given is the one of
+                the innermost `cycles.subject`, else the configured one; None leaves it out.
+            dimensions: At most 16 further labels; they choose no budget.
+            metadata: JSON values to keep with it.
+            tags: At most 10 labels of the action.
+            policy_keys: Where the action goes (`PolicyKeys`), for an authority whose policies look at that.
+            idempotency_key: 1 to 256 characters; a fresh one when None.
+            overage_policy: What happens when too little is left (docs/protocol.md, Overage policies).
+            metrics: Usage figures to keep with it.
 
         Returns:
             What was charged, which may be less than *actual* (docs/protocol.md, Overage policies); its `via` is
@@ -119,11 +156,13 @@ class Client(Face[BlockingRuntime]):
         with raised_here:
             return blocking.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
 
-    def balances(self, **filters: Unpack[BalanceFilters]) -> Iterator[Balance]:
+    def balances(self, **filters: Unpack[BalanceFilters]) -> Rows[Balance]:
         """Return an iterator over the budgets under a subject, on however many pages; by default the tenant's.
 
-        Args:
-            **filters: See `BalanceFilters`; at least one level, if no tenant is configured.
+        Keyword Args:
+            tenant, workspace, app, workflow, agent, toolset: Whose budgets; at least one, if no tenant is configured.
+            include_children: Also the budgets below the ones that match.
+            page_size: Rows asked for at a time, 1 to 200.
 
         Raises:
             InvalidRequest: refused before sending; names the field.
@@ -131,11 +170,17 @@ class Client(Face[BlockingRuntime]):
         """
         return Rows(arguments.balances(self.config, filters), self._runtime.traced(), self.config.retry)
 
-    def reservations(self, **filters: Unpack[ReservationFilters]) -> Iterator[ReservationSummary]:
+    def reservations(self, **filters: Unpack[ReservationFilters]) -> Rows[ReservationSummary]:
         """Return an iterator over the reservations that all filters admit, on however many pages; newest first.
 
-        Args:
-            **filters: See `ReservationFilters`; timedeltas count from this call.
+        Keyword Args:
+            tenant, workspace, app, workflow, agent, toolset: Whose reservations.
+            status: ACTIVE, COMMITTED, RELEASED or EXPIRED.
+            idempotency_key: Only the one that was made with this key.
+            created, expires, finalized: (from, to), each a datetime, a timedelta, a text, or None for an open end.
+            sort_by, sort_dir: A field, such as "reserved"; "asc" or "desc".
+            include: Parts to add to each row: "metadata", "committed_metadata", "evidence".
+            page_size: Rows asked for at a time, 1 to 200.
 
         Raises:
             InvalidRequest: refused before sending; names the field.
@@ -275,11 +320,11 @@ class AsyncClient(Face[AsyncRuntime]):
         with raised_here:
             return await aio.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
 
-    def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncIterator[Balance]:
+    def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncRows[Balance]:
         """Return an asynchronous iterator over the budgets under a subject; see `Client.balances`."""
         return AsyncRows(arguments.balances(self.config, filters), self._runtime.traced(), self.config.retry)
 
-    def reservations(self, **filters: Unpack[ReservationFilters]) -> AsyncIterator[ReservationSummary]:
+    def reservations(self, **filters: Unpack[ReservationFilters]) -> AsyncRows[ReservationSummary]:
         """Return an asynchronous iterator over the reservations that all filters admit; see `Client.reservations`."""
         return AsyncRows(arguments.reservations(self.config, filters), self._runtime.traced(), self.config.retry)
 

@@ -13,7 +13,7 @@ from cycles._client.faces import runtime_of
 from cycles._client.opened_section import place_of_caller
 from cycles._client.subjects import resolved
 from cycles._guard.fields import Fields
-from cycles._guard.openers import Opener
+from cycles._guard.openers import Opener, names_what_is_missing
 from cycles._guard.sections import AsyncSection, BlockingSection
 from cycles._guard.settlement_policy import SettlementPolicy
 from cycles._guard.shapes import shape_of
@@ -24,20 +24,16 @@ from cycles_api.types import UNSET
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
-    from datetime import timedelta
-    from decimal import Decimal
     from typing import Self
 
     from cycles._client.opened_section import Opened
-    from cycles._client.options import GivenPolicyKeys, Level
+    from cycles._client.options import ActionLike, Cost, GivenPolicyKeys, Level, OveragePolicy, PerCall, Seconds
     from cycles._core.section_flows import OnError, Unreported
     from cycles._guard.fields import Asked
     from cycles.client import AsyncClient, Client
     from cycles.config import Config
     from cycles.reservation import AsyncReservation, Reservation
-    from cycles_api.models.action import Action
     from cycles_api.models.amount import Amount
-    from cycles_api.models.commit_overage_policy import CommitOveragePolicy
 
 C = TypeVar("C")
 
@@ -85,33 +81,34 @@ class Guard(Opener):
         AuthorityError, AuthorityUnavailable: the authority could not be asked; the work did not run.
     """
 
+    @names_what_is_missing
     def __init__(
         self,
-        estimate: Amount | Callable[..., Amount],
+        estimate: PerCall[Amount],
         *,
-        action: Action | tuple[str, str] | Callable[..., Action | tuple[str, str]],
-        actual: Amount | Decimal | Callable[[Any], Amount | Decimal | None] | None = None,
-        tenant: Level | Callable[..., Level] = UNSET,
-        workspace: Level | Callable[..., Level] = UNSET,
-        app: Level | Callable[..., Level] = UNSET,
-        workflow: Level | Callable[..., Level] = UNSET,
-        agent: Level | Callable[..., Level] = UNSET,
-        toolset: Level | Callable[..., Level] = UNSET,
-        dimensions: Mapping[str, str] | Callable[..., Mapping[str, str] | None] | None = None,
-        ttl: float | timedelta | Callable[..., float | timedelta | None] | None = 60.0,
-        grace_period: float | timedelta | Callable[..., float | timedelta | None] | None = None,
-        overage_policy: CommitOveragePolicy | str | Callable[..., CommitOveragePolicy | str | None] | None = None,
-        metadata: Mapping[str, Any] | Callable[..., Mapping[str, Any] | None] | None = None,
-        tags: Sequence[str] | Callable[..., Sequence[str] | None] | None = None,
-        idempotency_key: str | Callable[..., str | None] | None = None,
-        policy_keys: GivenPolicyKeys | Callable[..., GivenPolicyKeys] = None,
-        dry_run: bool | Callable[..., bool] = False,
-        observe: bool | Callable[..., bool] = False,
-        wait: float | timedelta | Callable[..., float | timedelta] = 0.0,
+        action: PerCall[ActionLike],
+        actual: Cost | Callable[[Any], Cost | None] | None = None,
+        tenant: PerCall[Level] = UNSET,
+        workspace: PerCall[Level] = UNSET,
+        app: PerCall[Level] = UNSET,
+        workflow: PerCall[Level] = UNSET,
+        agent: PerCall[Level] = UNSET,
+        toolset: PerCall[Level] = UNSET,
+        dimensions: PerCall[Mapping[str, str] | None] = None,
+        ttl: PerCall[Seconds | None] = 60.0,
+        grace_period: PerCall[Seconds | None] = None,
+        overage_policy: PerCall[OveragePolicy | None] = None,
+        metadata: PerCall[Mapping[str, Any] | None] = None,
+        tags: PerCall[Sequence[str] | None] = None,
+        idempotency_key: PerCall[str | None] = None,
+        policy_keys: PerCall[GivenPolicyKeys] = None,
+        dry_run: PerCall[bool] = False,
+        observe: PerCall[bool] = False,
+        wait: PerCall[Seconds] = 0.0,
         unreported: Unreported = "estimate",
-        on_error: OnError | Callable[[BaseException], Amount | Decimal | None] = "release",
+        on_error: OnError | Callable[[BaseException], Cost | None] = "release",
         raise_on_unsettled: bool = False,
-        own: bool | Callable[..., bool] = False,
+        own: PerCall[bool] = False,
         client: Client | AsyncClient | None = None,
     ) -> None:
         self._policy: Final = SettlementPolicy(actual, unreported, on_error)

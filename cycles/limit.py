@@ -29,29 +29,28 @@ from cycles._client.subjects import resolved
 from cycles._guard.decorated import decorated
 from cycles._guard.fields import Fields
 from cycles._guard.limits import AsyncLimited, limited
-from cycles._guard.openers import Opener
+from cycles._guard.openers import Opener, names_what_is_missing
 from cycles._guard.shapes import shape_of
 from cycles._outside.arrivals import arrived
 from cycles._telemetry import log, spans
 from cycles.amounts import check, describe
 from cycles.errors import InvalidRequest
+from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount
+from cycles_api.shown import table
 from cycles_api.types import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
-    from datetime import timedelta
     from typing import Literal, Self
 
-    from cycles._client.options import GivenPolicyKeys, Level, LimitOptions
+    from cycles._client.options import ActionLike, GivenPolicyKeys, Level, LimitOptions, OveragePolicy, PerCall, Seconds
     from cycles._client.running_limit import RunningLimit
     from cycles._core.results import Settlement
     from cycles._guard.fields import Asked
     from cycles.client import AsyncClient, Client
     from cycles.config import Config
-    from cycles_api.models.action import Action
-    from cycles_api.models.commit_overage_policy import CommitOveragePolicy
 
 C = TypeVar("C")
 P = ParamSpec("P")
@@ -94,29 +93,30 @@ class Limit(Opener):
         AuthorityError, AuthorityUnavailable: the authority could not be asked; the run did not begin.
     """
 
+    @names_what_is_missing
     def __init__(
         self,
-        amount: Amount | Callable[..., Amount],
+        amount: PerCall[Amount],
         *,
-        action: Action | tuple[str, str] | Callable[..., Action | tuple[str, str]],
-        hold: Amount | Callable[..., Amount | None] | None = None,
+        action: PerCall[ActionLike],
+        hold: PerCall[Amount | None] = None,
         on_limit: Literal["raise"] | Callable[[Limit], object] = "raise",
-        own: bool | Callable[..., bool] = False,
-        tenant: Level | Callable[..., Level] = UNSET,
-        workspace: Level | Callable[..., Level] = UNSET,
-        app: Level | Callable[..., Level] = UNSET,
-        workflow: Level | Callable[..., Level] = UNSET,
-        agent: Level | Callable[..., Level] = UNSET,
-        toolset: Level | Callable[..., Level] = UNSET,
-        dimensions: Mapping[str, str] | Callable[..., Mapping[str, str] | None] | None = None,
-        ttl: float | timedelta | Callable[..., float | timedelta | None] | None = 60.0,
-        grace_period: float | timedelta | Callable[..., float | timedelta | None] | None = None,
-        overage_policy: CommitOveragePolicy | str | Callable[..., CommitOveragePolicy | str | None] | None = None,
-        metadata: Mapping[str, Any] | Callable[..., Mapping[str, Any] | None] | None = None,
-        tags: Sequence[str] | Callable[..., Sequence[str] | None] | None = None,
-        policy_keys: GivenPolicyKeys | Callable[..., GivenPolicyKeys] = None,
-        idempotency_key: str | Callable[..., str | None] | None = None,
-        wait: float | timedelta | Callable[..., float | timedelta] = 0.0,
+        own: PerCall[bool] = False,
+        tenant: PerCall[Level] = UNSET,
+        workspace: PerCall[Level] = UNSET,
+        app: PerCall[Level] = UNSET,
+        workflow: PerCall[Level] = UNSET,
+        agent: PerCall[Level] = UNSET,
+        toolset: PerCall[Level] = UNSET,
+        dimensions: PerCall[Mapping[str, str] | None] = None,
+        ttl: PerCall[Seconds | None] = 60.0,
+        grace_period: PerCall[Seconds | None] = None,
+        overage_policy: PerCall[OveragePolicy | None] = None,
+        metadata: PerCall[Mapping[str, Any] | None] = None,
+        tags: PerCall[Sequence[str] | None] = None,
+        policy_keys: PerCall[GivenPolicyKeys] = None,
+        idempotency_key: PerCall[str | None] = None,
+        wait: PerCall[Seconds] = 0.0,
         raise_on_unsettled: bool = False,
         client: Client | AsyncClient | None = None,
     ) -> None:
@@ -352,6 +352,17 @@ class Limit(Opener):
         shown = describe(amount) if isinstance(amount, Amount) else repr(amount)
         spent = "" if self._opened is None and self._last is None else f" spent {describe(self.spent)}"
         return f"<Limit {self._fields.options['action']!r} {shown}{spent}>"
+
+    def _repr_html_(self) -> str | None:
+        """Return its numbers as a notebook shows them."""
+        if self._opened is None and self._last is None and not isinstance(self._fields.amount, Amount):
+            return None  # a callable makes the amount: the repr says so
+        columns = ("limit", "amount", "spent", "held", "remaining", "sections")
+        action = self._fields.options["action"]
+        if isinstance(action, Action):
+            action = (action.kind, action.name)
+        named = "/".join(map(str, action)) if isinstance(action, tuple) else action
+        return table(columns, [(named, self.amount, self.spent, self.held, self.remaining, self.sections)])
 
 
 _Last = tuple[Amount, tuple[int, int, int], bool]

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from cycles._client.opened_section import innermost
-from cycles._client.tables import table
 from cycles._core import flows, section_flows
 from cycles._core.denials import detail_of
 from cycles._core.requests import text
@@ -20,6 +19,7 @@ from cycles._core.results import reference
 from cycles._drivers import aio, blocking
 from cycles.amounts import describe
 from cycles.errors import InvalidRequest
+from cycles_api.shown import moment, table
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
@@ -250,7 +250,8 @@ class _View:
         settlement = self.settlement
         charged = None if settlement is None else settlement.charged
         columns = ("reservation", "state", "scope", "estimate", "charged", "expires")
-        expires = None if self.expires_at is None else f"{self.expires_at:%Y-%m-%d %H:%M:%S}Z"
+        expires_at_ms = self._section.leased.expires_at_ms
+        expires = None if expires_at_ms is None else moment(expires_at_ms)
         return table(columns, [(self.id, self.state, self.scope_path, self.estimate, charged, expires)])
 
 

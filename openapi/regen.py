@@ -132,8 +132,9 @@ def generate(package: Path, *, templates: Path | None = TEMPLATES) -> None:
     if complaints:
         raise Failure("\n".join(f"{complaint.header}: {complaint.detail}" for complaint in complaints))
     if templates is not None:
-        for template, name in (("codec.py.jinja", "_codec.py"), ("http.py.jinja", "http.py")):
-            (package / name).write_text(project.env.get_template(template).render(), encoding="utf-8")
+        for name in ("_codec.py", "http.py", "shown.py"):
+            made = project.env.get_template(f"{name.removeprefix('_')}.jinja").render()
+            (package / name).write_text(made, encoding="utf-8")
         (package / "py.typed").write_bytes(b"")
         for module in package.rglob("*.py"):
             module.write_text(HEADER + module.read_text(encoding="utf-8").lstrip(), encoding="utf-8")

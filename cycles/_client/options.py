@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Required, TypeAlias, TypedDict
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Required, TypeAlias, TypedDict, TypeVar
+
+from cycles._core.policy_keys import PolicyKeys
+from cycles_api.models.action import Action
+from cycles_api.models.action_policy_keys import ActionPolicyKeys
+from cycles_api.models.amount import Amount
+from cycles_api.models.commit_overage_policy import CommitOveragePolicy
+from cycles_api.types import Unset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
 
-    from cycles._core.policy_keys import PolicyKeys
     from cycles._core.windows import Window
-    from cycles_api.models.action import Action
-    from cycles_api.models.action_policy_keys import ActionPolicyKeys
-    from cycles_api.models.amount import Amount
-    from cycles_api.models.commit_overage_policy import CommitOveragePolicy
     from cycles_api.models.reservation_sort_field import ReservationSortField
     from cycles_api.models.reservation_status import ReservationStatus
     from cycles_api.models.sort_direction import SortDirection
     from cycles_api.models.standard_metrics import StandardMetrics
-    from cycles_api.types import Unset
 
-Level: TypeAlias = "str | Unset | None"
+T = TypeVar("T")
+
+PerCall: TypeAlias = T | Callable[..., T]
+"""A field of a `Guard` or a `Limit`: a value, or a callable that takes a call's arguments and gives its value."""
+
+ActionLike: TypeAlias = Action | tuple[str, str]
+"""What the work does: a (kind, name) pair, such as ("llm.completion", "gpt-4o"), or an `Action`."""
+
+Seconds: TypeAlias = float | timedelta
+"""A duration: a number of seconds, or a timedelta."""
+
+Cost: TypeAlias = Amount | Decimal
+"""What something cost: an amount, or a Decimal of dollars, which is rounded up to a microcent."""
+
+OveragePolicy: TypeAlias = CommitOveragePolicy | str
+"""REJECT, ALLOW_IF_AVAILABLE or ALLOW_WITH_OVERDRAFT (docs/protocol.md, Overage policies)."""
+
+Level: TypeAlias = str | Unset | None
 """A level of the subject. UNSET: as around it (`cycles.subject`), else as configured. None: left out."""
 
-GivenPolicyKeys: TypeAlias = "PolicyKeys | ActionPolicyKeys | None"
+GivenPolicyKeys: TypeAlias = PolicyKeys | ActionPolicyKeys | None
+"""Where the action goes (`PolicyKeys`), if the authority's policies look at that."""
 
 
 class Levels(TypedDict, total=False):
@@ -38,9 +59,9 @@ class Levels(TypedDict, total=False):
 
 
 class DecideOptions(Levels, total=False):
-    """The parts of a decision beside the estimate. All but `action` may be left out."""
+    """The keyword arguments of `Client.decide` beside the estimate. All but `action` may be left out."""
 
-    action: Required[Action | tuple[str, str]]
+    action: Required[ActionLike]
     """(kind, name), such as ("llm.completion", "gpt-4o"): at most 64 and 256 characters."""
     dimensions: Mapping[str, str] | None
     """At most 16 further labels; they choose no budget."""
@@ -55,28 +76,28 @@ class DecideOptions(Levels, total=False):
 
 
 class RecordOptions(DecideOptions, total=False):
-    """The parts of recorded spend beside the actual. All but `action` may be left out."""
+    """The keyword arguments of `Client.record` beside the actual. All but `action` may be left out."""
 
-    overage_policy: CommitOveragePolicy | str | None
+    overage_policy: OveragePolicy | None
     """What happens when too little is left (docs/protocol.md, Overage policies); None for the authority's default."""
     metrics: StandardMetrics | None
     """Usage figures to keep with it."""
 
 
 class ReserveOptions(DecideOptions, total=False):
-    """The parts of a reservation beside the estimate. All but `action` may be left out."""
+    """The keyword arguments of `Client.reserve` beside the estimate. All but `action` may be left out."""
 
-    ttl: float | timedelta | None
+    ttl: Seconds | None
     """Seconds that the lease lasts, 1 to 86400 (default 60); None for the authority's default."""
-    grace_period: float | timedelta | None
+    grace_period: Seconds | None
     """Seconds after the lease in which a commit is still taken, 0 to 60; None for the authority's default."""
-    overage_policy: CommitOveragePolicy | str | None
+    overage_policy: OveragePolicy | None
     """What a commit above the estimate does (docs/protocol.md, Overage policies); None for the authority's default."""
     dry_run: bool
     """Only evaluate: nothing is held."""
     observe: bool
     """Only evaluate, and go on whatever the answer is: nothing is held, and nothing is settled (default: False)."""
-    wait: float | timedelta
+    wait: Seconds
     """Seconds to keep asking while denied or throttled; 0 (default) asks once."""
     raise_on_unsettled: bool
     """Whether the end raises when a charge could not be confirmed (default: True by hand, False in a Guard)."""
@@ -87,13 +108,13 @@ class ReserveOptions(DecideOptions, total=False):
 class LimitOptions(DecideOptions, total=False):
     """The parts of a limit beside the amount. All but `action` may be left out."""
 
-    ttl: float | timedelta | None
+    ttl: Seconds | None
     """Seconds that the lease lasts, 1 to 86400 (default 60); it is kept while the limit runs."""
-    grace_period: float | timedelta | None
+    grace_period: Seconds | None
     """Seconds after the lease in which a commit is still taken, 0 to 60; None for the authority's default."""
-    overage_policy: CommitOveragePolicy | str | None
+    overage_policy: OveragePolicy | None
     """What spend above the amount does (docs/protocol.md, Overage policies); None for the authority's default."""
-    wait: float | timedelta
+    wait: Seconds
     """Seconds to keep asking at the beginning while denied or throttled; 0 (default) asks once."""
     raise_on_unsettled: bool
     """Whether the end raises when a charge could not be confirmed (default: False)."""
@@ -104,7 +125,10 @@ class LimitOptions(DecideOptions, total=False):
 
 
 class BalanceFilters(Levels, total=False):
-    """Which budgets are listed; of the configured levels only the tenant narrows a list."""
+    """The keyword arguments of `Client.balances`: which budgets are listed.
+
+    Of the configured levels only the tenant narrows a list.
+    """
 
     include_children: bool | None
     """Also the budgets below the ones that match; a server may do so always."""
@@ -113,7 +137,10 @@ class BalanceFilters(Levels, total=False):
 
 
 class ReservationFilters(Levels, total=False):
-    """Which reservations are listed; of the configured levels only the tenant narrows a list."""
+    """The keyword arguments of `Client.reservations`: which are listed.
+
+    Of the configured levels only the tenant narrows a list.
+    """
 
     status: ReservationStatus | str | None
     """Only those in this state: ACTIVE, COMMITTED, RELEASED or EXPIRED."""

@@ -6,13 +6,15 @@ Classes and no generators: a list that is left before its end needs no closing, 
 from __future__ import annotations
 
 from collections import deque
+from html import escape
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from cycles._client.tables import rows_table
+from cycles._client.tables import rows_line, rows_table
 from cycles._drivers import aio, blocking
 
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import Generator
+    from typing import Any, Self
 
     from cycles._core.listings import Listing
     from cycles._core.retry import RetryPolicy
@@ -22,7 +24,11 @@ R = TypeVar("R")
 
 
 class Rows(Generic[R]):
-    """The rows of a list, for blocking code. After an error, going on asks for the page that failed again."""
+    """The rows of a list of an authority, for blocking code: an iterator, which asks for pages when it needs them.
+
+    After an error, going on asks for the page that failed again. A notebook that shows one asks for the first page, and
+    takes no row away. Made by `Client.balances` and `Client.reservations`.
+    """
 
     def __init__(self, listing: Listing[R], world: World, policy: RetryPolicy) -> None:
         self._listing: Final = listing
@@ -41,6 +47,10 @@ class Rows(Generic[R]):
         return self._ready.popleft()
 
     def __repr__(self) -> str:
+        if self._ready:
+            return rows_line(type(self).__name__, list(self._ready), more=not self._listing.ended)
+        if self._listing.ended:
+            return f"{type(self).__name__}()"
         return f"<{type(self).__name__}: iterate over it, or make a list of it>"
 
     def _repr_html_(self) -> str:
@@ -51,7 +61,12 @@ class Rows(Generic[R]):
 
 
 class AsyncRows(Generic[R]):
-    """The rows of a list, for asynchronous code; see `Rows`."""
+    """The rows of a list of an authority, for asynchronous code: an asynchronous iterator; see `Rows`.
+
+    `await rows` asks for the page that comes next, if nothing of it is there, takes no row away, and gives the same
+    rows: what a notebook or a prompt with top-level await shows. Made by `AsyncClient.balances` and
+    `AsyncClient.reservations`.
+    """
 
     def __init__(self, listing: Listing[R], world: World, policy: RetryPolicy) -> None:
         self._listing: Final = listing
@@ -69,5 +84,23 @@ class AsyncRows(Generic[R]):
             self._ready.extend(await aio.run(self._listing.page(self._policy), self._world))
         return self._ready.popleft()
 
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self._peeked().__await__()
+
+    async def _peeked(self) -> Self:
+        while not self._ready and not self._listing.ended:
+            self._ready.extend(await aio.run(self._listing.page(self._policy), self._world))
+        return self
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: iterate over it by `async for`>"
+        if self._ready:
+            return rows_line(type(self).__name__, list(self._ready), more=not self._listing.ended)
+        if self._listing.ended:
+            return f"{type(self).__name__}()"
+        return f"<{type(self).__name__}: iterate over it by `async for`, or show it by `await`>"
+
+    def _repr_html_(self) -> str:
+        """Return the rows that were read and come next as a notebook shows them; nothing is asked for."""
+        if self._ready or self._listing.ended:
+            return rows_table(list(self._ready), more=not self._listing.ended)
+        return f"<p>{escape(repr(self))}</p>"

@@ -38,6 +38,7 @@ class How(NamedTuple):
         recovered: Whether it comes from the journal.
         before: What was charged by a report of this section already.
         is_raised: Whether the caller raises what the settlement says.
+        is_known: Whether the log has said already that this spend is pending.
     """
 
     policy: RetryPolicy
@@ -47,6 +48,7 @@ class How(NamedTuple):
     recovered: bool
     before: int
     is_raised: bool
+    is_known: bool = False
 
 
 def settled(
@@ -83,7 +85,7 @@ def settled(
             "refused"
             if how.is_raised and isinstance(error, Denied)
             else _event_of(verdict, is_kept=is_kept or goes_on),
-            is_told=how.is_raised,
+            is_told=how.is_raised or (how.is_known and outcome == "pending"),
             reservation_id=pending.reservation_id,
             via=pending.via,
             amount=pending.actual.amount,

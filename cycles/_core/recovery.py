@@ -32,6 +32,7 @@ class Recovery:
         patience: Seconds that bound one request when there is a deadline.
         aside: Keys of records that this run does not try again; the recovery adds to them.
         overridden: Keys of records whose floor was overridden in this run: each is, once. None: a floor holds.
+        told: Keys of records of which the log has said that they are pending; the recovery adds to them.
 
     Attributes:
         settled, rejected, pending: Records by what became of them.
@@ -53,6 +54,7 @@ class Recovery:
         "pending",
         "rejected",
         "settled",
+        "told",
     )
 
     def __init__(
@@ -62,11 +64,13 @@ class Recovery:
         patience: float = 10.0,
         aside: set[str] | None = None,
         overridden: set[str] | None = None,
+        told: set[str] | None = None,
     ) -> None:
         self.deadline: Final = deadline
         self.patience: Final = patience
         self.overridden: Final = overridden
         self.aside: Final[set[str]] = set() if aside is None else aside
+        self.told: Final[set[str]] = set() if told is None else told
         self.settled = self.rejected = self.pending = self.failures = 0
         self.is_paused = self.is_stopped = False
         self.again_in: float | None = None
@@ -141,11 +145,19 @@ def _recover_one(pending: Pending, claim: Claim, recovery: Recovery, timeout: fl
             recovery.waits((floor.until_ms - now) / 1000)
             recovery.pending += 1
             return
-    settlement, verdict = yield from charge(pending, NO_RETRY, claim, is_kept=True, recovered=True, timeout=timeout)
+    key = pending.key
+    settlement, verdict = yield from charge(
+        pending, NO_RETRY, claim, is_kept=True, recovered=True, is_known=key in recovery.told, timeout=timeout
+    )
     if settlement.state is State.UNSETTLED and settlement.error is None:  # its rest is left for later
         recovery.waits(LONGEST_FLOOR)
         recovery.pending += 1
-    elif verdict is Verdict.DONE:
+        return
+    if verdict is Verdict.DONE or verdict in REFUSED:
+        recovery.told.discard(key)
+    else:
+        recovery.told.add(key)
+    if verdict is Verdict.DONE:
         recovery.settled += 1
         recovery.failures = 0
     elif verdict in REFUSED:

@@ -9,6 +9,7 @@ from cycles._core.lifecycle import State
 from cycles._core.response_info import ResponseInfo
 from cycles.amounts import describe
 from cycles_api import models
+from cycles_api.shown import table
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
@@ -184,6 +185,12 @@ class Settlement:
         uncovered = f" uncovered {describe(self.uncovered)}" if self.uncovered is not None else ""
         error = f" error {type(self.error).__name__}" if self.error is not None else ""
         return f"<Settlement {self.state} via {self.via}{charged}{uncovered}{error}>"
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        error = None if self.error is None else type(self.error).__name__
+        columns = ("settlement", "via", "charged", "uncovered", "released", "error")
+        return table(columns, [(self.state, self.via, self.charged, self.uncovered, self.released, error)])
 
 
 class CountedSettlement(Settlement):

@@ -78,6 +78,7 @@ def charge(
     goes_on: bool = False,
     recovered: bool = False,
     is_raised: bool = False,
+    is_known: bool = False,
     timeout: float | None = None,
     lease_ends_ms: int | None = None,
     ends: float | None = None,
@@ -117,6 +118,7 @@ def charge(
                 recovered=recovered,
                 before=before,
                 is_raised=is_raised,
+                is_known=is_known,
             )
             settlement = yield from settled(pending, operation, answer, verdict, how)
             return settlement, verdict

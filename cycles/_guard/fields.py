@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles._client.checked import signature
+from cycles._core.requests import action_of
+from cycles.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +35,10 @@ class Fields:
         amount: The estimate, or what the run may cost.
         options: The other fields, by name.
 
+    Raises:
+        InvalidRequest: an action that is the same for all calls is none, or a switch is neither on nor off. Other
+            values are checked when they are used.
+
     Attributes:
         amount, options: As given.
         makes_amount: Whether each call has an amount of its own.
@@ -41,6 +47,11 @@ class Fields:
     __slots__ = ("_constant", "_per_call", "amount", "makes_amount", "options")
 
     def __init__(self, amount: Any, options: dict[str, Any]) -> None:
+        if not callable(options["action"]):
+            action_of(options["action"], None)
+        for name in ("own", "raise_on_unsettled"):
+            if not isinstance(options[name], bool) and not (name == "own" and callable(options[name])):
+                raise InvalidRequest(f"{name}={options[name]!r}: give True or False")
         self.amount: Final = amount
         self.options: Final = options
         self._per_call: Final = tuple(name for name, value in options.items() if callable(value))

@@ -7,6 +7,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack, contextmanager
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakSet
 
@@ -29,15 +30,46 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+I = TypeVar("I", bound="Callable[..., None]")  # noqa: E741 - an __init__
+
+
+def names_what_is_missing(init: I) -> I:
+    """Return *init*, which says what to do where the parentheses of a decorator were forgotten.
+
+    Raises:
+        InvalidRequest: a function is all that is given.
+    """
+
+    @functools.wraps(init)
+    def checked(self: object, *args: Any, **kwargs: Any) -> None:
+        if not kwargs and len(args) == 1 and isinstance(args[0], FunctionType | classmethod | staticmethod):
+            kind, named = type(self).__name__, getattr(args[0], "__qualname__", repr(args[0]))
+            raise InvalidRequest(
+                f"@{kind} on {named}: action is missing; give the decorator its fields in parentheses, as in "
+                f'@cycles.{kind}(usd("0.05"), action=("llm.completion", "gpt-4o"))'
+            )
+        init(self, *args, **kwargs)
+
+    return cast("I", checked)
+
+
 class Opener(ABC):
     """A value that is a decorator, and a with-block that one at a time enters.
 
     Args:
         fields: What each reserve asks for.
         client: A Client or AsyncClient; the default one when None.
+
+    Raises:
+        InvalidRequest: the client is something else.
     """
 
     def __init__(self, fields: Fields, client: Client | AsyncClient | None) -> None:
+        if client is not None and not isinstance(client, Client | AsyncClient):
+            raise InvalidRequest(
+                f"client: give a cycles.Client or cycles.AsyncClient, not {type(client).__name__}; "
+                "leave it out for the default one (cycles.configure)"
+            )
         self._fields: Final = fields
         self._client: Final = client
         self._begin_anew()

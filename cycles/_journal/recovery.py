@@ -88,6 +88,7 @@ class Recoverer:
         self._repeats: Final = repeats
         self._batch: Final = batch
         self._aside: Final[set[str]] = set()
+        self._told: Final[set[str]] = set()
         self._rounds = 0
         self._round: Recovery | None = None
         self._queue: JournalQueue | None = None
@@ -104,7 +105,7 @@ class Recoverer:
         """Settle some records; return the seconds until the next attempt, or None when there is nothing left to do."""
         if self._round is None or self._queue is None:
             self._is_asked = False
-            self._round, self._queue = Recovery(aside=self._aside), self._journal.queue()
+            self._round, self._queue = Recovery(aside=self._aside, told=self._told), self._journal.queue()
         this, queue = self._round, self._queue
         ended = False
         try:
@@ -157,11 +158,11 @@ def drain(
         journal.must_be_ours()
     deadline = (yield from Now()) + timeout
     settled = rejected = rounds = 0
-    aside: set[str] = set()
+    aside, told = set[str](), set[str]()
     overridden: set[str] | None = set() if now else None
     while True:
         rounds += 1
-        this = Recovery(deadline, patience=patience, aside=aside, overridden=overridden)
+        this = Recovery(deadline, patience=patience, aside=aside, overridden=overridden, told=told)
         is_left = yield from _charged(owed(), this)
         busy = sum(charge.is_under_way for charge in owed())
         if journal is not None:

@@ -73,8 +73,13 @@ class BudgetTask(celery.Task):  # type: ignore[misc]  # celery has no types
             if self.cycles_estimate is not None:  # outside of the limit, which asks no authority about keys
                 stack.enter_context(self._section(self.cycles_estimate).running())
             if self.cycles_limit is not None:
-                stack.enter_context(cycles.Limit(self.cycles_limit, action=("task.limit", self.name)))
+                stack.enter_context(cycles.Limit(self.cycles_limit, action=("task.limit", self._named)))
             return super().__call__(*args, **kwargs)
+
+    @property
+    def _named(self) -> str:
+        """Its name, which a task that runs has: registering it gave it one."""
+        return str(self.name)
 
     def _sent_subject(self) -> Mapping[str, Any]:
         if self.request.called_directly:  # the subject of the caller is around it
@@ -90,9 +95,9 @@ class BudgetTask(celery.Task):  # type: ignore[misc]  # celery has no types
         return own(*args, **kwargs) if callable(own) else own
 
     def _section(self, estimate: Amount) -> ToolCall:
-        options: Any = {"action": ("task.run", self.name), **self.cycles_options}
+        options: Any = {"action": ("task.run", self._named), **self.cycles_options}
         call_id = self.request.id or uuid.uuid4().hex  # called directly: nobody delivers that twice
-        return ToolCall(self.name, estimate, run_id="celery", call_id=call_id, **options)
+        return ToolCall(self._named, estimate, run_id="celery", call_id=call_id, **options)
 
 
 def _levels(given: Mapping[str, Any]) -> Any:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import inspect
 import uuid
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from agents import Agent, AgentsException, FunctionTool, Handoff, ModelProvider, OpenAIProvider, RunHooks
@@ -95,9 +95,10 @@ class CyclesProvider(ModelProvider):
             )
         if isinstance(client._client._transport, AsyncMeteredTransport):  # noqa: SLF001 - as in `cycles.wrap`
             return model
-        made = copy.copy(model)
-        made.__dict__["_client"] = wrap(client, **self._options)
-        return made
+        made: Any = copy.copy(model)
+        vars(made)["_client"] = wrap(client, **self._options)
+        metered: Model = made
+        return metered
 
     async def aclose(self) -> None:
         """Release what the SDK's provider holds."""
@@ -127,7 +128,7 @@ class _GuardedModel(Model):
                         return
                 yield event
         finally:
-            if inspect.isasyncgen(events):
+            if isinstance(events, AsyncGenerator):
                 await events.aclose()
 
     def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:

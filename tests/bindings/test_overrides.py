@@ -119,6 +119,92 @@ def test_unknown_error_code_is_kept(ask: Any) -> None:
     assert not response.parsed.error.is_known
 
 
+# -- what people look at ----------------------------------------------------------------------------------------------
+USD = "USD_MICROCENTS"
+ROW = {
+    "scope": "tenant:acme",
+    "scope_path": "tenant:acme",
+    "remaining": {"unit": USD, "amount": 320_000_000},
+    "reserved": {"unit": USD, "amount": 10_000_000},
+    "spent": {"unit": USD, "amount": 170_000_000},
+    "debt": {"unit": USD, "amount": 0},
+    "allocated": {"unit": USD, "amount": 500_000_000},
+}
+TOKENS = {"unit": "TOKENS", "amount": 1200}
+KEPT = {
+    "reservation_id": "r-1",
+    "status": "ACTIVE",
+    "subject": {"tenant": "acme"},
+    "action": {"kind": "tool.search", "name": "web"},
+    "reserved": TOKENS,
+    "created_at_ms": 1_790_000_000_000,
+    "expires_at_ms": 1_790_000_060_000,
+    "scope_path": "tenant:acme",
+    "affected_scopes": ["tenant:acme"],
+    "idempotency_key": "key-7",
+    "metadata": {"card": "4111"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({}, "Balance(tenant:acme, $3.20 of $5.00 left, $0.10 held)"),
+        ({"allocated": None, "reserved": None}, "Balance(tenant:acme, $3.20 left)"),
+        (
+            {"remaining": {"unit": USD, "amount": -1}, "reserved": None, "debt": ROW["spent"], "is_over_limit": True},
+            "Balance(tenant:acme, -$0.00000001 of $5.00 left, $1.70 owed, over its limit)",
+        ),
+    ],
+)
+def test_a_budget_is_shown_as_people_read_it(change: dict[str, Any], shown: str) -> None:
+    row = models.Balance.from_dict({**ROW, **change})
+    assert repr(row) == shown
+    assert row == pickle.loads(pickle.dumps(row)) == copy.copy(row)
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({}, "1,200 TOKENS held until 2026-09-21 14:14:20Z"),
+        ({"expires_at_ms": 2**62}, "1,200 TOKENS held until 4611686018427387904 ms"),
+        ({"status": "RELEASED"}, "1,200 TOKENS was held"),
+        (
+            {"status": "COMMITTED", "committed": {"unit": "TOKENS", "amount": 7}},
+            "7 TOKENS charged of 1,200 TOKENS held",
+        ),
+    ],
+)
+@pytest.mark.parametrize("model", [models.ReservationSummary, models.ReservationDetail])
+def test_a_reservation_is_shown_as_people_read_it(model: Any, change: dict[str, Any], shown: str) -> None:
+    row = model.from_dict({**KEPT, **change})
+    status = change.get("status", "ACTIVE")
+    assert repr(row) == f"{model.__name__}(r-1, {status}, tool.search/web, tenant:acme, {shown})"
+    for said in (repr(row), row._repr_html_()):
+        assert "4111" not in said
+        assert "key-7" not in said
+    assert row == pickle.loads(pickle.dumps(row)) == copy.copy(row)
+
+
+def test_an_amount_is_shown_as_people_read_it_whatever_is_in_it() -> None:
+    assert repr(Amount(unit=USD, amount=5_000_001)) == "Amount($0.05000001)"
+    assert repr(models.SignedAmount(unit="TOKENS", amount=-1200)) == "SignedAmount(-1,200 TOKENS)"
+    assert repr(Amount(unit="TOKENS", amount="5")) == "Amount(unit='TOKENS', amount='5')"  # type: ignore[arg-type]
+
+
+def test_tables_are_escaped_and_have_no_colours() -> None:
+    turned = {**ROW, "scope_path": "tenant:\u202e<b onclick='x'>\n&\x1b[31m" + "a" * 400}
+    row = models.Balance.from_dict(turned)
+    shown = row._repr_html_()
+    assert "tenant:\\u202e&lt;b onclick=&#x27;x&#x27;&gt;\\n&amp;\\x1b[31maaa" in shown
+    assert "a" * 300 not in shown
+    assert ">$3.20</td>" in shown
+    assert not any(word in shown for word in ("color", "background", "http", "script", "src="))
+    assert repr(row).isprintable()
+    kept = {**KEPT, "action": {"kind": "<i>", "name": "<script>"}}
+    assert "&lt;i&gt;/&lt;script&gt;" in models.ReservationDetail.from_dict(kept)._repr_html_()
+
+
 # -- a success that does not fit -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("amount", [True, 5.0, "5", None, [5], 2**63, -1])
 def test_only_integers_in_bounds_are_integers(amount: object) -> None:

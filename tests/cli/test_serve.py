@@ -117,7 +117,10 @@ def test_serve_again_keeps_what_was_funded(tmp_path):
     [
         (["--host", "0.0.0.0"], "beyond-loopback"),
         (["--budget", "tenant:acme"], "write it like tenant:acme=usd:1.00"),
-        (["--budget", "tenant:acme=1"], "write it like usd:1.00"),
+        (["--budget", "tenant:acme=1"], "write it like tenant:acme=usd:1.00"),
+        (["--budget", "tenant:acme=usd:1/year"], "choose one of hour, day, week, month"),
+        (["--budget", "tenant:acme=usd:1/day/Mars"], "write it like 1/day/Europe/Berlin"),
+        (["--budget", "tenant:acme=usd:1/day/"], "write it like 1/day/Europe/Berlin"),
         (["--budget", "tenant:acme=euro:1"], "usd, tokens, credits, risk_points"),
         (["--budget", "agent:acme=usd:1"], "write a path such as"),
         (["--db", "/no/such/folder/l.db"], "no folder"),

@@ -143,6 +143,22 @@ def test_a_refusal_that_nobody_can_understand_is_none(world, pending, answer, er
     assert len(world.calls) == asked + 3
 
 
+def test_the_log_says_once_that_a_record_is_pending(world, pending):
+    """Round after round, while the authority is away; what ends it is told in any case."""
+    told = set()
+    for answer in (LOST, LOST, LOST):
+        world.answers = [answer]
+        world.run(recover(Records(pending), Recovery(told=told), 1))
+    said = [
+        facts["is_told"] for note, facts in zip(world.notes, world.facts, strict=True) if note == "settlement pending"
+    ]
+    assert said == [False, True, True]
+    world.answers = [refusal(404, "NOT_FOUND")]
+    world.run(recover(Records(pending), Recovery(told=told), 1))
+    assert (world.notes[-1], world.facts[-1]["is_told"]) == ("settlement rejected", False)
+    assert told == set()
+
+
 @pytest.mark.parametrize(
     ("answer", "policy", "said", "unsaid"),
     [

@@ -111,9 +111,31 @@ def test_the_reference_has_no_name_twice():
     assert len(REFERENCE) == len(set(REFERENCE))
 
 
-@pytest.mark.parametrize("name", sorted({*cycles.__all__} - {"Amount", "Action"}))
+ALIASES = {"ActionLike", "Cost", "Level", "OveragePolicy", "PerCall", "Seconds"}
+"""Names of types: their text stands below them in the source, where editors and the reference find it."""
+
+
+def test_a_named_type_has_a_docstring_below_it():
+    source = (ROOT / "cycles" / "_client" / "options.py").read_text("utf-8")
+    for name in ALIASES:
+        assert re.search(rf'^{name}: TypeAlias = .+\n"""\w', source, flags=re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", sorted({*cycles.__all__} - {"Amount", "Action"} - ALIASES))
 def test_a_public_name_has_a_docstring_of_its_own(name):
     assert (getattr(cycles, name).__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS.glob("*.md")], ids=lambda page: page.stem)
+def test_a_page_installs_what_can_be_installed_today(page):
+    """One page says what the first release changes. What the command itself says is of that release already."""
+    text = page.read_text("utf-8")
+    if page.stem == "index":
+        assert text.count("pip install 'cycles-guard[") == 1
+        assert "pip install './cycles-guard-python[" in text
+    elif page.stem != "cli":
+        assert "install 'cycles-guard" not in text
+        assert "pip install '.[" not in text
 
 
 def test_every_error_is_on_its_page():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -154,11 +155,16 @@ def test_notebook():
     nbclient.NotebookClient(book, timeout=300, kernel_name="python3").execute()
     pages = [output.data for cell in book.cells for output in cell.get("outputs", ()) if "data" in output]
     shown = [data["text/html"] for data in pages if "text/html" in data]
-    assert len(shown) == 3
-    balances, reservation, reservations = shown
+    balances, limit, reservation, settlement, reservations, awaited = shown
     assert "<td>tenant:default</td>" in balances
     assert ">$0.97<" in balances
+    assert "<td>agent.run/notebook</td>" in limit
     assert "<td>ACTIVE</td>" in reservation
     assert ">$0.10<" in reservation
+    assert "<td>COMMITTED</td><td>commit</td>" in settlement
+    assert ">$0.07<" in settlement
     assert ">$0.07<" in reservations
-    assert "llm.completion gpt-4o" in reservations
+    assert "llm.completion/gpt-4o" in reservations
+    assert "<td>tenant:default</td>" in awaited
+    (rows,) = [data["text/plain"] for data in pages if data["text/plain"].startswith("[")]
+    assert re.fullmatch(r"\[Balance\(tenant:default, \$0\.\d\d of \$1\.00 left\)\]", rows)

@@ -136,6 +136,9 @@ class App:
         except Refusal as refusal:
             runtime = not self._administration.takes(request.path)
             status, body = refusal.status, _error_body(refusal, request_id, trace_id, runtime=runtime)
+            after_ms = (refusal.details or {}).get("retry_after_ms")
+            if after_ms is not None:
+                headers.append(("retry-after", str(-(-after_ms // 1000))))
             if runtime and self.signing is not None:
                 tenant = dict(headers).get("x-cycles-tenant")
                 body = self.signing.with_error(self.transactions, request, tenant, status, body)

@@ -207,7 +207,7 @@ class Operations:
         parameters = asked.request.parameters()
         _own_tenant(asked.tenant, parameters.get("tenant"))
         with self._transactions.reading() as books:
-            return 200, lists.balances(books, asked.tenant, parameters)
+            return 200, lists.balances(books, asked.tenant, parameters, self._transactions.clock())
 
     def status(self, asked: Asked) -> tuple[int, Body]:
         with self._transactions.reading() as books:

@@ -9,6 +9,7 @@ from attrs import field as _attrs_field
 from attrs import setters as _attrs_setters
 
 from .. import _codec
+from .. import shown as _shown
 from ..models.unit_enum import UnitEnum, to_unit_enum
 
 
@@ -23,6 +24,9 @@ class Amount:
 
     unit: UnitEnum = _attrs_field(converter=to_unit_enum)
     amount: int
+
+    def __repr__(self) -> str:
+        return _shown.amount_line(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is sent for this: what is unset, or None without being nullable, is left out.

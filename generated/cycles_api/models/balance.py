@@ -7,6 +7,7 @@ from typing import Any, Self
 from attrs import define as _attrs_define
 
 from .. import _codec
+from .. import shown as _shown
 from ..types import UNSET, Unset
 
 
@@ -36,6 +37,12 @@ class Balance:
     allocated: Amount | Unset = UNSET
     overdraft_limit: Amount | Unset = UNSET
     is_over_limit: bool | Unset = UNSET
+
+    def __repr__(self) -> str:
+        return _shown.balance_line(self)
+
+    def _repr_html_(self) -> str:
+        return _shown.balance_table(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is sent for this: what is unset, or None without being nullable, is left out.

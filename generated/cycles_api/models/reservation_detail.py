@@ -9,6 +9,7 @@ from attrs import field as _attrs_field
 from attrs import setters as _attrs_setters
 
 from .. import _codec
+from .. import shown as _shown
 from ..models.reservation_status import ReservationStatus, to_reservation_status
 from ..types import UNSET, Unset
 
@@ -50,6 +51,12 @@ class ReservationDetail:
     metadata: Metadata | Unset = UNSET
     committed_metadata: Metadata | Unset = UNSET
     evidence: ReservationEvidence | Unset = UNSET
+
+    def __repr__(self) -> str:
+        return _shown.reservation_line(self)
+
+    def _repr_html_(self) -> str:
+        return _shown.reservation_table(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is sent for this: what is unset, or None without being nullable, is left out.
