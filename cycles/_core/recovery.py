@@ -149,6 +149,10 @@ def _recover_one(pending: Pending, claim: Claim, recovery: Recovery, timeout: fl
     settlement, verdict = yield from charge(
         pending, NO_RETRY, claim, is_kept=True, recovered=True, is_known=key in recovery.told, timeout=timeout
     )
+    if settlement.state is State.UNSETTLED and settlement.error is None:  # its rest is left for later
+        recovery.waits(LONGEST_FLOOR)
+        recovery.pending += 1
+        return
     if verdict is Verdict.DONE or verdict in REFUSED:
         recovery.told.discard(key)
     else:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from cycles._core.attempts import until_known
 from cycles._core.effects import Call, Clock, Notify, Now, Record
 from cycles._core.endings import REFUSED, How, settled
+from cycles._core.lifecycle import State
 from cycles._core.operations import COMMIT_RESERVATION, CREATE_EVENT, GET_RESERVATION
 from cycles._core.outcomes import Verdict, judge
-from cycles._core.records import Claim, Floor
+from cycles._core.records import LONGEST_FLOOR, Claim, Floor
+from cycles._core.results import Settlement
 from cycles_api import models
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from cycles._core.operations import Operation
     from cycles._core.outcomes import Answer
     from cycles._core.records import Pending
-    from cycles._core.results import Settlement
     from cycles._core.retry import RetryPolicy
 
 _LEAST: Final = 0.1
@@ -103,6 +104,8 @@ def charge(
             operation, answer, taken = yield from _taken(pending, operation, answer, {**bounds, "within": within})
             verdict = judge(operation, answer)
         if taken is not None and taken < pending.actual.amount:
+            if recovered and pending.key == pending.reported_key:
+                return (yield from _rest_later(pending, taken, claim, sent)), verdict
             before, pending, happened = taken, pending.rest(taken), "report charged already"
         elif verdict is Verdict.EXPIRED and not pending.by_event:
             pending, happened = pending.as_event(), "hold expired"
@@ -121,6 +124,19 @@ def charge(
             return settlement, verdict
         is_kept = yield from Record(pending, claim)  # the switch is kept before the event leaves
         yield from Notify(happened, reservation_id=pending.reservation_id)
+
+
+def _rest_later(pending: Pending, taken: int, claim: Claim, sent: int) -> Flow[Settlement]:
+    """Leave the rest of a report, of which *taken* is charged, for an hour: its section was taken for dead, and lived.
+
+    If it lives still, its end overwrites this record and charges the rest itself. An event of ours would come on top of
+    that, and nobody could ask for it.
+    """
+    now = yield from Clock()
+    later = pending.rest(taken).not_before(Floor(now, now + round(LONGEST_FLOOR * 1000)))
+    yield from Record(later, claim)
+    yield from Notify("report charged already", reservation_id=pending.reservation_id)
+    return Settlement(State.UNSETTLED, via=later.via, attempts=sent, is_kept=True)
 
 
 def _request(pending: Pending) -> tuple[Operation[Any], dict[str, Any]]:

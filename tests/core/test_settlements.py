@@ -249,13 +249,21 @@ def test_the_rest_is_charged_when_a_report_was_charged(world, after_reports):
     assert world.log[-3:] == ["Record", "create_event", "Forget"], "on disk before it leaves"
 
 
-def test_a_report_that_was_charged_is_charged_up_by_a_recovery_too(world, after_reports):
-    """The section's process died after its second report: its key was used for the first."""
-    world.answers = [MISMATCH, reservation(), applied()]
-    reports = after_reports.under("reports")
+def test_the_rest_of_a_report_is_left_for_an_hour_by_a_recovery(world, after_reports):
+    """The section lived after its first report was charged: it may live still, and charge the rest itself."""
+    world.answers = [MISMATCH, reservation()]
     recovery = Recovery()
-    world.run(recover(Records(reports), recovery, 1))
-    assert recovery.settled == 1
+    world.run(recover(Records(after_reports.under("reports")), recovery, 1))
+    assert (recovery.settled, recovery.pending, recovery.failures, recovery.again_in) == (0, 1, 0, 3600.0)
+    later = world.records[-1]
+    assert (later.by_event, later.actual, later.key) == (True, tokens(5), "reports")
+    asked = len(world.calls)
+    world.run(recover(Records(later), recovery, 1))
+    assert len(world.calls) == asked, "the floor holds"
+    world.answers = [applied()]
+    due = Recovery(overridden=set())
+    world.run(recover(Records(later), due, 1))
+    assert due.settled == 1
     assert world.calls[-1].arguments["body"].actual == tokens(5)
 
 
