@@ -53,7 +53,19 @@ class Unavailable(Unusable):
 
 @frozen(slots=False)
 class Tenant:
-    """A tenant and its settings; durations in milliseconds."""
+    """A tenant and its settings; durations in milliseconds.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        for tenant in authority.tenants():
+            print(tenant.tenant_id, tenant.status)
+        ```
+    """
 
     tenant_id: str
     name: str = ""
@@ -71,7 +83,15 @@ class Tenant:
 
 @frozen(slots=False)
 class Terms:
-    """An operator's notes about a budget: kept, not evaluated (docs/authority.md, What is left out, and why)."""
+    """An operator's notes about a budget: kept, not evaluated (docs/authority.md, What is left out, and why).
+
+    Example:
+        ```python
+        from cycles.local import Terms
+
+        terms = Terms(rollover_policy="NONE", period_end="2026-12-31T23:59:59Z")
+        ```
+    """
 
     commit_overage_policy: str | None = None
     rollover_policy: str | None = None
@@ -85,6 +105,17 @@ class Budget:
     """One ledger row: a budget at a scope path in one unit. `remaining = allocated - reserved - spent - debt`, always.
 
     `remaining` alone may be negative. `is_over_limit` stays until an operator funds the budget.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        budget = authority.balance("tenant:acme", "USD_MICROCENTS")
+        print(budget.remaining, budget.spent)
+        ```
     """
 
     scope_path: str
@@ -105,7 +136,21 @@ class Budget:
 
 @frozen(slots=False)
 class Hold:
-    """A reservation. `budgeted` are the scope paths that had a budget when it was made: all that it ever touches."""
+    """A reservation. `budgeted` are the scope paths that had a budget when it was made: all that it ever touches.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        with authority.client(tenant="acme") as client:
+            client.reserve(usd("0.05"), action=("tool.search", "web")).release()
+        for hold in authority.reservations():
+            print(hold.status, hold.estimate, hold.charged)
+        ```
+    """
 
     reservation_id: str
     tenant: str
