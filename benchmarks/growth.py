@@ -36,11 +36,11 @@ def grown(path: Path, rows: int) -> Client:
         for reservation, live in ((held, 1), (done, 0)):
             books.connection.execute(
                 "INSERT INTO holds SELECT printf('%08x-%s', value, substr(reservation_id, 10)), tenant, "
-                "lower(hex(randomblob(16))), scope_path, unit, estimate, status, created_at_ms - ?2 + value, "
+                "lower(hex(randomblob(16))), scope_path, unit, estimate, status, created_at_ms - :rows + value, "
                 "expires_at_ms, deadline_ms, finalized_at_ms, data FROM holds, "
-                "(WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT ?2) SELECT * FROM n) "
-                "WHERE reservation_id = ?1 AND (value % 100 = 0) = ?3",
-                (reservation.id, rows, live),
+                "(WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT :rows) SELECT * FROM n) "
+                "WHERE reservation_id = :held AND (value % 100 = 0) = :live",
+                {"held": reservation.id, "rows": rows, "live": live},
             )
         books.connection.execute(
             "INSERT INTO replays SELECT r.scope, h.idempotency_key, r.keep_until_ms, r.data "

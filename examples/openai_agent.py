@@ -58,11 +58,12 @@ def answer(client: OpenAI, question: str) -> str:
 def main(question: str) -> None:
     """Answer one question, or stop at the limit."""
     client = cycles.wrap(OpenAI(), agent="researcher")
-    with cycles.Limit(usd("0.10"), action=("agent.run", "research"), agent="researcher") as limit:
-        try:
+    limit = cycles.Limit(usd("0.10"), action=("agent.run", "research"), agent="researcher")
+    try:
+        with limit:
             print(answer(client, question))
-        except cycles.Denied as denied:
-            print(f"stopped: {denied.message}")
+    except cycles.Denied as denied:  # of a call, or of the whole limit where the budget has less left
+        print(f"stopped: {denied.message}")
     print(f"{limit.sections} calls for {describe(limit.spent)}")
 
 

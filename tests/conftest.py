@@ -19,6 +19,7 @@ from tests.support.net import serving
 from tests.support.postgres import end_shared
 from tests.support.processes import Worker
 from tests.support.sides import driving
+from tests.support.waiting import PATIENCE
 
 # The same examples in every run: no test passes or fails by chance, and none watches the clock.
 # `pytest --hypothesis-profile=explore` draws new ones.
@@ -122,13 +123,19 @@ def journal_dir(tmp_path):
 
 @pytest.fixture
 def environ(server, journal_dir):
-    """The settings of a client of `server`, as variables."""
+    """The settings of a client of `server`, as variables.
+
+    It waits for an answer as long as it takes, however busy the machine is. A test whose answer never comes says how
+    long its own client waits.
+    """
     return {
         "CYCLES_BASE_URL": server.url,
         "CYCLES_API_KEY": server.authority.key(tenant="acme"),
         "CYCLES_TENANT": "acme",
         "CYCLES_JOURNAL_DIR": str(journal_dir),
-        "CYCLES_READ_TIMEOUT": "0.5",
+        "CYCLES_CONNECT_TIMEOUT": str(PATIENCE),
+        "CYCLES_READ_TIMEOUT": str(PATIENCE),
+        "CYCLES_SETTLE_WAIT": str(PATIENCE),
         "CYCLES_RETRY_MAX_ATTEMPTS": "3",
         "CYCLES_RETRY_INITIAL_DELAY": "0.02",
         "CYCLES_RETRY_FLUSH_TIMEOUT": "0",

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from cycles._core.attempts import until_known
 from cycles._core.denials import detail_of, known
 from cycles._core.effects import NewKey, Notify
+from cycles._core.endings import pending_error
 from cycles._core.operations import DECIDE, GET_RESERVATION
 from cycles._core.outcomes import error_of
 from cycles._core.records import Pending
 from cycles._core.response_info import ResponseInfo
 from cycles._core.results import Decision, reference
-from cycles._core.settlements import pending_error, settle
+from cycles._core.settlements import settle
 from cycles.errors import BudgetNotFound, Denied
 from cycles_api import models
 from cycles_api.types import UNSET

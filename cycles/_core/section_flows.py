@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from cycles._core import flows, shares
 from cycles._core.denials import known
 from cycles._core.effects import Forget, NewKey, Notify, Now, Ready, Tell
+from cycles._core.endings import pending_error
 from cycles._core.grant import Grant
 from cycles._core.lifecycle import Happened, State
 from cycles._core.results import CountedDetails, Settlement
 from cycles._core.section import Section
-from cycles._core.settlements import pending_error, settle
+from cycles._core.settlements import settle
 from cycles.errors import AuthorityError, AuthorityUnavailable, Denied, UnreportedSpend
 from cycles_api import models
 

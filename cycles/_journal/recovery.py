@@ -1,6 +1,6 @@
 """When the journal's records are settled: in the background, by `drain`, and at the program's exit.
 
-How one record is settled is in `_core.settlements`; which records may be settled is in `queue`. Nothing here touches a
+How one record is settled is in `_core.recovery`; which records may be settled is in `queue`. Nothing here touches a
 file or sends a request: these are flows. Each round tries a record once, and rounds come further apart while the
 authority can't be used, so that 10,000 records cost one task.
 """
@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cycles._core.effects import Jitter, Now, Sleep
-from cycles._core.settlements import Recovery, recover
+from cycles._core.recovery import Recovery, recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,6 +97,7 @@ class Recoverer:
         self._repeats: Final = repeats
         self._batch: Final = batch
         self._aside: Final[set[str]] = set()
+        self._told: Final[set[str]] = set()
         self._rounds = 0
         self._round: Recovery | None = None
         self._queue: JournalQueue | None = None
@@ -113,7 +114,7 @@ class Recoverer:
         """Settle some records; return the seconds until the next attempt, or None when there is nothing left to do."""
         if self._round is None or self._queue is None:
             self._is_asked = False
-            self._round, self._queue = Recovery(aside=self._aside), self._journal.queue()
+            self._round, self._queue = Recovery(aside=self._aside, told=self._told), self._journal.queue()
         this, queue = self._round, self._queue
         ended = False
         try:
@@ -166,11 +167,11 @@ def drain(
         journal.must_be_ours()
     deadline = (yield from Now()) + timeout
     settled = rejected = rounds = 0
-    aside: set[str] = set()
+    aside, told = set[str](), set[str]()
     overridden: set[str] | None = set() if now else None
     while True:
         rounds += 1
-        this = Recovery(deadline, patience=patience, aside=aside, overridden=overridden)
+        this = Recovery(deadline, patience=patience, aside=aside, overridden=overridden, told=told)
         is_left = yield from _charged(owed(), this)
         busy = sum(charge.is_under_way for charge in owed())
         if journal is not None:

@@ -68,13 +68,25 @@ class AsyncSource(AnySource):
     async def end(self, error: BaseException | None, *, whole: bool) -> None:
         """Close the answer, and end its section."""
         try:
-            await self._response.aclose()
+            try:
+                await self._let_go()
+            finally:
+                await self._response.aclose()
         finally:
             if error is None:
                 async with self._rest as opened:  # see `Source.end`
                     opened.result = self._call.streamed(whole=whole)
             else:
                 await self._rest.__aexit__(type(error), error, error.__traceback__)
+
+    async def _let_go(self) -> None:
+        """Cancel the part that is still waited for; one that has come by now counts, though nobody got to see it."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
+            (came,) = await sys.modules["asyncio"].gather(pending, return_exceptions=True)
+            if isinstance(came, bytes):
+                self._call.feed(came)
 
     async def left(self) -> None:
         """End the section of an answer whose reader has left, or read on."""
@@ -125,9 +137,6 @@ class AsyncSource(AnySource):
             error = cancelled
         except Exception:  # noqa: BLE001, S110 - what came is charged, whatever ends the reading
             pass
-        if self._pending is not None:
-            self._pending.cancel()
-            await asyncio.wait((self._pending,))
         await self.end(error, whole=whole)
         if error is not None:
             raise error

@@ -4,7 +4,7 @@ client                                  what is replaced in the copy
 httpx.Client, httpx2.Client, async too  its transports
 openai, anthropic, groq, together, …    `with_options(http_client=…)`: a copy of its own HTTP client
 google.genai.Client                     the HTTP clients of its API client, and what refers to that
-mistralai.Mistral                       the HTTP clients of its configuration
+mistralai's Mistral                     the HTTP clients of its configuration
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _quiet(kind: Any) -> type:
 
 
 # -- SDKs --------------------------------------------------------------------------------------------------------------
-_SOCKETS: Final = ("realtime", "live")
+_SOCKETS: Final = ("realtime", "live", "realtime_speech")
 """Attributes of SDKs that open a socket, past their HTTP client."""
 
 
@@ -207,4 +207,8 @@ def _metered_mistral(client: Any, meter: Meter) -> Any:
         delattr(copied, name)  # made again of the configuration when it is asked for
     copied.sdk_configuration = configuration
     copied.parent_ref = client  # which closes its connections when it is collected
+    audio = copied.audio if "audio" in parts and meter.choices.unknown == "deny" else None
+    for name in _SOCKETS:
+        if hasattr(type(audio), name):
+            setattr(audio, f"_{name}", _NotMetered(f"{_shown(type(audio))}.{name}"))  # where it keeps what it made
     return copied

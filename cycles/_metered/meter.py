@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from cycles._metered.steps import Steps
-from cycles._metering.request import provider_of, read
+from cycles._metering.conventions import terms
+from cycles._metering.request import provider_of, read, region_of
 from cycles._telemetry import log
 from cycles.amounts import tokens
 from cycles.client import DEFAULTS
@@ -86,7 +87,7 @@ class Meter:
             return None
 
     def _read(self, host: str, path: str, request: Any, body: bytes) -> Billable | None:
-        provider = self.choices.provider or provider_of(host) or self._usual_provider
+        provider = self.choices.provider or self._provider_at(host)
         if provider is None:
             if request.method in _FREE_METHODS:
                 return None
@@ -95,7 +96,16 @@ class Meter:
                 "unknown='pass' sends what is not understood without counting it"
             )
         billable = read(provider, request.method, path, request.headers, body, max_output=self.choices.max_output)
-        return None if billable is None else self._bounded(billable)
+        if billable is None:
+            return None
+        region = region_of(host)
+        return self._bounded(billable if region is None else evolve(billable, terms=terms(inference_geo=region)))
+
+    def _provider_at(self, host: str) -> str | None:
+        found = provider_of(host)
+        if found == "azure" and self._usual_provider == "mistral":  # its wire, as its own SDK speaks it there
+            return self._usual_provider
+        return found or self._usual_provider
 
     def _bounded(self, billable: Billable) -> Billable:
         """Return *billable* with a bound of its input even where the request does not show all of it."""
@@ -118,6 +128,8 @@ class Meter:
         """Return what *usage* costs, in the unit of the budget."""
         if self._prices is None:
             return tokens(usage.total_tokens)
+        if billable.terms:
+            usage = evolve(usage, terms=terms(**{**dict(usage.terms), **dict(billable.terms)}))
         return self._prices.cost(billable.provider, billable.model, usage)
 
     def estimate(self, billable: Billable) -> Amount:

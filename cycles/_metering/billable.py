@@ -85,6 +85,7 @@ class Billable:
         unbounded: What adds input that the request does not show ("previous_response_id", "web_search", a PDF): the
             model's context window is a bound then (`bounded`), or the user's own estimate.
         window: The context window that it was bounded by, or None.
+        terms: What its price depends on beside what the usage says: the region of its host.
     """
 
     provider: str
@@ -96,6 +97,7 @@ class Billable:
     output_bound: int
     unbounded: tuple[str, ...] = ()
     window: int | None = None
+    terms: tuple[tuple[str, str], ...] = ()
     at_most: Usage = field(repr=False, kw_only=True)
     wire: Wire = field(repr=False, kw_only=True)
     parsed: Mapping[str, Any] = field(repr=False, kw_only=True, eq=False)
@@ -108,7 +110,7 @@ class Billable:
         """Return it asking for at most *output* tokens over all candidates; never for more than before."""
         if output >= self.output_bound:
             return self
-        return self.wire.limited(self, output).bounded(self.window)
+        return self._kept(self.wire.limited(self, output))
 
     def bounded(self, window: int | None) -> Billable:
         """Return it with an input as long as the model's context *window*, if the request does not show all of it."""
@@ -122,7 +124,12 @@ class Billable:
 
     def with_tools(self, allowed: Callable[[str], bool]) -> Billable:
         """Return it without the tools whose name *allowed* does not allow."""
-        return self.wire.with_tools(self, allowed).bounded(self.window)
+        return self._kept(self.wire.with_tools(self, allowed))
+
+    def _kept(self, changed: Billable) -> Billable:
+        """Return what was read anew of a *changed* body, with what is not in the body."""
+        bounded = changed.bounded(self.window)
+        return evolve(bounded, terms=self.terms) if self.terms else bounded
 
     def answer(self, body: bytes) -> Usage | None:
         """Return what a whole answer says that it used (with the version of the model); None when it says nothing."""

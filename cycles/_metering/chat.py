@@ -69,6 +69,22 @@ def _check(provider: str, said: Mapping[str, Any]) -> None:
     searching = next((name for name in ("web_search_options", "search_parameters") if said.get(name) is not None), None)
     if searching and provider != "perplexity":
         raise Unmeterable(f"{searching}: the provider bills searches that its answer does not count")
+    if provider == "mistral":
+        _check_mistral(said)
+
+
+def _check_mistral(said: Mapping[str, Any]) -> None:
+    """Refuse what Mistral bills beside tokens: its own tools by the call, and sounds by the minute."""
+    tools, messages = said.get("tools"), said.get("messages")
+    for tool in tools if isinstance(tools, list) else ():
+        kind = conventions.part(tool, "type") or "function"
+        if kind != "function":
+            raise Unmeterable(f"the tool {kind!r}: Mistral bills its own tools beside tokens, uncounted in the answer")
+    for message in messages if isinstance(messages, list) else ():
+        content = conventions.part(message, "content")
+        for part in content if isinstance(content, list) else ():
+            if conventions.part(part, "type") == "input_audio":
+                raise Unmeterable("input_audio: Mistral bills audio by the minute, beside its tokens")
 
 
 def _bound_name(provider: str, model: str, *, legacy: bool) -> str:

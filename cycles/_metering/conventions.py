@@ -23,6 +23,9 @@ _OWN_COST: Final = frozenset({"openrouter", "perplexity"})
 _MAPPING: Final = (dict, Mapping)
 """A dict, as JSON has them, is one without asking Mapping, which takes far longer."""
 _GEMINI_PARTS: Final = ("toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
+_TIER_IN_USAGE: Final = frozenset({"mistral"})
+"""Who says in `usage.service_tier`, not beside it, how a request was served."""
+_USUAL_TIERS: Final = frozenset({"flex", "auto", "default", "standard", "standard_only"})
 _MODALITIES: Final = {"AUDIO": "audio", "IMAGE": "image", "DOCUMENT": "image", "VIDEO": "video"}
 
 
@@ -60,7 +63,7 @@ def terms(**said: object) -> tuple[tuple[str, str], ...]:
 
 def dearer(tier: object) -> str | None:
     """Return the tier to price a bound in: a cheaper one that is asked for may not be the one that is billed."""
-    return tier if isinstance(tier, str) and tier not in {"flex", "auto", "default", "standard"} else None
+    return tier if isinstance(tier, str) and tier not in _USUAL_TIERS else None
 
 
 def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
@@ -87,7 +90,7 @@ def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
         output_citation_tokens=citation,
         web_searches=count(told.get("num_search_queries")),
         model=text(answer.get("model")),
-        terms=terms(service_tier=answer.get("service_tier")),
+        terms=terms(service_tier=(told if provider in _TIER_IN_USAGE else answer).get("service_tier")),
         dollars=_dollars(told.get("cost")) if provider in _OWN_COST else None,
     )
 

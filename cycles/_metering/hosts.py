@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["SDKS", "provider_of"]
+__all__ = ["SDKS", "provider_of", "region_of"]
 
 SDKS: Final = {
     "openai": "openai",
@@ -26,6 +26,8 @@ _HOSTS: Final = {
     "generativelanguage.googleapis.com": "google",
     "aiplatform.googleapis.com": "google",
     "api.mistral.ai": "mistral",
+    "api.eu.mistral.ai": "mistral",
+    "api.us.mistral.ai": "mistral",
     "codestral.mistral.ai": "mistral",
     "api.groq.com": "groq",
     "api.together.xyz": "together",
@@ -48,9 +50,18 @@ _HOSTS: Final = {
 """Hosts, and the ends of hosts, with the names that genai-prices has for their providers."""
 
 
+_REGIONS: Final = {"api.eu.mistral.ai": "eu", "api.us.mistral.ai": "us"}
+"""Hosts whose region has a price of its own, which no answer tells."""
+
+
+def region_of(host: str) -> str | None:
+    """Return the region that a URL's *host* bills for; None where the price does not depend on the host."""
+    return _REGIONS.get(_named(host))
+
+
 def provider_of(host: str) -> str | None:
     """Return the provider at a URL's *host* (with or without a port); None when it is not known."""
-    name = host.partition(":")[0].lower().rstrip(".")
+    name = _named(host)
     if name.endswith("-aiplatform.googleapis.com"):  # a region in front
         return "google"
     while name:
@@ -58,3 +69,7 @@ def provider_of(host: str) -> str | None:
             return _HOSTS[name]
         name = name.partition(".")[2]
     return None
+
+
+def _named(host: str) -> str:
+    return host.partition(":")[0].lower().rstrip(".")

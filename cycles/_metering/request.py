@@ -13,13 +13,13 @@ from urllib.parse import unquote
 from cycles._metering import chat, embeddings, gemini, messages, responses
 from cycles._metering.billable import Billable, StreamReading
 from cycles._metering.bodies import parsed
-from cycles._metering.hosts import provider_of
+from cycles._metering.hosts import provider_of, region_of
 from cycles.errors import Unmeterable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Billable", "StreamReading", "provider_of", "read"]
+__all__ = ["Billable", "StreamReading", "provider_of", "read", "region_of"]
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _GEMINI: Final = re.compile(
@@ -42,6 +42,10 @@ _FREE_AT: Final = {
     "openai": re.compile(r"/(moderations|conversations(/.*)?|organization/.*|projects/.*|webhook_endpoints.*)$"),
     "azure": re.compile(r"/(moderations|conversations(/.*)?)$"),
     "anthropic": re.compile(r"/(organizations|user_profiles|skills|vaults)(/.*)?$"),
+    "mistral": re.compile(
+        r"((?<!/audio)/agents(/(?!completions\b)[^/]+(/version|/aliases)?)?|/batch/jobs/[^/]+/cancel"
+        r"|/fine_tuning/models/[^/]+(/archive)?)$"
+    ),
     "google": re.compile(r":(countTokens|computeTokens)$|/models/count-tokens:rawPredict$|/upload/.*/files$"),
 }
 _WHY: Final = (
@@ -49,9 +53,11 @@ _WHY: Final = (
     (re.compile(r"/images(/|$)|:predict$"), "images are billed by size and quality, which no token count bounds"),
     (re.compile(r"/audio(/|$)"), "speech is billed by the minute or by the letter, which the answer does not tell"),
     (re.compile(r"/videos?(/|$)|LongRunning$"), "videos are billed by the second, when they are done"),
+    (re.compile(r"/ocr(/|$)"), "documents are billed by the page, and the request does not show how many it has"),
+    (re.compile(r"/(moderations|classifications)(/|$)"), "the answer tells no usage"),
     (re.compile(r"/(realtime|live)(/|$)|:bidi", re.IGNORECASE), "a session bills as long as it is open"),
     (
-        re.compile(r"/(threads|assistants|agents|interactions|sessions)(/|$)"),
+        re.compile(r"/(threads|assistants|agents|conversations|interactions|sessions)(/|$)"),
         "an agent at the provider bills what it does",
     ),
     (re.compile(r"/fine_tuning(/|$)|tun(ing|ed)", re.IGNORECASE), "training is billed when it is done"),

@@ -44,6 +44,9 @@ _NAMES: Final = {
 """The table's names for what we price; what else it has (hours, pages, letters) no metered request is billed by."""
 _TIERS: Final = frozenset({"auto", "default", "standard", "scale", "flex", "priority", "fast"})
 """Tiers of OpenAI's that a model without a price of their own serves as standard."""
+_TIERS_OF_MISTRAL: Final = frozenset({"auto", "default", "standard", "standard_only"})
+"""Priority is agreed upon with each customer: only a price of its own is one."""
+_REGIONS: Final = frozenset({"eu", "us"})
 _REMEMBERED: Final = 1_000
 _CHECKED: Final = re.compile(r"\b(?:verified|checked|observed)\b[^.;0-9]{0,60}(20\d\d-[01]\d-[0-3]\d)\b", re.IGNORECASE)
 """A check in the table's comments. Other dates in it are of prices to come."""
@@ -163,7 +166,8 @@ class Table:
 
 def _entry(found: Any, entry: Any, terms: Mapping[str, str], provider: str, now: datetime) -> Entry:
     """Return an entry as it is *now* for *terms*."""
-    surcharge = 11 if terms.get("inference_geo") == "us" else 10  # Anthropic's, for inference in the US alone
+    # Anthropic's for inference in the US alone, and Mistral's for its regional endpoints.
+    surcharge = 11 if terms.get("inference_geo") in _REGIONS else 10
     context = {name: value for name, value in terms.items() if name != "inference_geo"}
     own = any(entry is model for model in found.models)
     prices = entry.get_prices(now, context if own else None)
@@ -174,7 +178,8 @@ def _entry(found: Any, entry: Any, terms: Mapping[str, str], provider: str, now:
 def _is_served(provider: str, context: Mapping[str, str], variants: Any) -> bool:
     """Return whether the price is known for a tier: one that nobody has heard of may cost more."""
     tier = context.get("service_tier")
-    if tier is None or provider not in {"openai", "azure"} or tier in _TIERS:
+    usual = _TIERS_OF_MISTRAL if provider == "mistral" else _TIERS
+    if tier is None or provider not in {"openai", "azure", "mistral"} or tier in usual:
         return True
     return any(variant.when.get("service_tier") == tier for variant in variants)
 

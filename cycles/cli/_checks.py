@@ -148,7 +148,11 @@ def found_budgets(config: Config, tenant: str, rows: list[dict[str, Any]], remed
     subject = {level: getattr(config, level) for level in LEVELS} | {"tenant": tenant}
     scopes = scopes_of(subject)
     mine = [row for row in rows if row["scope"] in scopes]
-    if not mine:
+    below = [row["scope"] for row in rows if row["scope"].startswith(f"{scopes[-1]}/")]
+    if not mine and below:
+        found = f"none for {scopes[-1]} itself: work that names no level below it is denied"
+        yield Check("budget", NOTE, f"{found}; {len(below)} below it, such as {min(below)}")
+    elif not mine:
         elsewhere = ", ".join(sorted({row["scope"] for row in rows})[:3])
         there = f"; there are others, such as {elsewhere}" if elsewhere else ""
         yield Check("budget", WRONG, f"none for {scopes[-1]}: every reserve is denied{there}", remedy)
@@ -199,7 +203,7 @@ def local_ledger(config: Config) -> Iterator[Check]:
             return
         yield _about_file(path)
     units = {row["unit"] for row in rows if row["scope"] == f"tenant:{tenant.lower()}"}
-    made = [amount for amount in wanted if str(amount.unit) not in units]
+    made = [budget.amount for budget in wanted if str(budget.amount.unit) not in units]
     for amount in made:
         yield Check("budget", OK, f"tenant:{tenant}: {describe(amount)}, made when it is first used")
     if rows or not made:

@@ -19,7 +19,8 @@ from cycles.local.admin.names import read_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cycles.local import Tenant
+    from cycles.local import Budget, Tenant
+    from cycles.local.admin.names import Wanted
 
 C = TypeVar("C", bound="Callable[..., Any]")
 
@@ -50,11 +51,8 @@ def ledger_option(*, must_exist: bool = True) -> Callable[[C], C]:
             if value and ctx.get_parameter_source("db") is ParameterSource.COMMANDLINE:
                 warn_of_password(value)
             return path
-        if path is None and must_exist and os.environ.get("CYCLES_BASE_URL", "").startswith("local:"):
-            told = (
-                "CYCLES_BASE_URL names a ledger in memory, which each program has to itself: name a file with --db FILE"
-            )
-            raise click.UsageError(told, ctx)
+        if path is None and must_exist:
+            _must_mean_a_file(ctx)
         if path is None:
             path = str(default_ledger())
             if IN_THIS_FOLDER.exists():
@@ -79,6 +77,20 @@ def ledger_option(*, must_exist: bool = True) -> Callable[[C], C]:
         help="The ledger file, or postgresql://…  [default: the one in CYCLES_LOCAL_DB or CYCLES_BASE_URL=local:FILE, "
         "else this user's: cycles/ledger.db in the directory for users' data]",
     )
+
+
+def _must_mean_a_file(ctx: click.Context) -> None:
+    """Refuse to look for this user's own file where CYCLES_BASE_URL says that another authority is meant."""
+    url = os.environ.get("CYCLES_BASE_URL", "")
+    if url.startswith("local:"):
+        told = "CYCLES_BASE_URL names a ledger in memory, which each program has to itself: name a file with --db FILE"
+        raise click.UsageError(told, ctx)
+    if url.startswith(("http://", "https://")):
+        raise click.UsageError(
+            "CYCLES_BASE_URL names a server, and this command works on a ledger of this machine: name it with --db "
+            "(the server may go on running), or use the server's administration (docs/authority.md)",
+            ctx,
+        )
 
 
 def named_by_environment() -> str | None:
@@ -112,6 +124,18 @@ def ledger(db: str, *, as_json: bool) -> Iterator[LocalAuthority]:
     """Open the ledger *db* for one command, and show its errors."""
     with explained(as_json=as_json, refused=True, is_local=True), LocalAuthority(db) as authority:
         yield authority
+
+
+def note_period(row: Budget, wanted: Wanted) -> None:
+    """Say so where a budget that was there begins anew otherwise than *wanted*, and how to change that."""
+    has = None if row.period is None else (row.period.kind, row.period.zone)
+    asked = None if wanted.period is None else (wanted.period, wanted.zone or "UTC")
+    if has == asked:
+        return
+    now = "does not begin anew" if has is None else f"begins anew each {has[0]} ({has[1]})"
+    option = "--period none" if asked is None else f"--period {asked[0]} --zone {asked[1]}"
+    told = f"note: {row.scope_path} is there already, and {now}; `cycles local budget set` with {option} changes that"
+    click.echo(told, err=True)
 
 
 def known_tenant(authority: LocalAuthority, tenant_id: str) -> Tenant | None:

@@ -134,7 +134,7 @@ def figures_of(balance: Balance) -> dict[str, Any]:
 
 
 def figures_in(row: Budget) -> dict[str, Any]:
-    """Return a budget of a local ledger as `--json` writes it, with its status and caps."""
+    """Return a budget of a local ledger as `--json` writes it, with its status, caps and period."""
     names = (
         "allocated",
         "remaining",
@@ -146,7 +146,8 @@ def figures_in(row: Budget) -> dict[str, Any]:
         "status",
         "caps",
     )
-    return {"scope": row.scope_path, "unit": row.unit, **{name: getattr(row, name) for name in names}}
+    shown = {"scope": row.scope_path, "unit": row.unit, **{name: getattr(row, name) for name in names}}
+    return shown | {"period": None if row.period is None else row.period._asdict()}
 
 
 def show_budgets(budgets: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
@@ -173,9 +174,12 @@ def _figure(budget: Mapping[str, Any], name: str) -> str:
 
 
 def notes_on(budget: Mapping[str, Any]) -> list[str]:
-    """Return the remarks on a budget: its status, overdraft and caps."""
+    """Return the remarks on a budget: its status, overdraft, period and caps."""
     notes = [str(budget["status"])] if budget.get("status", "ACTIVE") != "ACTIVE" else []
     notes += ["over limit"] * bool(budget["is_over_limit"])
     notes += [f"may owe {_figure(budget, 'overdraft_limit')}"] * (budget["overdraft_limit"] > 0)
+    period = budget.get("period")
+    if period is not None:
+        notes.append(f"anew each {period['kind']} ({period['zone']}), next {moment(period['ends_ms'])}")
     notes += [f"caps {json.dumps(budget.get('caps'))}"] * bool(budget.get("caps"))
     return notes

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cycles.errors import CyclesError
-from cycles.local.admin.names import checked_scope, own_scope, parse_budget
+from cycles.local.admin.names import Wanted, checked_scope, own_scope, parse_budget, parse_wanted
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
     AmountParameter = click.ParamType[Amount]
-    BudgetParameter = click.ParamType[tuple[str, Amount]]
+    BudgetParameter = click.ParamType[tuple[str, Wanted]]
     TextParameter = click.ParamType[str]
     MomentParameter = click.ParamType[str | timedelta]
     ObjectParameter = click.ParamType[dict[str, Any]]
@@ -50,17 +50,22 @@ class AmountType(AmountParameter):
 
 
 class BudgetType(BudgetParameter):
-    """A scope and an amount: tenant:acme=usd:1.00."""
+    """A scope and a budget: tenant:acme=usd:1.00, or one that begins anew, tenant:acme=usd:5.00/day/Europe/Berlin."""
 
-    name = "SCOPE=UNIT:AMOUNT"
+    name = "SCOPE=UNIT:AMOUNT[/PERIOD[/ZONE]]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Amount]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Wanted]:
         if isinstance(value, tuple):
             return value
-        scope, separator, amount = str(value).rpartition("=")
-        if not separator:
-            self.fail(f"{value!r}: write it like tenant:acme=usd:1.00", param, ctx)
-        return ScopeType().convert(scope, param, ctx), AmountType().convert(amount, param, ctx)
+        scope, separator, budget = str(value).rpartition("=")
+        unit, colon, text = budget.partition(":")
+        if not (separator and colon):
+            self.fail(f"{value!r}: write it like tenant:acme=usd:1.00 or tenant:acme=usd:5.00/day", param, ctx)
+        path = ScopeType().convert(scope, param, ctx)
+        try:
+            return path, parse_wanted(unit, text)
+        except CyclesError as error:
+            self.fail(error.message, param, ctx)
 
 
 class ScopeType(TextParameter):

@@ -86,7 +86,7 @@ def _row(found: Journal, entry: Entry) -> tuple[str | None, ...]:
     refusal = f"{answer.get('status')} {answer.get('code')}" if isinstance(answer, dict) else None
     until = entry.parked_until()
     parked = None if until is None else f"parked until {until:%Y-%m-%d %H:%M:%S}Z: the authority asked to wait (429)"
-    running = record.get("provisional") and "of a running section"
+    running = record.get("provisional") and "of a running section, or of one that was killed"
     notes = [note for note in (running, parked, refusal, entry.reason) if note]
     about = _about(found)
     return (
@@ -201,6 +201,9 @@ def drain(*, where: Where, root: Path | None, timeout: float, now: bool, as_json
         write_json({"settled": drained.settled, "rejected": drained.rejected, "pending": left, "parked": len(waits)})
     else:
         click.echo(f"{drained.settled} settled, {drained.rejected} rejected, {left} pending")
+        running = sum(bool(entry.record and entry.record.get("provisional")) for entry in found.entries())
+        if running:
+            click.echo(f"{running} of running sections, which settle them at their end")
         if waits:
             until = f"{max(waits):%Y-%m-%d %H:%M:%S}Z"
             click.echo(f"{len(waits)} parked until {until} at the latest: the authority asked to wait (429); see --now")

@@ -11,7 +11,14 @@ import click
 from cycles._outside.urls import is_postgres
 from cycles.amounts import describe, spelled
 from cycles.cli._keys import chosen_key, key_options
-from cycles.cli._ledger import default_ledger, known_tenant, ledger, ledger_option, shown_ledger
+from cycles.cli._ledger import (
+    default_ledger,
+    known_tenant,
+    ledger,
+    ledger_option,
+    note_period,
+    shown_ledger,
+)
 from cycles.cli._options import amount_options, taken_amounts
 from cycles.cli._output import figures_in, json_output, show_budgets, write_json
 from cycles.cli._parameters import BudgetType, TenantType
@@ -20,7 +27,7 @@ from cycles.cli.local_key import key
 from cycles.cli.local_keygen import keygen
 from cycles.cli.local_tenant import tenant
 from cycles.errors import InvalidRequest
-from cycles.local.admin.names import UNIT_NAMES, unit_named
+from cycles.local.admin.names import UNIT_NAMES, Wanted, unit_named
 from cycles.local.registry import DEFAULT_TENANT
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import to_unit_enum
@@ -59,7 +66,7 @@ def init(
     db: str,
     tenant_id: str,
     *,
-    budgets: tuple[tuple[str, Amount], ...],
+    budgets: tuple[tuple[str, Wanted], ...],
     api_key: str | None,
     api_key_file: str | None,
     plain: bool,
@@ -76,7 +83,7 @@ def init(
       eval "$(cycles local init --tenant acme --usd 25)"
     """
     secret = chosen_key(api_key, api_key_file)
-    wanted = [(f"tenant:{tenant_id.lower()}", amount) for amount in taken_amounts(values)] + list(budgets)
+    wanted = [(f"tenant:{tenant_id.lower()}", Wanted(amount)) for amount in taken_amounts(values)] + list(budgets)
     if not wanted and not is_postgres(db) and not Path(db).exists():
         raise click.UsageError("give the tenant a budget: --usd, --tokens, --credits or --risk-points")
     if db == str(default_ledger()):
@@ -85,10 +92,12 @@ def init(
         if known_tenant(authority, tenant_id) is None:
             authority.tenant(tenant_id)
         there = {(row.scope_path, row.unit) for row in authority.balances()}
-        made = [authority.ensure_budget(scope, amount) for scope, amount in wanted]
-        for (_, amount), row in zip(wanted, made, strict=True):
-            if (row.scope_path, row.unit) in there and row.allocated != amount.amount:
-                _left_alone(row, amount, db)
+        made = [
+            authority.ensure_budget(scope, asked.amount, period=asked.period, zone=asked.zone)
+            for scope, asked in wanted
+        ]
+        for (_, asked), row in zip(wanted, made, strict=True):
+            _note(row, asked, db, is_new=(row.scope_path, row.unit) not in there)
         if secret is None:
             secret = authority.key(tenant=tenant_id, name="cycles local init")
         else:
@@ -106,6 +115,13 @@ def init(
         return
     for name, value in settings.items():
         click.echo(f"{'' if plain else 'export '}{name}={shlex.quote(value)}")
+
+
+def _note(row: Budget, wanted: Wanted, db: str, *, is_new: bool) -> None:
+    """Say what of a budget that was there is not as *wanted*."""
+    if not is_new and row.allocated != wanted.amount.amount:
+        _left_alone(row, wanted.amount, db)
+    note_period(row, wanted)
 
 
 def _left_alone(row: Budget, wanted: Amount, db: str) -> None:
@@ -190,4 +206,5 @@ def _renewed(authority: LocalAuthority, row: Budget) -> Budget:
     unit = to_unit_enum(row.unit)
     if row.debt:
         authority.fund(row.scope_path, "REPAY_DEBT", Amount(unit=unit, amount=row.debt))
-    return authority.fund(row.scope_path, "RESET_SPENT", Amount(unit=unit, amount=row.allocated))
+    allocated = row.allocated if row.period is None else row.period.amount
+    return authority.fund(row.scope_path, "RESET_SPENT", Amount(unit=unit, amount=allocated))

@@ -12,11 +12,21 @@ from cycles.cli._output import figures_in, json_output, show_budgets
 from cycles.cli._parameters import ObjectType, ScopeType, TenantType
 from cycles.errors import CyclesError, InvalidRequest
 from cycles.local.admin.names import UNIT_NAMES, parse_budget, unit_named
+from cycles.local.ledger.periods import KINDS
+from cycles.local.ledger.renewals import NEVER
 
 if TYPE_CHECKING:
     from cycles.local import Budget, LocalAuthority
     from cycles_api.models.amount import Amount
 
+period_option = click.option(
+    "--period",
+    type=click.Choice((*KINDS, NEVER)),
+    help="Begin anew each hour, day, week (on Monday) or month, with this allocation; none: never any more.",
+)
+zone_option = click.option(
+    "--zone", metavar="ZONE", help="Whose midnight counts, such as Europe/Berlin; default: UTC, or as it was."
+)
 OPERATIONS = ("CREDIT", "DEBIT", "RESET", "RESET_SPENT", "REPAY_DEBT")
 
 scope_argument = click.argument("scope", type=ScopeType())
@@ -54,13 +64,15 @@ def _in_unit_of(amount: Amount, text: str, name: str) -> Amount:
 @amount_options("The allocation")
 @overdraft_option
 @caps_option
+@period_option
+@zone_option
 @json_output
 def create_budget(db: str, scope: str, **values: Any) -> None:
     """Create the budget of SCOPE; one in each unit that is given.
 
     \b
     Example:
-      cycles local budget create tenant:acme/agent:planner --usd 5
+      cycles local budget create tenant:acme/agent:planner --usd 5 --period day
     """
     _put(db, scope, values, must_be_new=True)
 
@@ -71,9 +83,13 @@ def create_budget(db: str, scope: str, **values: Any) -> None:
 @amount_options("The allocation")
 @overdraft_option
 @caps_option
+@period_option
+@zone_option
 @json_output
 def set_budget(db: str, scope: str, **values: Any) -> None:
-    """Create the budget of SCOPE, or set its allocation; what is spent, reserved and owed stays.
+    """Create the budget of SCOPE, or set its allocation, also of periods to come.
+
+    What is spent, reserved and owed stays.
 
     \b
     Example:
@@ -92,7 +108,8 @@ def _put(db: str, scope: str, values: dict[str, Any], *, must_be_new: bool) -> N
     with ledger(db, as_json=as_json) as authority:
         if must_be_new:
             _must_be_new(authority, scope, amounts)
-        rows = [authority.budget(scope, amount, overdraft_limit=owed, caps=caps) for amount in amounts]
+        anew = {"period": values["period"], "zone": values["zone"]}
+        rows = [authority.budget(scope, amount, overdraft_limit=owed, caps=caps, **anew) for amount in amounts]
     _shown(rows, as_json=as_json)
 
 
@@ -121,7 +138,8 @@ def _must_be_new(authority: LocalAuthority, scope: str, amounts: list[Amount]) -
 def fund(db: str, scope: str, *, operation: str, spent: str | None, as_json: bool, **values: Any) -> None:
     """Add to the budget of SCOPE, take from it, begin its period anew, or repay its debt.
 
-    Each of them also opens a budget again that went over its limit.
+    Each of them also opens a budget again that went over its limit. Of a budget that begins anew, CREDIT, DEBIT and
+    REPAY_DEBT change its present period only.
 
     \b
     Example:
@@ -138,7 +156,7 @@ def fund(db: str, scope: str, *, operation: str, spent: str | None, as_json: boo
 @click.option("--tenant", type=TenantType(), help="Only this tenant's.")
 @json_output
 def list_budgets(db: str, tenant: str | None, *, as_json: bool) -> None:
-    """List every budget, with its status.
+    """List every budget, with its status, its period, and when it begins anew.
 
     \b
     Example:

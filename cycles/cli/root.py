@@ -10,6 +10,7 @@ from cycles.cli.decide import decide
 from cycles.cli.doctor import doctor
 from cycles.cli.evidence import evidence
 from cycles.cli.journal import journal
+from cycles.cli.level import level
 from cycles.cli.local import local
 from cycles.cli.mcp import mcp
 from cycles.cli.prices import prices
@@ -29,7 +30,21 @@ def cycles() -> None:
     """
 
 
-COMMANDS = (balances, reservations, decide, record, prices, evidence, doctor, journal, local, serve, mcp, completion)
+COMMANDS = (
+    balances,
+    reservations,
+    decide,
+    record,
+    prices,
+    level,
+    evidence,
+    doctor,
+    journal,
+    local,
+    serve,
+    mcp,
+    completion,
+)
 
 for command in COMMANDS:
     cycles.add_command(command)

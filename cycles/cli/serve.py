@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from cycles.cli._errors import explained
 from cycles.cli._keys import chosen_key, key_in, key_options
-from cycles.cli._ledger import warn_of_password
+from cycles.cli._ledger import note_period, warn_of_password
 from cycles.cli._parameters import BudgetType
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
@@ -21,7 +21,7 @@ from cycles.local.wire.log import FORMATS, LEVELS, started, written_to_stderr
 if TYPE_CHECKING:
     from types import FrameType
 
-    from cycles_api.models.amount import Amount
+    from cycles.local.admin.names import Wanted
 
 
 @click.command()
@@ -59,7 +59,7 @@ def serve(
     db: str | None,
     host: str,
     port: int,
-    budgets: tuple[tuple[str, Amount], ...],
+    budgets: tuple[tuple[str, Wanted], ...],
     tenant: str | None,
     api_key: str | None,
     api_key_file: str | None,
@@ -78,7 +78,7 @@ def serve(
 
     \b
     Example:
-      cycles serve --db ledger.db --budget tenant:acme=usd:1.00
+      cycles serve --db ledger.db --budget tenant:acme=usd:5.00/day
     """
     if db is not None and click.get_current_context().get_parameter_source("db") is ParameterSource.COMMANDLINE:
         warn_of_password(db)
@@ -95,8 +95,9 @@ def serve(
                 db, admin_key=admin_key, lenient_permissions=lenient_permissions, history=0, signing_key=signing_key
             ) as authority,
         ):
-            for scope, amount in budgets:
-                authority.ensure_budget(scope, amount)
+            for scope, wanted in budgets:
+                row = authority.ensure_budget(scope, wanted.amount, period=wanted.period, zone=wanted.zone)
+                note_period(row, wanted)
             tenant = tenant or (budgets[0][0].split("/")[0].removeprefix("tenant:") if budgets else DEFAULT_TENANT)
             if api_key is None:
                 api_key = authority.key(tenant=tenant, name="cycles serve")

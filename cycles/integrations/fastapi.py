@@ -28,6 +28,7 @@ from cycles.errors import (
     ActionKindNotAllowed,
     ActionQuotaExceeded,
     AuthorityUnavailable,
+    BudgetNotFound,
     Denied,
     InvalidRequest,
 )
@@ -93,13 +94,14 @@ def answer_denials(app: FastAPI, *, retry_after: float | Callable[[Denied], floa
     Args:
         app: The application, or a sub-application.
         retry_after: Seconds until asking again may help, where the authority does not say; or a callable of the denial,
-            such as one that knows when budgets are filled up. None: the header is left out then.
+            such as one that knows when budgets are filled up. None: the header is left out then, as it always is where
+            there is no budget.
     """
 
     async def denied(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Denied)  # noqa: S101 - types: it is registered for this class
         seconds = error.retry_after
-        if seconds is None:
+        if seconds is None and not isinstance(error, BudgetNotFound):  # time makes no budget
             seconds = retry_after(error) if callable(retry_after) else retry_after
         status = next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 402)
         return JSONResponse(denial_body(error, retry_after=seconds), status, headers=_headers(seconds))

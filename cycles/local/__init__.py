@@ -21,6 +21,7 @@ Beyond the protocol it can put caps on a budget, so that their handling can be t
 from cycles.local.authority import LocalAuthority
 from cycles.local.ledger.keys import ApiKey
 from cycles.local.ledger.notices import RuntimeEvent
+from cycles.local.ledger.periods import Period
 from cycles.local.ledger.values import Budget, Hold, Tenant, Terms
 from cycles.local.wire.clock import ManualClock
 from cycles.local.wire.faults import Fault, Faults
@@ -34,6 +35,7 @@ __all__ = [
     "Hold",
     "LocalAuthority",
     "ManualClock",
+    "Period",
     "RecordedRequest",
     "RuntimeEvent",
     "Tenant",

@@ -79,7 +79,8 @@ class LocalAuthority(EmbeddedAuthority):
 
         Args:
             url: "local:" (memory), "local:PATH", "local:postgresql://…", each with ?usd=1.00 (or tokens, credits,
-                risk_points): a budget that is created for *tenant* unless it is there.
+                risk_points): a budget that is created for *tenant* unless it is there; with ?usd=5.00/day or
+                ?usd=5.00/day/Europe/Berlin one that begins anew (`budget`).
             tenant: The tenant of that budget; "default" when None.
 
         Raises:

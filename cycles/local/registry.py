@@ -60,8 +60,8 @@ def authority_of(
         known = _registry.get(path or MEMORY)
         if known is None or known.store.is_closed:
             known = _registry[path or MEMORY] = (kind or _kind)(path or None, history=0)
-    for amount in wanted:
-        known.ensure_budget(scope, amount)
+    for budget in wanted:
+        known.ensure_budget(scope, budget.amount, period=budget.period, zone=budget.zone)
     return known
 
 

@@ -19,9 +19,9 @@ from cycles._client.running_section import leave_to_background
 from cycles._core import limit_flows, section_flows, settlements
 from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Now, Record, Sleep, Take
 from cycles._core.jobs import Charge, GiveBack
+from cycles._core.recovery import Recovery, recover
 from cycles._core.renewal import Heart
 from cycles._core.requests import terms
-from cycles._core.settlements import Recovery
 from cycles.amounts import tokens
 from cycles.errors import CyclesError
 from cycles.testing.authority import SimulatedAuthority
@@ -128,7 +128,7 @@ class LimitSimulation:
         for name in list(self.disk.files):
             for number in range(self.random.choice((1, 1, 2))):
                 queue = Single(self.disk, name)
-                self._start(f"recover {number}", settlements.recover(queue, Recovery(), 2))
+                self._start(f"recover {number}", recover(queue, Recovery(), 2))
         self._until_idle()
 
     # -- programs ------------------------------------------------------------------------------------------------------

@@ -13,11 +13,13 @@ from __future__ import annotations
 import json
 import math
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
 
 from cycles._core.effects import Sleep
+from cycles._metered import sources
 from cycles._metered.choices import Choices
 from cycles._metered.meter import Meter
 from cycles._metered.transports import AsyncMeteredTransport, MeteredTransport
@@ -26,11 +28,12 @@ from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import draw
 from cycles.testing.client_code import AsyncSimulatedRuntime, SimulatedRuntime
 from cycles.testing.invariants import Invariants
+from cycles.testing.programs import Program
 from cycles.testing.violation import must
 from cycles.testing.work_simulation import WorkSimulation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from cycles._core.effects import Call
     from cycles._core.records import Pending
@@ -213,7 +216,7 @@ class Request:
         self.choices: Final = Choices(
             unit="TOKENS",
             estimate=choice((None, lambda _: 40)),
-            partial=choice(("received", "received", "estimate")),
+            partial=choice(("received", "received", "estimate", "estimate" if self.is_async else "drain")),
             lost=choice(("estimate", "release")),
         )
         made: Any = AsyncSimulatedRuntime if self.is_async else SimulatedRuntime
@@ -308,8 +311,55 @@ class _AsyncStream(httpx.AsyncByteStream):
             yield event
 
 
+class _Threads:
+    """Threads that read on what callers have left: programs of the schedule, which nobody cancels."""
+
+    def __init__(self, host: MeteredWork) -> None:
+        self._host: Final = host
+
+    def start_new_thread(self, work: Callable[[], None], args: tuple[()]) -> None:
+        """Begin *work*; a process that has ended has no more threads."""
+        if not self._host.process.is_alive:
+            raise RuntimeError("can't start new thread")
+        program, flow = Program(f"drain {self._host.running.name}", []), _worked(work, *args)
+        self._host.start(program, cast("Any", flow))
+
+
+async def _worked(work: Callable[[], None]) -> None:
+    work()
+
+
+class _Unlimited:
+    """A time limit that is never over: the schedule's own pauses are short."""
+
+    daemon = False
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def start(self) -> None:
+        """Nothing runs."""
+
+    cancel = start
+
+
 class MeteredWork(WorkSimulation):
-    """A schedule of metered requests; see `WorkSimulation`."""
+    """A schedule of metered requests; see `WorkSimulation`.
+
+    What blocking callers leave is read on (`partial="drain"`) by programs of the schedule. In asynchronous code tasks
+    of asyncio do that, which is not here.
+    """
+
+    def run(self) -> None:
+        """See `WorkSimulation.run`."""
+        module: Any = sources
+        before = module._thread, module.threading, module.time  # noqa: SLF001 - the module's own import
+        module._thread = _Threads(self)  # noqa: SLF001 - see above
+        module.threading, module.time = SimpleNamespace(Timer=_Unlimited), SimpleNamespace(monotonic=lambda: self.now)
+        try:
+            super().run()
+        finally:
+            module._thread, module.threading, module.time = before  # noqa: SLF001 - see above
 
     def _funded(self) -> SimulatedAuthority:
         choice = self._random.choice

@@ -8,8 +8,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from cycles._core import flows, queries, section_flows, settlements
+from cycles._core import flows, queries, section_flows
 from cycles._core.effects import Now, Sleep
+from cycles._core.recovery import recover
 from cycles._core.renewal import Heart, beat
 from cycles.errors import AuthorityUnavailable, CyclesError, Denied, UnreportedSpend
 from cycles.testing.cases import Ask, Ending, Extend, Nested, Pause, Report, Spend
@@ -17,10 +18,10 @@ from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
     from cycles._core.effects import Effect, Flow, Queue
+    from cycles._core.recovery import Recovery
     from cycles._core.results import Settlement
     from cycles._core.section import Section
     from cycles._core.section_flows import OnError
-    from cycles._core.settlements import Recovery
     from cycles.testing.cases import Case, Plan
     from cycles.testing.faults import Interrupt
 
@@ -277,7 +278,7 @@ def recorded(program: Program, case: Case, stage: Stage) -> Flow[None]:
 
 def replayed(program: Program, case: Case, queue: Queue, recovery: Recovery) -> Flow[None]:
     """Settle what the journal holds, as a fresh process does."""
-    yield from program.within(case, "replay", settlements.recover(queue, recovery, 2))
+    yield from program.within(case, "replay", recover(queue, recovery, 2))
 
 
 def renewing(case: Case, section: Section) -> list[Flow[None]]:

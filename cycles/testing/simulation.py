@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Notify, Now, Ready, Record, Sleep, Take, Tell
-from cycles._core.settlements import Recovery
+from cycles._core.recovery import Recovery
 from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import Case, draw
 from cycles.testing.disk import Disk, Single

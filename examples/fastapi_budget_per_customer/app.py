@@ -1,13 +1,15 @@
 """A web service whose customers have a budget each: two worker processes, one ledger file.
 
     pip install 'cycles-guard[fastapi,server,prices]' openai
-    export OPENAI_API_KEY=sk-... CYCLES_BASE_URL='local:ledger.db?usd=100'
+    export OPENAI_API_KEY=sk-... CYCLES_BASE_URL='local:ledger.db'
     uvicorn --app-dir examples/fastapi_budget_per_customer --workers 2 app:app
 
     curl -X PUT localhost:8000/customers/zoe
     curl -H 'x-customer: zoe' 'localhost:8000/ask?question=why'
 
-Each answer is charged to the customer who asked. When the customer's twenty cents are used up, the answer is 402.
+Each answer is charged to the customer who asked. When the customer's twenty cents are used up, the answer is 402. The
+tenant itself has no budget: so who has not signed up is refused. Where the authority is a server, `sign_up` sends
+`POST /v1/admin/budgets` instead (docs/authority.md).
 """
 
 from __future__ import annotations

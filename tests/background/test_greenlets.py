@@ -13,6 +13,7 @@ from cycles._background.greenlets import GreenBeats
 from cycles._background.schedule import ThreadHeartbeats
 from cycles._core.effects import Now
 from cycles._drivers import threads
+from tests.support.waiting import PATIENCE
 
 
 class Job:
@@ -52,7 +53,7 @@ def test_a_job_is_repeated_until_it_is_done(beats):
     job = Job()
     beats.agenda.add(0.0, job, WORLD)
     beats.wake_soon()
-    assert job.done.wait(20)
+    assert job.done.wait(PATIENCE)
     assert job.attempts == 2
 
 
@@ -62,10 +63,10 @@ def test_jobs_run_side_by_side_up_to_a_bound(beats):
     for job in jobs:
         beats.agenda.add(0.0, job, WORLD)
     beats.wake_soon()
-    assert all(job.begun.wait(20) for job in jobs[:-1])
+    assert all(job.begun.wait(PATIENCE) for job in jobs[:-1])
     assert not jobs[-1].begun.is_set()
     gate.set()
-    assert all(job.done.wait(20) for job in jobs)
+    assert all(job.done.wait(PATIENCE) for job in jobs)
 
 
 def test_heartbeats_use_it_where_threads_are_greenlets(monkeypatch):
@@ -73,7 +74,7 @@ def test_heartbeats_use_it_where_threads_are_greenlets(monkeypatch):
     heartbeats = ThreadHeartbeats(blocks=False)
     job = Job()
     heartbeats.keep(job, WORLD)
-    assert job.done.wait(20)
+    assert job.done.wait(PATIENCE)
     green = heartbeats._beats
     assert isinstance(green, GreenBeats)
     closed = []

@@ -15,6 +15,7 @@ from openapi_spec_validator import validate
 
 import cycles_api
 from cycles_api.client import KEY_HEADERS
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,9 @@ def nodes(node: Any, where: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.skipif(not CONTRACT.exists(), reason="the wire contract is not beside this clone (../shared/contract)")
 def test_it_states_the_wire_contract() -> None:
-    done = subprocess.run([sys.executable, CONTRACT, PATH], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, CONTRACT, PATH], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("0 differences")
 

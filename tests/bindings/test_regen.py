@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 pytestmark = pytest.mark.slow
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 def run(*line: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     # Without the variables of a git hook that may run these tests: they name the real repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def regen(copy: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
@@ -20,7 +22,7 @@ ROOT = HERE.parents[1]
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder that holds the stock package."""
     folder = tmp_path_factory.mktemp("stock")
-    subprocess.run([sys.executable, ROOT / "openapi" / "regen.py", "--stock", folder], check=True, timeout=120)
+    subprocess.run([sys.executable, ROOT / "openapi" / "regen.py", "--stock", folder], check=True, timeout=PATIENCE)
     return folder
 
 
@@ -31,7 +33,7 @@ def test_every_override_test_fails_on_stock_output(stock: Path, tmp_path: Path, 
     report = tmp_path / "report.xml"
     line = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", f"--junitxml={report}"]
     done = subprocess.run(
-        [*line, HERE / name], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*line, HERE / name], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 1, done.stdout  # ran to the end, with failures: no error while collecting
     cases = list(ET.parse(report).iter("testcase"))

@@ -11,6 +11,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from cycles.cli.root import cycles as command
+from tests.support.waiting import PATIENCE
 
 KEY = "cyc_live_a-key-of-the-tests-for-acme-only"
 
@@ -37,4 +38,4 @@ class Cli:
 def own_process(cli, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-W", "error", "-m", "cycles.cli", *arguments]
     environ = {**os.environ, **cli.environ, **changed}
-    return subprocess.run(line, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(line, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)

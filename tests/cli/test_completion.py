@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from cycles.cli.completion import VARIABLE
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -39,6 +40,6 @@ def test_bash_completes_commands_options_and_choices(bare, tmp_path):
         script += 'echo "${COMPREPLY[@]}"\n'
     environ = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "--norc"], input=script, capture_output=True, text=True, timeout=60, check=True, env=environ
+        ["bash", "--norc"], input=script, capture_output=True, text=True, timeout=PATIENCE, check=True, env=environ
     )
     assert done.stdout.splitlines() == ["local", "freeze fund", "ACTIVE"], done.stderr

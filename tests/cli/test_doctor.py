@@ -353,6 +353,20 @@ def test_no_budget(served, authority):
     assert check["found"] == "none for tenant:empty: every reserve is denied"
 
 
+def test_budgets_only_below_the_configured_subject(served, authority):
+    """A budget for each customer, and none for the tenant: work that names a customer is granted."""
+    key = authority.key(tenant="many")
+    for customer in ("zoe", "ann"):
+        authority.budget(f"tenant:many/workspace:{customer}", usd("1"))
+    found = served.json("doctor", api_key=key, tenant="many")["checks"]
+    (check,) = [each for each in found if each["name"] == "budget"]
+    assert check["state"] == "note"
+    assert check["found"] == (
+        "none for tenant:many itself: work that names no level below it is denied; "
+        "2 below it, such as tenant:many/workspace:ann"
+    )
+
+
 def test_budgets_that_give_nothing(served, authority):
     authority.budget("tenant:acme/agent:a", usd("0"))
     authority.budget("tenant:acme/agent:b", usd("1"))

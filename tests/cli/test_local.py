@@ -12,6 +12,7 @@ import pytest
 
 from cycles import usd
 from cycles.local import LocalAuthority
+from tests.support.waiting import PATIENCE
 
 POLICY = "ALLOW_WITH_OVERDRAFT"
 
@@ -35,7 +36,9 @@ def test_init_can_be_evaluated_by_a_shell(tmp_path):
     script = f'eval "$({init})" && {shlex.quote(sys.executable)} -m cycles.cli balances --json'
     folder = tmp_path / "a folder with 'quotes'"
     folder.mkdir()
-    done = subprocess.run(["sh", "-c", script], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
     assert (row["scope"], row["remaining"]) == ("tenant:acme", 2_500_000_000)
@@ -96,6 +99,9 @@ def test_the_file_is_named_by_option_or_environment(bare, path, tmp_path):
     assert f"{default}: there is no such file" in bare("local", "budget", "list", code=2).stderr
     in_memory = bare("local", "budget", "list", base_url="local:?usd=1", code=2).stderr
     assert "names a ledger in memory" in in_memory
+    server = bare("local", "budget", "list", base_url="https://authority.example", code=2).stderr
+    assert "CYCLES_BASE_URL names a server" in server
+    assert "--db" in server
     assert "`cycles local init` makes one" in bare("local", "budget", "list", "--db", str(path), code=2).stderr
     assert not default.parent.exists()
     assert list(tmp_path.glob("*.db")) == [], "looking makes no file"
@@ -262,3 +268,32 @@ def test_tenants_are_named_in_lower_case(local):
         ("init", "--budget", "tenant:ACME=usd:1"),
     ):
         assert "write acme" in local(*arguments, code=2)
+
+
+# -- budgets that begin anew -------------------------------------------------------------------------------------------
+def test_a_budget_that_begins_anew_is_made_shown_and_changed(local, path):
+    made = local("budget", "create", "tenant:acme/agent:a", "--usd", "5", "--period", "day", "--zone", "Europe/Berlin")
+    assert "anew each day (Europe/Berlin), next 20" in made
+    assert "anew each day (Europe/Berlin)" in local("budget", "list")
+    rows = {row["scope"]: row["period"] for row in json.loads(local("budget", "list", "--json"))}
+    assert rows["tenant:acme"] is None
+    assert (rows["tenant:acme/agent:a"]["kind"], rows["tenant:acme/agent:a"]["amount"]) == ("day", 500_000_000)
+    assert "anew each day" in local("budget", "fund", "tenant:acme/agent:a", "--usd", "1")
+    with LocalAuthority(path) as authority:
+        (row,) = (row for row in authority.balances() if row.period is not None)
+        assert (row.allocated, row.period.amount) == (600_000_000, 500_000_000)
+    local("reset", "--yes")
+    with LocalAuthority(path) as authority:
+        assert authority.balance("tenant:acme/agent:a", "USD_MICROCENTS").allocated == 500_000_000
+    assert "anew" not in local("budget", "set", "tenant:acme/agent:a", "--usd", "5", "--period", "none")
+    assert "IANA" in local("budget", "set", "tenant:acme", "--usd", "5", "--period", "day", "--zone", "Mars", code=4)
+
+
+def test_init_makes_one_and_says_what_it_leaves_alone(bare, path):
+    arguments = ["--db", str(path), "--tenant", "acme", "--budget", "tenant:acme=usd:5.00/day"]
+    assert "note:" not in bare("local", "init", *arguments).stderr
+    again = bare("local", "init", *arguments[:-1], "tenant:acme=usd:5/week").stderr
+    assert "begins anew each day (UTC)" in again
+    assert "--period week --zone UTC" in again
+    plain = bare("local", "init", *arguments[:-1], "tenant:acme=usd:5").stderr
+    assert "--period none" in plain

@@ -14,6 +14,7 @@ from cycles import errors
 from cycles.cli import _errors, _output
 from cycles.errors import ConfigError
 from cycles.local.admin.names import parse_budget
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_every_error_has_an_exit_code_that_is_documented():
 def test_a_pipe_that_closes_early_ends_quietly(tmp_path):
     line = f"{sys.executable} -m cycles.cli reservations list --help | head -1"
     done = subprocess.run(
-        ["sh", "-c", line], capture_output=True, text=True, timeout=60, check=True, env={**os.environ}
+        ["sh", "-c", line], capture_output=True, text=True, timeout=PATIENCE, check=True, env={**os.environ}
     )
     assert done.stdout.startswith("Usage: cycles reservations list")
     assert done.stderr == ""

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from cycles.cli.root import cycles as command
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def test_version_and_module():
         [sys.executable, "-W", "error", "-m", "cycles.cli", "--version"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     assert done.stdout.startswith("cycles, version ")
@@ -51,5 +52,5 @@ def test_version_and_module():
 
 def test_without_the_extra():
     code = "import sys; sys.modules['click'] = None; from cycles.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (1, "the cycles command needs an extra: pip install 'cycles-guard[cli]'\n")

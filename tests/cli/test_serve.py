@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from cycles import tokens
 from cycles.cli.root import cycles as command
 from cycles.local import LocalAuthority
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,10 +56,12 @@ def test_serve_until_a_signal(tmp_path, number):
         page, _, token = said["page"].partition("#once=")
         assert page == f"{said['base_url']}/"
         assert said["api_key"] not in said["page"]
-        exchanged = [httpx.post(f"{page}key.json", headers={"X-Cycles-Link": token}, timeout=10) for _ in range(2)]
+        exchanged = [
+            httpx.post(f"{page}key.json", headers={"X-Cycles-Link": token}, timeout=PATIENCE) for _ in range(2)
+        ]
         assert [answer.status_code for answer in exchanged] == [200, 401], "a link is good once"
         headers = {"X-Cycles-API-Key": exchanged[0].json()["api_key"]}
-        assert httpx.get(f"{page}status.json", headers=headers, timeout=10).json()["tenant"] == "acme"
+        assert httpx.get(f"{page}status.json", headers=headers, timeout=PATIENCE).json()["tenant"] == "acme"
         assert said["tenant"] == "acme"
         with httpx.Client(base_url=said["base_url"], headers={"X-Cycles-API-Key": said["api_key"]}) as http:
             amount = {"unit": "TOKENS", "amount": 30}
@@ -66,7 +69,7 @@ def test_serve_until_a_signal(tmp_path, number):
             commit = f"/v1/reservations/{held['reservation_id']}/commit"
             assert http.post(commit, json={"idempotency_key": "1", "actual": amount}).is_success
             process.send_signal(number)
-            assert process.wait(timeout=10) == 0
+            assert process.wait(timeout=PATIENCE) == 0
         assert process.communicate() == ("", "")
     with LocalAuthority(path) as authority:
         assert authority.balance("tenant:acme", "TOKENS").spent == 30
@@ -82,10 +85,10 @@ def test_serve_takes_keys_from_elsewhere_and_can_be_lenient(tmp_path, monkeypatc
         assert said["api_key"] == "my-own-key"
         fund = f"{said['base_url']}/v1/admin/budgets/fund?scope=tenant:acme&unit=TOKENS"
         body = {"operation": "CREDIT", "amount": {"unit": "TOKENS", "amount": 1}, "idempotency_key": "k"}
-        lenient = httpx.post(fund, headers={"X-Cycles-API-Key": "my-own-key"}, json=body, timeout=10)
+        lenient = httpx.post(fund, headers={"X-Cycles-API-Key": "my-own-key"}, json=body, timeout=PATIENCE)
         assert lenient.json()["new_allocated"]["amount"] == 101
         tenants = f"{said['base_url']}/v1/admin/tenants"
-        assert httpx.get(tenants, headers={"X-Admin-API-Key": "the-administrator"}, timeout=10).status_code == 200
+        assert httpx.get(tenants, headers={"X-Admin-API-Key": "the-administrator"}, timeout=PATIENCE).status_code == 200
 
 
 @pytest.mark.slow
@@ -104,7 +107,7 @@ def test_serve_again_keeps_what_was_funded(tmp_path):
             with LocalAuthority(tmp_path / "l.db") as authority:
                 authority.fund("tenant:acme", "CREDIT", tokens(50))
             answer = httpx.get(
-                f"{match[1]}/v1/balances?tenant=acme", headers={"X-Cycles-API-Key": "my-own-key"}, timeout=10
+                f"{match[1]}/v1/balances?tenant=acme", headers={"X-Cycles-API-Key": "my-own-key"}, timeout=PATIENCE
             )
     assert answer.json()["balances"][0]["allocated"]["amount"] == 200
 
@@ -114,7 +117,10 @@ def test_serve_again_keeps_what_was_funded(tmp_path):
     [
         (["--host", "0.0.0.0"], "beyond-loopback"),
         (["--budget", "tenant:acme"], "write it like tenant:acme=usd:1.00"),
-        (["--budget", "tenant:acme=1"], "write it like usd:1.00"),
+        (["--budget", "tenant:acme=1"], "write it like tenant:acme=usd:1.00"),
+        (["--budget", "tenant:acme=usd:1/year"], "choose one of hour, day, week, month"),
+        (["--budget", "tenant:acme=usd:1/day/Mars"], "write it like 1/day/Europe/Berlin"),
+        (["--budget", "tenant:acme=usd:1/day/"], "write it like 1/day/Europe/Berlin"),
         (["--budget", "tenant:acme=euro:1"], "usd, tokens, credits, risk_points"),
         (["--budget", "agent:acme=usd:1"], "write a path such as"),
         (["--db", "/no/such/folder/l.db"], "no folder"),
@@ -144,7 +150,7 @@ def _logged(tmp_path, *arguments: str) -> list[str]:
         "--json", "--db", path, "--budget", "tenant:acme=tokens:100", "--log-level", "info", *arguments
     ) as process:
         said = ready(process)
-        with httpx.Client(base_url=said["base_url"], timeout=10) as http:
+        with httpx.Client(base_url=said["base_url"], timeout=PATIENCE) as http:
             http.get("/v1/balances?tenant=acme&secret=hidden", headers={"X-Cycles-API-Key": said["api_key"]})
             http.get("/v1/balances")
             Path(path).unlink()
@@ -189,7 +195,7 @@ def test_an_administrators_key_that_ps_shows(tmp_path, monkeypatch):
     with serving("--json", "--admin-key-file", str(tmp_path / "admin")) as process:
         said = ready(process)
         headers = {"X-Admin-API-Key": "the-administrator"}
-        assert httpx.get(f"{said['base_url']}/v1/admin/tenants", headers=headers, timeout=10).status_code == 200
+        assert httpx.get(f"{said['base_url']}/v1/admin/tenants", headers=headers, timeout=PATIENCE).status_code == 200
         process.terminate()
         assert process.communicate()[1] == ""
     with serving("--json", "--admin-key", "the-administrator") as process:

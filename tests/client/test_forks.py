@@ -23,6 +23,7 @@ from cycles._journal.journal import Journal
 from cycles.local import LocalAuthority, ManualClock
 from cycles_api.client import AuthenticatedClient
 from tests.support.authorities import ACTION
+from tests.support.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="no safe fork here"),
@@ -46,7 +47,9 @@ def held_while_forking(lock, work):
     child = os.fork()
     if child == 0:
         try:
-            threading.Thread(target=lambda: (done.wait(20), os._exit(9)), daemon=True).start()  # a child that hangs
+            threading.Thread(
+                target=lambda: (done.wait(PATIENCE), os._exit(9)), daemon=True
+            ).start()  # a child that hangs
             work()
             os._exit(0)
         finally:

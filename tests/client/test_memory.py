@@ -18,7 +18,7 @@ from cycles._client import upkeep
 from cycles._journal.recovery import Drained
 from tests.support.authorities import ACTION
 from tests.support.net import HANG, Answer, error
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 AWAY = Answer(503, error("INTERNAL_ERROR"))
 LATER = Answer(429, error("LIMIT_EXCEEDED"), {"Retry-After": "999999999"})
@@ -43,8 +43,8 @@ def test_drain_settles_what_memory_holds(server, forgetful):
     with cycles.Client(forgetful, on_settlement=told.append) as client:
         spent_in(client)
         spent_in(client, "0.05")
-        assert client.drain(timeout=60) == Drained(settled=2)
-        assert client.drain(timeout=60) == Drained()
+        assert client.drain(timeout=PATIENCE) == Drained(settled=2)
+        assert client.drain(timeout=PATIENCE) == Drained()
     assert [details.outcome for details in told] == ["pending", "pending", "settled", "settled"]
     assert (server.spent(), server.held()) == (12, 0)
 
@@ -54,8 +54,8 @@ def test_a_client_of_the_same_principal_settles_it_and_no_other(server, forgetfu
     other = forgetful.replace(tenant="umbrella", api_key=server.authority.key(tenant="umbrella"))
     with cycles.Client(forgetful) as first, cycles.Client(forgetful) as twin, cycles.Client(other) as stranger:
         spent_in(first)
-        assert stranger.drain(timeout=60) == Drained()
-        assert twin.drain(timeout=60) == Drained(settled=1)
+        assert stranger.drain(timeout=PATIENCE) == Drained()
+        assert twin.drain(timeout=PATIENCE) == Drained(settled=1)
     assert server.spent() == 7
 
 
@@ -64,7 +64,7 @@ def test_an_asynchronous_client_settles_it_too(server, forgetful):
         async with cycles.AsyncClient(forgetful) as client:
             async with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
                 held.report(actual=usd("0.07"))
-            return await client.drain(timeout=60)
+            return await client.drain(timeout=PATIENCE)
 
     assert asyncio.run(main()) == Drained(settled=1)
     assert server.spent() == 7
@@ -78,7 +78,7 @@ def test_drain_says_what_is_left_in_memory(server, forgetful):
         assert server.of("commit") == []
         assert client.drain(timeout=0.05) == Drained(pending=1)
         del server.always["commit"]
-        assert client.drain(timeout=60) == Drained(settled=1)
+        assert client.drain(timeout=PATIENCE) == Drained(settled=1)
     assert len(set(server.keys("commit"))) == 1
 
 
@@ -86,7 +86,7 @@ def test_drain_tries_again_while_there_is_time(server, forgetful):
     server.plan["commit"] = deque([AWAY, AWAY])
     with cycles.Client(forgetful) as client:
         spent_in(client)
-        assert client.drain(timeout=60) == Drained(settled=1)
+        assert client.drain(timeout=PATIENCE) == Drained(settled=1)
     assert len(server.of("commit")) == 3
 
 
@@ -97,25 +97,25 @@ def test_what_the_authority_asked_to_wait_with_waits_unless_a_person_says_now(se
         assert client.drain(timeout=1) == Drained(pending=1)
         assert client.drain(timeout=1) == Drained(pending=1)
         assert len(server.of("commit")) == 1
-        assert client.drain(timeout=60, now=True) == Drained(settled=1)
+        assert client.drain(timeout=PATIENCE, now=True) == Drained(settled=1)
 
 
 def test_what_is_refused_is_said_and_not_tried_again(server, forgetful):
     server.plan["commit"] = deque([Answer(400, error("INVALID_REQUEST"))])
     with cycles.Client(forgetful) as client:
         spent_in(client)
-        assert client.drain(timeout=60) == Drained(rejected=1)
-        assert client.drain(timeout=60) == Drained()
+        assert client.drain(timeout=PATIENCE) == Drained(rejected=1)
+        assert client.drain(timeout=PATIENCE) == Drained()
 
 
 @pytest.mark.slow
 def test_what_the_background_has_under_way_is_waited_for(server, forgetful, monkeypatch):
     monkeypatch.setattr(upkeep, "LATER", 0.0)
     server.plan["commit"] = deque([HANG])
-    with cycles.Client(forgetful) as client:
+    with cycles.Client(forgetful.replace(read_timeout=0.5)) as client:  # which the first commit waits for in vain
         spent_in(client)
         server.wait_for("commit")
-        assert client.drain(timeout=60).pending == 0
+        assert client.drain(timeout=PATIENCE).pending == 0
     assert server.spent() == 7
     assert len(set(server.keys("commit"))) == 1
 
@@ -125,7 +125,7 @@ def test_what_a_dropped_reservation_reported_is_drained(server, forgetful, monke
     with cycles.Client(forgetful) as client:
         client.reserve(usd("0.10"), action=ACTION).report(actual=usd("0.07"))
         gc.collect()
-        assert client.drain(timeout=60) == Drained(settled=1)
+        assert client.drain(timeout=PATIENCE) == Drained(settled=1)
     assert (server.spent(), server.held()) == (7, 0)
 
 
@@ -143,12 +143,12 @@ with cycles.Guard(usd("0.10"), action=("llm.completion", "gpt-4o"), client=clien
     held.report(actual=usd("0.07"))
 child = os.fork()
 if child == 0:
-    print("child", client.drain(timeout=5).settled, held.state, flush=True)
+    print("child", client.drain(timeout=300).settled, held.state, flush=True)
     with cycles.Guard(usd("0.10"), action=("llm.completion", "gpt-4o"), client=client) as own:
         own.commit(usd("0.02"))
     sys.exit(0)  # which drains what it owes
 os.waitpid(child, 0)
-print("parent", client.drain(timeout=30).pending, flush=True)
+print("parent", client.drain(timeout=300).pending, flush=True)
 """
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cycles import tokens
-from cycles._core import flows, settlements
+from cycles._core import endings, flows, settlements
 from cycles._core.jobs import LOOKS, Charge, GiveBack
 from cycles._core.lifecycle import State
+from cycles._core.recovery import Recovery
 from cycles._core.results import Settlement
 from cycles._core.retry import RetryPolicy
-from cycles._core.settlements import Recovery
 from cycles.errors import InternalError, RateLimited, Unauthorized
 from cycles_api.models import ReservationListResponse
 from tests.core.world import LOST, World, committed, refusal, released, reply
@@ -52,7 +52,7 @@ def test_nobody_goes_on_with_what_was_refused(world, answer, outcome):
 def test_an_unkept_settlement_says_that_memory_holds_it(world):
     world.keeps, world.answers = False, [LOST] * 5
     settlement = world.run(settlements.settle(SPEND, POLICY, wait=1.0, goes_on=True))
-    assert "kept in memory" in str(settlements.pending_error(settlement))
+    assert "kept in memory" in str(endings.pending_error(settlement))
 
 
 def test_a_release_ends_in_time_too(world):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 import cycles
-from cycles._core import settlements
+from cycles._core import endings, settlements
 from cycles._core.lifecycle import State
 from cycles._core.records import Claim, Floor, Pending
+from cycles._core.recovery import Recovery, recover
 from cycles._core.retry import NO_RETRY, RetryPolicy
-from cycles._core.settlements import Recovery, recover
 from cycles.amounts import tokens
 from cycles_api.models.reservation_detail import ReservationDetail
 from tests.support.records import pending as spend
@@ -133,14 +133,30 @@ def test_a_refusal_that_nobody_can_understand_is_none(world, pending, answer, er
     assert (settlement.is_kept, settlement.is_refused) == (True, False)
     assert by_event or type(settlement.error) is error
     assert world.told[-1].outcome == "pending"
-    assert "background" in str(settlements.pending_error(settlement))
+    assert "background" in str(endings.pending_error(settlement))
 
-    recovery, asked = settlements.Recovery(), len(world.calls)
+    recovery, asked = Recovery(), len(world.calls)
     world.answers = [answer] * 9
-    ended = world.run(settlements.recover(Records(*[pending] * 9), recovery, 9))
+    ended = world.run(recover(Records(*[pending] * 9), recovery, 9))
     assert not ended
     assert (recovery.is_paused, recovery.is_stopped, recovery.pending) == (True, False, 3), "slowly"
     assert len(world.calls) == asked + 3
+
+
+def test_the_log_says_once_that_a_record_is_pending(world, pending):
+    """Round after round, while the authority is away; what ends it is told in any case."""
+    told = set()
+    for answer in (LOST, LOST, LOST):
+        world.answers = [answer]
+        world.run(recover(Records(pending), Recovery(told=told), 1))
+    said = [
+        facts["is_told"] for note, facts in zip(world.notes, world.facts, strict=True) if note == "settlement pending"
+    ]
+    assert said == [False, True, True]
+    world.answers = [refusal(404, "NOT_FOUND")]
+    world.run(recover(Records(pending), Recovery(told=told), 1))
+    assert (world.notes[-1], world.facts[-1]["is_told"]) == ("settlement rejected", False)
+    assert told == set()
 
 
 @pytest.mark.parametrize(
@@ -154,7 +170,7 @@ def test_a_refusal_that_nobody_can_understand_is_none(world, pending, answer, er
 )
 def test_what_is_pending_says_what_becomes_of_it(world, pending, answer, policy, said, unsaid):
     world.answers = [answer] * policy.max_attempts
-    message = str(settlements.pending_error(world.run(settlements.settle(pending, policy))))
+    message = str(endings.pending_error(world.run(settlements.settle(pending, policy))))
     assert said in message
     assert unsaid not in message
 
@@ -166,9 +182,9 @@ def test_an_hour_of_a_retry_after_counts(world, pending, seconds):
     world.run(settlements.settle(pending, POLICY))
     floor = world.records[-1].floor
     assert floor.until_ms - floor.set_at_ms == 3_600_000
-    recovery = settlements.Recovery()
+    recovery = Recovery()
     world.answers = [refusal(429, "LIMIT_EXCEEDED", retry_after=seconds)]
-    world.run(settlements.recover(Records(pending), recovery, 1))
+    world.run(recover(Records(pending), recovery, 1))
     assert recovery.again_in == 3600.0
 
 
@@ -183,12 +199,12 @@ def test_a_floor_can_be_overridden_once(world, pending):
     """By a person: what the authority asks after that holds."""
     far = pending.not_before(Floor(1_800_000_100_000, 1_800_003_700_000))
     overridden = set()
-    recovery = settlements.Recovery(overridden=overridden)
+    recovery = Recovery(overridden=overridden)
     world.answers = [refusal(429, "LIMIT_EXCEEDED", retry_after="60")]
-    world.run(settlements.recover(Records(far), recovery, 1))
+    world.run(recover(Records(far), recovery, 1))
     assert len(world.calls) == 1
-    again = settlements.Recovery(overridden=overridden)
-    world.run(settlements.recover(Records(world.records[-1]), again, 1))
+    again = Recovery(overridden=overridden)
+    world.run(recover(Records(world.records[-1]), again, 1))
     assert len(world.calls) == 1
     assert again.again_in == 60.0
 
@@ -237,8 +253,8 @@ def test_a_report_that_was_charged_is_charged_up_by_a_recovery_too(world, after_
     """The section's process died after its second report: its key was used for the first."""
     world.answers = [MISMATCH, reservation(), applied()]
     reports = after_reports.under("reports")
-    recovery = settlements.Recovery()
-    world.run(settlements.recover(Records(reports), recovery, 1))
+    recovery = Recovery()
+    world.run(recover(Records(reports), recovery, 1))
     assert recovery.settled == 1
     assert world.calls[-1].arguments["body"].actual == tokens(5)
 

@@ -80,6 +80,7 @@ class World:
         self.calls: list[Call[Any]] = []
         self.log: list[str] = []
         self.notes: list[str] = []
+        self.facts: list[Any] = []
         self.sleeps: list[float] = []
         self.records: list[Any] = []
         self.keeps = True
@@ -133,6 +134,7 @@ class World:
                 self.told.append(effect.details)
                 return None
             case Notify():
+                self.facts.append(effect.facts)
                 self.notes.append(effect.event)
                 return None
         raise AssertionError(f"unknown effect {effect!r}")

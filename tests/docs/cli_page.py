@@ -75,6 +75,7 @@ SCRIPT: Final = (
     "cycles prices claude-opus-4-5 --provider anthropic",
     "cycles prices claude-opus-4-5 --provider anthropic --json",
     "cycles prices gpt-of-tomorrow",
+    "cycles level zoe@example.com",
     "HOLD",
     "cycles reservations list --status ACTIVE --created-from 2h",
     "cycles reservations list --json",

@@ -19,3 +19,11 @@ def test_what_holds_is_held_by_a_test(line):
 
 def test_no_line_is_overlooked():
     assert len(LINES) > 15
+
+
+def test_workflows_use_exactly_what_was_read():
+    """A tag of an action can be moved to other code; a digest can't."""
+    used = [line for path in (ROOT / ".github" / "workflows").glob("*.yml") for line in path.read_text().splitlines()]
+    actions = [line.partition("uses:")[2].strip() for line in used if "uses:" in line]
+    assert len(actions) > 5
+    assert [action for action in actions if not re.match(r"[\w./-]+@[0-9a-f]{40} +# v\d", action)] == []

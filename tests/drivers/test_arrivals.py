@@ -27,7 +27,7 @@ from cycles_api.client import AuthenticatedClient
 from tests.support.authorities import ACTION, SCOPE
 from tests.support.net import HANG, HANG_AFTER
 from tests.support.records import pending
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no signals")
 
@@ -77,7 +77,7 @@ def hit_by(server, operation):
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     yield
-    watcher.join(10)
+    watcher.join(PATIENCE)
 
 
 def throw(thread, kind):
@@ -327,7 +327,7 @@ def test_in_close_it_comes_out_and_all_is_closed(server, config, monkeypatch):
     client = cycles.Client(config)
     client.reserve(usd("0.10"), action=ACTION).release()
     beats = client._runtime.heartbeats._beats
-    monkeypatch.setattr("cycles._background.schedule._ended", lambda ending: (ending.result(5), hit()))
+    monkeypatch.setattr("cycles._background.schedule._ended", lambda ending: (ending.result(PATIENCE), hit()))
     with limited(OwnTimeout("over")), pytest.raises(OwnTimeout):
         client.close()
     until(beats.loop.is_closed)

@@ -19,7 +19,7 @@ from cycles._core import renewal, section, section_flows
 from cycles._journal import journal
 from tests.support.authorities import ACTION
 from tests.support.net import DROP, HANG, LOSE, Answer, error
-from tests.support.waiting import until, until_async
+from tests.support.waiting import PATIENCE, until, until_async
 
 
 def guard(client, **fields):
@@ -231,7 +231,7 @@ def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, clie
 
     def stepping(*args):  # the heartbeat that looks, waits, and then writes what it saw
         state = step(*args)
-        goes_on.wait(5)
+        goes_on.wait(PATIENCE)
         return state
 
     def settling(*args, **how):
@@ -244,7 +244,7 @@ def test_a_lease_that_is_lost_during_the_commit_charges_once(server, clock, clie
     monkeypatch.setattr(section_flows, "settle", settling)
     with guard(client, ttl=3, grace_period=0) as reservation:
         clock.advance(10)
-        assert found.wait(10)
+        assert found.wait(PATIENCE)
         assert reservation.commit(usd("0.03")).via == "event"
         assert reservation.state == "COMMITTED"
     assert server.spent() == 3
@@ -340,7 +340,7 @@ def test_a_collection_at_any_moment_does_not_deadlock(lock):
         return
     planner = threading.Thread(target=heartbeats.keep, args=(Job(), None), daemon=True)
     planner.start()
-    planner.join(5)
+    planner.join(PATIENCE)
     assert not planner.is_alive()
     assert len(heartbeats._beats.agenda) == 2
     heartbeats.close()

@@ -173,7 +173,7 @@ def test_a_reservation_may_be_collected_while_debts_are_looked_through(config, m
     exit_drain.owe(Needed(), config, None, Looked())
     looking = threading.Thread(target=exit_drain.owed_to, args=("me",), daemon=True)
     looking.start()
-    looking.join(2.0)
+    looking.join(PATIENCE)
     assert not looking.is_alive()
     assert len(exit_drain.owed_to("collected")) >= 1
 

@@ -12,6 +12,7 @@ from cycles.client import DEFAULTS  # noqa: E402
 from tests.integrations.world import World  # noqa: E402
 from tests.metering.provider import Provider  # noqa: E402
 from tests.support.authorities import SCOPE  # noqa: E402
+from tests.support.waiting import PATIENCE  # noqa: E402
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def _environ(server) -> dict[str, str]:
         "CYCLES_BASE_URL": server.url,
         "CYCLES_API_KEY": server.authority.key(tenant="acme"),
         "CYCLES_TENANT": "acme",
-        "CYCLES_READ_TIMEOUT": "30",
+        "CYCLES_READ_TIMEOUT": str(PATIENCE),
         "CYCLES_RETRY_INITIAL_DELAY": "0.02",
-        "CYCLES_SETTLE_WAIT": "30",
+        "CYCLES_SETTLE_WAIT": str(PATIENCE),
     }

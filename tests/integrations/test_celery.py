@@ -25,6 +25,7 @@ for _name in ("queue", "control", "results"):
     (ROOT / _name).mkdir()
 
 from tests.integrations import celery_app as tasks  # noqa: E402 - its directories are there now
+from tests.support.waiting import PATIENCE  # noqa: E402
 
 CENT = usd("0.01")
 REPOSITORY = Path(__file__).parents[2]
@@ -105,8 +106,8 @@ def worker(world, root, tmp_path):
         "CYCLES_API_KEY": world.config.api_key,
         "CYCLES_TENANT": "acme",
         "CYCLES_JOURNAL_DIR": str(tmp_path / "journal"),
-        "CYCLES_READ_TIMEOUT": "30",
-        "CYCLES_SETTLE_WAIT": "30",
+        "CYCLES_READ_TIMEOUT": str(PATIENCE),
+        "CYCLES_SETTLE_WAIT": str(PATIENCE),
         "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'generated'}",
     }
     command = [sys.executable, "-m", "celery", "-A", "tests.integrations.celery_app", "worker", "--pool", "prefork"]

@@ -12,6 +12,7 @@ from cycles import usd
 from tests.docs.pages import ROOT
 from tests.metering.provider import Turn
 from tests.support.authorities import SCOPE, UNIT
+from tests.support.waiting import PATIENCE
 
 SAY = Turn(calls=())
 SEARCH = Turn(calls=(("search", {"query": "rivers"}),))
@@ -27,8 +28,8 @@ def example(world):
             "CYCLES_BASE_URL": world.server.url,
             "CYCLES_API_KEY": world.authority.key(tenant="acme"),
             "CYCLES_TENANT": "acme",
-            "CYCLES_READ_TIMEOUT": "30",
-            "CYCLES_SETTLE_WAIT": "30",
+            "CYCLES_READ_TIMEOUT": str(PATIENCE),
+            "CYCLES_SETTLE_WAIT": str(PATIENCE),
             "OPENAI_BASE_URL": f"{world.provider.url}/v1",
             "OPENAI_API_KEY": "sk-test",
             "OPENAI_AGENTS_DISABLE_TRACING": "1",

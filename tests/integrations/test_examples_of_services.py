@@ -17,7 +17,7 @@ import pytest
 from tests.docs.pages import ROOT
 from tests.metering.bill import TARIFFS, Tariff
 from tests.metering.provider import Turn
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 EXAMPLES = ROOT / "examples"
 
@@ -107,12 +107,15 @@ def test_fastapi_budget_per_customer(provider, environ, tmp_path):
 
         until(is_up)
         for name in ("zoe", "adam"):
-            assert client.put(f"/customers/{name}", timeout=60).json() == {"microcents": 20_000_000}
+            assert client.put(f"/customers/{name}", timeout=PATIENCE).json() == {"microcents": 20_000_000}
         provider.usual = Turn(output=250)
 
         def ask(name):
             answer = httpx.get(
-                f"{client.base_url}/ask", params={"question": "w" * 9000}, headers={"x-customer": name}, timeout=120
+                f"{client.base_url}/ask",
+                params={"question": "w" * 9000},
+                headers={"x-customer": name},
+                timeout=PATIENCE,
             )
             if answer.status_code == 402:
                 assert answer.headers["retry-after"] == "3600"

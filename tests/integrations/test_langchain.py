@@ -448,6 +448,7 @@ def test_embeddings(world):
         model="embed-metered", base_url=f"{world.provider.url}/v1", api_key="sk-test", check_embedding_ctx_length=False
     )
     metered(made, prices=world.prices).embed_documents(["one", "zwölf"])
+    made.client._client.close()  # its connections are its own: those of chat models are shared
     world.exact()
 
 

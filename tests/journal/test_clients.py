@@ -20,7 +20,7 @@ from cycles._drivers import aio
 from cycles.local import LocalAuthority
 from tests.support.authorities import ACTION
 from tests.support.net import DROP, Answer, error
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 def spend(client, amount="0.03"):
@@ -52,7 +52,7 @@ def test_both_kinds_of_client_keep_it_until_it_is_acknowledged(server, config, k
     assert sorted(record["reservation_id"] for record in kept()) == sorted(one.id for one in held)
     server.always.clear()
     with cycles.Client(config) as client:
-        assert client.drain(10).pending == 0
+        assert client.drain(PATIENCE).pending == 0
     assert (server.spent(), kept()) == (6, [])
 
 
@@ -64,7 +64,7 @@ def test_trio_keeps_it_too(server, config, kept):
             await spend_async(client)
             assert len(kept()) == 1
             server.always.clear()
-            drained = await client.drain(10)
+            drained = await client.drain(PATIENCE)
             assert drained.pending == 0
 
     anyio.run(main, backend="trio")
@@ -114,7 +114,7 @@ def test_a_cancelled_commit_is_on_disk_before_it_leaves(server, config, kept, mo
                 await commit
             assert server.of("commit") == []
             assert len(kept()) == 1
-            assert (await client.drain(10)).pending == 0
+            assert (await client.drain(PATIENCE)).pending == 0
 
     asyncio.run(main())
     assert (server.spent(), kept()) == (3, [])
@@ -150,7 +150,7 @@ def test_what_a_loop_that_ended_left_is_taken_up_in_the_next(server, config, kep
 
     async def second():
         await client.decide(usd("0.01"), action=ACTION)
-        await asyncio.wait_for(settled.wait(), 10)
+        await asyncio.wait_for(settled.wait(), PATIENCE)
         await client.close()
 
     asyncio.run(first())
@@ -223,6 +223,6 @@ def test_what_no_request_can_carry_is_set_aside_and_the_others_are_settled(serve
         file.with_name("v2-000.json").write_text(json.dumps(json.loads(file.read_text()) | spoiled))
         file.unlink()
         server.always.clear()
-        assert client.drain(timeout=5).settled == 1
+        assert client.drain(timeout=PATIENCE).settled == 1
     assert server.spent() == 3
     assert len(kept("quarantine")) == 1

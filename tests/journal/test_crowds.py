@@ -16,6 +16,7 @@ from cycles._journal.partitions import partition_of
 from tests.support.authorities import ACTION
 from tests.support.net import DROP, Answer, error, serving
 from tests.support.records import pending
+from tests.support.waiting import PATIENCE
 
 
 def spend(client, amount="0.03"):
@@ -46,7 +47,7 @@ def test_many_pending_records_start_no_thread_each(server, config, journal_dir, 
         while kept():
             most = max(most, len(ours() - before))
             time.sleep(0.01)  # looks again, until all is settled
-        assert client.drain(10).pending == 0
+        assert client.drain(PATIENCE).pending == 0
     assert most <= 1
     assert (server.spent(), len(set(server.keys("commit")))) == (3, 300)
 
@@ -68,7 +69,7 @@ def test_servers_and_tenants_of_one_process_are_kept_apart(server, config, journ
             one.always.clear()
         assert len(list(journal_dir.glob("*/v2-*.json"))) == 3
         for done, client in enumerate(clients):
-            assert client.drain(10).pending == 0
+            assert client.drain(PATIENCE).pending == 0
             assert len(list(journal_dir.glob("*/v2-*.json"))) == 2 - done
             client.close()
         assert (server.spent(), other.spent()) == (3, 3)
@@ -83,10 +84,10 @@ def test_without_a_tenant_another_key_is_another_principal(server, config, journ
         held.report(actual=usd("0.03"))
     server.always.clear()
     with cycles.Client(other) as client:
-        assert client.drain(5) == cycles.Drained()
+        assert client.drain(PATIENCE) == cycles.Drained()
     assert len(list(journal_dir.glob("*/v2-*.json"))) == 1
     with cycles.Client(first) as client:
-        assert client.drain(5).pending == 0
+        assert client.drain(PATIENCE).pending == 0
     assert server.spent() == 3
 
 

@@ -10,6 +10,7 @@ from collections import deque
 import pytest
 
 from tests.support.net import DROP, HANG, Answer, error
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,7 @@ def test_reported_spend_survives_sigkill_and_says_that_it_was_reported(server, s
 def test_what_a_living_process_reports_is_nobody_elses_to_settle(server, start, kept):
     worker = start("report", "0.02")
     assert worker.line() == "reported"
-    assert start("recover", "1").result() == {"told": [], "settled": 0, "rejected": 0, "pending": 0}
+    assert start("recover").result() == {"told": [], "settled": 0, "rejected": 0, "pending": 0}
     assert server.of("commit") == []
     assert len(kept()) == 1
     worker.kill()
@@ -48,7 +49,7 @@ def test_reports_are_written_once_in_a_tenth_of_a_second_and_the_end_overtakes_t
             file = found.st_ino, found.st_mtime_ns
             writes, last = writes + (file != last), file
     result = worker.result()
-    assert result["reports"] > writes
+    assert result["reports"] >= 1000
     # How many this loop saw depends on the machine; how many there were at most does not.
     assert 1 <= writes <= result["seconds"] / 0.1 + 3
     assert result["state"] == "COMMITTED"
@@ -57,7 +58,7 @@ def test_reports_are_written_once_in_a_tenth_of_a_second_and_the_end_overtakes_t
 
 def test_the_exit_settles_what_is_pending_within_its_bound(server, start, kept):
     server.plan["commit"] = deque([DROP, DROP, DROP])
-    result = start("spend", retry_flush_timeout="10").result()
+    result = start("spend", retry_flush_timeout="300").result()
     assert (result["state"], result["error"]) == ("UNSETTLED", "AuthorityUnavailable")
     assert len(set(server.keys("commit"))) == 1
     assert (server.spent(), kept()) == (3, [])
@@ -65,7 +66,8 @@ def test_the_exit_settles_what_is_pending_within_its_bound(server, start, kept):
 
 def test_the_exit_does_not_wait_longer_than_its_bound(server, start, kept):
     server.always["commit"] = HANG
-    worker = start("spend", retry_flush_timeout="1.5", retry_max_attempts="1", retry_enabled="false")
+    options = {"read_timeout": "0.5", "retry_max_attempts": "1", "retry_enabled": "false"}
+    worker = start("spend", retry_flush_timeout="1.5", **options)
     worker.result()
     assert "pending at exit" in worker.log
     assert len(kept()) == 1
@@ -73,11 +75,11 @@ def test_the_exit_does_not_wait_longer_than_its_bound(server, start, kept):
 
 def test_sigterm_that_the_program_turns_into_an_exit_settles_too(server, start, kept):
     server.plan["commit"] = deque([DROP, DROP, DROP])
-    worker = start("terminated", retry_flush_timeout="10")
+    worker = start("terminated", retry_flush_timeout="300")
     assert worker.line() == "spent"
     assert len(kept()) == 1
     worker.process.send_signal(signal.SIGTERM)
-    worker.process.communicate(timeout=20)
+    worker.process.communicate(timeout=PATIENCE)
     assert worker.process.returncode == 143
     assert (server.spent(), kept()) == (3, [])
 

@@ -142,7 +142,7 @@ def test_cr_durable_003_a_429_floor_survives_a_restart(server, start, kept, jour
     (path,) = journal_dir.glob("*/v2-*.json")
     record["not_before"]["until_ms"] -= 600_000  # ten minutes pass
     path.write_text(json.dumps(record), encoding="utf-8")
-    assert start("recover", "20").result()["settled"] == 1
+    assert start("recover").result()["settled"] == 1
     first, second = server.of("commit")
     assert second.key == first.key
     assert (server.spent(), kept()) == (3, [])

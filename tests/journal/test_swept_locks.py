@@ -191,11 +191,11 @@ def test_another_program_leaves_a_running_section_alone(server, start, journal_d
     running = start("report", "0.01")
     assert running.line() == "reported"
     assert len(sweep(journal_dir)) == 1
-    assert start("recover", "1").result()["settled"] == 0
+    assert start("recover").result()["settled"] == 0
     assert server.spent() == 0
     assert len(kept()) == 1
     running.kill()
-    assert start("recover", "5").result()["settled"] == 1
+    assert start("recover").result()["settled"] == 1
     assert server.spent() == 1, "once it is dead, its report is charged"
 
 

@@ -12,6 +12,7 @@ import cycles
 from cycles import usd
 from tests.support.authorities import ACTION
 from tests.support.net import DROP
+from tests.support.waiting import PATIENCE
 
 
 def spend(client, amount="0.03"):
@@ -53,7 +54,7 @@ def test_an_unreachable_authority_lets_both_kinds_run(server, config, kept):
         assert asyncio.run(main()).state == "UNSETTLED"
         assert len(kept()) == 2
         server.always.clear()
-        assert client.drain(10).pending == 0
+        assert client.drain(PATIENCE).pending == 0
     assert (held.state, server.spent(), kept()) == ("UNSETTLED", 5, [])
 
 

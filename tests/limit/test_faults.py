@@ -20,7 +20,7 @@ import cycles
 from cycles import Guard, Limit, usd
 from tests.limit.conftest import ACTION, CENT, RUN, cents
 from tests.support.net import HANG, HANG_AFTER
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 signals = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no signals")
 forks = pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="no safe fork here")
@@ -97,7 +97,7 @@ def test_an_end_that_goes_with_its_event_loop_is_on_record(server, config, http_
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(run(client))
     with cycles.Client(config) as other:
-        assert other.drain(timeout=60).pending == 0
+        assert other.drain(timeout=PATIENCE).pending == 0
     assert server.spent() == 32
     assert sum(server.commits.values()) == 32 * CENT
 

@@ -138,3 +138,20 @@ def test_a_session_key_says_whose_it_is_and_can_not_be_forged():
             other.app.session_keys.key("acme"),
         ):
             assert keys.tenant(wrong) is None
+
+
+def test_a_budget_in_the_url_may_begin_anew():
+    row = LocalAuthority.from_url("local:?usd=5.00/day/Europe/Berlin", tenant="acme").balance(
+        "tenant:acme", "USD_MICROCENTS"
+    )
+    assert row.period is not None
+    assert (row.allocated, row.period.kind, row.period.zone) == (500_000_000, "day", "Europe/Berlin")
+    row = LocalAuthority.from_url("local:?tokens=5k/hour", tenant="acme").balance("tenant:acme", "TOKENS")
+    assert row.period is not None
+    assert (row.period.kind, row.period.zone) == ("hour", "UTC")
+
+
+@pytest.mark.parametrize("budget", ["usd=5/", "usd=5/year", "usd=5/day/", "usd=5/day/Mars", "usd=/day"])
+def test_a_period_in_the_url_that_there_is_not(budget):
+    with pytest.raises(ConfigError):
+        LocalAuthority.from_url(f"local:?{budget}")

@@ -28,6 +28,7 @@ TARIFFS: Final = {
     "gpt-metered": Tariff("2.537", "0.2537", "2.537", "10.0719"),
     "claude-metered": Tariff("3.0011", "0.30011", "3.751375", "15.0007"),
     "gemini-metered": Tariff("0.31713", "0.031713", "0.31713", "2.50931"),
+    "mistral-metered": Tariff("0.41273", "0.041273", "0.41273", "2.00939"),
     # What examples/ call: genai-prices has these prices, and nobody tells it here.
     "gpt-4o-mini": Tariff("0.15", "0.075", "0.15", "0.60"),
     "claude-haiku-4-5": Tariff("1", "0.1", "1.25", "5"),

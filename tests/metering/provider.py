@@ -206,7 +206,8 @@ class Provider:
         try:
             asked = wire.asked(head.path, head.query, sent)
         except (Refusal, KeyError) as refusal:
-            connection.answer(400, compact(wire.error(400, str(refusal))).encode(), headers, how)
+            status = getattr(refusal, "status", 400)
+            connection.answer(status, compact(wire.error(status, str(refusal))).encode(), headers, how)
             return True
         bill = Billed(wire.name, asked.model, asked.most, asked.streamed)
         with self._changed:

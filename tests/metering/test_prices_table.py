@@ -16,6 +16,8 @@ import cycles
 from cycles import Prices, usd
 from cycles._metering.usage import Usage
 from cycles._prices.table import Table
+from tests.metering.metered import CHAT, Metered, completion, told
+from tests.support.authorities import SCOPE
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +124,30 @@ def test_the_version_that_answered_is_priced_and_an_unknown_version_as_what_was_
     assert prices.cost("azure", "my-deployment", Usage(input_tokens=1_000_000, model="gpt-4o-2024-08-06")) == usd("2.5")
 
 
+def test_mistrals_regions_cost_a_tenth_more():
+    prices = Prices()
+    worldwide = prices.cost("mistral", "mistral-large-2512", Usage(input_tokens=1_000_000, output_tokens=1_000_000))
+    assert worldwide == usd(2)
+    for region in ("eu", "us"):
+        used = Usage(input_tokens=1_000_000, output_tokens=1_000_000, terms=(("inference_geo", region),))
+        assert prices.cost("mistral", "mistral-large-2512", used) == usd("2.2")
+
+
+@pytest.mark.parametrize("tier", ["auto", "standard", "standard_only"])
+def test_mistrals_standard_tier_has_the_price_of_the_table(tier):
+    used = Usage(input_tokens=1_000_000, terms=(("service_tier", tier),))
+    assert Prices().cost("mistral", "mistral-large-2512", used) == usd("0.5")
+
+
+def test_a_tier_that_each_customer_of_mistral_agrees_upon_has_no_price():
+    """Its price is not in any table; the standard one may be too low."""
+    used = Usage(input_tokens=1_000_000, terms=(("service_tier", "priority"),))
+    with pytest.raises(cycles.UnknownPrice, match="service_tier priority"):
+        Prices().cost("mistral", "mistral-large-2512", used)
+    own = Prices({"mistral-large-2512": {"input": 1, "output": 2}})
+    assert own.cost("mistral", "mistral-large-2512", used) == usd(1)
+
+
 def test_own_prices_come_before_the_table():
     prices = Prices({"gpt-4o": {"input": 1, "output": 1}})
     assert prices.cost("openai", "gpt-4o", Usage(input_tokens=1_000_000, model="gpt-4o-2024-08-06")) == usd(1)
@@ -187,3 +213,18 @@ def test_how_old_the_table_is():
     assert table.checked is not None
     assert date(2026, 10, 1) <= table.checked <= datetime.now(tz=UTC).date()
     assert table.version == version("genai-prices")
+
+
+def test_what_a_regional_endpoint_answers_is_charged_a_tenth_more(side, authority):
+    """The region is in the host alone; it is kept where caps change what is sent."""
+    authority.budget(SCOPE, usd(100), caps={"max_tokens": 200})
+    metered = Metered(side, authority)
+    client = metered.client(unit="USD_MICROCENTS")
+    asked = {**CHAT, "model": "mistral-large-2512"}
+    spent = []
+    for host in ("api.mistral.ai", "api.eu.mistral.ai"):
+        metered.answers = [completion(told(1_000_000, 0))]
+        metered.post(client, asked, f"https://{host}/v1/chat/completions")
+        assert metered.body["max_tokens"] == 200
+        spent.append(authority.balance(SCOPE, "USD_MICROCENTS").spent)
+    assert spent == [50_000_000, 105_000_000]

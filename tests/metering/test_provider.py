@@ -11,6 +11,7 @@ import pytest
 
 from tests.metering.bill import TARIFFS, Counts, Tariff, microcents
 from tests.metering.provider import Gate, Turn
+from tests.support.waiting import PATIENCE
 
 HELLO = [{"role": "user", "content": "héllo"}]  # six bytes, four for the message, three for the reply's beginning
 CHAT = {"model": "gpt-metered", "messages": HELLO}
@@ -26,7 +27,7 @@ ASKED = {
 
 @pytest.fixture
 def http(provider):
-    with httpx.Client(base_url=provider.url, timeout=60, verify=False) as http:
+    with httpx.Client(base_url=provider.url, timeout=PATIENCE, verify=False) as http:
         yield http
 
 

@@ -29,6 +29,8 @@ BILLS = [
     ("fireworks", "/inference/v1/chat/completions", "llm.completion", "m"),
     ("mistral", "/v1/chat/completions", "llm.completion", "m"),
     ("mistral", "/v1/fim/completions", "llm.completion", "m"),
+    ("mistral", "/v1/responses", "llm.completion", "m"),
+    ("mistral", "/v1/embeddings", "llm.embedding", "m"),
     ("google", "/v1beta/openai/chat/completions", "llm.completion", "m"),
     ("anthropic", "/v1/messages", "llm.completion", "m"),
     ("anthropic", "/v1/messages?beta=true", "llm.completion", "m"),
@@ -79,6 +81,15 @@ def test_what_bills(provider, path, kind, model):
         ("google", "POST", "/upload/v1beta/files"),
         ("google", "GET", "/v1beta/models/gemini-x"),
         ("vllm", "POST", "/tokenize"),
+        ("mistral", "POST", "/v1/agents"),
+        ("mistral", "PATCH", "/v1/agents/ag_1"),
+        ("mistral", "PUT", "/v1/agents/ag_1/aliases"),
+        ("mistral", "PATCH", "/v1/agents/ag_1/version"),
+        ("mistral", "POST", "/v1/batch/jobs/j_1/cancel"),
+        ("mistral", "POST", "/v1/fine_tuning/models/m_1/archive"),
+        ("mistral", "POST", "/v1/responses/input_tokens"),
+        ("mistral", "GET", "/v1/conversations/c_1/history"),
+        ("mistral", "POST", "/v1/files"),
     ],
 )
 def test_what_is_free(provider, method, path):
@@ -102,8 +113,20 @@ def test_what_is_free(provider, method, path):
         ("openai", "/v1/threads/t_1/messages", "agent"),
         ("google", "/v1beta/interactions", "agent"),
         ("mistral", "/v1/agents/completions", "which model"),
-        ("mistral", "/v1/conversations", "not known"),
-        ("mistral", "/v1/moderations", "not known"),
+        ("mistral", "/v1/conversations", "agent"),
+        ("mistral", "/v1/conversations/c_1", "agent"),
+        ("mistral", "/v1/conversations/c_1/restart", "agent"),
+        ("mistral", "/v1/moderations", "no usage"),
+        ("mistral", "/v1/chat/moderations", "no usage"),
+        ("mistral", "/v1/chat/classifications", "no usage"),
+        ("mistral", "/v1/ocr", "by the page"),
+        ("mistral", "/v1/batch/jobs", "batch"),
+        ("mistral", "/v1/audio/agents", "speech"),
+        ("mistral", "/v1/audio/agents/ag_1/sessions", "speech"),
+        ("mistral", "/v1/audio/transcriptions", "by the minute"),
+        ("mistral", "/v1/client/sessions", "agent"),
+        ("mistral", "/v1/workflows/w_1/execute", "not known"),
+        ("mistral", "/v1/fine_tuning/jobs", "training"),
         ("openai", "/v1/fine_tuning/jobs", "training"),
         ("openai", "/v1/vector_stores", "by the day"),
         ("google", "/v1beta/cachedContents", "by the day"),
@@ -165,6 +188,26 @@ def test_a_chat_completion_that_nobody_can_bound_is_refused(body):
         chat(**body)
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"tools": [{"type": "image_generation"}]}, "image_generation"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "connector"}]}, "connector"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": "UklGRg=="}]}]}, "minute"),
+    ],
+    ids=["a tool of its own", "a connector", "sounds"],
+)
+def test_what_mistral_bills_beside_tokens_is_refused(body, why):
+    with pytest.raises(cycles.Unmeterable, match=why):
+        chat("mistral", **body)
+
+
+def test_what_mistral_counts_in_tokens_is_not_refused():
+    chat("mistral", tools=[{"type": "function", "function": {"name": "f"}}, {"function": {"name": "g"}}])
+    chat("mistral", messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}, "a text of today"]}])
+    chat(messages=[{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "UklGRg=="}}]}])
+
+
 def test_unmeterable_is_an_error_of_ours_and_a_value_error():
     assert issubclass(cycles.Unmeterable, cycles.InvalidRequest)
     assert issubclass(cycles.UnknownPrice, cycles.ConfigError)
@@ -183,6 +226,8 @@ def test_unmeterable_is_an_error_of_ours_and_a_value_error():
         ("us-central1-aiplatform.googleapis.com", "google"),
         ("aiplatform.googleapis.com", "google"),
         ("api.mistral.ai", "mistral"),
+        ("api.eu.mistral.ai", "mistral"),
+        ("api.us.mistral.ai:443", "mistral"),
         ("api.groq.com", "groq"),
         ("api.together.xyz", "together"),
         ("openrouter.ai", "openrouter"),

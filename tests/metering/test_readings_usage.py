@@ -44,6 +44,24 @@ def test_openais_input_includes_what_was_cached():
     )
 
 
+def test_mistrals_input_includes_what_was_cached_and_its_tier_is_in_the_usage():
+    told = {
+        "prompt_tokens": 1_280,
+        "completion_tokens": 30,
+        "total_tokens": 1_310,
+        "prompt_tokens_details": {"cached_tokens": 1_216},
+        "prompt_audio_seconds": None,
+        "service_tier": "priority",
+    }
+    assert answer(chat("mistral"), model="mistral-large-2512", usage=told) == Usage(
+        input_tokens=1_280,
+        cache_read_tokens=1_216,
+        output_tokens=30,
+        model="mistral-large-2512",
+        terms=(("service_tier", "priority"),),
+    )
+
+
 def test_anthropics_input_leaves_out_what_was_cached():
     told = {
         "input_tokens": 6,

@@ -244,6 +244,7 @@ def genai(monkeypatch, metered):
     client._aio._models = Part(api)
     client._aio._live = Part(api)
     client._interactions = Remade()
+    client._other = Part(object())
     monkeypatch.setattr(Remade, "__module__", "google.genai._gaos.google_genai")
     return client
 
@@ -255,6 +256,7 @@ def test_all_parts_of_an_sdk_refer_to_the_metered_client(metered, genai):
     assert wrapped._aio._models._api_client is api
     assert genai._aio._models._api_client is genai._api_client
     assert wrapped._interactions is None, "made again of the metered client"
+    assert wrapped._other is genai._other, "it refers to no client of this SDK's"
     assert api._http_options.httpx_async_client is api._async_httpx_client, "so that it is not passed by for aiohttp"
     metered.answers = [completion(told(20, 5))]
     metered.post(api._httpx_client if metered.side.kind == "sync" else api._async_httpx_client)

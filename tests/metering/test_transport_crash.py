@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,79 @@ def test_a_killed_stream_is_charged_what_came(tmp_path):
     assert 0 < balance.spent.amount < 1000
     assert balance.reserved.amount == 0
     assert row.committed_metadata["actual_source"] == "reported"
+
+
+LEAVES = """
+import threading
+import httpx
+import cycles
+from tests.metering.metered import URL, chunk
+
+class Waiting(httpx.SyncByteStream):
+    def __iter__(self):
+        yield chunk("I am fine.")
+        print("drains", flush=True)
+        threading.Event().wait()
+
+answer = lambda request: httpx.Response(200, stream=Waiting())
+client = cycles.wrap(httpx.Client(transport=httpx.MockTransport(answer)), unit="tokens", partial="drain")
+body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "How are you?"}]}
+with client.stream("POST", URL, json=body) as response:
+    next(response.iter_raw())
+threading.Event().wait()
+"""
+
+LEAVES_ASYNC = """
+import asyncio
+import httpx
+import cycles
+from tests.metering.metered import URL, chunk
+
+class Waiting(httpx.AsyncByteStream):
+    async def __aiter__(self):
+        yield chunk("I am fine.")
+        print("drains", flush=True)
+        await asyncio.Event().wait()
+
+async def main():
+    answer = lambda request: httpx.Response(200, stream=Waiting())
+    plain = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    client = cycles.wrap(plain, unit="tokens", partial="drain")
+    body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "How are you?"}]}
+    async with client.stream("POST", URL, json=body) as response:
+        await anext(response.aiter_raw())
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+@pytest.mark.parametrize(
+    ("program", "source"), [(LEAVES, "reported"), (LEAVES_ASYNC, "partial")], ids=["sync", "async"]
+)
+def test_ctrl_c_while_a_rest_is_read_charges_what_came(tmp_path, program, source):
+    """The program ends at once, and does not wait for a rest that may never come."""
+    journal = tmp_path / "journal"
+    url = f"local:{tmp_path / 'ledger.db'}?tokens=100000"
+    environ = {**os.environ, "CYCLES_BASE_URL": url, "CYCLES_TENANT": "acme", "CYCLES_JOURNAL_DIR": str(journal)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environ, **pipes) as running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == b"drains\n"
+            running.send_signal(signal.SIGINT)
+            _, said = running.communicate(timeout=60)
+        finally:
+            running.kill()
+    assert running.returncode != 0
+    assert said.rstrip().endswith(b"KeyboardInterrupt"), said.decode()
+    config = cycles.Config(base_url=url, tenant="acme", journal_dir=str(journal))
+    with cycles.Client(config) as client:
+        client.drain()
+        (balance,) = client.balances(tenant="acme")
+        (row,) = client.reservations(include=["committed_metadata"])
+    assert 0 < balance.spent.amount < 1000
+    assert balance.reserved.amount == 0
+    assert row.committed_metadata["actual_source"] == source

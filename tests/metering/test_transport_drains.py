@@ -7,8 +7,9 @@ import gc
 
 import httpx
 import pytest
+import trio
 
-from cycles._metered import sources
+from cycles._metered import async_sources, sources
 from tests.metering.metered import CHAT, DONE, URL, Metered, Parts, chunk, streamed, usage_chunk
 from tests.metering.provider import Gate, Turn
 from tests.metering.test_transport_streams import STREAM, WORDS, Sideless, _cancelled
@@ -240,3 +241,114 @@ def test_one_that_is_collected_after_its_loop_costs_what_came(authority):
     asyncio.run(metered.side.client.drain())
     assert 0 < metered.figures[0] < 600
     assert metered.figures[1] == 0
+
+
+class Cancelled:
+    """A part that never comes; it notes that its wait was cancelled, and may break then.
+
+    Args:
+        breaks: What a connection raises that is closed while it is read.
+    """
+
+    def __init__(self, breaks: BaseException | None = None) -> None:
+        self.breaks = breaks
+        self.was_cancelled = False
+
+    async def __call__(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            if self.breaks is not None:
+                raise self.breaks from None
+            raise
+
+
+@pytest.mark.parametrize("breaks", [None, httpx.ReadError("closed")], ids=["waits", "breaks"])
+def test_a_cancelled_reader_leaves_no_part_pending_where_nothing_is_read_on(authority, breaks):
+    """The usage was told, so nothing is read on: no task is left behind, and nobody hears of what it raised."""
+    pending, complaints = Cancelled(breaks), []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        metered = Metered(Sideless(authority.async_client(tenant="acme")), authority)
+        body = Parts(*WORDS, *TOLD, pending)
+        metered.answers = [httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)]
+        wrapped, told = metered.client(partial="drain"), asyncio.Event()
+
+        async def read():
+            async with wrapped.stream("POST", URL, json=STREAM) as response:
+                async for part in response.aiter_bytes():
+                    if part == DONE:
+                        told.set()
+
+        before = asyncio.all_tasks()
+        task = asyncio.create_task(read())
+        await told.wait()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert pending.was_cancelled
+        assert body.is_closed
+        left = asyncio.all_tasks() - before
+        return metered, [one.get_coro().__qualname__ for one in left if "AsyncSource" in one.get_coro().__qualname__]
+
+    metered, left = asyncio.run(main())
+    gc.collect()
+    assert left == []
+    assert complaints == []
+    assert metered.figures == (25, 0)
+
+
+def test_a_part_that_came_as_its_reader_was_cancelled_counts(authority, monkeypatch):
+    """The provider's figure is in it. Nothing is read on, as at the end of a loop, and nobody gets to see the part."""
+    monkeypatch.setattr(async_sources, "_is_ending", lambda _: True)
+
+    async def main():
+        metered = Metered(Sideless(authority.async_client(tenant="acme")), authority)
+        tasks = []
+
+        async def cancel():
+            tasks[0].cancel()
+
+        metered.answers = [streamed(*WORDS, cancel, usage_chunk(20, 5), asyncio.Event().wait)]
+        seen = []
+
+        async def read():
+            async with metered.client(partial="drain").stream("POST", URL, json=STREAM) as response:
+                async for part in response.aiter_bytes():
+                    seen.append(part)
+
+        tasks.append(asyncio.create_task(read()))
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+        assert seen == WORDS
+        return metered
+
+    assert asyncio.run(main()).figures == (25, 0)
+
+
+def test_a_reader_that_trio_cancels_is_charged_what_came(authority):
+    """No task outlives its block under trio: nothing is read on, and the answer is closed."""
+    body = Parts(*WORDS, trio.sleep_forever)
+    client = authority.async_client(tenant="acme")
+    metered = Metered(Sideless(client), authority)
+    metered.answers = [httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)]
+
+    async def main():
+        seen = []
+        with trio.CancelScope() as scope:
+            async with metered.client(partial="drain").stream("POST", URL, json=STREAM) as response:
+                async for part in response.aiter_raw():
+                    seen.append(part)
+                    if len(seen) == len(WORDS):
+                        scope.cancel()
+        assert scope.cancelled_caught
+        await client.close()
+
+    trio.run(main)
+    spent, reserved = metered.figures
+    assert 0 < spent < 600
+    assert reserved == 0
+    assert body.is_closed

@@ -13,6 +13,7 @@ from cycles import usd
 from cycles.local import LocalAuthority
 from cycles.local.wire.messages import Request
 from tests.support.authorities import SCOPE, UNIT
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections import deque
@@ -126,7 +127,7 @@ class Server:
                 if operation == "commit":
                     self.commits[path.split("/")[-2]] = sent["actual"]["amount"]
         if what in (HANG, HANG_AFTER):
-            self.closing.wait(60)
+            self.closing.wait(PATIENCE)
         if what in (HANG, HANG_AFTER, DROP, LOSE):
             http.close_connection = True
             return
@@ -145,7 +146,7 @@ class Server:
         http.end_headers()
         http.wfile.write(body)
 
-    def wait_for(self, operation: str, count: int = 1, timeout: float = 300.0) -> None:
+    def wait_for(self, operation: str, count: int = 1, timeout: float = PATIENCE) -> None:
         """Wait until *count* requests of *operation* have arrived."""
         with self._arrived:
             arrived = self._arrived.wait_for(lambda: len(self.of(operation)) >= count, timeout)

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -31,11 +33,11 @@ class Worker:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def result(self, timeout: float = 30) -> dict[str, Any]:
+    def result(self, timeout: float = PATIENCE) -> dict[str, Any]:
         out, self.log = self.process.communicate(timeout=timeout)
         assert self.process.returncode == 0, self.log
         return json.loads(out.splitlines()[-1])
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=PATIENCE)

@@ -11,12 +11,17 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cycles
 from cycles import usd, usd_microcents
 from tests.support.authorities import ACTION
+from tests.support.waiting import PATIENCE, until
+
+if TYPE_CHECKING:
+    from cycles import Amount
 
 told: list[tuple[str | None, str, str]] = []
 
@@ -51,7 +56,7 @@ def record(amount: str = "0.03") -> None:
     said(error=None)
 
 
-def recover(timeout: str = "10") -> None:
+def recover(timeout: str = "300") -> None:
     """Settle what is in the journal."""
     used = client()
     drained = used.drain(float(timeout))
@@ -60,7 +65,7 @@ def recover(timeout: str = "10") -> None:
     said(settled=settled, rejected=drained.rejected, pending=drained.pending)
 
 
-def start(seconds: str = "5") -> None:
+def start(seconds: str = "300") -> None:
     """Start a client, and do nothing else for a while, as a program that waits for work."""
     used = client()
     deadline = time.monotonic() + float(seconds)
@@ -69,22 +74,38 @@ def start(seconds: str = "5") -> None:
     said(closed=used.close())
 
 
+def _wait_for_record(reported: Amount) -> None:
+    """Wait until the journal holds what was *reported* last: that may wait for its turn."""
+    records = Path(os.environ["CYCLES_JOURNAL_DIR"])
+
+    def is_there() -> bool:
+        for path in records.glob("*/v*.json"):
+            with suppress(FileNotFoundError):  # replaced between two looks
+                record = json.loads(path.read_text("utf-8"))
+                if record["actual"]["amount"] == reported.amount:
+                    return True
+        return False
+
+    until(is_there)
+
+
 def report(*amounts: str) -> None:
     """Report each amount in turn, say so, and wait to be killed."""
     with cycles.Guard(usd("0.10"), action=ACTION, client=client()) as held:
         for amount in amounts:
             held.report(actual=usd(amount), metadata={"step": amount})
-        time.sleep(0.3)  # the last one may wait for its turn
+        if amounts:
+            _wait_for_record(usd(amounts[-1]))
         print("reported", flush=True)
-        time.sleep(60)
+        time.sleep(PATIENCE)
 
 
 def stream(seconds: str = "3") -> None:
-    """Report as fast as possible for a while."""
+    """Report as fast as possible for a while, and a thousand times at least, however long that takes."""
     began = time.monotonic()
     count, deadline = 0, began + float(seconds)
     with cycles.Guard(usd("0.10"), action=ACTION, client=client()) as held:
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or count < 1000:
             count += 1
             held.report(actual=usd("0.0001") if count == 1 else usd("0.02"))
     said(reports=count, state=held.state, seconds=time.monotonic() - began)
@@ -97,7 +118,7 @@ def terminated() -> None:
     with cycles.Guard(usd("0.10"), action=ACTION, client=used) as held:
         held.commit(usd("0.03"))
     print("spent", flush=True)
-    time.sleep(60)
+    time.sleep(PATIENCE)
 
 
 def forked() -> None:
@@ -108,7 +129,7 @@ def forked() -> None:
         pid = os.fork()
         if pid == 0:
             with cycles.Client() as mine:
-                drained = mine.drain(2)
+                drained = mine.drain(PATIENCE)
             os._exit(10 + drained.settled)
         _, status = os.waitpid(pid, 0)
         held.report(actual=usd("0.05"))
@@ -168,9 +189,9 @@ def limited(*amounts: str) -> None:
                 held.commit(usd(amount))
         with cycles.Guard(usd("0.10"), action=ACTION, client=used) as held:
             held.report(actual=usd("0.001"))
-            time.sleep(0.3)  # the last report may wait for its turn
+            _wait_for_record(usd_microcents(sum(usd(amount).amount for amount in (*amounts, "0.001"))))
             print("spent", flush=True)
-            time.sleep(60)
+            time.sleep(PATIENCE)
 
 
 def _guarded(used: cycles.Client) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from cycles._core import attempts, flows, queries, records, retry, section_flows, settlements
+from cycles._core import attempts, endings, flows, queries, records, recovery, retry, section_flows, settlements
 from cycles._core.effects import Call, Jitter, NewKey, Sleep
 from cycles._core.lifecycle import State
 from cycles._core.outcomes import Verdict, judge
@@ -97,12 +97,12 @@ def test_a_release_of_what_was_spent_before_the_section_raised(monkeypatch):
 
 
 def test_a_charge_that_hides_what_it_did_not_cover(monkeypatch):
-    def charged(*args, charged=settlements.charged, **how):
+    def charged(*args, charged=endings.charged, **how):
         settlement = charged(*args, **how)
         settlement.uncovered = None
         return settlement
 
-    monkeypatch.setattr(settlements, "charged", charged)
+    monkeypatch.setattr(endings, "charged", charged)
     found("what was spent is charged, or said to be uncovered")
 
 
@@ -155,29 +155,29 @@ def test_a_charge_that_is_not_recorded_first(monkeypatch):
 
 
 def test_a_record_that_is_dropped_too_early(monkeypatch):
-    def settled(pending, *args, settled=settlements._settled, **kwargs):
-        yield from settlements.Forget(pending)
+    def settled(pending, *args, settled=endings.settled, **kwargs):
+        yield from endings.Forget(pending)
         return (yield from settled(pending, *args, **kwargs))
 
-    monkeypatch.setattr(settlements, "_settled", settled)
+    monkeypatch.setattr(settlements, "settled", settled)
     found("a record is kept until its settlement is known")
 
 
 def test_a_record_that_is_never_dropped(monkeypatch):
-    class Kept(settlements.Forget):
+    class Kept(endings.Forget):
         def __iter__(self):
             yield from ()
 
-    monkeypatch.setattr(settlements, "Forget", Kept)
+    monkeypatch.setattr(endings, "Forget", Kept)
     found("every record is settled or refused", "no loop without a pause")
 
 
 def test_a_floor_that_a_later_process_does_not_wait_out(monkeypatch):
-    def impatient(pending, claim, recovery, timeout, recover=settlements._recover_one):
+    def impatient(pending, claim, recovery, timeout, recover=recovery._recover_one):
         pending = pending._changed(floor=None)
         yield from recover(pending, claim, recovery, timeout)
 
-    monkeypatch.setattr(settlements, "_recover_one", impatient)
+    monkeypatch.setattr(recovery, "_recover_one", impatient)
     found("a floor on record is waited out")
 
 
@@ -188,10 +188,10 @@ def test_a_floor_that_trusts_a_clock_that_went_back(monkeypatch):
 
 
 def test_a_recovery_under_another_key(monkeypatch):
-    def rekeyed(pending, claim, recovery, timeout, recover=settlements._recover_one):
+    def rekeyed(pending, claim, recovery, timeout, recover=recovery._recover_one):
         yield from recover(pending._changed(key=f"{pending.key}-again"), claim, recovery, timeout)
 
-    monkeypatch.setattr(settlements, "_recover_one", rekeyed)
+    monkeypatch.setattr(recovery, "_recover_one", rekeyed)
     found("all attempts of an intent have one key", "what is settled is on record before it leaves")
 
 

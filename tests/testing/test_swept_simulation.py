@@ -11,9 +11,10 @@ from random import Random
 import pytest
 
 from cycles import tokens
-from cycles._core import section_flows, settlements
+from cycles._core import section_flows
 from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Now, Record, Sleep, Take
 from cycles._core.record_format import name_of
+from cycles._core.recovery import Recovery, recover
 from cycles._core.requests import terms
 from cycles._core.retry import RetryPolicy
 from cycles.testing.authority import SimulatedAuthority
@@ -63,7 +64,7 @@ class Swept:
         self.settlement = yield from section_flows.commit(section, tokens(actual))
 
     def recovery(self, name):
-        return Actor("recovery", settlements.recover(Single(self.disk, name), settlements.Recovery(), 2))
+        return Actor("recovery", recover(Single(self.disk, name), Recovery(), 2))
 
     def run(self):
         """Run it, and return what the ledger took."""

@@ -13,6 +13,7 @@ from cycles._guard.handover import Rest
 from cycles._metered.async_sources import AsyncSource
 from cycles._metered.calls import Call
 from cycles._metered.meter import with_input
+from cycles._metered.sources import Source
 from cycles.testing.metered_work import MeteredWork
 from cycles.testing.returned_work import ReturnedWork
 from cycles.testing.simulate import main, search
@@ -161,6 +162,21 @@ def test_a_reckoning_that_is_interrupted_and_ends_nothing(monkeypatch):
             await self._rest.__aexit__(type(error), error, error.__traceback__)
 
     monkeypatch.setattr(AsyncSource, "end", end)
+    found(MeteredWork, _TOLD, _MADE, _HELD)
+
+
+def test_a_rest_that_is_read_on_and_counted_for_nothing(monkeypatch):
+    def drain(self):
+        for _ in self.pieces:
+            pass
+        self.end(None, whole=False)
+
+    monkeypatch.setattr(Source, "_drain", drain)
+    found(MeteredWork, _TOLD, _MADE)
+
+
+def test_a_rest_that_is_read_on_and_never_settled(monkeypatch):
+    monkeypatch.setattr(Source, "_drain", lambda self: [self._call.feed(data) for data in self.pieces])
     found(MeteredWork, _TOLD, _MADE, _HELD)
 
 

@@ -55,8 +55,12 @@ def key_body(key: ApiKey, now_ms: int) -> Body:
 
 
 def ledger_body(budget: Budget, terms: Terms) -> Body:
-    """Return a budget as the administration shows it, all its figures included."""
-    unit = budget.unit
+    """Return a budget as the administration shows it, all its figures included.
+
+    The period of a budget that begins anew is the present one; of another it is what was noted about it.
+    """
+    unit, period = budget.unit, budget.period
+    dates = {} if period is None else {"period_start": iso(period.starts_ms), "period_end": iso(period.ends_ms)}
     body = {
         "ledger_id": _ledger_id(budget),
         "tenant_id": budget.tenant,
@@ -71,6 +75,7 @@ def ledger_body(budget: Budget, terms: Terms) -> Body:
         "is_over_limit": budget.is_over_limit,
         "status": budget.status,
         **vars(terms),
+        **dates,
         "created_at": iso(budget.created_at_ms),
         "updated_at": iso(budget.updated_at_ms),
     }

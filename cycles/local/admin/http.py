@@ -130,7 +130,7 @@ class HttpAdministration:
     def budgets(self, asked: Asked) -> tuple[int, Body]:
         parameters = asked.request.parameters()
         tenant, allowed = asked.owner(parameters.get("tenant_id")), asked.scopes()
-        return 200, self._write(asked, lambda books, _: lists.ledgers(books, parameters, tenant, allowed))
+        return 200, self._write(asked, lambda books, now: lists.ledgers(books, parameters, tenant, allowed, now))
 
     def create_budget(self, asked: Asked) -> tuple[int, Body]:
         body = checked_body(asked.request, validation.new_budget)
@@ -150,8 +150,8 @@ class HttpAdministration:
         path, unit = asked.budget()
         tenant = asked.owner(asked.request.parameters().get("tenant_id"))
 
-        def found(books: StoredBooks, _: int) -> Body:
-            row = operations.owned(books, path, unit, tenant)
+        def found(books: StoredBooks, now_ms: int) -> Body:
+            row = operations.owned(books, path, unit, tenant, now_ms)
             asked.must_reach(path)
             return ledger_body(row, books.terms(path, unit))
 

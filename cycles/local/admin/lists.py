@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cycles.local.admin.bodies import key_body, ledger_body, tenant_body
+from cycles.local.ledger.renewals import as_of
 from cycles.local.ledger.values import UNITS
 from cycles.local.store.protocols import BudgetQuery, KeyQuery
 from cycles.local.wire.paging import bad, fingerprint_of, limit_of, one_of, page_of, paged, position_of
@@ -41,7 +42,9 @@ def keys(books: StoredBooks, parameters: Parameters, now_ms: int) -> Body:
     return paged("keys", page, fingerprint, after)
 
 
-def ledgers(books: StoredBooks, parameters: Parameters, tenant: str | None, allowed: Sequence[str] = ()) -> Body:
+def ledgers(
+    books: StoredBooks, parameters: Parameters, tenant: str | None, allowed: Sequence[str], now_ms: int
+) -> Body:
     """Return a page of budgets by scope path and unit.
 
     Args:
@@ -49,6 +52,7 @@ def ledgers(books: StoredBooks, parameters: Parameters, tenant: str | None, allo
         parameters: scope_prefix, unit, status, over_limit, has_debt, limit, cursor.
         tenant: Whose budgets; None: everybody's.
         allowed: Scopes that the asking key is confined to; none: it is not.
+        now_ms: The time; a budget that begins anew is shown as of it.
     """
     limit = limit_of(parameters)
     query = BudgetQuery(
@@ -63,7 +67,10 @@ def ledgers(books: StoredBooks, parameters: Parameters, tenant: str | None, allo
     fingerprint = fingerprint_of("ledgers", query)
     found = books.find_ledgers(query, position_of(parameters, fingerprint, str, str), limit + 1)
     page, after = page_of(
-        found, limit, lambda pair: ledger_body(*pair), lambda pair: (pair[0].scope_path, pair[0].unit)
+        found,
+        limit,
+        lambda pair: ledger_body(as_of(pair[0], now_ms), pair[1]),
+        lambda pair: (pair[0].scope_path, pair[0].unit),
     )
     return paged("ledgers", page, fingerprint, after)
 

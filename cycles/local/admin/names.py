@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from cycles import amounts
 from cycles._outside.urls import is_postgres, local_name
 from cycles.errors import ConfigError, InvalidRequest
+from cycles.local.ledger.periods import KINDS, zone_named
 from cycles.local.ledger.scopes import scopes_of
 from cycles.local.ledger.values import LEVELS
 
@@ -60,7 +61,8 @@ def checked_scope(scope: str) -> str:
     if not well_made:
         raise InvalidRequest(
             f"scope={scope!r}: write a path such as tenant:acme/agent:planner, levels in the order "
-            f"{', '.join(LEVELS)}, each value 1 to 128 letters, digits, '_', '.' or '-'"
+            f"{', '.join(LEVELS)}, each value 1 to 128 letters, digits, '_', '.' or '-' "
+            "(`cycles level` makes one of any text)"
         )
     return derived[-1]
 
@@ -103,7 +105,43 @@ def parse_budget(unit: str, amount: str) -> Amount:
         raise ConfigError(error.message) from None
 
 
-def read_url(url: str) -> tuple[str, list[Amount]]:
+class Wanted(NamedTuple):
+    """A budget as it is written beside a scope or in a `local:` URL, such as usd:5.00/day/Europe/Berlin.
+
+    Attributes:
+        amount: How much.
+        period: See `LocalAuthority.budget`; None: it does not begin anew.
+        zone: Whose midnight counts; None: that of UTC.
+    """
+
+    amount: Amount
+    period: str | None = None
+    zone: str | None = None
+
+
+def parse_wanted(unit: str, text: str) -> Wanted:
+    """Return the budget of a pair such as ("usd", "5.00/day/Europe/Berlin").
+
+    Raises:
+        ConfigError: naming the unit, the value, the period or the zone.
+    """
+    number, anew, rest = text.partition("/")
+    amount = parse_budget(unit, number)
+    if not anew:
+        return Wanted(amount)
+    period, _, zone = rest.partition("/")
+    if period not in KINDS:
+        raise ConfigError(f"period {period!r}: choose one of {', '.join(KINDS)}, as in {number}/day")
+    if rest == period:
+        return Wanted(amount, period)
+    try:
+        zone_named(zone)
+    except ValueError:
+        raise ConfigError(f"zone {zone!r}: write it like {number}/day/Europe/Berlin") from None
+    return Wanted(amount, period, zone)
+
+
+def read_url(url: str) -> tuple[str, list[Wanted]]:
     """Return the path that a `local:` URL names, "" for memory, and the budgets that it makes.
 
     Raises:
@@ -114,7 +152,7 @@ def read_url(url: str) -> tuple[str, list[Amount]]:
     path, _, query = url.removeprefix("local:").partition("?")
     if is_postgres(path):
         return _database(path, query)
-    wanted = [parse_budget(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
+    wanted = [parse_wanted(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
     try:
         found = os.path.abspath(Path(path).expanduser()) if path else ""  # noqa: PTH100 - not resolved
     except (RuntimeError, OSError) as error:  # ~nobody, or a current folder that is gone
@@ -122,12 +160,12 @@ def read_url(url: str) -> tuple[str, list[Amount]]:
     return found, wanted
 
 
-def _database(path: str, query: str) -> tuple[str, list[Amount]]:
+def _database(path: str, query: str) -> tuple[str, list[Wanted]]:
     """Return a database's URL with libpq's own parameters, and the budgets among them."""
     parts = query.split("&") if query else []
     budgets = [part for part in parts if part.partition("=")[0] in _UNITS]
     others = "&".join(part for part in parts if part not in budgets)
-    wanted = [parse_budget(name, value) for name, value in parse_qsl("&".join(budgets), keep_blank_values=True)]
+    wanted = [parse_wanted(name, value) for name, value in parse_qsl("&".join(budgets), keep_blank_values=True)]
     return f"{path}?{others}" if others else path, wanted
 
 

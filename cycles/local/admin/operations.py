@@ -154,7 +154,7 @@ def fund(books: StoredBooks, scope_path: str, tenant: str, body: Body, now_ms: i
     replayed = None if key is None else replayed_body(books, kept_in, key, digest, now_ms)
     if replayed is not None:
         return replayed
-    before = owned(books, scope_path, unit, tenant)
+    before = owned(books, scope_path, unit, tenant, now_ms)
     spent = body["spent"]["amount"] if "spent" in body else None
     after = funding.fund(
         books, scope_path, unit, body["operation"], body["amount"]["amount"], now_ms=now_ms, spent=spent
@@ -169,9 +169,9 @@ def fund(books: StoredBooks, scope_path: str, tenant: str, body: Body, now_ms: i
     return answer
 
 
-def owned(books: StoredBooks, scope_path: str, unit: str, tenant: str | None) -> Budget:
-    """Return the budget; *tenant* None is the administrator, who may see all."""
-    row = funding.existing(books, scope_path, unit)
+def owned(books: StoredBooks, scope_path: str, unit: str, tenant: str | None, now_ms: int) -> Budget:
+    """Return the budget as of *now_ms*; *tenant* None is the administrator, who may see all."""
+    row = funding.existing(books, scope_path, unit, now_ms)
     if tenant is not None and row.tenant != tenant.lower():
         raise Refusal(403, "FORBIDDEN", f"the budget at {scope_path} belongs to another tenant")
     return row

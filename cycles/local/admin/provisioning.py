@@ -13,6 +13,7 @@ from cycles.local.admin.keys import expiry_ms, new_key, new_secret
 from cycles.local.admin.names import own_scope, tenant_of
 from cycles.local.ledger import funding, leases
 from cycles.local.ledger.keys import DEFAULT_PERMISSIONS
+from cycles.local.ledger.renewals import as_of
 from cycles.local.ledger.values import INT64_MAX, Refusal, Tenant, Unusable
 from cycles.local.wire import validation
 
@@ -169,6 +170,8 @@ class Provisioning:
         *,
         overdraft_limit: Amount | None = None,
         caps: dict[str, Any] | None = None,
+        period: str | None = None,
+        zone: str | None = None,
     ) -> Budget:
         """Create a budget, or set the allocation of the one that is there.
 
@@ -179,9 +182,12 @@ class Provisioning:
             allocated: How much there is in all, with its unit.
             overdraft_limit: How much may be owed, in the same unit.
             caps: What grants at exactly this scope are limited to (local only; {} takes them away).
+            period: Let the budget begin anew each "hour", "day", "week" (on Monday) or "month", with *allocated*; what
+                is held then is settled in the period that it was held in. "none": it does not begin anew any more.
+            zone: Whose midnight counts: "UTC", which it is at first, or a name such as "Europe/Berlin".
 
         Raises:
-            InvalidRequest: naming what is wrong with the scope or the amounts.
+            InvalidRequest: naming what is wrong with the scope, the amounts, the period or the zone.
         """
         path = own_scope(scope)
         unit = str(amounts.check("allocated", allocated).unit)
@@ -197,22 +203,31 @@ class Provisioning:
                 now_ms=self.clock(),
                 overdraft_limit=None if overdraft_limit is None else overdraft_limit.amount,
                 caps=None if caps is None else validation.caps(caps, "caps"),
+                period=period,
+                zone=zone,
             )
 
-    def ensure_budget(self, scope: str, allocated: Amount) -> Budget:
+    def ensure_budget(
+        self, scope: str, allocated: Amount, *, period: str | None = None, zone: str | None = None
+    ) -> Budget:
         """Create a budget unless there is one at *scope* in this unit, and return what is there.
 
         For programs that start again and again: unlike `budget`, it never undoes what an operator funded meanwhile.
         """
         path, unit = own_scope(scope), str(amounts.check("allocated", allocated).unit)
         with self._changing() as books:
-            return books.budget(path, unit) or funding.set_budget(
+            now_ms, there = self.clock(), books.budget(path, unit)
+            if there is not None:
+                return as_of(there, now_ms)
+            return funding.set_budget(
                 books,
                 scope_path=path,
                 unit=unit,
                 allocated=allocated.amount,
                 tenant=tenant_of(path),
-                now_ms=self.clock(),
+                now_ms=now_ms,
+                period=period,
+                zone=zone,
             )
 
     def fund(self, scope: str, operation: str, amount: Amount, *, spent: int | None = None) -> Budget:
@@ -222,7 +237,8 @@ class Provisioning:
             scope: Where the budget is.
             operation: CREDIT and DEBIT change what is allocated (DEBIT needs as much remaining). RESET sets it and
                 keeps what was spent; RESET_SPENT sets it and what was spent, for a new period. REPAY_DEBT lowers the
-                debt; what is left over is allocated.
+                debt; what is left over is allocated. Where a budget begins anew by itself, CREDIT, DEBIT and
+                REPAY_DEBT are about its present period only.
             amount: From 0.
             spent: What RESET_SPENT sets spent to; 0 when None.
 
@@ -259,7 +275,7 @@ class Provisioning:
         """Return what was noted about a budget over HTTP: kept, not evaluated."""
         with self._changing() as books:
             path = own_scope(scope)
-            funding.existing(books, path, unit)
+            funding.existing(books, path, unit, self.clock())
             return books.terms(path, unit)
 
     def _status(self, scope: str, unit: str, status: str) -> Budget:
@@ -274,12 +290,13 @@ class Provisioning:
             InvalidRequest: when there is none.
         """
         with self._changing() as books:
-            return funding.existing(books, own_scope(scope), unit)
+            return funding.existing(books, own_scope(scope), unit, self.clock())
 
     def balances(self) -> list[Budget]:
         """Return every ledger row, by scope path and unit."""
         with self._changing() as books:
-            return books.all_budgets()
+            now_ms = self.clock()
+            return [as_of(row, now_ms) for row in books.all_budgets()]
 
     def reservations(self) -> list[Hold]:
         """Return every reservation, oldest first."""

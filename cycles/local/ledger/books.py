@@ -29,6 +29,14 @@ class Books(Protocol):
     def put_budget(self, budget: Budget) -> None: ...
     def budgets_of(self, tenant_id: str) -> list[Budget]: ...
 
+    def past(self, scope_path: str, unit: str, renewals: int) -> Budget | None:
+        """Return the row of an earlier period of a budget."""
+        ...
+
+    def put_past(self, budget: Budget) -> None:
+        """Keep the row of a period that is over, under how often the budget had begun anew."""
+        ...
+
     def hold(self, reservation_id: str) -> Hold | None: ...
     def put_hold(self, hold: Hold) -> None: ...
     def overdue(self, now_ms: int, most: int) -> list[Hold]:
@@ -58,6 +66,7 @@ class MemoryBooks:
     def __init__(self) -> None:
         self.tenants: dict[str, Tenant] = {}
         self.budgets: dict[tuple[str, str], Budget] = {}
+        self.past_budgets: dict[tuple[str, str, int], Budget] = {}
         self.holds: dict[str, Hold] = {}
         self.replays: dict[tuple[str, str], Replay] = {}
         self.api_keys: dict[str, ApiKey] = {}
@@ -80,6 +89,12 @@ class MemoryBooks:
 
     def budgets_of(self, tenant_id: str) -> list[Budget]:
         return [budget for budget in self.budgets.values() if budget.tenant == tenant_id.lower()]
+
+    def past(self, scope_path: str, unit: str, renewals: int) -> Budget | None:
+        return self.past_budgets.get((scope_path, unit, renewals))
+
+    def put_past(self, budget: Budget) -> None:
+        self.past_budgets[budget.scope_path, budget.unit, budget.renewals] = budget
 
     def hold(self, reservation_id: str) -> Hold | None:
         return self.holds.get(reservation_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cycles.amounts import spelled
+from cycles.local.ledger import renewals
 from cycles.local.ledger.values import INT64_MAX, INT64_MIN, Budget, Refusal, changed
 
 if TYPE_CHECKING:
@@ -70,4 +71,4 @@ def put_all(books: Books, budgets: Iterable[Budget]) -> None:
         if not fits(row):
             raise Refusal(500, "INTERNAL_ERROR", f"the figures of {row.scope_path} would not fit int64")
     for row in rows:
-        books.put_budget(row)
+        renewals.put(books, row)

@@ -15,6 +15,7 @@ from cycles.local.ledger.charging import put_all
 from cycles.local.ledger.encoding import Answer
 from cycles.local.ledger.idempotency import DEFAULT_GRACE_MS, KEPT_MS, digest_of, replayed_body
 from cycles.local.ledger.remedies import detail_of
+from cycles.local.ledger.renewals import made_in
 from cycles.local.ledger.reservations import open_tenant
 from cycles.local.ledger.scopes import budgets_on, reserve_gate, scopes_of
 from cycles.local.ledger.values import Budget, Hold, Refusal, Replay, Tenant, changed
@@ -37,7 +38,7 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
     if replayed is not None:
         return replayed
     if holds_nothing(body):
-        answer = _dry_run(books, tenant, body)
+        answer = _dry_run(books, tenant, body, now_ms)
         books.put_replay(scope, key, Replay(now_ms + KEPT_MS, digest, answer))
         if books.notices is not None:
             books.notices += notices.denied(tenant, body, answer, now_ms)
@@ -45,7 +46,7 @@ def reserve(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) 
     settings = open_tenant(books, tenant)
     unit, estimate = body["estimate"]["unit"], body["estimate"]["amount"]
     affected = scopes_of(body["subject"])
-    budgets = budgets_on(books, affected, unit, reserve_gate(estimate))
+    budgets = budgets_on(books, affected, unit, reserve_gate(estimate, now_ms), now_ms)
     after = [
         changed(row, reserved=row.reserved + estimate, remaining=row.remaining - estimate, updated_at_ms=now_ms)
         for row in budgets
@@ -86,6 +87,7 @@ def _new_hold(
         grace_ms=body.get("grace_period_ms", DEFAULT_GRACE_MS),
         max_extensions=settings.max_extensions,
         metadata=body.get("metadata"),
+        renewals=made_in(budgets),
     )
 
 
@@ -111,7 +113,7 @@ def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:
     replayed = replayed_body(books, scope, key, digest, now_ms)
     if replayed is not None:
         return replayed
-    affected, _, denial, caps = _evaluated(books, tenant, body)
+    affected, _, denial, caps = _evaluated(books, tenant, body, now_ms)
     answer = Answer(**_decision(denial, caps), affected_scopes=list(affected))
     books.put_replay(scope, key, Replay(now_ms + KEPT_MS, digest, answer))
     if books.notices is not None:
@@ -119,31 +121,35 @@ def decide(books: Books, tenant: str, body: Body, *, now_ms: int) -> Body:
     return answer
 
 
-def _dry_run(books: Books, tenant: str, body: Body) -> Body:
-    affected, budgets, denial, caps = _evaluated(books, tenant, body)
+def _dry_run(books: Books, tenant: str, body: Body, now_ms: int) -> Body:
+    affected, budgets, denial, caps = _evaluated(books, tenant, body, now_ms)
     answer = {**_decision(denial, caps), "affected_scopes": list(affected), "scope_path": affected[-1]}
     if denial is None:
         answer |= {"reserved": dict(body["estimate"]), "balances": [balance_body(row) for row in budgets]}
     return answer
 
 
-def _evaluated(books: Books, tenant: str, body: Body) -> tuple[tuple[str, ...], list[Budget], Body | None, Body]:
-    """Return (affected scopes, budgets, detail of a DENY, caps): the gates of reserve, read only."""
+def _evaluated(
+    books: Books, tenant: str, body: Body, now_ms: int
+) -> tuple[tuple[str, ...], list[Budget], Refusal | None, Body]:
+    """Return (affected scopes, budgets, why it is a DENY, caps): the gates of reserve, read only."""
     affected = scopes_of(body["subject"])
     unit, estimate = body["estimate"]["unit"], body["estimate"]["amount"]
     try:
         open_tenant(books, tenant)
-        budgets = budgets_on(books, affected, unit, reserve_gate(estimate))
+        budgets = budgets_on(books, affected, unit, reserve_gate(estimate, now_ms), now_ms)
     except Refusal as refusal:
         if refusal.code in _STAYS_AN_ERROR:
             raise
-        return affected, [], detail_of(refusal), {}
+        return affected, [], refusal, {}
     return affected, budgets, None, _caps(budgets, affected)
 
 
-def _decision(denial: Body | None, caps: Body) -> Body:
+def _decision(denial: Refusal | None, caps: Body) -> Body:
     if denial is not None:
-        return {"decision": "DENY", "reason_code": denial["reason_code"], "deny_detail": denial}
+        detail, after_ms = detail_of(denial), (denial.details or {}).get("retry_after_ms")
+        later = {} if after_ms is None else {"retry_after_ms": after_ms}
+        return {"decision": "DENY", "reason_code": detail["reason_code"], "deny_detail": detail, **later}
     return {"decision": "ALLOW_WITH_CAPS" if caps else "ALLOW", **caps}
 
 

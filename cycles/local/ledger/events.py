@@ -28,7 +28,7 @@ def event(books: Books, tenant: str, body: Body, *, now_ms: int, new_id: str) ->
     settings = open_tenant(books, tenant)
     unit, actual = body["actual"]["unit"], body["actual"]["amount"]
     policy = body.get("overage_policy", settings.overage_policy)
-    budgets = budgets_on(books, scopes_of(body["subject"]), unit, event_gate(actual, policy))
+    budgets = budgets_on(books, scopes_of(body["subject"]), unit, event_gate(actual, policy), now_ms)
     charged, after = spend(budgets, actual, policy)
     after = [changed(row, updated_at_ms=now_ms) for row in after]
     put_all(books, after)

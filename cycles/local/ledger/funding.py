@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from cycles.amounts import spelled
-from cycles.local.ledger import leases
+from cycles.local.ledger import leases, renewals
 from cycles.local.ledger.charging import fits
 from cycles.local.ledger.values import Budget, Refusal
 
@@ -27,17 +27,22 @@ def set_budget(
     now_ms: int,
     overdraft_limit: int | None = None,
     caps: dict[str, Any] | None = None,
+    period: str | None = None,
+    zone: str | None = None,
 ) -> Budget:
-    """Create a budget, or set the allocation of the one that is there.
+    """Create a budget, or set the allocation of the one that is there, also of its periods to come.
 
-    Setting keeps what was spent, is held and is owed, as RESET does. None leaves the overdraft limit or the caps alone.
+    Setting keeps what was spent, is held and is owed, as RESET does. None leaves the overdraft limit, the caps, the
+    period or its zone alone.
     """
     row = books.budget(scope_path, unit)
     if row is None:
         row = Budget(scope_path, unit, allocated, tenant, created_at_ms=now_ms, updated_at_ms=now_ms)
     else:
+        row = renewals.as_of(row, now_ms)
         _must_take_funds(row)
         row = _recomputed(row, allocated=allocated, updated_at_ms=now_ms)
+    row = evolve(row, period=renewals.period_of(row, period, zone, amount=allocated, now_ms=now_ms))
     if overdraft_limit is not None:
         row = _recomputed(row, overdraft_limit=overdraft_limit)
     if caps is not None:
@@ -50,9 +55,10 @@ def fund(
 ) -> Budget:
     """Apply CREDIT, DEBIT, RESET, RESET_SPENT or REPAY_DEBT of *amount*; *spent* goes with RESET_SPENT only.
 
-    Every one of them recomputes `is_over_limit`, so that even a CREDIT of 0 opens a capped budget again.
+    Every one of them recomputes `is_over_limit`, so that even a CREDIT of 0 opens a capped budget again. What RESET and
+    RESET_SPENT set, periods to come begin with, too; the others are about the present one.
     """
-    row = existing(books, scope_path, unit)
+    row = existing(books, scope_path, unit, now_ms)
     _must_take_funds(row)
     if spent is not None and operation != "RESET_SPENT":
         raise Refusal(400, "INVALID_REQUEST", f"spent goes with RESET_SPENT, not with {operation}")
@@ -76,12 +82,14 @@ def fund(
         changes = {"debt": row.debt - repaid, "allocated": row.allocated + amount - repaid}
     else:
         raise Refusal(400, "INVALID_REQUEST", f"operation {operation!r} is not known")
+    if row.period is not None and operation in ("RESET", "RESET_SPENT"):
+        row = evolve(row, period=row.period._replace(amount=amount))
     return _put(books, _recomputed(row, **changes, updated_at_ms=now_ms))
 
 
 def patch(books: Books, scope_path: str, unit: str, *, overdraft_limit: int | None, now_ms: int) -> Budget:
     """Set the overdraft limit, unless None, and recompute `is_over_limit` in any case."""
-    row = existing(books, scope_path, unit)
+    row = existing(books, scope_path, unit, now_ms)
     if row.status == "CLOSED":
         raise Refusal(409, "BUDGET_CLOSED", f"the budget at {scope_path} in {unit} is closed")
     limit = row.overdraft_limit if overdraft_limit is None else overdraft_limit
@@ -90,7 +98,7 @@ def patch(books: Books, scope_path: str, unit: str, *, overdraft_limit: int | No
 
 def set_status(books: Books, scope_path: str, unit: str, status: str, *, now_ms: int) -> Budget:
     """Freeze (FROZEN), unfreeze (ACTIVE) or close (CLOSED, for good) a budget."""
-    row = existing(books, scope_path, unit)
+    row = existing(books, scope_path, unit, now_ms)
     if row.status == "CLOSED":
         raise Refusal(409, "BUDGET_CLOSED", f"the budget at {scope_path} in {unit} is closed")
     if row.status == status:
@@ -98,12 +106,12 @@ def set_status(books: Books, scope_path: str, unit: str, status: str, *, now_ms:
     return _put(books, evolve(row, status=status, updated_at_ms=now_ms))
 
 
-def existing(books: Books, scope_path: str, unit: str) -> Budget:
-    """Return the budget."""
+def existing(books: Books, scope_path: str, unit: str, now_ms: int) -> Budget:
+    """Return the budget as of *now_ms*."""
     row = books.budget(scope_path, unit)
     if row is None:
         raise Refusal(404, "BUDGET_NOT_FOUND", f"no budget at {scope_path} in {unit}")
-    return row
+    return renewals.as_of(row, now_ms)
 
 
 def set_tenant(books: Books, tenant: Tenant, *, now_ms: int) -> Tenant:
@@ -152,5 +160,5 @@ def _must_take_funds(row: Budget) -> None:
 def _put(books: Books, row: Budget) -> Budget:
     if not fits(row):
         raise Refusal(400, "INVALID_REQUEST", f"the figures of {row.scope_path} would not fit int64")
-    books.put_budget(row)
+    renewals.put(books, row)
     return row

@@ -58,10 +58,20 @@ def in_words(unit: str, amount: int) -> str:
     return describe(Amount(unit=UnitEnum(unit), amount=amount))
 
 
+def _wait(facts: Body) -> str:
+    """Return how long it is until the budget begins anew; "" where that does not help."""
+    if "retry_after_ms" not in facts:
+        return ""
+    minutes = -(-facts["retry_after_ms"] // 60_000)
+    hours, days = minutes // 60, minutes // 1440
+    span = f"{days} d {hours % 24} h" if days else f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+    return f"wait until the budget begins anew, in {span}"
+
+
 def _short(facts: Body) -> str:
     if "reserved" in facts:
         return f"report at most {in_words(facts['unit'], facts['reserved'])}, or reserve with another overage policy"
-    others = "wait until reservations end, or have this budget raised"
+    others = f"{_wait(facts) or 'wait until reservations end'}, or have this budget raised"
     if "remaining" not in facts or facts["remaining"] <= 0:
         return others
     return f"ask for at most {in_words(facts['unit'], facts['remaining'])}, {others}"
@@ -69,12 +79,14 @@ def _short(facts: Body) -> str:
 
 def _owing(facts: Body) -> str:
     debt = f" of {in_words(facts['unit'], facts['debt'])}" if "debt" in facts else ""
-    return f"have the debt{debt} repaid, or an overdraft limit set"
+    return ", or ".join(filter(None, (_wait(facts), f"have the debt{debt} repaid, or an overdraft limit set")))
 
 
 def _over_limit(facts: Body) -> str:
     if "overdraft_limit" in facts:
         return "spend less, or have this budget's overdraft limit raised or its debt repaid"
+    if "retry_after_ms" in facts:
+        return f"{_wait(facts)}, or have this budget funded: it could not cover what was spent"
     return "have this budget funded: it could not cover what was spent, and takes nothing new until it is"
 
 

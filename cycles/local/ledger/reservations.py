@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from cycles.local.ledger import renewals
 from cycles.local.ledger.values import Budget, Hold, Refusal, Tenant, changed
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ def find(books: Books, tenant: str | None, reservation_id: str) -> Hold:
 
 
 def budgeted(books: Books, hold: Hold) -> list[Budget]:
-    """Return the budgets that *hold* draws on, tenant first."""
-    rows = [books.budget(scope, hold.unit) for scope in hold.budgeted]
+    """Return the budgets that *hold* draws on, tenant first, each in the period in which it was made."""
+    rows = [renewals.charged_by(books, hold, scope, number) for number, scope in enumerate(hold.budgeted)]
     return [row for row in rows if row is not None]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cycles.amounts import spelled
+from cycles.local.ledger.renewals import as_of, retry_after
 from cycles.local.ledger.values import LEVELS, Refusal
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ def scopes_of(subject: dict[str, Any]) -> tuple[str, ...]:
 
 
 def budgets_on(
-    books: Books, scopes: Sequence[str], unit: str, gate: Callable[[Budget], Refusal | None]
+    books: Books, scopes: Sequence[str], unit: str, gate: Callable[[Budget], Refusal | None], now_ms: int
 ) -> list[Budget]:
-    """Return the budgets in *unit* along *scopes*, each of which lets the request through.
+    """Return the budgets in *unit* along *scopes* as of *now_ms*, each of which lets the request through.
 
     Raises:
         Refusal: of the first scope, tenant first, whose *gate* refuses; or that no scope has a budget in *unit*.
@@ -41,6 +42,8 @@ def budgets_on(
         budget = books.budget(scope, unit)
         if budget is None:
             continue
+        if budget.period is not None:
+            budget = as_of(budget, now_ms)
         refusal = gate(budget)
         if refusal is not None:
             raise refusal
@@ -82,19 +85,22 @@ def _facts(budget: Budget) -> dict[str, Any]:
     return {"scope": budget.scope_path, "remaining": budget.remaining, "unit": budget.unit}
 
 
-def short(budget: Budget, wanted: int) -> Refusal:
-    """Return the refusal of a budget with less than *wanted* remaining."""
+def short(budget: Budget, wanted: int, more: dict[str, Any] | None = None) -> Refusal:
+    """Return the refusal of a budget with less than *wanted* remaining, with *more* details."""
     return Refusal(
         409,
         "BUDGET_EXCEEDED",
         f"asked for {spelled(budget.unit, wanted)}, {spelled(budget.unit, budget.remaining)} left of "
         f"{spelled(budget.unit, budget.allocated)} at {budget.scope_path}",
-        _facts(budget) | {"requested": wanted},
+        _facts(budget) | {"requested": wanted} | (more or {}),
     )
 
 
-def reserve_gate(estimate: int) -> Callable[[Budget], Refusal | None]:
-    """Return the gate of reserve, decide and dry run, in its order."""
+def reserve_gate(estimate: int, now_ms: int) -> Callable[[Budget], Refusal | None]:
+    """Return the gate of reserve, decide and dry run, in its order.
+
+    Where nothing but the next period of a budget that begins anew can help, the refusal says how long it is until then.
+    """
 
     def gate(budget: Budget) -> Refusal | None:
         refusal = shut(budget)
@@ -102,15 +108,19 @@ def reserve_gate(estimate: int) -> Callable[[Budget], Refusal | None]:
             return refusal
         if budget.is_over_limit:
             message = f"{budget.scope_path} is over its limit"
-            return Refusal(409, "OVERDRAFT_LIMIT_EXCEEDED", message, _facts(budget))
+            details = _facts(budget) | retry_after(budget, estimate, now_ms)
+            return Refusal(409, "OVERDRAFT_LIMIT_EXCEEDED", message, details)
         if budget.debt > 0 and budget.overdraft_limit == 0:
             return Refusal(
                 409,
                 "DEBT_OUTSTANDING",
                 f"{budget.scope_path} owes {spelled(budget.unit, budget.debt)}, and may owe nothing",
-                _facts(budget) | {"debt": budget.debt},
+                _facts(budget) | {"debt": budget.debt} | retry_after(budget, estimate, now_ms),
             )
-        return short(budget, estimate) if budget.remaining < estimate else None
+        if budget.remaining >= estimate:
+            return None
+        may_come_back = budget.remaining + budget.reserved >= estimate  # when reservations end
+        return short(budget, estimate, None if may_come_back else retry_after(budget, estimate, now_ms))
 
     return gate
 

@@ -5,9 +5,12 @@ The values have no slots: attrs fills a frozen class with slots field by field, 
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import Factory, frozen
+
+if TYPE_CHECKING:
+    from cycles.local.ledger.periods import Period
 
 LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
 """Levels of a subject, widest first."""
@@ -104,7 +107,8 @@ class Terms:
 class Budget:
     """One ledger row: a budget at a scope path in one unit. `remaining = allocated - reserved - spent - debt`, always.
 
-    `remaining` alone may be negative. `is_over_limit` stays until an operator funds the budget.
+    `remaining` alone may be negative. `is_over_limit` stays until an operator funds the budget, or it begins anew.
+    `period` is None when it never does, and `renewals` is how often it has.
 
     Example:
         ```python
@@ -132,11 +136,15 @@ class Budget:
     caps: dict[str, Any] | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0
+    period: Period | None = None
+    renewals: int = 0
 
 
 @frozen(slots=False)
 class Hold:
     """A reservation. `budgeted` are the scope paths that had a budget when it was made: all that it ever touches.
+
+    `renewals` are those of each of these budgets when it was made; None: none of them had begun anew.
 
     Example:
         ```python
@@ -174,6 +182,7 @@ class Hold:
     finalized_at_ms: int | None = None
     final_key: str | None = None
     final_hash: str | None = None
+    renewals: tuple[int, ...] | None = None
     final_body: dict[str, Any] | None = None
 
     @property

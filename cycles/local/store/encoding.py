@@ -7,9 +7,10 @@ from typing import Any, Final, TypeVar
 
 from cycles.local.ledger.encoding import Answer, compact, text_of
 from cycles.local.ledger.keys import ApiKey
+from cycles.local.ledger.periods import Period
 from cycles.local.ledger.values import Budget, Hold, Replay, Tenant, Terms
 
-T = TypeVar("T", Tenant, Budget, ApiKey, Terms)
+T = TypeVar("T", Tenant, ApiKey, Terms)
 
 HOLD_KEPT_MS: Final = 30 * 86_400_000
 """How long a reservation that is over is kept after its deadline."""
@@ -48,11 +49,34 @@ def decoded(kind: type[T], data: str) -> T:
         raise Unreadable(kind, error) from None
 
 
+def budget_of(data: str) -> Budget:
+    """Return the budget in a row's *data*."""
+    try:
+        return Budget(**with_period(json.loads(data)))
+    except (ValueError, TypeError) as error:
+        raise Unreadable(Budget, error) from None
+
+
+def past_row(budget: Budget) -> tuple[str, str, int, int, int, str]:
+    """Return the columns of the row of a period that is over."""
+    ended_ms = 0 if budget.period is None else budget.period.ends_ms
+    return (budget.scope_path, budget.unit, budget.renewals, budget.reserved, ended_ms, encoded(budget))
+
+
+def with_period(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a budget as they were before they were JSON."""
+    if values.get("period") is not None:
+        values["period"] = Period(*values["period"])
+    return values
+
+
 def hold_of(data: str) -> Hold:
     """Return the reservation in a row's *data*."""
     try:
         values: dict[str, Any] = json.loads(data)
         values["affected"], values["budgeted"] = tuple(values["affected"]), tuple(values["budgeted"])
+        if values.get("renewals") is not None:
+            values["renewals"] = tuple(values["renewals"])
         return Hold(**values)
     except (ValueError, TypeError, KeyError) as error:
         raise Unreadable(Hold, error) from None

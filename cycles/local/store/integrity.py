@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from cycles.amounts import spelled
@@ -133,19 +134,24 @@ def _odd_rows(connection: sqlite3.Connection) -> list[str]:
 
 
 def _wrong_figures(books: SqliteBooks) -> list[str]:
-    held: dict[tuple[str, str], int] = defaultdict(int)
+    held: dict[tuple[str, str, int], int] = defaultdict(int)
     for (data,) in books.connection.execute("SELECT data FROM holds WHERE status = 'ACTIVE'"):
         hold = books.hold_of(data)
-        for scope in hold.budgeted:
-            held[scope, hold.unit] += hold.estimate
+        for scope, renewals in zip(hold.budgeted, hold.renewals or repeat(0)):  # noqa: B905 - endless
+            held[scope, hold.unit, renewals] += hold.estimate
     problems = []
-    for row in books.all_budgets():
-        at = f"{row.scope_path} in {row.unit}"
+    rows = [(row, "") for row in books.all_budgets()]
+    rows += [(row, f" (the period before renewal {row.renewals + 1})") for row in books.all_past()]
+    for row, which in rows:
+        at = f"{row.scope_path} in {row.unit}{which}"
         if row.remaining != row.allocated - row.reserved - row.spent - row.debt or not fits(row):
             problems.append(f"the figures of {at} do not add up")
-        if row.reserved != held[row.scope_path, row.unit]:
-            reserved, in_holds = (spelled(row.unit, n) for n in (row.reserved, held[row.scope_path, row.unit]))
-            problems.append(f"{at} has {reserved} reserved, and its reservations hold {in_holds}")
+        in_holds = held[row.scope_path, row.unit, row.renewals]
+        if row.reserved != in_holds:
+            problems.append(
+                f"{at} has {spelled(row.unit, row.reserved)} reserved, "
+                f"and its reservations hold {spelled(row.unit, in_holds)}"
+            )
     return problems
 
 

@@ -156,6 +156,10 @@ class StoredBooks(Books, Protocol):
         """Return every budget, by scope path and unit."""
         ...
 
+    def all_past(self) -> list[Budget]:
+        """Return the rows of periods that are over and not yet forgotten, by scope path, unit and renewals."""
+        ...
+
     def all_holds(self) -> list[Hold]:
         """Return every reservation, oldest first."""
         ...

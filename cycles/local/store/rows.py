@@ -11,16 +11,19 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles.local.ledger.keys import ApiKey, Credential, key_hash
+from cycles.local.ledger.renewals import PAST_KEPT_MS
 from cycles.local.ledger.values import UNITS, Budget, Hold, Replay, Tenant, Terms
 from cycles.local.store import evidence, lists
 from cycles.local.store.encoding import (
     HOLD_KEPT_MS,
     PURGED_AT_ONCE,
     Unreadable,
+    budget_of,
     decoded,
     encoded,
     hold_data,
     hold_of,
+    past_row,
     replay_data,
     replay_of,
 )
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from cycles.local.ledger.notices import Notice, Origin
     from cycles.local.store.protocols import BudgetQuery, Envelope, HoldQuery, KeyQuery
 
-T = TypeVar("T", Tenant, Budget, ApiKey, Terms)
+T = TypeVar("T", Tenant, ApiKey, Terms)
 
 
 class SqliteBooks:
@@ -105,6 +108,20 @@ class SqliteBooks:
     def all_budgets(self) -> list[Budget]:
         """Return every budget, by scope path and unit."""
         rows = self._connection.execute("SELECT data FROM budgets ORDER BY scope_path, unit").fetchall()
+        return [self.budget_of(data) for (data,) in rows]
+
+    def past(self, scope_path: str, unit: str, renewals: int) -> Budget | None:
+        sql = "SELECT data FROM past_budgets WHERE scope_path = ? AND unit = ? AND renewals = ?"
+        row = self._one(sql, scope_path, unit, renewals)
+        return None if row is None else self.budget_of(row[0])
+
+    def put_past(self, budget: Budget) -> None:
+        self._known.is_changed = True
+        self._connection.execute("INSERT OR REPLACE INTO past_budgets VALUES (?, ?, ?, ?, ?, ?)", past_row(budget))
+
+    def all_past(self) -> list[Budget]:
+        """Return the rows of periods that are over."""
+        rows = self._connection.execute("SELECT data FROM past_budgets ORDER BY scope_path, unit, renewals").fetchall()
         return [self.budget_of(data) for (data,) in rows]
 
     def hold(self, reservation_id: str) -> Hold | None:
@@ -191,7 +208,7 @@ class SqliteBooks:
         self._connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?)", row)
 
     def purge(self, now_ms: int, most: int = PURGED_AT_ONCE) -> None:
-        """Delete up to *most* replays, and as many reservations, that nobody can ask for any more."""
+        """Delete up to *most* replays, as many reservations and rows of past periods, that nobody needs any more."""
         self._changing()  # no live hold is deleted, and no other is known
         self._connection.execute(
             "DELETE FROM replays WHERE (scope, key) IN "
@@ -203,6 +220,11 @@ class SqliteBooks:
             "(SELECT reservation_id FROM holds WHERE status != 'ACTIVE' AND deadline_ms < ? "
             "ORDER BY deadline_ms LIMIT ?)",
             (now_ms - HOLD_KEPT_MS, most),
+        )
+        self._connection.execute(
+            "DELETE FROM past_budgets WHERE (scope_path, unit, renewals) IN (SELECT scope_path, unit, renewals "
+            "FROM past_budgets WHERE reserved = 0 AND ended_ms < ? ORDER BY ended_ms LIMIT ?)",
+            (now_ms - PAST_KEPT_MS, most),
         )
         evidence.purge(self._connection, now_ms, most)
 
@@ -343,7 +365,10 @@ class SqliteBooks:
     @staticmethod
     def budget_of(data: str) -> Budget:
         """Return the budget in a row's *data*."""
-        return _decoded(Budget, data)
+        try:
+            return budget_of(data)
+        except Unreadable as error:
+            raise sqlite3.DatabaseError(str(error)) from None
 
     @staticmethod
     def hold_of(data: str) -> Hold:

@@ -18,7 +18,7 @@ from cycles.local.store.rows import SqliteBooks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 _KEYS: Final = """
 CREATE TABLE keys (
@@ -29,6 +29,14 @@ CREATE INDEX keys_by_tenant ON keys (tenant, created_at_ms, key_id);
 CREATE TABLE terms (
     scope_path TEXT NOT NULL, unit TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (scope_path, unit)
 ) WITHOUT ROWID;
+"""
+
+_PAST: Final = """
+CREATE TABLE past_budgets (
+    scope_path TEXT NOT NULL, unit TEXT NOT NULL, renewals INTEGER NOT NULL, reserved INTEGER NOT NULL,
+    ended_ms INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (scope_path, unit, renewals)
+) WITHOUT ROWID;
+CREATE INDEX past_budgets_by_end ON past_budgets (ended_ms) WHERE reserved = 0;
 """
 
 SCHEMA: Final = (
@@ -55,6 +63,7 @@ CREATE TABLE replays (
 CREATE INDEX replays_by_end ON replays (keep_until_ms);
 """
     + _KEYS
+    + _PAST
 )
 
 
@@ -171,4 +180,9 @@ def _from_2(connection: sqlite3.Connection) -> None:
     tenants.in_lower_case(connection)
 
 
-_UPGRADES: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {1: _from_1, 2: _from_2}
+def _from_3(connection: sqlite3.Connection) -> None:
+    """Budgets may begin anew: the rows of periods that are over get a table."""
+    _run(connection, _PAST)
+
+
+_UPGRADES: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {1: _from_1, 2: _from_2, 3: _from_3}

@@ -94,6 +94,15 @@ def _abandon(connection: _Connection) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # or the end of the interpreter would close it
 
 
+def _forgotten(connection: _Connection, pid: int) -> None:
+    """Close the connection of a ledger in memory that went without `close`, in the process that made it.
+
+    Nothing is lost with it that anybody could ask for; from 3.13 on, Python would warn of it. Of a file it may warn.
+    """
+    if os.getpid() == pid:
+        connection.close()
+
+
 class SqliteStore:
     """A `Store` on SQLite, safe to share between threads; a file also between processes.
 
@@ -216,9 +225,9 @@ class SqliteStore:
                     with suppress(sqlite3.Error):  # what was written is safe in the log
                         self._move_log(connection)
             except BaseException:
-                known.undone()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                known.undone()
                 raise
             finally:
                 self._give_back(connection)
@@ -320,6 +329,9 @@ class SqliteStore:
         return connection
 
     def _give_back(self, connection: _Connection, end: int = -1) -> None:
+        if connection.in_transaction:  # a second interrupt came while what the first one left was undone
+            connection.execute("ROLLBACK")
+            connection.known.undone()
         with self._lock:
             if connection not in self._busy:  # the process forked meanwhile, and this is the fork
                 return
@@ -382,7 +394,9 @@ class SqliteStore:
             factory=_Connection,
         )
         connection.known, connection.waits = Known(), True
-        if self.path is not None:
+        if self.path is None:
+            weakref.finalize(self, _forgotten, connection, os.getpid()).atexit = False
+        else:
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection

@@ -29,21 +29,21 @@ def in_lower_case(connection: sqlite3.Connection) -> None:
 def _rename(connection: sqlite3.Connection, before: str, after: str) -> None:
     for table, column in (("tenants", "tenant_id"), ("keys", "tenant"), ("holds", "tenant")):
         connection.execute(
-            f"UPDATE {table} SET {column} = ?1, data = json_set(data, '$.{column}', ?1) WHERE {column} = ?2",  # noqa: S608
-            (after, before),
+            f"UPDATE {table} SET {column} = ?, data = json_set(data, '$.{column}', ?) WHERE {column} = ?",  # noqa: S608
+            (after, after, before),
         )
     connection.execute(
-        "UPDATE tenants SET data = json_set(data, '$.parent_tenant_id', ?1) "
-        "WHERE json_extract(data, '$.parent_tenant_id') = ?2",
+        "UPDATE tenants SET data = json_set(data, '$.parent_tenant_id', ?) "
+        "WHERE json_extract(data, '$.parent_tenant_id') = ?",
         (after, before),
     )
     for operation in ("reserve", "decide", "event"):
         scopes = (f"{operation}:{after}", f"{operation}:{before}")
         connection.execute("UPDATE replays SET scope = ? WHERE scope = ?", scopes)
     connection.execute(
-        "UPDATE replays SET scope = 'extend:' || ?1 || substr(scope, length(?2) + 8) "
-        "WHERE substr(scope, 1, length(?2) + 8) = 'extend:' || ?2 || ':'",
-        (after, before),
+        "UPDATE replays SET scope = 'extend:' || :after || substr(scope, length(:before) + 8) "
+        "WHERE substr(scope, 1, length(:before) + 8) = 'extend:' || :before || ':'",
+        {"before": before, "after": after},
     )
 
 

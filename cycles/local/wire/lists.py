@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cycles.local.ledger import times
 from cycles.local.ledger.bodies import balance_body, hold_body
+from cycles.local.ledger.renewals import as_of
 from cycles.local.ledger.values import LEVELS, Refusal
 from cycles.local.store.protocols import BudgetQuery, HoldQuery, Window
 from cycles.local.wire.paging import bad, fingerprint_of, limit_of, one_of, page_of, paged, position_of
@@ -112,8 +113,8 @@ def _place(hold: Hold, query: HoldQuery) -> tuple[int | str, str]:
 
 
 # -- balances ----------------------------------------------------------------------------------------------------------
-def balances(books: StoredBooks, tenant: str, parameters: Parameters) -> Body:
-    """Return a page of *tenant*'s balances, by scope path and unit; children are always among them."""
+def balances(books: StoredBooks, tenant: str, parameters: Parameters, now_ms: int) -> Body:
+    """Return a page of *tenant*'s balances as of *now_ms*, by scope path and unit; children are always among them."""
     if not any(level in parameters for level in LEVELS):
         raise Refusal(400, "INVALID_REQUEST", f"name at least one of {', '.join(LEVELS)}, for example tenant={tenant}")
     if parameters.get("include_children", "").lower() not in ("", "true", "false"):
@@ -124,5 +125,7 @@ def balances(books: StoredBooks, tenant: str, parameters: Parameters) -> Body:
     query = BudgetQuery(tenant=tenant.lower(), levels=levels)
     fingerprint = fingerprint_of("balances", query)
     found = books.find_budgets(query, position_of(parameters, fingerprint, str, str), limit + 1)
-    page, after = page_of(found, limit, balance_body, lambda row: (row.scope_path, row.unit))
+    page, after = page_of(
+        found, limit, lambda row: balance_body(as_of(row, now_ms)), lambda row: (row.scope_path, row.unit)
+    )
     return paged("balances", page, fingerprint, after)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.amounts import describe
+from cycles.local.ledger.renewals import as_of
 from cycles.local.store.protocols import BudgetQuery
 from cycles.local.wire.charges import DAY_MS, STEPS, last_hour, totals
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import UnitEnum
 
 if TYPE_CHECKING:
+    from cycles.local.ledger.periods import Period
     from cycles.local.ledger.values import Budget, Hold
     from cycles.local.store.protocols import StoredBooks
     from cycles.local.wire.charges import Charge, Charges, Total
@@ -36,7 +38,7 @@ def snapshot(books: StoredBooks, denials: Denials, charges: Charges, tenant: str
     Each list is cut, and says so.
     """
     query = BudgetQuery(tenant=None if tenant is None else tenant.lower())
-    budgets = books.find_budgets(query, None, MOST_BUDGETS + 1)
+    budgets = [as_of(row, now_ms) for row in books.find_budgets(query, None, MOST_BUDGETS + 1)]
     holds = books.live_holds(tenant, MOST_RESERVATIONS + 1)
     denied = denials.last(tenant, MOST_DENIALS + 1)
     charged = charges.of(tenant)
@@ -67,9 +69,14 @@ def _budget(row: Budget, paid: list[int] | None) -> Body:
         "status": row.status,
         "is_over_limit": row.is_over_limit,
         **{name: _amount(row.unit, getattr(row, name)) for name in figures},
+        "period": None if row.period is None else _period(row.period),
         "hour": [str(amount) for amount in paid or [0] * STEPS],
         "in_hour": _amount(row.unit, sum(paid or ())),
     }
+
+
+def _period(period: Period) -> Body:
+    return {"kind": period.kind, "zone": period.zone, "ends_ms": period.ends_ms}
 
 
 def _reservation(hold: Hold, now_ms: int) -> Body:

@@ -112,7 +112,7 @@ class Ledger:
         for row in self.books.budgets.values():
             assert row.remaining == row.allocated - row.reserved - row.spent - row.debt
             held = [hold for hold in self.books.holds.values() if hold.status == "ACTIVE" and hold.unit == row.unit]
-            assert row.reserved >= sum(hold.estimate for hold in held if row.scope_path in hold.budgeted)
+            assert row.reserved >= sum(hold.estimate for hold in held if _is_in(row, hold))
         return result
 
 
@@ -207,6 +207,13 @@ class Wired(Ledger):
 
     def sweep(self) -> int:
         return self.authority.sweep()
+
+
+def _is_in(row: Budget, hold: Hold) -> bool:
+    """Whether *hold* is of this row's period."""
+    if row.scope_path not in hold.budgeted:
+        return False
+    return (hold.renewals or (0,) * len(hold.budgeted))[hold.budgeted.index(row.scope_path)] == row.renewals
 
 
 def _checked_response(response: httpx.Response) -> None:

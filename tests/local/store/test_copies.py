@@ -16,6 +16,7 @@ from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from cycles.local.store import sqlite as store
 from tests.support.authorities import SCOPE
+from tests.support.waiting import PATIENCE
 
 from .files import beside, spent
 
@@ -61,7 +62,7 @@ if sys.argv[2] == "killed":
 @pytest.mark.parametrize("how", ["forgotten", "killed"])
 def test_what_a_process_left_can_be_copied(path, how):
     """One that ends without closing its ledger leaves a whole file; one that is killed leaves a log beside it."""
-    subprocess.run([sys.executable, "-c", FORGETFUL, str(path), how], timeout=60, check=False)
+    subprocess.run([sys.executable, "-c", FORGETFUL, str(path), how], timeout=PATIENCE, check=False)
     copy = path.with_name("copy.db")
     shutil.copy(path, copy)
     if how == "killed":

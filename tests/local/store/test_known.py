@@ -114,6 +114,34 @@ def test_what_is_undone_was_never_known(store):
         assert (books.budget("tenant:acme", "TOKENS"), books.tenant("acme")) == (budget, tenant)
 
 
+def test_an_interrupt_while_another_is_undone_leaves_nothing(store, monkeypatch):
+    """Ctrl-C twice: the second comes before what the first one cut off is rolled back."""
+    with store.writing() as books:
+        books.put_budget(Budget(SCOPE, "TOKENS", 100, "acme"))
+    interrupts = [KeyboardInterrupt()]
+
+    class Interrupted(sqlite._Connection):
+        def execute(self, sql, *parameters):
+            if sql == "ROLLBACK" and interrupts:
+                raise interrupts.pop()
+            return super().execute(sql, *parameters)
+
+    connection = store._idle[-1]
+    connection.__class__ = Interrupted
+
+    def cut_off():
+        with store.writing() as books:
+            books.put_budget(Budget(SCOPE, "TOKENS", 5, "acme"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut_off()
+    assert not interrupts
+    assert not connection.in_transaction
+    with store.reading() as books:
+        assert books.budget(SCOPE, "TOKENS").allocated == 100
+
+
 def test_sql_of_somebody_else_is_seen(store):
     budget = Budget("tenant:acme", "TOKENS", 100, "acme")
     with store.writing() as books:

@@ -13,6 +13,7 @@ from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from tests.support.authorities import SCOPE
+from tests.support.waiting import PATIENCE
 from tests.support.wire import failed
 
 from .files import beside, posix
@@ -112,7 +113,7 @@ def test_who_leaves_a_deleted_ledger_leaves_the_new_one_alone(path, how):
         deleted(path)
         with LocalAuthority(path) as authority:
             authority.budget(SCOPE, tokens(100))
-            assert process.communicate("\n", timeout=60) == ("noticed\n", None)
+            assert process.communicate("\n", timeout=PATIENCE) == ("noticed\n", None)
             assert process.returncode == 0
             assert path.with_name("ledger.db-wal").exists()
             assert authority.balance(SCOPE, "TOKENS").allocated == 100

@@ -18,6 +18,7 @@ from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from cycles.local.store import places
 from tests.support.authorities import SCOPE
+from tests.support.waiting import PATIENCE
 
 from .files import as_another_user, beside, posix
 
@@ -115,7 +116,7 @@ def test_a_read_only_mount(tmp_path):
     folder.mkdir()
     view.mkdir()
     command = [unshare, "-m", sys.executable, "-W", "error", "-c", READ_ONLY, str(folder), str(view)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.stderr, done.returncode) == ("", 0)
     *refused, last = done.stdout.splitlines()
     assert refused == [

@@ -12,13 +12,16 @@ from contextlib import closing
 
 import httpx
 import pytest
+from attrs import evolve
 
+from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from cycles.local.ledger.keys import DEFAULT_PERMISSIONS
 from cycles.local.store import schema
 from cycles.local.store.files import APPLICATION_ID
 from tests.support.authorities import SCOPE, Clock
+from tests.support.waiting import PATIENCE
 
 SECRET = "cyc_live_0123456789abcdef0123456789abcdef"
 START = 1_800_000_000_000
@@ -162,7 +165,51 @@ def test_version_1_goes_on_as_version_2(old):
         assert [key.key_id for key in again.keys(None)] == sorted([mine.key_id, gone.key_id])
 
 
-def test_an_upgraded_file_is_what_a_new_one_is(old, tmp_path):
+@pytest.fixture
+def version_3(tmp_path):
+    """A file as version 3 left it, with a live reservation: budgets that begin anew came after it."""
+    path = tmp_path / "three.db"
+    LocalAuthority(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE past_budgets")
+        connection.execute("PRAGMA user_version = 3")
+        connection.execute("INSERT INTO budgets VALUES (?, 'TOKENS', 'acme', ?)", (SCOPE, json.dumps(BUDGET)))
+        row = (HOLD["reservation_id"], SCOPE, START, START + 60_000, START + 65_000, json.dumps(HOLD))
+        connection.execute(
+            "INSERT INTO holds VALUES (?, 'acme', 'K', ?, 'TOKENS', 400, 'ACTIVE', ?, ?, ?, NULL, ?)", row
+        )
+    return path
+
+
+def test_budgets_of_version_3_may_begin_anew(version_3):
+    """What was held before the upgrade is settled in the period in which it was held."""
+    clock = Clock()
+    clock.now = START + 1_000
+    with LocalAuthority(version_3, clock=clock) as authority:
+        assert authority.balance(SCOPE, "TOKENS").period is None
+        authority.budget(SCOPE, tokens(1000), period="hour")
+        clock.now = authority.balance(SCOPE, "TOKENS").period.ends_ms
+        with authority.store.writing() as books:
+            books.put_hold(evolve(books.hold(HOLD["reservation_id"]), expires_at_ms=clock.now + 60_000))
+        key = authority.key(tenant="acme")
+        with httpx.Client(transport=authority.transport(), base_url="http://test") as http:
+            http.headers["X-Cycles-API-Key"] = key
+            body = {"idempotency_key": "e", "actual": {"unit": "TOKENS", "amount": 7}}
+            event = {**body, "subject": {"tenant": "acme"}, "action": {"kind": "k", "name": "n"}}
+            assert http.post("/v1/events", json=event).status_code == 201
+            assert authority.check() == []
+            assert http.post(f"/v1/reservations/{HOLD['reservation_id']}/commit", json=body).status_code == 200
+        assert authority.balance(SCOPE, "TOKENS").spent == 7
+        with authority.store.reading() as books:
+            assert [(row.spent, row.reserved) for row in books.all_past()] == [(107, 0)]
+        assert authority.check() == []
+        clock.now += 2 * 86_400_000
+        authority.sweep()
+        with authority.store.reading() as books:
+            assert books.all_past() == []
+
+
+def test_an_upgraded_file_is_what_a_new_one_is(old, version_3, tmp_path):
     """Table for table and index for index, so that later versions have one thing to start from."""
 
     def shape(path) -> list[tuple[str, ...]]:
@@ -170,9 +217,9 @@ def test_an_upgraded_file_is_what_a_new_one_is(old, tmp_path):
             sql = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
             return connection.execute(sql).fetchall()
 
-    for path in (old, tmp_path / "new.db"):
+    for path in (old, version_3, tmp_path / "new.db"):
         LocalAuthority(path).close()
-    assert shape(old) == shape(tmp_path / "new.db")
+    assert shape(old) == shape(version_3) == shape(tmp_path / "new.db")
 
 
 DYING = """
@@ -251,6 +298,6 @@ def test_processes_that_open_an_old_file_at_once_upgrade_it_once(old):
         )
         for _ in range(3)
     ]
-    done = [worker.communicate("go\n", timeout=60) for worker in workers]
+    done = [worker.communicate("go\n", timeout=PATIENCE) for worker in workers]
     assert [error for _, error in done if error] == []
     assert len({out for out, _ in done}) == 1

@@ -21,7 +21,7 @@ from cycles.local import LocalAuthority
 from cycles.local.store.schema import VERSION
 from tests.support.authorities import SCOPE, Clock
 from tests.support.sqlite_steps import counted_steps
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.wire import Wire
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ with LocalAuthority(path) as authority, httpx.Client(
 
 def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -121,7 +121,7 @@ def test_39_processes_never_oversubscribe(tmp_path):
         ]
         for worker in workers:
             assert worker.stdout.readline() == "ready\n", worker.communicate()
-        done = [worker.communicate("go\n", timeout=60) for worker in workers]
+        done = [worker.communicate("go\n", timeout=PATIENCE) for worker in workers]
         assert [error for _, error in done if error] == []
         granted = [int(out) for out, _ in done]
         assert sum(granted) == 33
@@ -149,7 +149,7 @@ def test_processes_that_start_at_once_make_one_ledger(tmp_path):
         for starter in starters:
             starter.stdin.write(b"go\n")
             starter.stdin.flush()
-        assert [starter.communicate(timeout=60)[1] for starter in starters] == [b"", b"", b""]
+        assert [starter.communicate(timeout=PATIENCE)[1] for starter in starters] == [b"", b"", b""]
         with LocalAuthority(path) as authority:
             assert len(authority.balances()) == 1
 

@@ -17,15 +17,16 @@ import pytest
 from cycles.local import LocalAuthority
 from cycles.local.wire import connections, log
 from cycles.local.wire.server import serve
+from tests.support.waiting import PATIENCE
 
 
 def connected(url: str) -> socket.socket:
     address = urlsplit(url)
-    return socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=30)
+    return socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=PATIENCE)
 
 
 def is_healthy(url: str) -> bool:
-    return httpx.get(f"{url}/actuator/health", timeout=30).status_code == 200
+    return httpx.get(f"{url}/actuator/health", timeout=PATIENCE).status_code == 200
 
 
 def closes(connection: socket.socket) -> bool:
@@ -53,7 +54,7 @@ def test_a_connection_that_was_useful_goes_last(few):
     with (
         LocalAuthority() as authority,
         serve(authority) as url,
-        httpx.Client(base_url=url, timeout=30) as http,
+        httpx.Client(base_url=url, timeout=PATIENCE) as http,
         ExitStack() as open_ones,
     ):
         assert http.get("/actuator/health").status_code == 200
@@ -153,7 +154,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
 import httpx
 idle = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(1100)]
 for _ in range(5):
-    assert httpx.get(f"http://127.0.0.1:{sys.argv[1]}/actuator/health", timeout=20).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{sys.argv[1]}/actuator/health", timeout=300).status_code == 200
 print("heard")
 """
 SERVING = """
@@ -175,9 +176,9 @@ def test_a_crowd_of_idle_connections_does_not_deafen_it(tmp_path):
             assert process.stdout is not None
             url = process.stdout.readline().split()[0].removeprefix("CYCLES_BASE_URL=")
             crowd = [sys.executable, "-c", CROWD, str(urlsplit(url).port)]
-            done = subprocess.run(crowd, capture_output=True, text=True, timeout=120, check=False)
+            done = subprocess.run(crowd, capture_output=True, text=True, timeout=PATIENCE, check=False)
             assert (done.stdout, done.stderr) == ("heard\n", "")
         finally:
             process.terminate()
-            log = process.communicate(timeout=30)[1]
+            log = process.communicate(timeout=PATIENCE)[1]
     assert len(log) < 2_000, log[:2_000]

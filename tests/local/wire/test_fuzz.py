@@ -22,6 +22,7 @@ from cycles.local.wire.messages import MAX_BODY, Request
 from cycles.local.wire.server import serve
 from tests.support import document
 from tests.support.postgres import STORES, place_of
+from tests.support.waiting import PATIENCE
 
 from .operations import NOW, REQUESTS, rows
 
@@ -266,7 +267,7 @@ def test_bad_requests(target):
         if number % 1000 == 999:
             assert rows(authority) == before, number
     assert rows(authority) == before
-    assert not authority.app.denials.last(None, 1), "none came as far as a budget"
+    assert not authority.app.operations.denials.last(None, 1), "none came as far as a budget"
     assert {400, 401, 403, 404, 405, 413, 415} <= seen.keys(), seen
 
 
@@ -291,7 +292,7 @@ def _sent(address, request: Request) -> tuple[int, bytes]:
     lines = [f"{request.method.upper()} {target} HTTP/1.1", "host: x", "connection: close"]
     lines += [f"{name}: {text.strip()}" for name, text in request.headers.items()]
     lines += [f"content-length: {len(request.body)}", "", ""]
-    with socket.create_connection(address, timeout=10) as connection:
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
         connection.sendall("\r\n".join(lines).encode("latin-1") + request.body)
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -317,7 +318,7 @@ def test_what_is_no_http(target, noise):
     authority, bad = target
     with serve(authority) as url:
         address = (urlsplit(url).hostname, urlsplit(url).port)
-        with socket.create_connection(address, timeout=10) as connection:
+        with socket.create_connection(address, timeout=PATIENCE) as connection:
             try:
                 connection.sendall(noise)
                 connection.shutdown(socket.SHUT_WR)

@@ -215,7 +215,7 @@ def test_charges_of_other_tenants_are_not_shown(wire, authority):
 def test_what_was_charged_is_bounded_and_says_so(wire, authority, monkeypatch):
     wire.http.event_hooks = {}
     authority.budget(SCOPE, tokens(10**9))
-    monkeypatch.setattr(authority.app.charges, "_ring", deque(maxlen=3))
+    monkeypatch.setattr(authority.app.operations.charges, "_ring", deque(maxlen=3))
     monkeypatch.setattr("cycles.local.wire.charges.KEPT", 3)
     for _ in range(2):
         wire.event(1)
@@ -230,10 +230,10 @@ def test_what_is_remembered_is_bounded(wire, authority):
     wire.http.event_hooks = {}  # the document is checked elsewhere, and this is many
     for number in range(KEPT + 5):
         wire.reserve(1 + number, metadata={"large": "x" * 1000})
-    assert repr(authority.app.denials) == f"<Denials {KEPT}>"
+    assert repr(authority.app.operations.denials) == f"<Denials {KEPT}>"
     seen = status(wire)
     assert (len(seen["denials"]), seen["more_denials"]) == (MOST_DENIALS, True)
-    assert "large" not in str(authority.app.denials.last(None, KEPT))
+    assert "large" not in str(authority.app.operations.denials.last(None, KEPT))
 
 
 def test_lists_are_cut(wire, authority):

@@ -140,7 +140,7 @@ def test_what_is_being_answered_when_it_ends_is_answered(tmp_path, monkeypatch):
 
         def slowly(request: Request) -> Response:
             began.set()
-            assert may_go_on.wait(10)
+            assert may_go_on.wait(PATIENCE)
             return handle(request)
 
         monkeypatch.setattr(authority.app, "handle", slowly)
@@ -149,17 +149,21 @@ def test_what_is_being_answered_when_it_ends_is_answered(tmp_path, monkeypatch):
         running.start()
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(
-                httpx.post, f"{url}/v1/reservations", json=wire.ask(40), headers=dict(wire.http.headers), timeout=10
+                httpx.post,
+                f"{url}/v1/reservations",
+                json=wire.ask(40),
+                headers=dict(wire.http.headers),
+                timeout=PATIENCE,
             )
-            assert began.wait(10)
+            assert began.wait(PATIENCE)
             server.should_exit = True
             until(lambda: not _listens(listener))
             with pytest.raises(TimeoutError):
                 asked.result(0.4)  # neither answered nor cut off
             assert running.is_alive()
             may_go_on.set()
-            assert asked.result(10).json()["decision"] == "ALLOW"
-        running.join(10)
+            assert asked.result(PATIENCE).json()["decision"] == "ALLOW"
+        running.join(PATIENCE)
         assert not running.is_alive()
         assert authority.balance(SCOPE, "TOKENS").reserved == 40
 
@@ -223,7 +227,7 @@ assert found[0] == found[2] and found[0][0] == 1 and not found[0][2], found
 def test_a_server_leaves_nothing_behind():
     """No thread, no socket, no warning of either, and the process logs as it did."""
     line = [sys.executable, "-X", "dev", "-W", "error", "-c", LEFTOVERS]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -260,7 +264,7 @@ def test_without_the_extra():
         "from cycles.errors import ConfigError\n"
         "try:\n    import cycles.local.wire.server\nexcept ConfigError as error:\n    print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout == "serving over HTTP needs an extra: pip install 'cycles-guard[server]'\n"
 
 

@@ -83,7 +83,7 @@ def test_a_refusal_of_a_good_key_stays_what_it_is(path):
         assert failed(response, 400, "INVALID_REQUEST")
         assert response.headers["X-Cycles-Tenant"] == "acme"
         assert failed(wire.event(1000, overage_policy="REJECT"), 409, "BUDGET_EXCEEDED")
-        assert len(wire.authority.app.denials.last("acme", 10)) == 1
+        assert len(wire.authority.app.operations.denials.last("acme", 10)) == 1
 
 
 def test_a_refusal_inside_the_transaction_is_not_decided_twice(path, monkeypatch):

@@ -53,6 +53,8 @@ class Api:
         parses: Whether this version of the SDK has structured output.
         candidates: Whether several answers can be asked for at once.
         timed_out: What the SDK raises when its timeout is over.
+        counts_retries: Whether it tries again so many times; else as long as its patience lasts.
+        needs_usage: Whether it raises where an answer tells no usage.
         forgets: Whether a blocking stream that is left keeps its connection until the client is closed.
         hurt: What it raises when the connection breaks, or the server has an error.
     """
@@ -66,6 +68,8 @@ class Api:
     candidates: ClassVar[bool] = False
     caches: ClassVar[bool] = False  # whether writing to the cache is told
     forgets: ClassVar[bool] = False
+    counts_retries: ClassVar[bool] = True
+    needs_usage: ClassVar[bool] = False
     timed_out: ClassVar[tuple[type[Exception], ...]]
     hurt: ClassVar[tuple[type[Exception], ...]]
 
@@ -334,19 +338,104 @@ for _speaker in (Groq, Together):
         _errors = importlib.import_module(_speaker.package)
         _speaker.timed_out, _speaker.hurt = (_errors.APITimeoutError,), (_errors.APIError, *BROKEN)
 
+
+class _Both:
+    """Stands for a client whose methods are of both kinds: of this one the asynchronous are called."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+
+class Mistral(Api):
+    name = "Mistral"
+    package = "mistralai"
+    model = "mistral-metered"
+    few = "0.0016"
+    embeds = True
+    candidates = True
+    counts_retries = False
+    needs_usage = True
+    timed_out = TIMED_OUT
+
+    def client(self, url: str, *, asynchronous: bool, retries: int = 0, timeout: float = 60.0) -> Any:
+        del asynchronous  # a client is both
+        soon = _mistral_retries.BackoffStrategy(1, 2, 1.0, 3_600_000)
+        again = _mistral_retries.RetryConfig("backoff", soon, retry_connection_errors=True)
+        more = {"retry_config": again} if retries else {}
+        return _mistral(api_key="test", server_url=f"{url}/mistral", timeout_ms=int(timeout * 1000), **more)
+
+    def _do(self, client: Any, place: str, method: str, **asked: Any) -> Any:
+        if isinstance(client, _Both):
+            return getattr(getattr(client.client, place), f"{method}_async")(**asked)
+        return getattr(getattr(client, place), method)(**asked)
+
+    def _asked(self, *, bounded: bool = True, **more: Any) -> dict[str, Any]:
+        bound = {"max_tokens": MOST} if bounded else {}
+        return {"model": self.model, "messages": [{"role": "user", "content": PROMPT}]} | bound | more
+
+    def ask(self, client: Any, *, bounded: bool = True, **more: Any) -> Any:
+        return self._do(client, "chat", "complete", **self._asked(bounded=bounded, **more))
+
+    def text(self, answer: Any) -> str:
+        return answer.choices[0].message.content
+
+    def open(self, client: Any, **more: Any) -> Any:
+        return self._do(client, "chat", "stream", **self._asked(**more))
+
+    def delta(self, event: Any) -> str | None:
+        return event.data.choices[0].delta.content
+
+    def call(self, client: Any) -> Any:
+        return self.ask(client, tools=[{"type": "function", "function": TOOL}])
+
+    def called(self, answer: Any) -> Any:
+        return answer.choices[0].message.tool_calls[0].function.arguments
+
+    def parse(self, client: Any) -> Any:
+        return self._do(client, "chat", "parse", response_format=Person, **self._asked())
+
+    def parsed(self, answer: Any) -> Person:
+        return answer.choices[0].message.parsed
+
+    def embed(self, client: Any) -> Any:
+        return self._do(client, "embeddings", "create", model="embed-metered", inputs=["one", "zwölf"])
+
+    def several(self, client: Any, count: int) -> Any:
+        return self.ask(client, n=count)
+
+    def close(self, stream: Any) -> Any:
+        """Leave a stream; in older versions only the end of a block can, which closes its response."""
+        if hasattr(stream, "close"):
+            return super().close(stream)
+        return stream.response.aclose() if hasattr(stream, "__anext__") else stream.response.close()
+
+
+if find_spec("mistralai"):
+    _place = "mistralai" if version("mistralai").startswith("1.") else "mistralai.client"
+    _mistral = importlib.import_module(_place).Mistral
+    _mistral_retries = importlib.import_module(f"{_place}.utils")
+    _errors = importlib.import_module(f"{_place}.{'models' if _place == 'mistralai' else 'errors'}")
+    Mistral.hurt = (_errors.MistralError, pydantic.ValidationError, *BROKEN)
+
 _MORE: Final = find_spec("groq") is not None
 APIS: Final[tuple[Api, ...]] = (
-    (Chat(), Responses(), Groq(), Together()) if _MORE else (Chat(), Responses(), Messages(), Gemini())
+    (Chat(), Responses(), Groq(), Together()) if _MORE else (Chat(), Responses(), Messages(), Gemini(), Mistral())
 )
 
 
 def half(client: Any, *, asynchronous: bool) -> Any:
     """Return what questions are asked of: of google-genai's client, its asynchronous half."""
+    if asynchronous and hasattr(client, "sdk_configuration"):
+        return _Both(client)
     return client.aio if asynchronous and isinstance(client, genai.Client) else client
 
 
 def closed(client: Any) -> Any:
     """Close an SDK's client; return what is to be awaited for it, or None."""
+    if isinstance(client, _Both):
+        return client.client.sdk_configuration.async_client.aclose()
+    if hasattr(client, "sdk_configuration"):
+        client = client.sdk_configuration.client
     end = getattr(client, "aclose", None) or client.close
     ended = end()
     return ended if inspect.isawaitable(ended) else None

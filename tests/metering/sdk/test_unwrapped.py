@@ -9,6 +9,7 @@ import pytest
 
 from tests.metering.provider import Gate, Turn
 from tests.metering.sdk.apis import APIS, MOST, closed, half
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class Aiohttp:DeprecationWarning")  # google-genai's own
 
@@ -26,7 +27,7 @@ def run(request, api, provider):
     """Run a question of one kind of client, and return its answer; of a stream the texts."""
     asynchronous = request.param
 
-    def run(question, *, texts=False, retries=0, timeout=60.0, leave_after=None):
+    def run(question, *, texts=False, retries=0, timeout=PATIENCE, leave_after=None):
         made = api.client(provider.url, asynchronous=asynchronous, retries=retries, timeout=timeout)
         client = half(made, asynchronous=asynchronous)
 

@@ -137,6 +137,6 @@ def _text(value: Any) -> bytes | None:
     return _array(value)
 
 
-def _array(values: Sequence[str]) -> bytes:
-    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+def _array(values: Sequence[str | int]) -> bytes:
+    quoted = (str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values)
     return ("{" + ",".join(f'"{value}"' for value in quoted) + "}").encode()

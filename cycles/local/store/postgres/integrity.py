@@ -21,17 +21,12 @@ ORDER BY scope_path, unit LIMIT %s
 """
 """Budgets that do not add up; the table's own constraints refuse them, unless somebody dropped those."""
 
-_RESERVED: Final = """
-SELECT b.scope_path, b.unit, b.reserved::numeric, coalesce(h.held, 0)
-FROM cycles_budgets b FULL JOIN (
-    SELECT s.scope_path, h.unit, sum(h.estimate) AS held
-    FROM cycles_holds h CROSS JOIN unnest(h.budgeted) AS s(scope_path)
-    WHERE h.status = 'ACTIVE' GROUP BY s.scope_path, h.unit
-) h ON b.scope_path = h.scope_path AND b.unit = h.unit
-WHERE b.scope_path IS NOT NULL AND b.reserved <> coalesce(h.held, 0)
-ORDER BY b.scope_path, b.unit LIMIT %s
+_HELD: Final = """
+SELECT s.scope_path, h.unit, coalesce(s.renewals, 0), sum(h.estimate)
+FROM cycles_holds h CROSS JOIN unnest(h.budgeted, h.renewals) AS s(scope_path, renewals)
+WHERE h.status = 'ACTIVE' GROUP BY 1, 2, 3
 """
-"""Budgets whose reserved part is not what live reservations hold."""
+"""What live reservations hold, in each period of a budget."""
 
 _ODD_HOLDS: Final = """
 SELECT reservation_id FROM cycles_holds
@@ -56,20 +51,33 @@ _COLUMNS: Final = (
 def problems_of(books: PostgresBooks) -> list[str]:
     """Return everything that is wrong with a ledger, for people; see `Store.problems`."""
     problems = [f"the figures of {scope} in {unit} do not add up" for scope, unit in _found(books, _FIGURES)]
-    for scope, unit, reserved, held in _found(books, _RESERVED):
-        amounts = (spelled(unit, int(amount)) for amount in (reserved, held))
-        problems.append("{} has {} reserved, and its reservations hold {}".format(f"{scope} in {unit}", *amounts))
     problems += [f"the reservation {name} has a state that there is not" for (name,) in _found(books, _ODD_HOLDS)]
     try:
-        problems += [
-            f"the figures of {row.scope_path} in {row.unit} do not fit" for row in books.all_budgets() if not fits(row)
-        ]
+        problems += _wrong_budgets(books)
         problems += _unlike_their_columns(books)
         books.tenants()
         books.keys()
     except Unreadable as error:
         problems.append(f"it can't be read: {error}")
     return problems[:_MOST_PROBLEMS]
+
+
+def _wrong_budgets(books: PostgresBooks) -> list[str]:
+    """Return the budgets, and periods of them that are over, whose reserved part is not what reservations hold."""
+    held = {tuple(key): int(amount) for *key, amount in books.connection.execute(_HELD.encode())}
+    rows = [(row, "") for row in books.all_budgets()]
+    rows += [(row, f" (the period before renewal {row.renewals + 1})") for row in books.all_past()]
+    problems = []
+    for row, which in rows:
+        at, in_holds = f"{row.scope_path} in {row.unit}{which}", held.get((row.scope_path, row.unit, row.renewals), 0)
+        if row.reserved != in_holds:
+            reserved = spelled(row.unit, row.reserved)
+            problems.append(f"{at} has {reserved} reserved, and its reservations hold {spelled(row.unit, in_holds)}")
+        if not fits(row):
+            problems.append(f"the figures of {at} do not fit")
+        if which and row.remaining != row.allocated - row.reserved - row.spent - row.debt:  # no constraint holds these
+            problems.append(f"the figures of {at} do not add up")
+    return problems
 
 
 def _found(books: PostgresBooks, statement: str) -> list[tuple[Any, ...]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg.pq import TransactionStatus
 
 from cycles.local.ledger.values import Tenant
-from cycles.local.store.encoding import PURGED_AT_ONCE, decoded, hold_data, hold_of, replay_data, replay_of
+from cycles.local.store.encoding import PURGED_AT_ONCE, decoded, hold_data, hold_of, past_row, replay_data, replay_of
 from cycles.local.store.postgres.batches import Batch, Statement
 from cycles.local.store.postgres.clock import NOW
 from cycles.local.store.postgres.lists import BUDGET_COLUMNS
@@ -27,6 +27,7 @@ from cycles.local.store.postgres.rows import (
     INSERT_HOLD,
     INSERT_REPLAY,
     PUT_EVIDENCE,
+    PUT_PAST,
     PostgresBooks,
     evidence_row,
     hold_row,
@@ -83,6 +84,7 @@ _LOCK_HOLD: Final = Statement("SELECT data FROM cycles_holds WHERE reservation_i
 _INSERT_HOLD: Final = Statement(INSERT_HOLD)
 _INSERT_REPLAY: Final = Statement(INSERT_REPLAY)
 _PUT_EVIDENCE: Final = Statement(PUT_EVIDENCE)
+_PUT_PAST: Final = Statement(PUT_PAST)
 _LOCK_OVERDUE: Final = (
     "SELECT data FROM cycles_holds WHERE reservation_id = ANY(ARRAY(SELECT reservation_id FROM cycles_holds "
     "WHERE status = 'ACTIVE' AND deadline_ms < %s ORDER BY deadline_ms, number LIMIT %s)) "
@@ -135,6 +137,7 @@ class PlannedBooks(PostgresBooks):
         self._replays: Final[dict[tuple[str, str], Replay | None]] = {}
         self._earliest_ms: int | None = None
         self._moved: Final[dict[tuple[str, str], Budget]] = {}
+        self._ended: Final[dict[tuple[str, str, int], Budget]] = {}
         self._changed: Final[dict[str, tuple[Hold, bool]]] = {}
         self._kept: Final[dict[tuple[str, str], tuple[Replay, Replay | None]]] = {}
         self._signed: Final[list[Envelope]] = []
@@ -207,6 +210,14 @@ class PlannedBooks(PostgresBooks):
             raise NotPlanned
         self._budgets[budget.scope_path, budget.unit] = self._moved[budget.scope_path, budget.unit] = budget
 
+    def past(self, scope_path: str, unit: str, renewals: int) -> Budget | None:
+        """Return the row of an earlier period: whoever reads or writes it has locked the budget's own row."""
+        ended = self._ended.get((scope_path, unit, renewals))
+        return super().past(scope_path, unit, renewals) if ended is None else ended
+
+    def put_past(self, budget: Budget) -> None:
+        self._ended[budget.scope_path, budget.unit, budget.renewals] = budget
+
     def put_hold(self, hold: Hold) -> None:
         is_new = self._holds.get(hold.reservation_id) is None
         self._holds[hold.reservation_id] = hold
@@ -239,6 +250,8 @@ class PlannedBooks(PostgresBooks):
             _, _, _, status, *figures = budget_row(self._moved[scope_path, unit])
             del figures[7]  # when it was made
             batch.add(_UPDATE_BUDGET, status, *figures, scope_path, unit)
+        for which in sorted(self._ended):
+            batch.add(_PUT_PAST, *past_row(self._ended[which]))
         for hold, is_new in self._changed.values():
             if is_new:
                 batch.add(_INSERT_HOLD, *hold_row(hold))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cycles.local.ledger.encoding import compact
 from cycles.local.ledger.keys import ApiKey, Credential, key_hash
+from cycles.local.ledger.renewals import PAST_KEPT_MS
 from cycles.local.ledger.values import UNITS, Tenant, Terms
 from cycles.local.store.encoding import (
     HOLD_KEPT_MS,
@@ -18,9 +19,11 @@ from cycles.local.store.encoding import (
     encoded,
     hold_data,
     hold_of,
+    past_row,
     replay_data,
     replay_of,
 )
+from cycles.local.store.encoding import budget_of as kept_budget
 from cycles.local.store.postgres import lists
 from cycles.local.store.postgres.batches import Batch, Statement
 from cycles.local.store.postgres.lists import BUDGET_COLUMNS
@@ -47,8 +50,8 @@ PUT_BUDGET: Final = (
 )
 INSERT_HOLD: Final = (
     "INSERT INTO cycles_holds (reservation_id, tenant, idempotency_key, scope_path, unit, budgeted, estimate, status, "
-    "created_at_ms, expires_at_ms, deadline_ms, finalized_at_ms, charged, data) "
-    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    "created_at_ms, expires_at_ms, deadline_ms, finalized_at_ms, charged, renewals, data) "
+    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 _PUT_HOLD: Final = (
     f"{INSERT_HOLD} ON CONFLICT (reservation_id) DO UPDATE SET status = excluded.status, "
@@ -65,6 +68,11 @@ _CREDENTIAL: Final = Statement(
     "LEFT JOIN cycles_tenants t ON t.tenant_id = k.tenant WHERE key_hash = %s"
 )
 _SESSION: Final = Statement("SELECT status FROM cycles_tenants WHERE tenant_id = %s")
+_PAST: Final = "SELECT data FROM cycles_past_budgets WHERE scope_path = %s AND unit = %s AND renewals = %s"
+PUT_PAST: Final = (
+    "INSERT INTO cycles_past_budgets VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (scope_path, unit, renewals) "
+    "DO UPDATE SET reserved = excluded.reserved, data = excluded.data"
+)
 PUT_EVIDENCE: Final = "INSERT INTO cycles_evidence VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
 
 
@@ -73,7 +81,7 @@ def hold_row(hold: Hold) -> tuple[Any, ...]:
     return (
         *(hold.reservation_id, hold.tenant, hold.idempotency_key.encode(), hold.affected[-1], hold.unit),
         *(list(hold.budgeted), hold.estimate, hold.status, hold.created_at_ms, hold.expires_at_ms, hold.deadline_ms),
-        *(hold.finalized_at_ms, hold.charged, hold_data(hold)),
+        *(hold.finalized_at_ms, hold.charged, None if hold.renewals is None else list(hold.renewals), hold_data(hold)),
     )
 
 
@@ -123,6 +131,18 @@ class PostgresBooks:
         rows = self._all(f"SELECT {BUDGET_COLUMNS} FROM cycles_budgets b ORDER BY scope_path, unit")  # noqa: S608
         return [budget_of(row) for row in rows]
 
+    def past(self, scope_path: str, unit: str, renewals: int) -> Budget | None:
+        row = self._one(_PAST, plain(scope_path), plain(unit), renewals)
+        return None if row is None else kept_budget(row[0])
+
+    def put_past(self, budget: Budget) -> None:
+        self._run(PUT_PAST, past_row(budget))
+
+    def all_past(self) -> list[Budget]:
+        """Return the rows of periods that are over."""
+        rows = self._all("SELECT data FROM cycles_past_budgets ORDER BY scope_path, unit, renewals")
+        return [kept_budget(data) for (data,) in rows]
+
     # -- reservations --------------------------------------------------------------------------------------------------
     def hold(self, reservation_id: str) -> Hold | None:
         row = self._one("SELECT data FROM cycles_holds WHERE reservation_id = %s", plain(reservation_id))
@@ -163,10 +183,11 @@ class PostgresBooks:
         self._run(_PUT_REPLAY, (scope, key.encode(), replay.keep_until_ms, replay_data(replay)))
 
     def purge(self, now_ms: int, most: int = PURGED_AT_ONCE) -> None:
-        """Delete up to *most* replays, and as many reservations, that nobody can ask for any more."""
+        """Delete up to *most* replays, as many reservations and rows of past periods, that nobody needs any more."""
         for table, what, until in (
             ("cycles_replays", "keep_until_ms < %s ORDER BY keep_until_ms", now_ms),
             ("cycles_holds", "status <> 'ACTIVE' AND deadline_ms < %s ORDER BY deadline_ms", now_ms - HOLD_KEPT_MS),
+            ("cycles_past_budgets", "reserved = 0 AND ended_ms < %s ORDER BY ended_ms", now_ms - PAST_KEPT_MS),
             ("cycles_evidence", "keep_until_ms < %s ORDER BY keep_until_ms", now_ms),
         ):
             # What a request has just locked is left for the next time.

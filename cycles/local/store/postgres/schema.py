@@ -71,7 +71,17 @@ CREATE INDEX cycles_evidence_by_reservation ON cycles_evidence (reservation_id) 
 CREATE INDEX cycles_evidence_by_end ON cycles_evidence (keep_until_ms);
 """
 
-MIGRATIONS: Final = (_FIRST,)
+_SECOND: Final = """
+CREATE TABLE cycles_past_budgets (
+    scope_path text COLLATE "C" NOT NULL, unit text COLLATE "C" NOT NULL, renewals bigint NOT NULL,
+    reserved bigint NOT NULL, ended_ms bigint NOT NULL, data text NOT NULL, PRIMARY KEY (scope_path, unit, renewals)
+);
+CREATE INDEX cycles_past_budgets_by_end ON cycles_past_budgets (ended_ms) WHERE reserved = 0;
+ALTER TABLE cycles_holds ADD COLUMN renewals bigint[];
+"""
+"""Budgets may begin anew."""
+
+MIGRATIONS: Final = (_FIRST, _SECOND)
 """Each makes one version of the one before it; the first one makes version 1 of nothing."""
 
 VERSION: Final = len(MIGRATIONS)

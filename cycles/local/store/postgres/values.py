@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cycles.local.ledger.encoding import compact
 from cycles.local.ledger.values import Budget
-from cycles.local.store.encoding import Unreadable
+from cycles.local.store.encoding import Unreadable, with_period
 
 _COLUMNS: Final = frozenset(
     {
@@ -24,7 +24,7 @@ def plain(text: str) -> str:
 
 def budget_row(budget: Budget) -> tuple[Any, ...]:
     """Return the columns of a budget, in the order of the table; what has none is in the last one."""
-    rest = {name: value for name, value in vars(budget).items() if name not in _COLUMNS and value is not None}
+    rest = {name: value for name, value in vars(budget).items() if name not in _COLUMNS and value}
     return (
         *(budget.scope_path, budget.unit, budget.tenant, budget.status, budget.allocated, budget.remaining),
         *(budget.reserved, budget.spent, budget.debt, budget.overdraft_limit, budget.is_over_limit),
@@ -50,7 +50,7 @@ def budget_of(row: Any) -> Budget:
             status,
             created_at_ms=times[0],
             updated_at_ms=times[1],
-            **({} if rest == "{}" else json.loads(rest)),
+            **({} if rest == "{}" else with_period(json.loads(rest))),
         )
     except (ValueError, TypeError) as error:
         raise Unreadable(Budget, error) from None

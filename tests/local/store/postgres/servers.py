@@ -29,6 +29,7 @@ from cycles.local import LocalAuthority
 from tests.support.postgres import proxied, running
 from tests.support.processes import ROOT
 from tests.support.toil import Line, Toiler
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ class ServedToiler(Toiler):
     def __init__(self, urls: list[str], name: str) -> None:
         super().__init__(name, (None, "a", "b"))
         self.urls = urls
-        self.http = httpx.Client(headers={"X-Cycles-API-Key": KEY}, timeout=30)
+        self.http = httpx.Client(headers={"X-Cycles-API-Key": KEY}, timeout=PATIENCE)
         self.again = 0
 
     def asked(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:

@@ -113,16 +113,44 @@ def test_a_later_version_is_refused_and_left_alone(url):
 def test_an_upgrade_is_one_transaction(url, monkeypatch):
     """A migration that fails leaves the version that was there; a good one is made once."""
     LocalAuthority(url).close()
-    monkeypatch.setattr(schema, "VERSION", 2)
+    known = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", known + 1)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE cycles_more (n int); SELECT 1/0"))
     with pytest.raises(ConfigError, match="division by zero"):
         LocalAuthority(url)
-    assert shared().query(name_of(url), "SELECT version, to_regclass('cycles_more') FROM cycles_ledger") == [(1, None)]
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS[:1], "CREATE TABLE cycles_more (n int)"))
+    assert shared().query(name_of(url), "SELECT version, to_regclass('cycles_more') FROM cycles_ledger") == [
+        (known, None)
+    ]
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS[:known], "CREATE TABLE cycles_more (n int)"))
     for _ in range(2):
         LocalAuthority(url).close()
     shared().query(name_of(url), "DROP TABLE cycles_more")
-    assert shared().query(name_of(url), "UPDATE cycles_ledger SET version = 1 RETURNING version") == [(1,)]
+    back = f"UPDATE cycles_ledger SET version = {known} RETURNING version"
+    assert shared().query(name_of(url), back) == [(known,)]
+
+
+def test_version_1_goes_on(url):
+    """What was held before the upgrade is settled in the period in which it was held."""
+    clock = Clock()
+    with LocalAuthority(url, clock=clock) as authority:
+        authority.budget(SCOPE, tokens(100))
+        wire = Wire(authority, clock)
+        held = wire.reserve(40, ttl_ms=3_600_000)
+    down = "DROP TABLE cycles_past_budgets; ALTER TABLE cycles_holds DROP COLUMN renewals; "
+    shared().query(name_of(url), down + "UPDATE cycles_ledger SET version = 1")
+    with LocalAuthority(url, clock=clock) as authority:
+        authority.budget(SCOPE, tokens(100), period="hour")
+        clock.now = authority.balance(SCOPE, "TOKENS").period.ends_ms
+        wire = Wire(authority, clock)
+        wire.made = 100
+        fresh = wire.reserve(100)
+        assert authority.check() == []
+        assert wire.commit(held, 50).json()["charged"]["amount"] == 50
+        wire.release(fresh)
+        assert (authority.balance(SCOPE, "TOKENS").remaining, authority.check()) == (100, [])
+        with authority.store.reading() as books:
+            assert [(row.spent, row.reserved) for row in books.all_past()] == [(50, 0)]
+    assert shared().query(name_of(url), "SELECT version FROM cycles_ledger") == [(schema.VERSION,)]
 
 
 def test_another_encoding_is_refused():
