@@ -29,6 +29,14 @@ def usd(dollars: str | int | Decimal, *, round: Literal["up"] | None = None) -> 
 
     Raises:
         InvalidRequest: naming the value and what is allowed.
+
+    Example:
+        ```python
+        from cycles import usd
+
+        assert usd("0.05") == usd("0.0500")
+        assert usd("0.000000001", round="up").amount == 1
+        ```
     """
     if round not in ("up", None):
         raise InvalidRequest(f'usd: round={round!r}; give "up", or leave it out to refuse what is not exact')
@@ -73,22 +81,54 @@ def _divide(unscaled: int, places: int) -> tuple[int, int]:
 
 
 def usd_microcents(count: int) -> Amount:
-    """Return an amount in microcents of a US dollar (10**8 are one dollar), 0 to 2**63-1."""
+    """Return an amount in microcents of a US dollar (10**8 are one dollar), 0 to 2**63-1.
+
+    Example:
+        ```python
+        from cycles import usd, usd_microcents
+
+        assert usd_microcents(5_000_000) == usd("0.05")
+        ```
+    """
     return _amount("usd_microcents", count, UnitEnum.USD_MICROCENTS)
 
 
 def tokens(count: int) -> Amount:
-    """Return an amount in tokens, 0 to 2**63-1."""
+    """Return an amount in tokens, 0 to 2**63-1.
+
+    Example:
+        ```python
+        from cycles import tokens
+
+        print(tokens(1_200))  # Amount(1,200 TOKENS)
+        ```
+    """
     return _amount("tokens", count, UnitEnum.TOKENS)
 
 
 def credits(count: int) -> Amount:  # noqa: A001 - the protocol's word; nobody misses site.credits
-    """Return an amount in credits, 0 to 2**63-1."""
+    """Return an amount in credits, 0 to 2**63-1.
+
+    Example:
+        ```python
+        from cycles import credits
+
+        print(credits(3))  # Amount(3 CREDITS)
+        ```
+    """
     return _amount("credits", count, UnitEnum.CREDITS)
 
 
 def risk_points(count: int) -> Amount:
-    """Return an amount in risk points, 0 to 2**63-1."""
+    """Return an amount in risk points, 0 to 2**63-1.
+
+    Example:
+        ```python
+        from cycles import risk_points
+
+        print(risk_points(7))  # Amount(7 RISK_POINTS)
+        ```
+    """
     return _amount("risk_points", count, UnitEnum.RISK_POINTS)
 
 

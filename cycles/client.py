@@ -52,6 +52,16 @@ class Client(Face[BlockingRuntime]):
 
     Raises:
         ConfigError: when a setting is missing or wrong.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        with cycles.Client() as client:
+            reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+            reservation.commit(usd("0.02"))
+        ```
     """
 
     def __init__(
@@ -288,6 +298,23 @@ class AsyncClient(Face[AsyncRuntime]):
 
     Raises:
         ConfigError: when a setting is missing or wrong.
+
+    Example:
+        ```python
+        import asyncio
+
+        import cycles
+        from cycles import usd
+
+
+        async def main() -> None:
+            async with cycles.AsyncClient() as client:
+                reservation = await client.reserve(usd("0.05"), action=("tool.search", "web"))
+                await reservation.commit(usd("0.02"))
+
+
+        asyncio.run(main())
+        ```
     """
 
     def __init__(
@@ -386,6 +413,13 @@ def configure(source: Client | AsyncClient | Config | None) -> None:
 
     Raises:
         ConfigError: when it is something else.
+
+    Example:
+        ```python
+        import cycles
+
+        cycles.configure(cycles.Config("local:?usd=1.00", tenant="default"))
+        ```
     """
     DEFAULTS.configure(source)
 
@@ -396,10 +430,27 @@ def close() -> None:
     For the end of a program, a worker or a test. It may be called again, and the next guard makes new clients. A client
     that `configure` was given stays open, and what is configured stays so. So does a client that belongs to an event
     loop that is still open: `aclose` in that loop ends it.
+
+    Example:
+        ```python
+        import cycles
+
+        cycles.close()
+        ```
     """
     DEFAULTS.close()
 
 
 async def aclose() -> None:
-    """End the clients that guards were given by default, those of the running event loop too; see `close`."""
+    """End the clients that guards were given by default, those of the running event loop too; see `close`.
+
+    Example:
+        ```python
+        import asyncio
+
+        import cycles
+
+        asyncio.run(cycles.aclose())
+        ```
+    """
     await DEFAULTS.aclose()

@@ -32,6 +32,15 @@ class Config:
 
     Raises:
         ConfigError: naming the setting, its value (unless secret) and what is allowed.
+
+    Example:
+        ```python
+        import cycles
+
+        config = cycles.Config("local:?usd=1.00", tenant="default", read_timeout=10)
+        with cycles.Client(config) as client:
+            print(list(client.balances()))
+        ```
     """
 
     base_url: str

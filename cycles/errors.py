@@ -196,6 +196,18 @@ class DenialDetail:
         scope: The scope path of the budget or the policy that refused.
         remaining: What the budget that refused has left, in its unit; may be negative.
         suggested_fix: What a person can do about it.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        with cycles.Client() as client:
+            try:
+                client.reserve(usd("50"), action=("tool.search", "web"))
+            except cycles.Denied as denied:
+                print(denied.detail)
+        ```
     """
 
     __slots__ = ("policy", "quota", "reason_code", "remaining", "scope", "suggested_fix")

@@ -1,14 +1,16 @@
 """Offline verification of evidence: what an authority signed, and whether it was that authority (docs/evidence.md).
 
-    from cycles import evidence
-
-    keys = evidence.KeySet.load("keys.json")
-    found = evidence.verify(envelope, keys)
-    if not found:
-        print(found.outcome, found.reason)
-
 Nothing here sends anything; `client.evidence` fetches what is to be verified, and the keys. It needs the extra
 `evidence` (rfc8785, cryptography).
+
+Example:
+    ```python
+    from cycles import evidence
+
+    found = evidence.verify({"evidence_id": "none"}, evidence.KeySet(()))
+    if not found:
+        print(found.outcome, found.reason)
+    ```
 """
 
 from __future__ import annotations

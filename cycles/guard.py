@@ -79,6 +79,21 @@ class Guard(Opener):
         Denied: the authority said no; the work did not run.
         InvalidRequest, ConfigError: refused before sending; the work did not run.
         AuthorityError, AuthorityUnavailable: the authority could not be asked; the work did not run.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        @cycles.Guard(usd("0.05"), action=("llm.completion", "gpt-4o"), actual=usd("0.03"))
+        def ask(prompt: str) -> str:
+            return "an answer"  # your model call
+
+
+        ask("Why?")
+        with cycles.Guard(usd("0.05"), action=("tool.search", "web")) as reservation:
+            reservation.report(actual=usd("0.01"))
+        ```
     """
 
     @names_what_is_missing

@@ -91,6 +91,17 @@ class Limit(Opener):
         Denied: the authority said no; the run did not begin.
         InvalidRequest, ConfigError: refused before sending; the run did not begin.
         AuthorityError, AuthorityUnavailable: the authority could not be asked; the run did not begin.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        with cycles.Limit(usd("0.20"), action=("agent.run", "research")) as limit:
+            with cycles.Guard(usd("0.05"), action=("tool.search", "web")):
+                pass  # your work
+            print(limit.spent, limit.remaining)
+        ```
     """
 
     @names_what_is_missing

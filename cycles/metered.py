@@ -82,6 +82,15 @@ def wrap(
 
     Raises:
         InvalidRequest: it can't be metered, or an argument is wrong; says why.
+
+    Example:
+        ```python
+        import httpx
+
+        import cycles
+
+        models = cycles.wrap(httpx.Client(base_url="https://api.openai.com"))  # or an SDK's client: OpenAI()
+        ```
     """
     choices = Choices(
         provider=provider,

@@ -43,6 +43,13 @@ class Prices:
 
     Raises:
         ConfigError: A price is none, or there are no prices at all: genai-prices is not installed, and none are given.
+
+    Example:
+        ```python
+        import cycles
+
+        prices = cycles.Prices({"my-model": {"input": "0.50", "output": "1.50"}})  # dollars per million tokens
+        ```
     """
 
     def __init__(self, models: Mapping[str, Mapping[str, str | int | Decimal]] | None = None) -> None:

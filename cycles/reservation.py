@@ -43,7 +43,23 @@ _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def current() -> Reservation | AsyncReservation | None:
-    """Return the innermost reservation of this task or thread that is not settled yet, or None."""
+    """Return the innermost reservation of this task or thread that is not settled yet, or None.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        @cycles.Guard(usd("0.05"), action=("tool.search", "web"))
+        def search(query: str) -> None:
+            reservation = cycles.current()
+            assert reservation is not None
+            print(reservation.id)
+
+
+        search("rivers")
+        ```
+    """
     opened = innermost()
     return None if opened is None else opened.reservation
 
@@ -64,6 +80,19 @@ def report(
     Raises:
         InvalidRequest: when there is no open reservation here; or naming the field, the value and the remedy.
         LeaseLost: it is kept, but the lease is lost and the client's `heartbeat` is cancel.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        @cycles.Guard(usd("0.05"), action=("tool.search", "web"))
+        def search(query: str) -> None:
+            cycles.report(actual=usd("0.02"))
+
+
+        search("rivers")
+        ```
     """
     reservation = current()
     if reservation is None:
@@ -263,6 +292,17 @@ class Reservation(_View):
     """A hold on a budget, for blocking code.
 
     Made by `Client.reserve` or by entering a `Guard`. It is no payment: nothing is charged until it is committed.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        with cycles.Client() as client:
+            reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+            settlement = reservation.commit(usd("0.02"))
+        print(reservation.state, settlement.charged)
+        ```
     """
 
     def commit(
@@ -321,7 +361,25 @@ class Reservation(_View):
 
 
 class AsyncReservation(_View):
-    """A hold on a budget, for asynchronous code; see `Reservation`."""
+    """A hold on a budget, for asynchronous code; see `Reservation`.
+
+    Example:
+        ```python
+        import asyncio
+
+        import cycles
+        from cycles import usd
+
+
+        async def main() -> None:
+            async with cycles.AsyncClient() as client:
+                reservation = await client.reserve(usd("0.05"), action=("tool.search", "web"))
+                await reservation.release("not needed")
+
+
+        asyncio.run(main())
+        ```
+    """
 
     async def commit(
         self,
@@ -362,6 +420,19 @@ class DryRun:
         caps: What a grant would be limited to, or None.
         affected_scopes: The scope paths of the subject, widest first.
         detail: What the authority says about a denial, or None.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        @cycles.Guard(usd("0.05"), action=("tool.search", "web"), dry_run=True)
+        def search(query: str) -> object:
+            return query
+
+
+        print(search("rivers"))  # a DryRun: the function was not called
+        ```
     """
 
     __slots__ = ("affected_scopes", "caps", "decision", "detail", "reason_code")

@@ -59,7 +59,18 @@ class Levels(TypedDict, total=False):
 
 
 class DecideOptions(Levels, total=False):
-    """The keyword arguments of `Client.decide` beside the estimate. All but `action` may be left out."""
+    """The keyword arguments of `Client.decide` beside the estimate. All but `action` may be left out.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        options: cycles.DecideOptions = {"action": ("tool.search", "web"), "tags": ["nightly"]}
+        with cycles.Client() as client:
+            print(client.decide(usd("0.05"), **options))
+        ```
+    """
 
     action: Required[ActionLike]
     """(kind, name), such as ("llm.completion", "gpt-4o"): at most 64 and 256 characters."""
@@ -76,7 +87,18 @@ class DecideOptions(Levels, total=False):
 
 
 class RecordOptions(DecideOptions, total=False):
-    """The keyword arguments of `Client.record` beside the actual. All but `action` may be left out."""
+    """The keyword arguments of `Client.record` beside the actual. All but `action` may be left out.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        options: cycles.RecordOptions = {"action": ("tool.search", "web"), "idempotency_key": "search-17"}
+        with cycles.Client() as client:
+            client.record(usd("0.02"), **options)
+        ```
+    """
 
     overage_policy: OveragePolicy | None
     """What happens when too little is left (docs/protocol.md, Overage policies); None for the authority's default."""
@@ -85,7 +107,18 @@ class RecordOptions(DecideOptions, total=False):
 
 
 class ReserveOptions(DecideOptions, total=False):
-    """The keyword arguments of `Client.reserve` beside the estimate. All but `action` may be left out."""
+    """The keyword arguments of `Client.reserve` beside the estimate. All but `action` may be left out.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        options: cycles.ReserveOptions = {"action": ("tool.search", "web"), "ttl": 30}
+        with cycles.Client() as client:
+            client.reserve(usd("0.05"), **options).release()
+        ```
+    """
 
     ttl: Seconds | None
     """Seconds that the lease lasts, 1 to 86400 (default 60); None for the authority's default."""
@@ -128,6 +161,15 @@ class BalanceFilters(Levels, total=False):
     """The keyword arguments of `Client.balances`: which budgets are listed.
 
     Of the configured levels only the tenant narrows a list.
+
+    Example:
+        ```python
+        import cycles
+
+        filters: cycles.BalanceFilters = {"tenant": "default", "include_children": True}
+        with cycles.Client() as client:
+            print(list(client.balances(**filters)))
+        ```
     """
 
     include_children: bool | None
@@ -140,6 +182,15 @@ class ReservationFilters(Levels, total=False):
     """The keyword arguments of `Client.reservations`: which are listed.
 
     Of the configured levels only the tenant narrows a list.
+
+    Example:
+        ```python
+        import cycles
+
+        filters: cycles.ReservationFilters = {"status": "ACTIVE", "sort_by": "reserved"}
+        with cycles.Client() as client:
+            print(list(client.reservations(**filters)))
+        ```
     """
 
     status: ReservationStatus | str | None

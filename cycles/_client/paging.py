@@ -28,6 +28,15 @@ class Rows(Generic[R]):
 
     After an error, going on asks for the page that failed again. A notebook that shows one asks for the first page, and
     takes no row away. Made by `Client.balances` and `Client.reservations`.
+
+    Example:
+        ```python
+        import cycles
+
+        with cycles.Client() as client:
+            for balance in client.balances():
+                print(balance)
+        ```
     """
 
     def __init__(self, listing: Listing[R], world: World, policy: RetryPolicy) -> None:
@@ -66,6 +75,23 @@ class AsyncRows(Generic[R]):
     `await rows` asks for the page that comes next, if nothing of it is there, takes no row away, and gives the same
     rows: what a notebook or a prompt with top-level await shows. Made by `AsyncClient.balances` and
     `AsyncClient.reservations`.
+
+    Example:
+        ```python
+        import asyncio
+
+        import cycles
+
+
+        async def main() -> None:
+            async with cycles.AsyncClient() as client:
+                print(await client.balances())
+                async for balance in client.balances():
+                    print(balance.remaining)
+
+
+        asyncio.run(main())
+        ```
     """
 
     def __init__(self, listing: Listing[R], world: World, policy: RetryPolicy) -> None:

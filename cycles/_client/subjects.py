@@ -51,6 +51,15 @@ def subject(**levels: Unpack[Levels]) -> AbstractContextManager[None]:
 
     Raises:
         InvalidRequest: naming the level and what is allowed.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        with cycles.subject(workspace="zoe"), cycles.Guard(usd("0.05"), action=("tool.search", "web")):
+            pass  # spends for zoe
+        ```
     """
     unknown = sorted(levels.keys() - set(LEVELS))
     if unknown:

@@ -28,6 +28,13 @@ def level(name: str) -> str:
 
     Raises:
         InvalidRequest: when it is no text, or blank.
+
+    Example:
+        ```python
+        import cycles
+
+        print(cycles.level("zoe@example.com"))  # fits as a level of a subject
+        ```
     """
     if is_level(name):
         return name

@@ -11,7 +11,19 @@ from typing import Final
 
 
 class State(StrEnum):
-    """Where a reservation stands, as far as this client knows."""
+    """Where a reservation stands, as far as this client knows.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        with cycles.Client() as client:
+            reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+            assert reservation.state is cycles.State.ACTIVE
+            reservation.release()
+        ```
+    """
 
     ACTIVE = "ACTIVE"  # held; the section may spend
     UNSETTLED = "UNSETTLED"  # spend is known and not (yet) acknowledged

@@ -19,7 +19,17 @@ _PORT: Final = re.compile(r"(?:[^:]*|\[.*\]):[0-9]*")
 
 
 class PolicyKeys(TypedDict, total=False):
-    """Where an action goes. All may be left out; an authority without policies keeps them, and goes by none."""
+    """Where an action goes. All may be left out; an authority without policies keeps them, and goes by none.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        with cycles.Guard(usd("0.01"), action=("http.get", "page"), policy_keys={"host": "example.com"}):
+            pass  # your request
+        ```
+    """
 
     host: str
     """The host that is called, without scheme and port; at most 253 characters."""

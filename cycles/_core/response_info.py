@@ -22,6 +22,17 @@ class ResponseInfo:
         tenant: Whom the key belongs to.
         rate_limit_remaining: Requests left in the current window; None also where there is no limit (-1).
         rate_limit_reset: When that window ends, in unix seconds by the authority's clock.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        with cycles.Client() as client:
+            reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+            print(reservation.info.request_id)
+            reservation.release()
+        ```
     """
 
     __slots__ = ("rate_limit_remaining", "rate_limit_reset", "request_id", "tenant", "trace_id")

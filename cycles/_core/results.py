@@ -40,6 +40,16 @@ class Decision:
         detail: What the authority says about a denial, or None: what refused, and what helps.
         evidence: The authority's evidence reference (`evidence_id`, `cycles_evidence_url`), or None.
         info: The headers of the answer.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        with cycles.Client() as client:
+            decision = client.decide(usd("0.05"), action=("tool.search", "web"))
+        print("go" if decision else decision.reason_code)
+        ```
     """
 
     __slots__ = (
@@ -105,6 +115,16 @@ class Settlement:
         evidence: The authority's evidence reference (`evidence_id`, `cycles_evidence_url`), or None.
         goes_on: Whether the background goes on with it; without a journal, from memory.
         error: Why it is not settled, or what went wrong on the way; None when all went well.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        with cycles.Client() as client:
+            settlement = client.reserve(usd("0.05"), action=("tool.search", "web")).commit(usd("0.02"))
+        print(settlement.state, settlement.charged, settlement.released)
+        ```
     """
 
     __slots__ = (
@@ -234,6 +254,19 @@ class SettlementDetails:
         attempts: Requests sent for it in this run.
         recovered: Whether it was settled from the journal, and not by the section itself.
         error: Why it is not settled, or None.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        def watch(details: cycles.SettlementDetails) -> None:
+            print(details.outcome, details.charged)
+
+
+        with cycles.Client(on_settlement=watch) as client:
+            client.reserve(usd("0.05"), action=("tool.search", "web")).commit(usd("0.02"))
+        ```
     """
 
     __slots__ = ("actual", "attempts", "charged", "error", "outcome", "recovered", "reservation_id", "uncovered", "via")

@@ -18,6 +18,14 @@ class RetryPolicy:
         settle_wait: Seconds that the end of a section, a commit and a release take at most, all attempts included; the
             background goes on after that. None is without bound.
         is_off: Whether nothing is to be sent again while the program runs.
+
+    Example:
+        ```python
+        import cycles
+
+        assert cycles.RetryPolicy(max_attempts=3).max_attempts == 3
+        config = cycles.Config("local:", tenant="default", retry_max_attempts=3)
+        ```
     """
 
     __slots__ = ("deadline", "initial_delay", "is_off", "max_attempts", "max_delay", "multiplier", "settle_wait")

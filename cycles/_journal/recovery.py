@@ -37,6 +37,15 @@ class Drained:
         settled: What was charged: records of the journal, and charges that no journal holds.
         rejected: What the authority understood and refused; the journal keeps its records of that under rejected/.
         pending: What is left for this process to settle, in the journal and in memory.
+
+    Example:
+        ```python
+        import cycles
+
+        with cycles.Client() as client:
+            drained = client.drain(timeout=5)
+        print(drained.settled, drained.pending)
+        ```
     """
 
     __slots__ = ("pending", "rejected", "settled")

@@ -34,6 +34,19 @@ class LocalAuthority(EmbeddedAuthority):
 
     Raises:
         ConfigError: when the file, or the database, can't be used as a ledger; it is left untouched.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        with authority.client(tenant="acme") as client:
+            client.reserve(usd("0.05"), action=("tool.search", "web")).commit(usd("0.02"))
+        assert authority.balance("tenant:acme", "USD_MICROCENTS").spent == usd("0.02").amount
+        ```
     """
 
     # -- clients: only here does the authority know them, and only when they are asked for -----------------------------

@@ -33,6 +33,19 @@ class AuthorityOfTest(LocalAuthority):
 
     Attributes:
         scope: The scope path of its budgets, "tenant:default".
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.testing.plugin import AuthorityOfTest
+
+
+        def test_it_spends(cycles_authority: AuthorityOfTest) -> None:
+            with cycles.Guard(usd("0.05"), action=("tool.search", "web")) as reservation:
+                reservation.report(actual=usd("0.02"))
+            assert cycles_authority.spent() == usd("0.02")
+        ```
     """
 
     def __init__(self, scope: str) -> None:

@@ -3,14 +3,19 @@
 Each block of README stands alone. The blocks of another page go on from those above them, and its first one needs
 nothing. `python -m tests.docs.blocks FOLDER` writes them there, for type checkers (`nox -s types`).
 
+So does the example in the docstring of each public name that docs/reference.md shows.
+
 Each block of docs/frameworks.md stands alone, too, and needs frameworks: `nox -s integrations` runs them, and
 `python -m tests.docs.blocks FOLDER frameworks` writes them.
 """
 
 from __future__ import annotations
 
+import inspect
+import pydoc
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from tests.docs.pages import ROOT
@@ -32,7 +37,24 @@ def programs() -> dict[str, str]:
         blocks = blocks_of(page)
         if blocks and page != FRAMEWORKS:
             made[f"docs_{page.stem}"] = "\n\n".join(blocks)
-    return made
+    return made | {f"docstring_{name.replace('.', '_')}": block for name, block in examples().items()}
+
+
+def reference() -> list[str]:
+    """Return the public names that docs/reference.md shows."""
+    return re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "reference.md").read_text("utf-8"), flags=re.MULTILINE)
+
+
+def examples() -> dict[str, str]:
+    """Return the examples in the docstrings of public names, by name."""
+    found = {name: blocks_in(inspect.getdoc(pydoc.locate(name)) or "") for name in reference()}
+    return {name: "\n\n".join(blocks) for name, blocks in found.items() if blocks}
+
+
+def blocks_in(docstring: str) -> list[str]:
+    """Return the Python of the `Example:` of a *docstring*."""
+    example = docstring.partition("\nExample:\n")[2]
+    return _BLOCK.findall(textwrap.dedent(example))
 
 
 def framework_programs() -> dict[str, str]:

@@ -12,7 +12,7 @@ import cycles
 import cycles.local
 import cycles.prices
 from cycles import config, errors
-from tests.docs import errors_page, http_page
+from tests.docs import blocks, errors_page, http_page
 from tests.docs.pages import ROOT, headings_of, prose_of
 
 if TYPE_CHECKING:
@@ -119,6 +119,11 @@ def test_a_named_type_has_a_docstring_below_it():
     source = (ROOT / "cycles" / "_client" / "options.py").read_text("utf-8")
     for name in ALIASES:
         assert re.search(rf'^{name}: TypeAlias = .+\n"""\w', source, flags=re.MULTILINE), name
+
+
+def test_every_name_in_the_reference_has_an_example():
+    """tests/docs/test_code_blocks.py runs them. Errors have a page of their own; a named type has no docstring."""
+    assert set(REFERENCE) - set(blocks.examples()) == {f"cycles.{name}" for name in ALIASES}
 
 
 @pytest.mark.parametrize("name", sorted({*cycles.__all__} - {"Amount", "Action"} - ALIASES))

@@ -26,7 +26,20 @@ PERMISSIONS: Final = (
 
 @frozen(slots=False)
 class ApiKey:
-    """An API key, of which only the hash and the first characters are kept."""
+    """An API key, of which only the hash and the first characters are kept.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        authority.key(tenant="acme")  # the secret, which is shown once
+        for key in authority.keys("acme"):
+            print(key.key_id, key.status)
+        ```
+    """
 
     key_id: str
     key_hash: str = field(repr=False)

@@ -52,6 +52,19 @@ class RuntimeEvent:
         actor: {"type": "api_key"}, "admin", or "system" for an expiry.
         data: Figures, by the protocol's names.
         request_id, trace_id: Of the request; None for an expiry.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        with authority.client(tenant="acme") as client:
+            client.decide(usd("50"), action=("tool.search", "web"))
+        for event in authority.events:
+            print(event.type, event.scope)
+        ```
     """
 
     event_id: str

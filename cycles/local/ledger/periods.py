@@ -33,6 +33,17 @@ class Period(NamedTuple):
         amount: What each period begins with; what is credited or debited later is of the period only.
         starts_ms: When the present period began.
         ends_ms: When the next one begins: the first millisecond that is not of this one.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        budget = authority.budget("tenant:acme", usd("5.00"), period="day", zone="UTC")
+        assert budget.period is not None
+        print(budget.period.kind, budget.period.ends_ms)
+        ```
     """
 
     kind: str

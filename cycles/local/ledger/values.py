@@ -80,7 +80,19 @@ def _as_defaults(rows: Iterable[Iterable[Any]]) -> tuple[Default, ...]:
 
 @frozen(slots=False)
 class Tenant:
-    """A tenant and its settings; durations in milliseconds."""
+    """A tenant and its settings; durations in milliseconds.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        for tenant in authority.tenants():
+            print(tenant.tenant_id, tenant.status)
+        ```
+    """
 
     tenant_id: str
     name: str = ""
@@ -99,7 +111,15 @@ class Tenant:
 
 @frozen(slots=False)
 class Terms:
-    """An operator's notes about a budget: kept, not evaluated (docs/authority.md, What is left out, and why)."""
+    """An operator's notes about a budget: kept, not evaluated (docs/authority.md, What is left out, and why).
+
+    Example:
+        ```python
+        from cycles.local import Terms
+
+        terms = Terms(rollover_policy="NONE", period_end="2026-12-31T23:59:59Z")
+        ```
+    """
 
     commit_overage_policy: str | None = None
     rollover_policy: str | None = None
@@ -114,6 +134,17 @@ class Budget:
 
     `remaining` alone may be negative. `is_over_limit` stays until an operator funds the budget, or it begins anew.
     `period` is None when it never does, and `renewals` is how often it has.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        budget = authority.balance("tenant:acme", "USD_MICROCENTS")
+        print(budget.remaining, budget.spent)
+        ```
     """
 
     scope_path: str
@@ -139,6 +170,19 @@ class Hold:
     """A reservation. `budgeted` are the scope paths that had a budget when it was made: all that it ever touches.
 
     `renewals` are those of each of these budgets when it was made; None: none of them had begun anew.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        with authority.client(tenant="acme") as client:
+            client.reserve(usd("0.05"), action=("tool.search", "web")).release()
+        for hold in authority.reservations():
+            print(hold.status, hold.estimate, hold.charged)
+        ```
     """
 
     reservation_id: str

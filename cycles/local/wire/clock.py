@@ -28,6 +28,17 @@ class ManualClock:
 
     Raises:
         InvalidRequest: naming what is wrong with the start.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority, ManualClock
+
+        clock = ManualClock()
+        authority = LocalAuthority(clock=clock)
+        authority.budget("tenant:acme", usd("1.00"))
+        clock.advance(120)
+        ```
     """
 
     __slots__ = ("__weakref__", "_lock", "_now_ms")

@@ -70,6 +70,18 @@ class Fault:
         operation: The requests that it hits; None: any.
         happened: How many it has hit.
         seconds: How long a delay lasts.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        with authority.faults.lose_response(operation="commit") as lost, authority.client(tenant="acme") as client:
+            client.reserve(usd("0.05"), action=("tool.search", "web")).commit(usd("0.02"))
+        assert lost.happened == 1
+        ```
     """
 
     def __init__(
@@ -144,6 +156,19 @@ class Faults:
     Every method declares one and returns it. They share three arguments: `operation`, whose requests it befalls
     ("reserve", "commit", "release", "extend", "decide", "event", "reservation", "reservations", "balances"; None: any);
     `nth`, the first of them that it befalls, counted from now, from 1; and `times`, how many from there on (None: all).
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        authority.faults.lose_response(operation="commit")
+        with authority.client(tenant="acme") as client:
+            client.reserve(usd("0.05"), action=("tool.search", "web")).commit(usd("0.02"))  # sent twice, charged once
+        assert not authority.faults.pending
+        ```
     """
 
     def __init__(self) -> None:

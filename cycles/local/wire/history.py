@@ -49,6 +49,19 @@ class RecordedRequest:
         answer: The JSON that was answered; None when there was none.
         at_ms: Milliseconds since the epoch, by the authority's clock.
         fault: The injected fault that befell it ("lost response", …); None mostly.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        with authority.client(tenant="acme") as client:
+            client.reserve(usd("0.05"), action=("tool.search", "web")).release()
+        for request in authority.requests:
+            print(request.operation, request.status)
+        ```
     """
 
     operation: str | None

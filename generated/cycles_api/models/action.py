@@ -19,6 +19,16 @@ class Action:
         name: Model or tool, such as `openai:gpt-4o`; at most 256 characters. Caps name tools by it.
         tags: Up to 10 tags of up to 64 characters.
         policy_keys: What rules of an authority may go by; an authority without rules ignores it.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import Action, usd
+
+        action = Action(kind="tool.search", name="web", tags=["nightly"])
+        with cycles.Guard(usd("0.05"), action=action):
+            pass  # your work
+        ```
     """
 
     kind: str

@@ -20,6 +20,15 @@ class Amount:
     Attributes:
         unit: What is counted.
         amount: How many, 0 to 2^63-1.
+
+    Example:
+        ```python
+        from cycles import Amount, usd
+
+        amount = usd("0.05")  # or tokens(1_200)
+        print(amount)  # Amount($0.05)
+        assert amount == Amount(unit="USD_MICROCENTS", amount=5_000_000)
+        ```
     """
 
     unit: UnitEnum = _attrs_field(converter=to_unit_enum)

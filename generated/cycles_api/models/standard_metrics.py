@@ -20,6 +20,15 @@ class StandardMetrics:
         latency_ms: Milliseconds that the work took.
         model_version: Exact model that answered; at most 128 characters.
         custom: Measures of the caller's own.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import Metrics, usd
+
+        with cycles.Guard(usd("0.05"), action=("llm.completion", "gpt-4o")):
+            cycles.report(actual=usd("0.02"), metrics=Metrics(tokens_input=800, tokens_output=120))
+        ```
     """
 
     tokens_input: int | Unset = UNSET
