@@ -170,7 +170,7 @@ __all__ = [
     "wrap",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LATER: Final = {"Prices": "cycles.prices", "wrap": "cycles.metered"}
 """Names whose module is imported when they are first used: most programs do without."""
