@@ -36,7 +36,7 @@ def test_the_first_program_of_readme_stops_at_its_dollar(monkeypatch, provider, 
     provider.usual = Turn(output=3000)
     program = tmp_path / "agent.py"
     program.write_text(programs()["readme_1"], encoding="utf-8")
-    runpy.run_path(str(program))
+    runpy.run_path(str(program))["client"].close()  # which the end of the program does by itself
     said = capsys.readouterr().out.splitlines()
     shown = " ".join(README.read_text("utf-8").split())
     assert said[-2] in shown
