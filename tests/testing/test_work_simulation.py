@@ -106,6 +106,7 @@ def test_a_step_that_leaves_its_section_current(monkeypatch):
     found(ReturnedWork, _BETWEEN, _INSIDE)
 
 
+@pytest.mark.slow
 def test_a_dropped_section_that_is_given_to_nobody(monkeypatch):
     monkeypatch.setattr(section_flows, "dropped", lambda section: False)
     found(ReturnedWork, _HELD)
@@ -152,6 +153,7 @@ def test_what_has_come_that_is_charged_above_a_sharper_estimate(monkeypatch):
     found(MeteredWork, "no more than the estimate is charged untold")
 
 
+@pytest.mark.slow
 def test_a_reckoning_that_is_interrupted_and_ends_nothing(monkeypatch):
     async def end(self, error, *, whole):
         await self._response.aclose()
@@ -165,6 +167,7 @@ def test_a_reckoning_that_is_interrupted_and_ends_nothing(monkeypatch):
     found(MeteredWork, _TOLD, _MADE, _HELD)
 
 
+@pytest.mark.slow
 def test_a_rest_that_is_read_on_and_counted_for_nothing(monkeypatch):
     def drain(self):
         for _ in self.pieces:
@@ -175,6 +178,7 @@ def test_a_rest_that_is_read_on_and_counted_for_nothing(monkeypatch):
     found(MeteredWork, _TOLD, _MADE)
 
 
+@pytest.mark.slow
 def test_a_rest_that_is_read_on_and_never_settled(monkeypatch):
     monkeypatch.setattr(Source, "_drain", lambda self: [self._call.feed(data) for data in self.pieces])
     found(MeteredWork, _TOLD, _MADE, _HELD)
@@ -185,6 +189,7 @@ def test_a_failed_answer_that_is_charged(monkeypatch):
     found(MeteredWork, "an answer that failed is not charged")
 
 
+@pytest.mark.slow
 def test_an_interrupted_commit_that_is_charged_what_was_reported_before(monkeypatch):
     def dropped(section):
         return section.leave(section_flows.Happened.RELEASE_ENDED) and section_flows.has_something(section)

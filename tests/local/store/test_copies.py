@@ -35,6 +35,7 @@ def test_a_copy_without_its_log_is_recognised(opened, path, monkeypatch):
         assert opened.event(1).status_code == 201
 
 
+@pytest.mark.slow
 def test_the_log_is_moved_now_and_then(opened, path, monkeypatch):
     monkeypatch.setattr(store, "MOVE_LOG_EVERY", 20)
     for _ in range(200):
@@ -60,6 +61,7 @@ if sys.argv[2] == "killed":
 
 
 @pytest.mark.parametrize("how", ["forgotten", "killed"])
+@pytest.mark.slow
 def test_what_a_process_left_can_be_copied(path, how):
     """One that ends without closing its ledger leaves a whole file; one that is killed leaves a log beside it."""
     subprocess.run([sys.executable, "-c", FORGETFUL, str(path), how], timeout=PATIENCE, check=False)
