@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import cycles
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,11 +38,35 @@ with client.stream("POST", URL, json=body) as response:
 """
 
 
+def place(tmp_path):
+    """A ledger, a journal, and the environment of a program that spends there."""
+    url, journal = f"local:{tmp_path / 'ledger.db'}?tokens=100000", tmp_path / "journal"
+    return (
+        url,
+        journal,
+        {
+            **os.environ,
+            "CYCLES_BASE_URL": url,
+            "CYCLES_TENANT": "acme",
+            "CYCLES_JOURNAL_DIR": str(journal),
+        },
+    )
+
+
+def charged_as(url, journal):
+    """Settle what the program left; something is charged, nothing is held. Return what its amount was made of."""
+    with cycles.Client(cycles.Config(base_url=url, tenant="acme", journal_dir=str(journal))) as client:
+        client.drain()
+        (balance,) = client.balances(tenant="acme")
+        (row,) = client.reservations(include=["committed_metadata"])
+    assert 0 < balance.spent.amount < 1000
+    assert balance.reserved.amount == 0
+    return row.committed_metadata["actual_source"]
+
+
 @pytest.mark.slow
 def test_a_killed_stream_is_charged_what_came(tmp_path):
-    journal = tmp_path / "journal"
-    url = f"local:{tmp_path / 'ledger.db'}?tokens=100000"
-    environ = {**os.environ, "CYCLES_BASE_URL": url, "CYCLES_TENANT": "acme", "CYCLES_JOURNAL_DIR": str(journal)}
+    url, journal, environ = place(tmp_path)
     program = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=ROOT, env=environ, stdout=subprocess.PIPE)
     try:
         assert program.stdout is not None
@@ -52,14 +76,7 @@ def test_a_killed_stream_is_charged_what_came(tmp_path):
         program.kill()
         program.wait()
         program.stdout.close()
-    config = cycles.Config(base_url=url, tenant="acme", journal_dir=str(journal))
-    with cycles.Client(config) as client:
-        client.drain()
-        (balance,) = client.balances(tenant="acme")
-        (row,) = client.reservations(include=["committed_metadata"])
-    assert 0 < balance.spent.amount < 1000
-    assert balance.reserved.amount == 0
-    assert row.committed_metadata["actual_source"] == "reported"
+    assert charged_as(url, journal) == "reported"
 
 
 LEAVES = """
@@ -114,25 +131,16 @@ asyncio.run(main())
 )
 def test_ctrl_c_while_a_rest_is_read_charges_what_came(tmp_path, program, source):
     """The program ends at once, and does not wait for a rest that may never come."""
-    journal = tmp_path / "journal"
-    url = f"local:{tmp_path / 'ledger.db'}?tokens=100000"
-    environ = {**os.environ, "CYCLES_BASE_URL": url, "CYCLES_TENANT": "acme", "CYCLES_JOURNAL_DIR": str(journal)}
+    url, journal, environ = place(tmp_path)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environ, **pipes) as running:
         try:
             assert running.stdout is not None
             assert running.stdout.readline() == b"drains\n"
             running.send_signal(signal.SIGINT)
-            _, said = running.communicate(timeout=60)
+            _, said = running.communicate(timeout=PATIENCE)
         finally:
             running.kill()
     assert running.returncode != 0
     assert said.rstrip().endswith(b"KeyboardInterrupt"), said.decode()
-    config = cycles.Config(base_url=url, tenant="acme", journal_dir=str(journal))
-    with cycles.Client(config) as client:
-        client.drain()
-        (balance,) = client.balances(tenant="acme")
-        (row,) = client.reservations(include=["committed_metadata"])
-    assert 0 < balance.spent.amount < 1000
-    assert balance.reserved.amount == 0
-    assert row.committed_metadata["actual_source"] == source
+    assert charged_as(url, journal) == source

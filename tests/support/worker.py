@@ -97,7 +97,7 @@ def report(*amounts: str) -> None:
         if amounts:
             _wait_for_record(usd(amounts[-1]))
         print("reported", flush=True)
-        time.sleep(PATIENCE)
+        time.sleep(PATIENCE)  # until the test kills it
 
 
 def stream(seconds: str = "3") -> None:
@@ -118,7 +118,7 @@ def terminated() -> None:
     with cycles.Guard(usd("0.10"), action=ACTION, client=used) as held:
         held.commit(usd("0.03"))
     print("spent", flush=True)
-    time.sleep(PATIENCE)
+    time.sleep(PATIENCE)  # until the test kills it
 
 
 def forked() -> None:
@@ -191,7 +191,7 @@ def limited(*amounts: str) -> None:
             held.report(actual=usd("0.001"))
             _wait_for_record(usd_microcents(sum(usd(amount).amount for amount in (*amounts, "0.001"))))
             print("spent", flush=True)
-            time.sleep(PATIENCE)
+            time.sleep(PATIENCE)  # until the test kills it
 
 
 def _guarded(used: cycles.Client) -> bool:

@@ -71,6 +71,12 @@ def name_of(url: str) -> str:
     return url.partition("?")[0].rpartition("/")[2]
 
 
+def used_long_ago(wire: Wire, url: str, key: str) -> None:
+    """Apply an event under *key*, which the authority need not remember any more."""
+    assert wire.event(1, key=key).status_code == 201
+    shared().query(name_of(url), "UPDATE cycles_replays SET keep_until_ms = 1 RETURNING 1")
+
+
 def begun(url: str) -> psycopg.Connection:
     """A connection beside the authority, in a transaction."""
     return psycopg.connect(url)
@@ -293,8 +299,7 @@ def test_a_transaction_that_the_database_undid_begins_again(wire, authority, mon
 
 def test_two_with_a_key_whose_time_is_over_are_one(wire, authority, url, monkeypatch):
     """The second waits for the first's budget, and has read before that whose key it was."""
-    assert wire.event(1, key="e").status_code == 201
-    shared().query(name_of(url), "UPDATE cycles_replays SET keep_until_ms = 1 RETURNING 1")
+    used_long_ago(wire, url, "e")
     flush, second = planned.PlannedBooks.flush, []
 
     def after_another_came(books):
@@ -312,8 +317,7 @@ def test_two_with_a_key_whose_time_is_over_are_one(wire, authority, url, monkeyp
 
 
 def test_a_key_is_kept_whose_former_use_is_purged_meanwhile(wire, authority, url, monkeypatch):
-    assert wire.event(1, key="e").status_code == 201
-    shared().query(name_of(url), "UPDATE cycles_replays SET keep_until_ms = 1 RETURNING 1")
+    used_long_ago(wire, url, "e")
     flush, purged = planned.PlannedBooks.flush, []
 
     def after_a_purge(books):
