@@ -93,9 +93,15 @@ def tests_slow(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run all tests, quick and slow, and require their coverage: every branch of what decides and of what sends."""
+    """Run all tests, quick and slow, and require their coverage: every branch of what decides and of what sends.
+
+    `-- --append` runs the slow ones only: a run of the quick ones with `--cov` went before, as in .ci/run.
+    """
     session.install("-e", ".[server]", *groups("test", "greenlets"))
-    session.run(*PYTEST, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95", *session.posargs)
+    options = [option for option in session.posargs if option != "--append"]
+    if "--append" in session.posargs:
+        options = ["--cov-append", "-m", "slow", *options]
+    session.run(*PYTEST, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95", *options)
     session.run("coverage", "report", "--include=cycles/_core/*,cycles/_drivers/*", "--fail-under=100")
 
 

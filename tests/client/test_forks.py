@@ -129,12 +129,12 @@ from cycles import tokens
 from cycles._client.defaults import Defaults
 from cycles_api.client import AuthenticatedClient
 
-url, key, journal = sys.argv[1:]
+url, key, journal = sys.argv[1:4]
 config = cycles.Config(url, api_key=key, tenant="acme", journal_dir=journal)
 shared = cycles.Client(config)
 guards = [cycles.Guard(tokens(1), action=("a", "b"), client=shared) for _ in range(8)]
 state = {}
-gate = threading.Event()  # closed while a child is asked: the parent's threads would leave it no turn at the authority
+gate = threading.Event()  # closed while the children ask: the threads would leave them no turn at the authority
 
 def renew():
     state["api"] = AuthenticatedClient(url, key)
@@ -165,13 +165,14 @@ renew()
 ask(random.Random(0), shared)  # all modules are loaded: a fork in the middle of an import is beyond any library
 for number in range(200):
     threading.Thread(target=busy, args=(number,), daemon=True).start()
-instants, answers = random.Random(7), []
+instants, children = random.Random(7), []
+gate.set()
 for number in range(50):
-    gate.set()
     time.sleep(instants.random() * 0.05)
     child = os.fork()
     if child == 0:
-        faulthandler.dump_traceback_later(100, exit=True)  # a child that waits for a lock says where, and ends
+        # A child that waits for a lock says where, and ends.
+        faulthandler.dump_traceback_later(float(sys.argv[4]), exit=True)
         try:
             while True:
                 try:
@@ -185,11 +186,9 @@ for number in range(50):
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(4)
-    gate.clear()
-    answers.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    if answers[-1]:
-        break  # what it said is on stderr
-print(*answers, flush=True)
+    children.append(child)
+gate.clear()  # the authority is the children's now
+print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children), flush=True)
 os._exit(0)
 """
 
@@ -212,7 +211,15 @@ def test_two_hundred_threads_and_fifty_forks_at_any_instant(tmp_path):
         try:
             told = json.loads(server.stdout.readline())
             done = subprocess.run(
-                [sys.executable, "-c", BUSY, told["base_url"], told["api_key"], str(tmp_path / "journal")],
+                [
+                    sys.executable,
+                    "-c",
+                    BUSY,
+                    told["base_url"],
+                    told["api_key"],
+                    str(tmp_path / "journal"),
+                    str(PATIENCE),
+                ],
                 cwd=Path(__file__).parents[2],
                 capture_output=True,
                 text=True,

@@ -81,6 +81,7 @@ def test_a_killed_stream_is_charged_what_came(tmp_path):
 
 LEAVES = """
 import threading
+import time
 import httpx
 import cycles
 from tests.metering.metered import URL, chunk
@@ -88,15 +89,19 @@ from tests.metering.metered import URL, chunk
 class Waiting(httpx.SyncByteStream):
     def __iter__(self):
         yield chunk("I am fine.")
-        print("drains", flush=True)
+        drains.set()
         threading.Event().wait()
 
+drains = threading.Event()
 answer = lambda request: httpx.Response(200, stream=Waiting())
 client = cycles.wrap(httpx.Client(transport=httpx.MockTransport(answer)), unit="tokens", partial="drain")
 body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "How are you?"}]}
 with client.stream("POST", URL, json=body) as response:
     next(response.iter_raw())
-threading.Event().wait()
+drains.wait()
+print("drains", flush=True)
+while True:  # Ctrl-C would be lost in what Python runs while an object is collected, and just before a wait for ever
+    time.sleep(0.05)
 """
 
 LEAVES_ASYNC = """
