@@ -39,6 +39,10 @@ CONNECTIONS: Final = 16
 CONNECT_WITHIN: Final = 3.0
 """Seconds to wait for a connection."""
 
+RECONNECT_WITHIN: Final = 1.0
+"""Seconds for which the pool itself tries to replace a connection that broke. Then the next request does so, at once:
+the pool's own pauses double, so that it would notice the end of an outage only after as long again."""
+
 LOCKS_WITHIN: Final = 5.0
 """Seconds to wait for another transaction's lock."""
 
@@ -163,6 +167,7 @@ class Connections:
                         min_size=1,
                         max_size=CONNECTIONS,
                         timeout=CONNECT_WITHIN,
+                        reconnect_timeout=RECONNECT_WITHIN,
                         configure=_configured,
                         name="cycles",
                         open=True,
