@@ -155,7 +155,9 @@ class SimulatedSection(RunningSection):
 
     def __init__(self, section: Section, case: Case, host: Host) -> None:
         world: Any = SimulatedWorld(host, case)
-        asked = Checked(section.terms, section.policy, None, 0.0, False, "warn", False)
+        asked = Checked(
+            section.terms, section.policy, None, 0.0, raise_on_unsettled=False, lease_policy="warn", own=False
+        )
         super().__init__(section, world, Background(host, case), asked, None)
         self._case: Final = case
         self._host: Final = host
