@@ -238,7 +238,7 @@ class RunningLimit:
 
     def _is_left_to_parent(self) -> bool:
         if self.is_inherited:
-            self.world.perform(Notify("limit of the parent process, left to it", limit=self.account.name))
+            self.world.perform(Notify("limit of the parent process, left to it", {"limit": self.account.name}))
             return True
         return False
 

@@ -120,7 +120,7 @@ class Opener(ABC):
     @contextmanager
     def _around(self, place: int | None) -> Iterator[Opened[Any]]:
         # A generator: a block that is dropped without being left ends as one that is closed.
-        with Handover(self._opening, (), {}) as opened, standing_in(place, opened):
+        with Handover(self._opening((), {})) as opened, standing_in(place, opened):
             yield opened
 
     async def _enter_async(self, place: int | None) -> Opened[Any]:
