@@ -181,10 +181,6 @@ class LimitNumbers(Protocol):
         """What is left."""
         ...
 
-    def told(self) -> LimitNumbers:
-        """Return the same numbers, without what can't go to another process."""
-        ...
-
 
 class DenialDetail:
     """What an authority says about a denial (docs/protocol.md, Extensions). What it does not say is None.
@@ -280,12 +276,6 @@ class Denied(CyclesError):
     def remaining(self) -> int | None:
         """What the budget that refused has left, in its unit, or None when the authority did not say."""
         return None if self.detail is None else self.detail.remaining
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        restore, (kind, message, state) = super().__reduce__()
-        if self.limit is not None:  # whose fields may be anything, a client among them
-            state = {**state, "limit": self.limit.told()}
-        return restore, (kind, message, state)
 
 
 class BudgetExceeded(Denied):

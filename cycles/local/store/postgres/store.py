@@ -17,6 +17,7 @@ import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from cycles._outside.extras import install
 from cycles._outside.urls import without_password
 from cycles.errors import ConfigError
 
@@ -27,7 +28,7 @@ try:
     from psycopg.pq import TransactionStatus
     from psycopg_pool import ConnectionPool, PoolClosed
 except ImportError as missing:
-    raise ConfigError("a ledger in PostgreSQL needs an extra: pip install 'cycles-guard[postgres]'") from missing
+    raise ConfigError(f"a ledger in PostgreSQL needs an extra: {install('postgres')}") from missing
 
 from cycles.local.ledger import leases
 from cycles.local.ledger.values import Refusal, Unavailable, Unusable

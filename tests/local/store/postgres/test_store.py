@@ -18,6 +18,7 @@ import pytest
 
 import cycles
 from cycles import tokens
+from cycles._outside.extras import install
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import LocalAuthority
 from tests.support.authorities import SCOPE, Clock
@@ -516,4 +517,4 @@ def test_a_finalizer_in_the_middle_of_a_transaction_is_refused(wire, authority):
 def test_without_the_extra_the_remedy_is_named():
     code = "import sys; sys.modules['psycopg'] = None; from cycles.local import LocalAuthority; LocalAuthority('postgresql://h/d')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'cycles-guard[postgres]'" in done.stderr
+    assert install("postgres") in done.stderr
