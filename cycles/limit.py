@@ -307,6 +307,24 @@ class Limit(Opener):
 
         Raises:
             TypeError: for a generator function, whose code would run outside.
+
+        Example:
+            ```python
+            from concurrent.futures import ThreadPoolExecutor
+
+            import cycles
+            from cycles import usd
+
+
+            @cycles.Guard(usd("0.05"), action=("tool.search", "web"), actual=usd("0.02"))
+            def search(query: str) -> str:
+                return query.upper()  # your tool call
+
+
+            with cycles.Limit(usd("0.20"), action=("agent.run", "research")) as limit, ThreadPoolExecutor() as threads:
+                print(threads.submit(limit.run, search, "rivers").result())
+            print(limit.spent)
+            ```
         """
         opened = self._opened
         if opened is None:
