@@ -8,24 +8,32 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Final, Literal, NotRequired
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
-from cycles import amounts
 from cycles.client import AsyncClient
 from cycles.errors import InvalidRequest
+from cycles.integrations._budget_answers import (
+    Balances,
+    DecisionAnswer,
+    Extended,
+    Reservations,
+    Reserved,
+    Settled,
+    Unit,
+    amount_of,
+    budget_row,
+    moment,
+    reservation_row,
+    reserved,
+    settled,
+)
 from cycles.reservation import AsyncReservation
-from cycles_api.models.amount import Amount
 from cycles_api.models.reservation_status import ReservationStatus
-from cycles_api.models.signed_amount import SignedAmount
-from cycles_api.types import Unset
 
 MOST_ROWS: Final = 100
 
-Unit = Literal["usd", "tokens", "credits", "risk_points"]
 UnitParameter = Annotated[Unit, Field(description="What the amount counts; the unit of the budget.")]
 AmountParameter = Annotated[
     str, Field(description='The amount as a decimal number, such as "0.05" dollars or "1500" tokens; never negative.')
@@ -44,140 +52,6 @@ KeyParameter = Annotated[
         description="Give the same key when you send the same request again: it then happens once.",
     ),
 ]
-
-
-class Money(TypedDict):
-    """An amount: in the protocol's integers, and as people write it."""
-
-    unit: str
-    amount: int
-    text: str
-
-
-class BudgetRow(TypedDict):
-    """One budget."""
-
-    scope: str
-    remaining: Money
-    reserved: Money | None
-    spent: Money | None
-    allocated: Money | None
-    is_over_limit: bool
-
-
-class Balances(TypedDict):
-    """The budgets of a subject."""
-
-    balances: list[BudgetRow]
-    more: bool
-
-
-class DecisionAnswer(TypedDict):
-    """What the authority would say now."""
-
-    allowed: bool
-    decision: str
-    reason_code: str | None
-    retry_after: float | None
-    caps: dict[str, Any] | None
-    affected_scopes: list[str]
-    suggested_fix: str | None
-
-
-class Reserved(TypedDict):
-    """A reservation that is held for the agent."""
-
-    reservation_id: str
-    decision: str
-    reserved: Money
-    caps: dict[str, Any] | None
-    expires_at: str | None
-    scope: str | None
-
-
-class Settled(TypedDict):
-    """How a spend or a reservation ended."""
-
-    state: str
-    via: str
-    charged: Money | None
-    uncovered: Money | None
-    released: Money | None
-    balances: list[BudgetRow]
-
-
-class Extended(TypedDict):
-    """A lease that was prolonged."""
-
-    reservation_id: str
-    expires_at: str | None
-
-
-class ReservationRow(TypedDict):
-    """One reservation."""
-
-    reservation_id: str
-    status: str
-    action: str
-    scope: str
-    reserved: Money
-    charged: NotRequired[Money]
-    created_at_ms: int
-    expires_at_ms: int
-
-
-class Reservations(TypedDict):
-    """Reservations, newest first."""
-
-    reservations: list[ReservationRow]
-    more: bool
-
-
-_UNITS: Final[dict[Unit, Callable[[str], Amount]]] = {
-    "usd": amounts.usd,
-    "tokens": lambda text: amounts.tokens(_whole(text)),
-    "credits": lambda text: amounts.credits(_whole(text)),
-    "risk_points": lambda text: amounts.risk_points(_whole(text)),
-}
-
-
-def _whole(text: str) -> int:
-    try:
-        exact = Decimal(text)
-        if exact.is_finite() and exact == int(exact) and abs(exact) < 10**19:
-            return int(exact)
-    except InvalidOperation:
-        pass
-    raise InvalidRequest(f"amount={text!r}: give a whole number, such as 1500")
-
-
-def amount_of(text: str, unit: Unit) -> Amount:
-    """Return *text*, as an agent writes it, as an amount of *unit*."""
-    return _UNITS[unit](text.strip().removeprefix("$").replace("_", "").replace(",", ""))
-
-
-def money(amount: Amount | SignedAmount) -> Money:
-    """Return an amount as the tools answer it."""
-    return {
-        "unit": str(amount.unit),
-        "amount": amount.amount,
-        "text": amounts.describe(Amount(unit=amount.unit, amount=amount.amount)),
-    }
-
-
-def _money(amount: Amount | SignedAmount | Unset | None) -> Money | None:
-    return None if amount is None or isinstance(amount, Unset) else money(amount)
-
-
-def _budget_row(balance: Any) -> BudgetRow:
-    return {
-        "scope": balance.scope_path,
-        "remaining": money(balance.remaining),
-        "reserved": _money(balance.reserved),
-        "spent": _money(balance.spent),
-        "allocated": _money(balance.allocated),
-        "is_over_limit": balance.is_over_limit is True,
-    }
 
 
 async def _first(rows: AsyncIterator[Any], most: int) -> tuple[list[Any], bool]:
@@ -236,7 +110,7 @@ class BudgetDesk:
         """Show the budgets, and what is left in each. With levels: only the budgets at them."""
         levels = _levels(workspace, app, workflow, agent, toolset)
         rows, more = await _first(self._client.balances(**levels), MOST_ROWS)
-        return {"balances": [_budget_row(row) for row in rows], "more": more}
+        return {"balances": [budget_row(row) for row in rows], "more": more}
 
     async def decide(
         self,
@@ -282,7 +156,7 @@ class BudgetDesk:
         chosen = None if status is None else ReservationStatus(status)
         asked = self._client.reservations(status=chosen, page_size=limit, **levels)
         rows, more = await _first(asked, limit)
-        return {"reservations": [_reservation_row(row) for row in rows], "more": more}
+        return {"reservations": [reservation_row(row) for row in rows], "more": more}
 
     # -- holding -------------------------------------------------------------------------------------------------------
     async def reserve(
@@ -320,7 +194,7 @@ class BudgetDesk:
                     **levels,
                 )
                 held = self._keep(asked, reservation, idempotency_key)
-        return _reserved(held.name, held.reservation)
+        return reserved(held.name, held.reservation)
 
     def _under(self, key: str | None, asked: tuple[Any, ...]) -> _Held | None:
         """Return what was reserved under *key* in this session, or None."""
@@ -348,7 +222,7 @@ class BudgetDesk:
         """Prolong the lease of a reservation, such as before work that must outlast this session."""
         held = self._found(reservation_id)
         await held.reservation.extend(seconds)
-        return {"reservation_id": reservation_id, "expires_at": _moment(held.reservation)}
+        return {"reservation_id": reservation_id, "expires_at": moment(held.reservation)}
 
     # -- charging ------------------------------------------------------------------------------------------------------
     async def commit(
@@ -389,16 +263,16 @@ class BudgetDesk:
         settlement = await self._client.record(
             amount_of(amount, unit), action=(action_kind, action_name), idempotency_key=idempotency_key, **levels
         )
-        return _settled(settlement)
+        return settled(settlement)
 
     async def _end(self, held: _Held, wanted: tuple[str, Any], ending: Callable[[], Any]) -> Settled:
         """End a reservation once: the same request again gets the same answer."""
         async with held.lock:
             if held.ended is not None and held.ended[:2] == wanted:
                 return held.ended[2]
-            settled = _settled(await ending())
-            held.ended = (*wanted, settled)
-            return settled
+            answer = settled(await ending())
+            held.ended = (*wanted, answer)
+            return answer
 
     def _found(self, reservation_id: str) -> _Held:
         held = self._held.get(reservation_id)
@@ -416,46 +290,3 @@ def _levels(
     """Return the levels that the agent names."""
     given = {"workspace": workspace, "app": app, "workflow": workflow, "agent": agent, "toolset": toolset}
     return {level: value for level, value in given.items() if value is not None}
-
-
-def _moment(reservation: AsyncReservation) -> str | None:
-    return None if reservation.expires_at is None else reservation.expires_at.isoformat(timespec="milliseconds")
-
-
-def _reserved(name: str, reservation: AsyncReservation) -> Reserved:
-    return {
-        "reservation_id": name,
-        "decision": str(reservation.decision),
-        "reserved": money(reservation.reserved or reservation.estimate),
-        "caps": None if reservation.caps is None else reservation.caps.to_dict(),
-        "expires_at": _moment(reservation),
-        "scope": reservation.scope_path,
-    }
-
-
-def _settled(settlement: Any) -> Settled:
-    if settlement.error is not None and settlement.via != "release":
-        raise settlement.error
-    return {
-        "state": str(settlement.state),
-        "via": settlement.via,
-        "charged": _money(settlement.charged),
-        "uncovered": _money(settlement.uncovered),
-        "released": _money(settlement.released),
-        "balances": [_budget_row(balance) for balance in settlement.balances],
-    }
-
-
-def _reservation_row(row: Any) -> ReservationRow:
-    shown: ReservationRow = {
-        "reservation_id": row.reservation_id,
-        "status": str(row.status),
-        "action": f"{row.action.kind} {row.action.name}",
-        "scope": row.scope_path,
-        "reserved": money(row.reserved),
-        "created_at_ms": row.created_at_ms,
-        "expires_at_ms": row.expires_at_ms,
-    }
-    if (charged := _money(row.committed)) is not None:
-        shown["charged"] = charged
-    return shown

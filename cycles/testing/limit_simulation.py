@@ -11,77 +11,42 @@ The model here knows what each section has spent, and asks the account nothing. 
 
 from __future__ import annotations
 
-from collections import Counter
-from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._client.running_section import leave_to_background
 from cycles._core import limit_flows, section_flows, settlements
-from cycles._core.effects import Call, Clock, Forget, Jitter, NewKey, Now, Record, Sleep, Take
+from cycles._core.effects import Forget, Record, Sleep
 from cycles._core.jobs import Charge, GiveBack
 from cycles._core.recovery import Recovery, recover
 from cycles._core.renewal import Heart
 from cycles._core.requests import terms
 from cycles.amounts import tokens
 from cycles.errors import CyclesError
-from cycles.testing.authority import SimulatedAuthority
-from cycles.testing.cases import Case, draw
-from cycles.testing.disk import Disk, Single
-from cycles.testing.faults import Fault, FaultPlan
+from cycles.testing.disk import Single
+from cycles.testing.faults import Fault
 from cycles.testing.limit_model import LEVELS, SimulatedLimit, Spender
-from cycles.testing.limit_tasks import Task, renewed, until_done
-from cycles.testing.messages import Raw
-from cycles.testing.trace import Trace
-from cycles.testing.violation import Broken, must
-from cycles.testing.wire import Wire, decoded
+from cycles.testing.limit_tasks import renewed, until_done
+from cycles.testing.limit_world import LimitWorld
+from cycles.testing.violation import must
 
 if TYPE_CHECKING:
-    from cycles._core.effects import Effect, Flow
+    from cycles._core.effects import Flow
     from cycles._core.limits import Piece
     from cycles._core.section import Section
 
-_EPOCH_MS: Final = 1_800_000_000_000
-_MOST_EFFECTS: Final = 20_000
 _MOST_ROUNDS: Final = 120
 
 
-class LimitSimulation:
-    """A schedule with limits, from its seed; the same face as `Simulation`.
-
-    Attributes:
-        trace: What happened.
-        faults: How often each fault occurred.
-        effects: How many effects it has performed.
-    """
+class LimitSimulation(LimitWorld):
+    """A schedule with limits, from its seed; the same face as `Simulation`."""
 
     def __init__(self, seed: int) -> None:
-        self.seed: Final = seed
-        self.random: Final = Random(seed)  # noqa: S311 - reproducible on purpose
-        self._plan: Final = FaultPlan(self.random)
-        self._calm_network: Final = self.random.random() < 0.4
-        # Rich enough that no charge is ever cut: what is taken can be compared with what was spent.
-        self.authority: Final = SimulatedAuthority(100_000)
-        self._wire: Final = Wire(self.authority, self.random)
-        self.trace: Final = Trace()
-        self.faults: Final[Counter[Fault]] = Counter()
-        self.effects = 0
-        self.now = 0.0
-        self.disk: Final = Disk()
-        self._case_plan: Final = draw(Random(0), "limit")  # noqa: S311 - only to fill a field
-        self._cases: Final[dict[str, Case]] = {}
-        self._tasks: Final[list[Task]] = []
-        self._dead: Final[list[Task]] = []
-        self._keys = 0
-        self._denies: Final = self.random.choice((0.0, 0.1, 0.5))
-        self._crash_at = self.random.randrange(120) if self.random.random() < 0.5 else None
-        self._has_crashed = False
+        super().__init__(seed)
         self._limits: Final[list[SimulatedLimit]] = []
         self.spenders: Final[list[Spender]] = []
-        self.running = Task("", iter(()), 0.0)  # type: ignore[arg-type]
         self._share_awaited: Final = self.random.choice((0.9, 0.4))
         self._interrupts: Final = self.random.choice((0.0, 0.3))
         self._in_flux: Final[dict[Spender, int]] = {}
-        self._broken: Broken | None = None
 
     # -- the whole schedule --------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -91,22 +56,22 @@ class LimitSimulation:
             Broken: when an invariant does not hold.
         """
         limit = self._new_limit("run", None)
-        self._start("run", self._run_of(limit, depth=0))
-        self._until_idle()
-        must(not self._tasks, "a schedule ends", "")
-        was_quiet = self._calm_network and not self._has_crashed and not self.faults
+        self.start("run", self._run_of(limit, depth=0))
+        self.until_idle()
+        must(not self.tasks, "a schedule ends", "")
+        was_quiet = self.calm_network and not self.has_crashed and not self.faults
         if was_quiet:
             self._nothing_held()
-        self._plan.calm, self._crash_at = True, None
+        self.calm_down()
         for _ in range(_MOST_ROUNDS):
             if not self.disk.files:
                 break
             self._recover()
             self.now += 90.0  # in all more than the longest floor
         must(not self.disk.files, "every record is settled or refused", list(self.disk.files))
-        while self._wire.late:
-            self.now = max(self.now, min(when for when, _ in self._wire.late))
-            self._wire.deliver_late(self.now)
+        while self.wire.late:
+            self.now = max(self.now, min(when for when, _ in self.wire.late))
+            self.wire.deliver_late(self.now)
         self.now = max(self.now, self.authority.last_deadline) + 1.0
         self.authority.sweep(self.now)
         self._nothing_held()
@@ -128,8 +93,8 @@ class LimitSimulation:
         for name in list(self.disk.files):
             for number in range(self.random.choice((1, 1, 2))):
                 queue = Single(self.disk, name)
-                self._start(f"recover {number}", recover(queue, Recovery(), 2))
-        self._until_idle()
+                self.start(f"recover {number}", recover(queue, Recovery(), 2))
+        self.until_idle()
 
     # -- programs ------------------------------------------------------------------------------------------------------
     def _new_limit(self, name: str, outer: SimulatedLimit | None) -> SimulatedLimit:
@@ -148,7 +113,7 @@ class LimitSimulation:
             waited_for = self.random.random() < self._share_awaited
             if waited_for:
                 running.append(True)
-            task = self._start(
+            task = self.start(
                 f"{limit.account.name}.{number}",
                 self._waited_for(limit, number, running) if waited_for else self._section(limit, number),
             )
@@ -172,7 +137,7 @@ class LimitSimulation:
             spender.least = 0
         self._keys += 1
         was_cut_off = yield from self._perhaps_cut_off(limit_flows.end(limit.account, f"key-{self._keys}"))
-        if was_cut_off and not self._plan.calm and self.random.random() < 0.6:
+        if was_cut_off and not self.plan.calm and self.random.random() < 0.6:
             self._crash_at = self.effects + self.random.randrange(1, 4)  # who is interrupted is often killed next
         for hold in limit.account.holds:
             must(not hold.section.is_open, "an end leaves no reservation open", hold.section.reservation_id)
@@ -270,7 +235,7 @@ class LimitSimulation:
             amount = 0 if left is None else left.actual.amount
             section_flows.dropped(section)
             if left is not None:
-                self._start("charge", settlements.settle(left.final(), limit.policy, goes_on=True))
+                self.start("charge", settlements.settle(left.final(), limit.policy, goes_on=True))
         else:
             leave_to_background(section, self)
         return amount
@@ -282,7 +247,7 @@ class LimitSimulation:
         must(limit.account.granted <= limit.account.amount, "pieces never exceed the limit", limit.account.granted)
         piece = limit.account.ahead()
         if piece is not None:
-            self._start("ahead", self._ahead(limit, piece))
+            self.start("ahead", self._ahead(limit, piece))
 
     def _ahead(self, limit: SimulatedLimit, piece: Piece) -> Flow[None]:
         yield from limit_flows.take_ahead(limit.account, piece, limit.reserve)
@@ -290,7 +255,7 @@ class LimitSimulation:
 
     def _beats(self, section: Section) -> None:
         if section.share is None and section.reservation_id is not None:
-            self._start("heart", renewed(Heart(section, ordinary=5.0)))
+            self.start("heart", renewed(Heart(section, ordinary=5.0)))
 
     # -- interrupts ------------------------------------------------------------------------------------------------
     def _perhaps_cut_off(self, flow: Flow[Any]) -> Flow[bool]:
@@ -327,142 +292,18 @@ class LimitSimulation:
     def settle_later(self, section: Section) -> None:
         """Go on with the charge of *section*, as a client's background does."""
         if section.owed is not None:
-            self._start("charge", until_done(Charge(section.owed, section.policy, due=self.now)))
+            self.start("charge", until_done(Charge(section.owed, section.policy, due=self.now)))
 
     def release_later(self, section: Section) -> None:
         """Go on with giving back the hold of *section*; see `settle_later`."""
         if section.provisional is not None:
             self.disk.forget(section.provisional, rejected=False)
         held = section.reservation_id
-        self._start("give back", until_done(GiveBack(section.policy, reservation_id=held, due=self.now)))
+        self.start("give back", until_done(GiveBack(section.policy, reservation_id=held, due=self.now)))
 
-    # -- effects -------------------------------------------------------------------------------------------------------
-    def _start(self, name: str, flow: Flow[Any]) -> Task:
-        task = Task(name, flow, self.now)
-        self._tasks.append(task)
-        return task
-
-    def check(self, holds: bool, invariant: str, detail: object) -> None:  # noqa: FBT001 - as `must`
-        """Keep a violation until the program has yielded: inside it, its own handlers would catch it."""
-        if not holds and self._broken is None:
-            self._broken = Broken(invariant, detail)
-
-    def _until_idle(self) -> None:
-        while self._tasks:
-            ready = [task for task in self._tasks if task.ready_at <= self.now]
-            if not ready:
-                self.now = min(task.ready_at for task in self._tasks)
-                continue
-            if self.effects == self._crash_at:
-                self._crash()
-                return
-            self._step(self.random.choice(ready))
-            self._world_turns()
-            must(self.effects <= _MOST_EFFECTS, "a schedule ends", f"{self.effects} effects")
-
-    def _crash(self) -> None:
-        self._crash_at, self._has_crashed = None, True
-        self.faults[Fault.CRASH] += 1
-        self.trace.add(self.now, "world", "", "kill", fault=Fault.CRASH, outcome="")
-        self._dead.extend(self._tasks)  # kept: a dropped generator would run code of the dead
-        self._tasks.clear()
-
-    def _step(self, task: Task) -> None:
-        self.running = task
-        try:
-            effect = task.next()
-        except StopIteration:
-            self._tasks.remove(task)
-            self._leave_flux()
-            return
-        except Broken:
-            raise
-        except Exception as failure:
-            raise Broken("no program fails", repr(failure)) from failure
-        if self._broken is not None:
-            raise self._broken
-        self.effects += 1
-        wait, fault = 0.0, None
-        answer: Any = None
-        if task.is_interrupted:
-            self.faults[Fault.KEYBOARD_INTERRUPT] += 1
-        if task.is_cut:
-            self.trace.add(self.now, task.name, "", effect, fault=Fault.KEYBOARD_INTERRUPT, outcome=None)
-            return
-        match effect:
-            case Call():
-                wait = self.random.choice((0.001, 0.05, 0.4))
-                answer, fault = self._called(effect, wait)
-            case Sleep():
-                wait = effect.seconds
-            case _:
-                answer = self._local(effect)
-        task.answer, task.ready_at = answer, self.now + wait
-        self.trace.add(self.now, task.name, "", effect, fault=fault, outcome=answer)
-        self._leave_flux()
-
-    def _local(self, effect: Effect[Any]) -> Any:
-        match effect:
-            case Now():
-                return self.now
-            case Jitter():
-                return self.random.random()
-            case NewKey():
-                self._keys += 1
-                return f"key-{self._keys}"
-            case Clock():
-                return _EPOCH_MS + round(self.now * 1000)
-            case Record():
-                self.disk.write(effect.pending)
-                return True
-            case Forget():
-                self.disk.forget(effect.pending, rejected=effect.refusal is not None)
-                return None
-            case Take():
-                return effect.queue.take()
-            case _:
-                return True
-
-    def _leave_flux(self) -> None:
+    def _stepped(self) -> None:
         """What sections said is on record as soon as nobody is in the middle of recording."""
         if self._in_flux and not any(limit.account.is_recording for limit in self._limits):
             for spender, amount in self._in_flux.items():
                 spender.is_on_record(amount)
             self._in_flux.clear()
-
-    def _called(self, call: Call[Any], took: float) -> tuple[Any, Fault | None]:
-        fault = None if self._calm_network else self._plan.of_request()
-        if fault is Fault.UNAUTHORIZED:
-            fault = None  # stops all settling: the other simulation's
-        if call.operation.name == "create_reservation" and not self._plan.calm and self.random.random() < self._denies:
-            self.faults[Fault.FROZEN] += 1
-            denied = {"error": "BUDGET_FROZEN", "message": "by the fault plan", "request_id": "req-sim"}
-            refused = decoded(call.operation.name, 200, Raw(409, denied), self.now, self.now + took)
-            return refused, Fault.FROZEN
-        case = self._case_of(call)
-        answer, raw, fault = self._wire.send(call, case, fault, self.now, took)
-        if fault is not None:
-            self.faults[fault] += 1
-        if raw is not None and raw.body is not None and "reservation_id" in raw.body:
-            self._cases.setdefault(str(raw.body["reservation_id"]), case)
-        return answer, fault
-
-    def _case_of(self, call: Call[Any]) -> Case:
-        """Return the case of the reservation, or of the key, that a request is about."""
-        body = call.arguments.get("body")
-        key = body.idempotency_key if body is not None else str(call.arguments.get("idempotency_key"))
-        name = call.arguments.get("reservation_id", key)
-        case = self._cases.setdefault(str(name), self._cases.get(key) or Case(self._case_plan))
-        return self._cases.setdefault(key, case)
-
-    def _world_turns(self) -> None:
-        if not self._calm_network:
-            self._wire.deliver_late(self.now)
-        if self._plan.calm:
-            return
-        drawn = self.random.random()
-        if drawn < 0.01:
-            self.faults[Fault.TIME_JUMP] += 1
-            self.now += self.random.choice((0.5, 7.0, 120.0))
-        if drawn > 0.9 and (expired := self.authority.sweep(self.now)):
-            self.faults[Fault.HOLD_EXPIRED] += expired

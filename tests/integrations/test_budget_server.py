@@ -17,7 +17,7 @@ from mcp.client.stdio import stdio_client
 
 import cycles
 from cycles import usd
-from cycles.integrations._budget_desk import amount_of
+from cycles.integrations._budget_answers import amount_of
 from cycles.integrations._budget_server import TOOLS, budget_server
 from cycles.integrations.mcp import denial_in
 from tests.support.authorities import SCOPE, UNIT

@@ -9,72 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.metering.samples import asked, chat, events, generate, message, pieces, respond
-
-
-def chunk(content=None, *, usage=None, finish=None, **more):
-    choices = [{"index": 0, "delta": {} if content is None else {"content": content}, "finish_reason": finish}]
-    return {"id": "c", "model": "gpt-4o-2024-08-06", "choices": choices, "usage": usage, **more}
-
-
-TOLD = {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
-USAGE_CHUNK = {"id": "c", "model": "gpt-4o-2024-08-06", "choices": [], "usage": TOLD}
-CHAT = [chunk("Grüße "), chunk("漢字 🙂"), chunk("\n\ndata: [DONE]\n\n"), chunk(finish="stop")]
-ANTHROPIC = [
-    {
-        "type": "message_start",
-        "message": {
-            "model": "claude-opus-4-5-20251101",
-            "usage": {
-                "input_tokens": 6,
-                "cache_creation_input_tokens": 159_217,
-                "cache_read_input_tokens": 0,
-                "cache_creation": {"ephemeral_5m_input_tokens": 159_217, "ephemeral_1h_input_tokens": 0},
-                "output_tokens": 1,
-                "service_tier": "standard",
-            },
-        },
-    },
-    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-    {"type": "ping"},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Grüße 漢字"}},
-    {"type": "content_block_stop", "index": 0},
-    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2_745}},
-    {"type": "message_stop"},
-]
-RESPONSES = [
-    {"type": "response.created", "response": {"id": "r", "usage": None}},
-    {"type": "response.output_text.delta", "delta": "Grüße 漢字"},
-    {
-        "type": "response.completed",
-        "response": {
-            "model": "gpt-4o-2024-08-06",
-            "service_tier": "default",
-            "output": [{"type": "web_search_call", "action": {"type": "search"}}, {"type": "message"}],
-            "usage": {"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 3},
-        },
-    },
-]
-GEMINI = [
-    {
-        "candidates": [{"content": {"parts": [{"text": "Grüße "}]}}],
-        "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 2},
-        "modelVersion": "gemini-2.0-flash-001",
-    },
-    {
-        "candidates": [{"content": {"parts": [{"text": '漢字 "]},{['}]}, "finishReason": "STOP"}],
-        "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 5, "thoughtsTokenCount": 1},
-        "modelVersion": "gemini-2.0-flash-001",
-    },
-]
+from tests.metering.streams import ANTHROPIC, CHAT, GEMINI, RESPONSES, TOLD, USAGE_CHUNK, chunk, read_in
 
 ENDS = st.sampled_from(["\n", "\r\n", "\r"])
-
-
-def read_in(billable, parts):
-    """Return what the caller reads of *parts*, and what the reading knows at the end."""
-    reading = billable.stream()
-    shown = b"".join(reading.feed(part) for part in parts) + reading.close()
-    return shown, reading.usage, reading.received
 
 
 def with_noise(contents, end, *, bom=False):
@@ -327,96 +264,7 @@ def test_groqs_older_place_for_the_usage():
     assert usage.input_tokens == 9
 
 
-# -- streams that end before they tell their usage ---------------------------------------------------------------------
-def test_before_anything_came_the_input_is_billed():
-    received = chat(stream=True).stream().received
-    assert received.input_tokens == chat(stream=True).input_bound
-    assert received.output_tokens == 0
-
-
-@pytest.mark.parametrize(
-    ("billable", "contents", "least"),
-    [
-        (chat(stream=True), CHAT[:2], len("Grüße 漢字 🙂".encode())),
-        (message(stream=True), ANTHROPIC[:4], len("Grüße 漢字".encode())),
-        (respond(stream=True), RESPONSES[:2], len("Grüße 漢字".encode())),
-        (asked("openai", "/v1/completions", model="davinci-002", prompt="a", max_tokens=99, stream=True),
-         [{"choices": [{"index": 0, "text": "Grüße"}]}], len("Grüße".encode())),
-    ],
-    ids=["chat", "messages", "responses", "completions"],
-)  # fmt: skip
-def test_what_came_is_bounded_by_its_bytes(billable, contents, least):
-    _, usage, received = read_in(billable, [events(*contents)])
-    assert usage is None
-    assert least <= received.output_tokens <= least + 64
-    assert received.output_tokens <= billable.output_bound
-
-
-def test_what_came_is_never_more_than_what_was_asked_for():
-    _, _, received = read_in(chat(stream=True, max_tokens=5), [events(chunk("many words " * 50))])
-    assert received.output_tokens == 5
-
-
-def test_every_choice_and_every_call_of_a_tool_counts():
-    call = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": '{"a": 1}'}}
-    data = events(*({"choices": [{"index": n, "delta": {"tool_calls": [call]}}]} for n in range(3)))
-    _, _, received = read_in(chat(stream=True, n=3), [data])
-    assert received.output_tokens >= 3 * (len("f") + len('{"a": 1}') + 16)
-
-
-def test_the_input_that_was_told_is_taken_for_the_bound_of_it():
-    _, _, received = read_in(message(stream=True), [events(*ANTHROPIC[:4])])
-    assert received.input_tokens == 159_223
-    assert received.cache_write_tokens == 159_217
-
-
-def test_reasoning_that_leaves_no_trace_counts_as_all_that_was_asked_for():
-    for billable in (
-        chat(stream=True, model="gpt-5.1"),
-        chat(stream=True, model="o3"),
-        chat("openrouter", stream=True, model="openai/gpt-5"),
-        chat("groq", stream=True, model="qwen", reasoning_format="hidden"),
-        respond(stream=True, model="gpt-5.1"),
-        generate("gemini-2.5-flash", method="streamGenerateContent"),
-    ):
-        assert billable.stream().received.output_tokens == billable.output_bound, billable
-    quick = {"thinkingConfig": {"thinkingBudget": 0}}
-    for billable in (
-        chat(stream=True, model="gpt-5.1", reasoning_effort="none"),
-        chat(stream=True, model="gpt-5-chat-latest"),
-        respond(stream=True, model="gpt-5.1", reasoning={"effort": "none"}),
-        generate("gemini-2.5-flash", method="streamGenerateContent", generationConfig=quick),
-    ):  # fmt: skip
-        assert billable.stream().received.output_tokens == 0, billable
-
-
-def test_reasoning_of_claude_counts_in_full_until_its_signature_came():
-    """Its thinking is shown in short, or not at all; the signature holds all of it."""
-    reading = message(stream=True, thinking={"type": "adaptive"}).stream()
-    start = {"type": "content_block_start", "content_block": {"type": "thinking", "thinking": ""}}
-    reading.feed(events(ANTHROPIC[0]))
-    assert reading.received.output_tokens < 64
-    reading.feed(events(start))
-    assert reading.received.output_tokens == 500
-    signature = {"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": "x" * 200}}
-    reading.feed(events(signature))
-    assert 200 <= reading.received.output_tokens < 300
-
-
-def test_a_thought_of_gemini_counts_as_soon_as_it_is_told():
-    reading = generate("gemini-2.5-flash", method="streamGenerateContent").stream()
-    reading.feed(events(GEMINI[0]))
-    assert reading.usage is None
-    assert 2 <= reading.received.output_tokens < 64
-
-
-def test_a_prompt_that_gemini_blocks_is_over():
-    blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}
-    _, usage, _ = read_in(generate(method="streamGenerateContent"), [events(blocked)])
-    assert usage is not None
-    assert (usage.input_tokens, usage.output_tokens) == (9, 0)
-
-
+# -- unusual answers --------------------------------------------------------------------------------------------------
 def test_an_answer_that_is_no_stream_after_all():
     body = json.dumps({"model": "gpt-4o", "choices": [{"message": {}}], "usage": TOLD}).encode()
     for parts in ([body], [bytes([byte]) for byte in body], [b" ", body]):
