@@ -87,8 +87,8 @@ def checked(access: Access, estimate: Amount, options: Mapping[str, Any], same: 
             return found
     key, rest = spend(access, "reserve", ReserveOptions, {"ttl": 60.0, **options})
     wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
-    raise_on_unsettled = rest.pop("raise_on_unsettled", True)
-    own = rest.pop("own", False)
+    raise_on_unsettled = requests.switch("raise_on_unsettled", rest.pop("raise_on_unsettled", True))
+    own = requests.switch("own", rest.pop("own", False))
     if known is not None:
         estimate = Amount(unit=estimate.unit, amount=estimate.amount)  # the caller's own one may be changed
     terms = requests.terms(estimate, **rest)
@@ -137,8 +137,8 @@ def limiting(
     """
     key, rest = spend(access, "Limit", LimitOptions, {"ttl": 60.0, **options})
     wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
-    raise_on_unsettled = rest.pop("raise_on_unsettled", False)
-    hold, own = rest.pop("hold", None), rest.pop("own", False)
+    raise_on_unsettled = requests.switch("raise_on_unsettled", rest.pop("raise_on_unsettled", False))
+    hold, own = rest.pop("hold", None), requests.switch("own", rest.pop("own", False))
     terms = requests.terms(amount, **rest, field="amount")
     piece = None if hold is None else checked_hold(hold, amount)
     outer = None if own else drawn_on(access, terms)
