@@ -71,10 +71,6 @@ class Call:
         self._report_at = 0.0
 
     # -- before --------------------------------------------------------------------------------------------------------
-    def options(self) -> dict[str, Any]:
-        """Return the fields of its reserve, beside the estimate."""
-        return {"raise_on_unsettled": False, **self.meter.options, "action": self.billable.action}
-
     def fit(self, denied: BudgetExceeded) -> bool:
         """Ask for less output, as much as what remains pays; return whether it makes sense to reserve that."""
         remaining = _remaining(denied, self.meter.choices.unit)
@@ -182,26 +178,34 @@ class Call:
 
     def feed(self, data: bytes) -> bytes:
         """Read *data* of the stream; return what the caller gets to see of it."""
-        shown = self._read(data)
+        assert self._reading is not None  # noqa: S101 - types: begun
+        if self._unread is None:
+            try:
+                shown = self._reading.feed(data)
+            except Exception as error:  # noqa: BLE001 - see `_not_read`
+                shown = self._not_read(error, data)
+        else:
+            shown = data
         if monotonic() >= self._report_at:
             self._report()
         return shown
 
-    def _read(self, data: bytes | None) -> bytes:
-        """Return what is shown of *data*, or at the end of what was held back; whatever fails, the caller gets it."""
-        assert self._reading is not None  # noqa: S101 - types: begun
-        if self._unread is None:
-            try:
-                return self._reading.close() if data is None else self._reading.feed(data)
-            except Exception as error:
-                if arrived(error) is not None:
-                    raise
-                self._unread = error
-        return data or b""
+    def _not_read(self, error: Exception, data: bytes) -> bytes:
+        """Note that the stream can't be read for an *error* of ours; the caller gets *data*, all the same."""
+        if arrived(error) is not None:
+            raise error
+        self._unread = error
+        return data
 
     def rest(self) -> bytes:
         """Return what was held back, at the end of the stream."""
-        return self._read(None)
+        assert self._reading is not None  # noqa: S101 - types: begun
+        if self._unread is not None:
+            return b""
+        try:
+            return self._reading.close()
+        except Exception as error:  # noqa: BLE001 - see `_not_read`
+            return self._not_read(error, b"")
 
     @property
     def is_told(self) -> bool:
