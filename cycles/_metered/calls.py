@@ -51,6 +51,7 @@ class Call:
         meter: Prices it.
         billable: What it is, as it will be sent.
         estimate: What it reserves.
+        library: httpx or httpx2: whose request it is.
     """
 
     def __init__(self, meter: Meter, billable: Billable, library: Any, transport: Any) -> None:
@@ -59,7 +60,7 @@ class Call:
         bound = meter.bound(billable)
         self.estimate = bound if isinstance(bound, Amount) else meter.cost(billable, bound)
         self._input = None if isinstance(bound, Amount) else bound.input_tokens
-        self._library: Final = library
+        self.library: Final = library
         self._transport: Final = transport
         self._opened: Opened[Any] | None = None
         self._sent: Any = None
@@ -111,7 +112,7 @@ class Call:
 
     def sending(self, request: Any) -> Any:
         """Return what is sent for *request*."""
-        self._sent = with_body(self._library, request, self.billable.body)
+        self._sent = with_body(self.library, request, self.billable.body)
         self._sent_at = self._now()
         return self._sent
 
@@ -280,7 +281,7 @@ class Call:
         if self._status is not None and not 200 <= self._status < 300:
             return self._failed(self._status)
         has_left = self._status is not None or (
-            self._sent is not None and may_have_left(self._library, self._transport, self._sent, raised)
+            self._sent is not None and may_have_left(self.library, self._transport, self._sent, raised)
         )
         if has_left and self.meter.choices.lost == "estimate":
             return self._estimated()
