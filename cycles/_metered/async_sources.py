@@ -37,7 +37,7 @@ class AsyncSource(AnySource):
         self._turn = 0
         # Where a task can outlive the block around it: under trio none can.
         lasts = self._drains and not in_trio()
-        self._loop: Final = sys.modules["asyncio"].get_running_loop() if lasts else None
+        self._loop: Final = _asyncio().get_running_loop() if lasts else None
 
     @property
     def pieces(self) -> AsyncIterator[bytes]:
@@ -45,14 +45,12 @@ class AsyncSource(AnySource):
         return self._parts if self._loop is None else self._lasting(0)
 
     async def _lasting(self, turn: int) -> AsyncIterator[bytes]:
-        import asyncio  # noqa: PLC0415 - whoever calls this runs in it
-
         while True:
             self._must_be(turn)
             if self._pending is None:
-                self._pending = asyncio.create_task(self._next())
+                self._pending = _asyncio().create_task(self._next())
             # What is pending stays so if whoever waits for it is cancelled, and is not lost if it has come by then.
-            await asyncio.wait((self._pending,))
+            await _asyncio().wait((self._pending,))
             self._must_be(turn)
             came, self._pending = self._pending, None
             try:
@@ -89,7 +87,7 @@ class AsyncSource(AnySource):
         self._turn += 1
         if pending is not None:
             pending.cancel()
-            (came,) = await sys.modules["asyncio"].gather(pending, return_exceptions=True)
+            (came,) = await _asyncio().gather(pending, return_exceptions=True)
             if isinstance(came, bytes):
                 self._call.feed(came)
 
@@ -125,12 +123,10 @@ class AsyncSource(AnySource):
         return True
 
     async def _drain(self) -> None:
-        import asyncio  # noqa: PLC0415 - whoever calls this runs in it
-
         error: BaseException | None = None
         whole, came = False, 0
         try:
-            async with asyncio.timeout(sources.DRAIN_SECONDS):
+            async with _asyncio().timeout(sources.DRAIN_SECONDS):
                 async for data in self._lasting(self._turn):
                     came += len(data)
                     self._call.feed(data)
@@ -139,7 +135,7 @@ class AsyncSource(AnySource):
                 else:
                     self._call.rest()
                     whole = True
-        except asyncio.CancelledError as cancelled:
+        except _asyncio().CancelledError as cancelled:
             error = cancelled
         except Exception:  # noqa: BLE001, S110 - what came is charged, whatever ends the reading
             pass
@@ -148,10 +144,15 @@ class AsyncSource(AnySource):
             raise error
 
 
+def _asyncio() -> Any:
+    """Return the module, which whoever calls this runs in."""
+    return sys.modules["asyncio"]
+
+
 def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
     """Return whether everything in a loop is being cancelled, as when it ends: a task that begins then may never run.
 
     The closing of a generator that was left is a task as well, and no coroutine.
     """
-    tasks = sys.modules["asyncio"].all_tasks(loop)
+    tasks = _asyncio().all_tasks(loop)
     return all(task.cancelling() for task in tasks if inspect.iscoroutine(task.get_coro()))
