@@ -1,15 +1,22 @@
-"""API keys on the command line: read from a file, or chosen for a ledger."""
+"""API keys on the command line: read from a file, chosen for a ledger, or kept for the next start of a server."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cycles.errors import ConfigError
+from cycles.local.admin.keys import new_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cycles.local import LocalAuthority
 
 
 def key_in(path: str, option: str = "--api-key-file") -> str:
@@ -38,6 +45,39 @@ def key_options(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--api-key", metavar="KEY", help="Let this be the key; others on this machine may see it. Default: a new one."
     )(command)
+
+
+def ensure_key_file(path: str) -> None:
+    """Make the file with a new key in it, for its owner's eyes, where there is none; whole, or not at all.
+
+    Raises:
+        ConfigError: when it can't be made.
+    """
+    if path == "-" or os.path.lexists(path):
+        return
+    at = Path(path)
+    try:
+        number, whole = tempfile.mkstemp(dir=at.parent, prefix=f".{at.name}.")  # mode 0600
+        try:
+            with os.fdopen(number, "w", encoding="utf-8") as file:
+                file.write(f"{new_secret()}\n")
+            with suppress(FileExistsError):  # another server that starts was first
+                os.link(whole, at)
+        finally:
+            os.unlink(whole)  # noqa: PTH108 - as it was made
+    except OSError as error:
+        raise ConfigError(f"--api-key-file {path}: {error.strerror}") from None
+
+
+def environments_key(authority: LocalAuthority, tenant: str) -> str | None:
+    """Return CYCLES_API_KEY where it is a good key of *tenant* in this ledger already; None: it is not, or unset."""
+    secret = os.environ.get("CYCLES_API_KEY", "")
+    if not secret:
+        return None
+    with authority.store.glancing() as books:
+        known = books.key(secret)
+    is_good = known is not None and known.tenant == tenant and known.status(authority.clock()) == "ACTIVE"
+    return secret if is_good else None
 
 
 def chosen_key(api_key: str | None, api_key_file: str | None) -> str | None:

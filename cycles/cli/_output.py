@@ -176,6 +176,7 @@ def _figure(budget: Mapping[str, Any], name: str) -> str:
 def notes_on(budget: Mapping[str, Any]) -> list[str]:
     """Return the remarks on a budget: its status, overdraft, period and caps."""
     notes = [str(budget["status"])] if budget.get("status", "ACTIVE") != "ACTIVE" else []
+    notes += ["a default: each such scope begins with it"] * (":*" in budget["scope"])
     notes += ["over limit"] * bool(budget["is_over_limit"])
     notes += [f"may owe {_figure(budget, 'overdraft_limit')}"] * (budget["overdraft_limit"] > 0)
     period = budget.get("period")

@@ -158,7 +158,7 @@ def fund(db: str, scope: str, *, operation: str, spent: str | None, as_json: boo
 @click.option("--tenant", type=TenantType(), help="Only this tenant's.")
 @json_output
 def list_budgets(db: str, tenant: str | None, *, as_json: bool) -> None:
-    """List every budget, with its status, its period, and when it begins anew.
+    """List every budget, with its status, its period, and when it begins anew; then the defaults of new scopes.
 
     \b
     Example:

@@ -75,6 +75,9 @@ def window_options(command: Callable[..., None]) -> Callable[..., None]:
 def list_reservations(*, where: Where, limit: int, as_json: bool, **values: Any) -> None:
     """List reservations, newest first.
 
+    What was charged without one (`cycles record`, events) is in no such list: it is in what `cycles balances` shows as
+    spent, and on the page of `cycles serve`.
+
     \b
     Example:
       cycles reservations list --status ACTIVE --created-from 2h

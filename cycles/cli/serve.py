@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from cycles.cli._errors import explained
-from cycles.cli._keys import chosen_key, key_in, key_options
+from cycles.cli._keys import chosen_key, ensure_key_file, environments_key, key_in, key_options
 from cycles.cli._ledger import note_period, warn_of_password
 from cycles.cli._parameters import BudgetType
 from cycles.errors import ConfigError
@@ -74,7 +74,8 @@ def serve(
 ) -> None:
     """Serve an authority over HTTP until SIGINT or SIGTERM.
 
-    When it is ready, one line says how to reach it; it can be put in front of a command.
+    When it is ready, one line says how to reach it; it can be put in front of a command. The key in it is the one of
+    --api-key-file, which is made where there is none; else CYCLES_API_KEY, if the ledger knows it; else a new one.
 
     \b
     Example:
@@ -82,6 +83,9 @@ def serve(
     """
     if db is not None and click.get_current_context().get_parameter_source("db") is ParameterSource.COMMANDLINE:
         warn_of_password(db)
+    if api_key is None and api_key_file is not None:
+        with explained(as_json=as_json):
+            ensure_key_file(api_key_file)
     api_key = chosen_key(api_key, api_key_file)
     admin_key = _administrators_key(admin_key, admin_key_file)
     written_to_stderr(log_level, log_format)
@@ -100,7 +104,7 @@ def serve(
                 note_period(row, wanted)
             tenant = tenant or (budgets[0][0].split("/")[0].removeprefix("tenant:") if budgets else DEFAULT_TENANT)
             if api_key is None:
-                api_key = authority.key(tenant=tenant, name="cycles serve")
+                api_key = environments_key(authority, tenant) or _new_key(authority, tenant, as_json=as_json)
             else:
                 authority.add_key(api_key, tenant=tenant, name="cycles serve")
             started(url_of(listener), authority.store.place or "memory")
@@ -112,6 +116,13 @@ def serve(
             else:
                 click.echo(f"Look at it; this link is good once, for ten minutes: {page}", err=True)
             run(Server(authority), listener, _ready_line(ready, as_json=as_json))
+
+
+def _new_key(authority: LocalAuthority, tenant: str, *, as_json: bool) -> str:
+    """Return a new key, and say how to have the same one at the next start; a ledger in memory has none."""
+    if not authority.store.is_memory and not as_json:
+        click.echo("Made a new key; with --api-key-file FILE each start has the same one.", err=True)
+    return authority.key(tenant=tenant, name="cycles serve")
 
 
 def _administrators_key(admin_key: str | None, admin_key_file: str | None) -> str | None:

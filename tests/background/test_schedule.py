@@ -21,7 +21,7 @@ from cycles_api.models import ReleaseRequest
 from tests.support.authorities import ACTION
 from tests.support.waiting import until, until_async
 
-SHORT = 4.0
+SHORT = 8.0
 
 
 @pytest.fixture

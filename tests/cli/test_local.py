@@ -162,6 +162,13 @@ def test_budgets_from_creation_to_close(local):
     assert local("budget", "list", "--tenant", "other") == "no budget\n"
 
 
+def test_the_list_has_what_scopes_begin_with(local):
+    local("budget", "create", "tenant:acme/workspace:*", "--usd", "1", "--period", "day", "--zone", "Asia/Kolkata")
+    said = local("budget", "list").splitlines()[-1]
+    assert "tenant:acme/workspace:*" in said
+    assert "a default: each such scope begins with it, anew each day (Asia/Kolkata), next 2" in said
+
+
 def test_caps_reach_the_decision(local, bare, path):
     local("budget", "set", "tenant:acme", "--usd", "25", "--caps", '{"max_tokens": 500}')
     said = bare.json("decide", "--usd", "1", base_url=f"local:{path}", tenant="acme")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import re
 import signal
 import socket
@@ -23,6 +25,8 @@ from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+module = importlib.import_module("cycles.cli.serve")
 
 ASK = {"subject": {"tenant": "acme"}, "action": {"kind": "k", "name": "n"}}
 
@@ -110,6 +114,56 @@ def test_serve_again_keeps_what_was_funded(tmp_path):
                 f"{match[1]}/v1/balances?tenant=acme", headers={"X-Cycles-API-Key": "my-own-key"}, timeout=PATIENCE
             )
     assert answer.json()["balances"][0]["allocated"]["amount"] == 200
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    """Start `cycles serve` on a ledger file, without a server; return what the ready line says, and stderr."""
+    lines = []
+    monkeypatch.setattr(module, "run", lambda server, listener, line: lines.append(line))
+
+    def start(*arguments):
+        done = CliRunner().invoke(command, ["serve", "--port", "0", "--db", str(tmp_path / "l.db"), *arguments])
+        assert done.exit_code == 0, done.output
+        found = dict(part.split("=", 1) for part in lines.pop().split())
+        return found["CYCLES_API_KEY"], done.stderr
+
+    return start
+
+
+def test_serve_makes_a_key_file_once_and_has_its_key_again(started, tmp_path):
+    file = tmp_path / "serve.key"
+    first, told = started("--api-key-file", str(file))
+    assert file.read_text() == f"{first}\n"
+    assert "new key" not in told
+    if os.name == "posix":
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert started("--api-key-file", str(file))[0] == first
+    assert sorted(path.name for path in tmp_path.iterdir() if "key" in path.name) == ["serve.key"]
+    with LocalAuthority(tmp_path / "l.db") as authority:
+        assert len(authority.keys("default")) == 1
+
+
+def test_serve_takes_the_environments_key_if_the_ledger_knows_it(started, tmp_path, monkeypatch):
+    with LocalAuthority(tmp_path / "l.db") as authority:
+        mine, other, gone = (authority.key(tenant=tenant) for tenant in ("default", "other", "default"))
+        authority.revoke(gone)
+    monkeypatch.setenv("CYCLES_API_KEY", mine)
+    assert started()[0] == mine
+    assert started("--tenant", "other")[0] != mine
+    for unusable in (other, gone, "of-a-server-elsewhere"):
+        monkeypatch.setenv("CYCLES_API_KEY", unusable)
+        key, told = started()
+        assert key not in (mine, other, gone, unusable)
+        assert "with --api-key-file FILE each start has the same one" in told
+
+
+def test_a_key_file_that_cant_be_made(tmp_path):
+    missing = tmp_path / "nowhere" / "key"
+    done = CliRunner().invoke(command, ["serve", "--port", "0", "--api-key-file", str(missing)])
+    assert done.exit_code == 2
+    assert "--api-key-file" in done.output
+    assert "No such file or directory" in done.output
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ client = cycles.Client(cycles.Config(f"local:{os.environ['LEDGER']}?tokens=1000"
 renewed = []
 
 def work():
-    with cycles.Guard(tokens(1), action=("tool", "x"), ttl=5, client=client) as reservation:
+    with cycles.Guard(tokens(1), action=("tool", "x"), ttl=12, client=client) as reservation:
         granted = reservation.expires_at
         while reservation.expires_at == granted:  # the background renews the lease meanwhile
             sleep(0.01)

@@ -280,7 +280,7 @@ def test_of_two_threads_that_commit_at_once_one_is_refused(server, client, monke
 # -- who keeps what ----------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_a_reservation_keeps_the_client_that_renews_it(server, client):
-    reservation = client.with_options(agent="x").reserve(usd("0.10"), action=ACTION, ttl=4)
+    reservation = client.with_options(agent="x").reserve(usd("0.10"), action=ACTION, ttl=10)
     gc.collect()
     server.wait_for("extend")
     reservation.release()

@@ -15,7 +15,7 @@ from tests.limit.conftest import ACTION, CENT, RUN, cents
 from tests.support.authorities import SCOPE, UNIT
 from tests.support.waiting import until, until_async
 
-SHORT = 4.0
+SHORT = 8.0
 """A lease that is renewed at once: nothing is left of it after its safety budget."""
 
 

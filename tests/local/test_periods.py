@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from cycles import BudgetExceeded, tokens
 from cycles.errors import InvalidRequest
-from cycles.local import LocalAuthority, Period
+from cycles.local import Period
 from cycles.local.ledger.periods import window
 from tests.support.authorities import SCOPE
 from tests.support.postgres import on_sqlite
@@ -109,31 +106,39 @@ def test_a_client_that_waits_knows(daily, authority, wire):
     assert caught.value.retry_after == 10
 
 
-def test_two_authorities_and_a_midnight(tmp_path, clock):
-    """Of one file: the period begins once, whoever is first."""
-    clock.now = window("day", "UTC", clock.now)[1] - 1
-    with LocalAuthority(tmp_path / "l.db", clock=clock) as one, LocalAuthority(tmp_path / "l.db", clock=clock) as two:
-        one.budget(SCOPE, tokens(100), period="day")
-        clients = [authority.client(tenant="acme") for authority in (one, two)]
-        start, granted = threading.Barrier(8), []
+YEARS = 12 * 365 * 24 * HOUR
+BEYOND = 253_402_300_799_000  # the last second of 9999, in which no next period is known
 
-        def spend(number):
-            start.wait()
-            for _ in range(10):
-                try:
-                    clients[number % 2].reserve(tokens(7), action=("k", "n")).commit(tokens(7))
-                    granted.append(7)
-                except BudgetExceeded:
-                    pass
 
-        clock.now += 1
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(spend, range(8)))
-        assert sum(granted) == 98
-        row = two.balance(SCOPE, "TOKENS")
-        assert (row.spent, row.renewals, one.check()) == (98, 1, [])
-        for client in clients:
-            client.close()
+def test_a_clock_that_steps_by_years_gives_nothing_twice(daily, authority, wire, clock):
+    """As one that was wrong for a moment: the budget stays in its latest period until somebody sets it again."""
+    here = clock.now
+    held = wire.reserve(30, ttl_ms=600_000)
+    clock.now += YEARS
+    assert wire.event(100).status_code == 201
+    clock.now = here
+    refused = wire.reserve(1)
+    assert failed(refused, 409, "BUDGET_EXCEEDED")
+    row = authority.balance(SCOPE, "TOKENS")
+    assert refused.json()["details"]["retry_after_ms"] == row.period.ends_ms - here > YEARS - 24 * HOUR
+    assert failed(wire.commit(held, 30), 410, "RESERVATION_EXPIRED")
+    assert authority.check() == []
+    row = authority.budget(SCOPE, tokens(100), period="day")
+    assert (row.period.starts_ms <= here < row.period.ends_ms, row.spent) == (True, 100)
+    clock.now = row.period.ends_ms
+    assert wire.reserve(100).status_code == 200
+    assert authority.check() == []
+
+
+def test_a_clock_beyond_the_calendar_refuses_and_comes_back(daily, authority, wire, clock):
+    here = clock.now
+    clock.now = BEYOND
+    refused = wire.reserve(1)
+    assert failed(refused, 500, "INTERNAL_ERROR")
+    assert "set it right" in refused.json()["message"]
+    clock.now = here
+    assert wire.reserve(100).status_code == 200
+    assert authority.check() == []
 
 
 def test_a_budget_without_a_period_is_what_it_was(authority, wire, clock):

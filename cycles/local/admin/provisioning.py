@@ -250,12 +250,7 @@ class Provisioning:
     def defaults(self) -> list[Budget]:
         """Return what scopes begin with when they are first used: rows whose paths have "*" as a value."""
         with self._changing() as books:
-            now_ms = self.clock()
-            return [
-                children.row_of(default, default.pattern, now_ms)
-                for tenant in books.tenants()
-                for default in sorted(tenant.defaults)
-            ]
+            return children.first_rows(books.tenants(), self.clock())
 
     def fund(self, scope: str, operation: str, amount: Amount, *, spent: int | None = None) -> Budget:
         """Change a budget's figures, in the amount's unit; each operation also opens a budget that a commit capped.

@@ -14,6 +14,8 @@ from cycles.local.ledger import renewals
 from cycles.local.ledger.values import Budget, Default, Refusal, Tenant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cycles.local.ledger.books import Books
 
 
@@ -32,6 +34,11 @@ def row_of(default: Default, scope_path: str, now_ms: int) -> Budget:
     if default.period is None:
         return row
     return evolve(row, period=renewals.begun(default.period, default.zone, default.amount, now_ms))
+
+
+def first_rows(tenants: Iterable[Tenant], now_ms: int) -> list[Budget]:
+    """Return what scopes of *tenants* begin with: rows whose paths have "*" as a value."""
+    return [row_of(default, default.pattern, now_ms) for tenant in tenants for default in sorted(tenant.defaults)]
 
 
 def set_default(books: Books, default: Default, *, now_ms: int, keeps: bool) -> Budget:

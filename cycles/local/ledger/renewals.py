@@ -27,7 +27,7 @@ def as_of(row: Budget, now_ms: int) -> Budget:
     period = row.period
     if period is None or now_ms < period.ends_ms or row.status == "CLOSED":
         return row
-    starts_ms, ends_ms = window(period.kind, period.zone, now_ms)
+    starts_ms, ends_ms = _window(period.kind, period.zone, now_ms)
     return changed(
         row,
         allocated=period.amount,
@@ -107,10 +107,18 @@ def begun(kind: str, zone: str, amount: int, now_ms: int) -> Period:
     if kind not in KINDS:
         raise Refusal(400, "INVALID_REQUEST", f"period={kind!r}: choose one of {', '.join(KINDS)}, {NEVER}")
     try:
-        return Period(kind, zone, amount, *window(kind, zone, now_ms))
+        return Period(kind, zone, amount, *_window(kind, zone, now_ms))
     except ValueError:
         message = f"zone={zone!r}: give UTC, or a name of the IANA database such as Europe/Berlin"
         raise Refusal(400, "INVALID_REQUEST", message) from None
+
+
+def _window(kind: str, zone: str, now_ms: int) -> tuple[int, int]:
+    try:
+        return window(kind, zone, now_ms)
+    except OverflowError:
+        message = f"the authority's clock shows {now_ms} ms since 1970, which no calendar knows: set it right"
+        raise Refusal(500, "INTERNAL_ERROR", message) from None
 
 
 def retry_after(row: Budget, wanted: int, now_ms: int) -> dict[str, int]:

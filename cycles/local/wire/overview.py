@@ -1,4 +1,5 @@
-"""The snapshot behind the page, `GET /status.json`: budgets, what was charged, live reservations, the last denials.
+"""The snapshot behind the page, `GET /status.json`: budgets, what scopes without one begin with, what was charged, live
+reservations, the last denials.
 
 It is no part of the protocol and may change with any version; programs ask /v1/balances and /v1/reservations. Amounts
 are texts, because a browser's numbers are exact only up to 2**53.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.amounts import describe
+from cycles.local.ledger import children
 from cycles.local.ledger.renewals import as_of
 from cycles.local.store.protocols import BudgetQuery
 from cycles.local.wire.charges import DAY_MS, STEPS, last_hour, totals
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 Body = dict[str, Any]
 
 MOST_BUDGETS: Final = 200
+MOST_DEFAULTS: Final = 50
 MOST_RESERVATIONS: Final = 100
 MOST_DENIALS: Final = 50
 MOST_CHARGES: Final = 12
@@ -39,6 +42,8 @@ def snapshot(books: StoredBooks, denials: Denials, charges: Charges, tenant: str
     """
     query = BudgetQuery(tenant=None if tenant is None else tenant.lower())
     budgets = [as_of(row, now_ms) for row in books.find_budgets(query, None, MOST_BUDGETS + 1)]
+    settings = books.tenants() if tenant is None else filter(None, [books.tenant(tenant.lower())])
+    defaults = children.first_rows(settings, now_ms)
     holds = books.live_holds(tenant, MOST_RESERVATIONS + 1)
     denied = denials.last(tenant, MOST_DENIALS + 1)
     charged = charges.of(tenant)
@@ -50,6 +55,8 @@ def snapshot(books: StoredBooks, denials: Denials, charges: Charges, tenant: str
         "now_ms": now_ms,
         "budgets": [_budget(row, paid.get((row.scope_path, row.unit))) for row in budgets[:MOST_BUDGETS]],
         "more_budgets": len(budgets) > MOST_BUDGETS,
+        "defaults": [_default(row) for row in defaults[:MOST_DEFAULTS]],
+        "more_defaults": len(defaults) > MOST_DEFAULTS,
         "reservations": [_reservation(hold, now_ms) for hold in holds[:MOST_RESERVATIONS]],
         "more_reservations": len(holds) > MOST_RESERVATIONS,
         "charges": [_charge(charge) for charge in charged[:MOST_CHARGES]],
@@ -72,6 +79,15 @@ def _budget(row: Budget, paid: list[int] | None) -> Body:
         "period": None if row.period is None else _period(row.period),
         "hour": [str(amount) for amount in paid or [0] * STEPS],
         "in_hour": _amount(row.unit, sum(paid or ())),
+    }
+
+
+def _default(row: Budget) -> Body:
+    return {
+        "scope_path": row.scope_path,
+        "unit": row.unit,
+        "allocated": _amount(row.unit, row.allocated),
+        "period": None if row.period is None else _period(row.period),
     }
 
 

@@ -235,6 +235,17 @@ def test_a_lease_counts_down_between_two_looks(world):
         )
 
 
+def test_what_scopes_begin_with(world):
+    world.authority.budget("tenant:acme/workspace:*", usd("1.00"), period="day")
+    world.authority.budget("tenant:acme/agent:*", tokens(5))
+    with world.tab(key=world.secret) as tab:
+        assert says(tab, "#defaults tr:first-child", "tenant:acme/agent:*")
+        assert says(tab, "#defaults tr:first-child .a", "5 tokens")
+        assert says(tab, "#defaults tr:first-child .p", "never")
+        assert says(tab, "#defaults tr:last-child .a", "$1.00")
+        assert says(tab, "#defaults tr:last-child .p", "each day, next ")
+
+
 def test_amounts_beyond_a_browsers_numbers(world):
     world.authority.budget("tenant:acme", tokens(2**63 - 1))
     world.reserve(2**53 + 1, unit="TOKENS")

@@ -18,7 +18,7 @@ from cycles.local.wire.denials import KEPT
 from cycles.local.wire.links import LASTS_MS
 from cycles.local.wire.overview import MOST_BUDGETS, MOST_DENIALS, MOST_RESERVATIONS
 from cycles.local.wire.server import serve
-from tests.support.authorities import ADMIN_KEY, SCOPE
+from tests.support.authorities import ADMIN_KEY, SCOPE, UNIT
 from tests.support.wire import Wire, failed
 
 
@@ -103,6 +103,22 @@ def test_a_snapshot(wire, authority):
     assert live["action"] == {"kind": "k", "name": "n"}
     wire.clock.now += 101
     assert status(wire)["reservations"] == [], "looking expires what is overdue"
+
+
+def test_what_scopes_begin_with(wire, authority):
+    """Also before one of them has a row; of other tenants only the administrator sees it."""
+    authority.budget(f"{SCOPE}/workspace:*", usd("1.00"), period="day", zone="Asia/Kolkata")
+    authority.budget("tenant:other/agent:*", tokens(5))
+    (mine,) = status(wire)["defaults"]
+    assert (mine["scope_path"], mine["unit"], mine["allocated"]["text"]) == (f"{SCOPE}/workspace:*", UNIT, "$1.00")
+    assert (mine["period"]["kind"], mine["period"]["zone"]) == ("day", "Asia/Kolkata")
+    assert 0 < mine["period"]["ends_ms"] - wire.clock.now <= 86_400_000
+    seen = status(wire, **{"X-Admin-API-Key": ADMIN_KEY})
+    assert [(row["scope_path"], row["period"] is None) for row in seen["defaults"]] == [
+        (f"{SCOPE}/workspace:*", False),
+        ("tenant:other/agent:*", True),
+    ]
+    assert (seen["budgets"], seen["more_defaults"]) == ([], False)
 
 
 def test_denials_are_remembered(wire, authority):

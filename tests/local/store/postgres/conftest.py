@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from cycles import tokens
+from cycles.local import LocalAuthority
+from tests.support.authorities import SCOPE, Clock
 from tests.support.postgres import empty_ledger, reason_to_skip
+from tests.support.wire import Wire
 
 
 def pytest_collection_modifyitems(items):
@@ -18,4 +22,18 @@ def pytest_collection_modifyitems(items):
 def url():
     """A database in which there is nothing yet."""
     with empty_ledger() as made:
+        yield made
+
+
+@pytest.fixture
+def authority(url):
+    with LocalAuthority(url, history=1000) as made:
+        made.budget(SCOPE, tokens(1000))
+        yield made
+
+
+@pytest.fixture
+def wire(authority):
+    made = Wire(authority, Clock())
+    with made.http:
         yield made

@@ -1,49 +1,27 @@
-"""What a ledger in PostgreSQL does that one in a file need not: open, refuse, retry, lock, and keep its password."""
+"""Transactions of a ledger in PostgreSQL: locks, keys, what begins again, the expiry, and checks by SQL."""
 
 from __future__ import annotations
 
 import importlib
-import logging
-import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import httpx
 import pytest
 
-import cycles
 from cycles import tokens
-from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import LocalAuthority
 from tests.support.authorities import SCOPE, Clock
-from tests.support.postgres import PASSWORD, dumped, proxied, running, shared
+from tests.support.postgres import dumped, proxied, shared
 from tests.support.wire import Wire, failed
 
-from .servers import CUT
+from .databases import name_of
 
 psycopg = pytest.importorskip("psycopg", reason="`nox -s postgres` has it")
-planned, schema, engine = (
-    importlib.import_module(f"cycles.local.store.postgres.{name}") for name in ("planned", "schema", "store")
+batches, planned, schema, engine = (
+    importlib.import_module(f"cycles.local.store.postgres.{name}") for name in ("batches", "planned", "schema", "store")
 )
-
-
-@pytest.fixture
-def authority(url):
-    with LocalAuthority(url, history=1000) as made:
-        made.budget(SCOPE, tokens(1000))
-        yield made
-
-
-@pytest.fixture
-def wire(authority):
-    made = Wire(authority, Clock())
-    with made.http:
-        yield made
 
 
 def reserved(wire: Wire):
@@ -60,15 +38,10 @@ REQUESTS = (
     reserved,
     lambda wire: wire.release(wire.last),
 )
-HEALTH = "/actuator/health"
 WAITING = (
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
     "AND backend_type = 'client backend'"
 )
-
-
-def name_of(url: str) -> str:
-    return url.partition("?")[0].rpartition("/")[2]
 
 
 def used_long_ago(wire: Wire, url: str, key: str) -> None:
@@ -80,143 +53,6 @@ def used_long_ago(wire: Wire, url: str, key: str) -> None:
 def begun(url: str) -> psycopg.Connection:
     """A connection beside the authority, in a transaction."""
     return psycopg.connect(url)
-
-
-# -- opening -----------------------------------------------------------------------------------------------------------
-def test_what_is_kept_is_there_when_it_is_opened_again(url):
-    with LocalAuthority(url) as authority:
-        authority.budget(SCOPE, tokens(10))
-    with LocalAuthority(url) as authority:
-        assert authority.balance(SCOPE, "TOKENS").remaining == 10
-
-
-def test_programs_that_start_at_once_make_one_ledger():
-    """Of a database in which there is nothing yet: the tables are made once."""
-    url = shared().database()
-    start = threading.Barrier(6)
-
-    def opened(_: int) -> int:
-        start.wait()
-        with LocalAuthority(url) as authority:
-            return authority.ensure_budget(SCOPE, tokens(10)).allocated
-
-    with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(opened, range(6))) == [10] * 6
-    assert shared().query(name_of(url), "SELECT version FROM cycles_ledger") == [(schema.VERSION,)]
-
-
-def test_a_later_version_is_refused_and_left_alone(url):
-    LocalAuthority(url).close()
-    shared().query(name_of(url), "UPDATE cycles_ledger SET version = 99")
-    try:
-        with pytest.raises(ConfigError, match=r"later version of cycles .its format is 99.*upgrade"):
-            LocalAuthority(url)
-        assert shared().query(name_of(url), "SELECT version FROM cycles_ledger") == [(99,)]
-    finally:
-        shared().query(name_of(url), f"UPDATE cycles_ledger SET version = {schema.VERSION}")
-
-
-def test_an_upgrade_is_one_transaction(url, monkeypatch):
-    """A migration that fails leaves the version that was there; a good one is made once."""
-    LocalAuthority(url).close()
-    known = schema.VERSION
-    monkeypatch.setattr(schema, "VERSION", known + 1)
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE cycles_more (n int); SELECT 1/0"))
-    with pytest.raises(ConfigError, match="division by zero"):
-        LocalAuthority(url)
-    assert shared().query(name_of(url), "SELECT version, to_regclass('cycles_more') FROM cycles_ledger") == [
-        (known, None)
-    ]
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS[:known], "CREATE TABLE cycles_more (n int)"))
-    for _ in range(2):
-        LocalAuthority(url).close()
-    shared().query(name_of(url), "DROP TABLE cycles_more")
-    back = f"UPDATE cycles_ledger SET version = {known} RETURNING version"
-    assert shared().query(name_of(url), back) == [(known,)]
-
-
-def test_version_1_goes_on(url):
-    """What was held before the upgrade is settled in the period in which it was held."""
-    clock = Clock()
-    with LocalAuthority(url, clock=clock) as authority:
-        authority.budget(SCOPE, tokens(100))
-        wire = Wire(authority, clock)
-        held = wire.reserve(40, ttl_ms=3_600_000)
-    down = "DROP TABLE cycles_past_budgets; ALTER TABLE cycles_holds DROP COLUMN renewals; "
-    shared().query(name_of(url), down + "UPDATE cycles_ledger SET version = 1")
-    with LocalAuthority(url, clock=clock) as authority:
-        authority.budget(SCOPE, tokens(100), period="hour")
-        clock.now = authority.balance(SCOPE, "TOKENS").period.ends_ms
-        wire = Wire(authority, clock)
-        wire.made = 100
-        fresh = wire.reserve(100)
-        assert authority.check() == []
-        assert wire.commit(held, 50).json()["charged"]["amount"] == 50
-        wire.release(fresh)
-        assert (authority.balance(SCOPE, "TOKENS").remaining, authority.check()) == (100, [])
-        with authority.store.reading() as books:
-            assert [(row.spent, row.reserved) for row in books.all_past()] == [(50, 0)]
-    assert shared().query(name_of(url), "SELECT version FROM cycles_ledger") == [(schema.VERSION,)]
-
-
-def test_another_encoding_is_refused():
-    name = f"latin_{os.getpid()}"
-    shared().query("postgres", f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
-    with pytest.raises(ConfigError, match="its encoding is LATIN1"):
-        LocalAuthority(shared().url(name))
-
-
-# -- the password ------------------------------------------------------------------------------------------------------
-@contextmanager
-def listening(caplog):
-    caplog.set_level(logging.DEBUG)
-    yield
-    assert PASSWORD not in caplog.text
-
-
-def chained(error: BaseException | None) -> str:
-    """What an error and all that it came from say and hold."""
-    found = ""
-    while error is not None:
-        found += f"{error} {error!r} {vars(error)} {error.args}"
-        error = error.__cause__ or error.__context__
-    return found
-
-
-@pytest.mark.parametrize("wrong", ["password", "host", "escape"])
-def test_the_password_is_in_no_error(url, caplog, wrong):
-    secret = "s3cr3t%zz" if wrong == "escape" else "s3cr3t"
-    where = "/nowhere" if wrong == "host" else str(shared().directory)
-    with listening(caplog), pytest.raises(ConfigError, match="postgresql://cycles@") as caught:
-        LocalAuthority(f"postgresql://cycles:{secret}@/{name_of(url)}?host={where}")
-    assert "s3cr3t" not in chained(caught.value)
-    assert "s3cr3t" not in caplog.text
-
-
-def test_the_password_is_shown_nowhere(url, caplog, tmp_path):
-    config = cycles.Config(f"local:{url}&tokens=100", journal_dir=str(tmp_path))
-    with listening(caplog), cycles.Client(config) as client:
-        client.reserve(tokens(5), action=("k", "n")).commit(tokens(3))
-        shown = [repr(client), repr(config), repr(client.config)]
-    with listening(caplog), LocalAuthority(url) as authority:
-        shown += [repr(authority), repr(authority.store), repr(authority.app), repr(authority.transport())]
-        with authority.client(tenant="default") as client:
-            shown += [repr(client), repr(client.config), client.config.base_url]
-        with pytest.raises(ConfigError) as caught:
-            authority.backup("copy.db")
-        shown.append(chained(caught.value))
-    for file in tmp_path.rglob("*.json"):
-        shown.append(file.read_text())
-    for text in shown:
-        assert "a%20pass" not in text
-        assert PASSWORD not in text
-
-
-def test_a_local_url_names_the_database_and_its_budgets(url):
-    with cycles.Client(cycles.Config(f"local:{url}&usd=1.00", journal_enabled=False)) as client:
-        assert [row.scope_path for row in client.balances(tenant="default")] == ["tenant:default"]
-    with LocalAuthority(url) as authority:
-        assert authority.balance("tenant:default", "USD_MICROCENTS").allocated == 100_000_000
 
 
 # -- transactions ------------------------------------------------------------------------------------------------------
@@ -334,7 +170,7 @@ def test_a_key_is_kept_whose_former_use_is_purged_meanwhile(wire, authority, url
 
 def test_what_has_no_key_is_not_done_again_when_the_answer_to_its_commit_was_lost(url, monkeypatch):
     """An operator's credit: nobody knows whether it was done, so nobody but the operator may do it again."""
-    execute, alone, lost = engine.PreparingConnection.execute, [], []
+    execute, alone, lost = batches.PreparingConnection.execute, [], []
 
     def losing(connection, query, *rest, **options):
         result = execute(connection, query, *rest, **options)
@@ -347,7 +183,7 @@ def test_what_has_no_key_is_not_done_again_when_the_answer_to_its_commit_was_los
         return result
 
     armed: list[bool] = []
-    monkeypatch.setattr(engine.PreparingConnection, "execute", losing)
+    monkeypatch.setattr(batches.PreparingConnection, "execute", losing)
     with LocalAuthority(url, admin_key="the-administrator") as authority:
         authority.budget(SCOPE, tokens(1000))
         armed.append(True)
@@ -372,39 +208,10 @@ def test_a_lock_that_is_not_to_be_had_is_a_503(wire, authority, url, monkeypatch
     monkeypatch.setattr(engine, "TRY_WITHIN", 0.0)
     with begun(url) as beside:
         beside.execute("SELECT 1 FROM cycles_budgets FOR UPDATE")
-        shared_ = authority.store._connections()
-        with shared_.connection() as one:
+        with authority.store._connections.pool().connection() as one:
             one.execute("SET lock_timeout = 50")
         assert failed(wire.reserve(5), 503, "INTERNAL_ERROR")
     assert wire.reserve(5).status_code == 200
-
-
-def test_connections_that_were_cut_are_replaced(wire, authority, url):
-    assert wire.reserve(5).status_code == 200
-    shared().query(name_of(url), CUT)
-    assert wire.reserve(5).status_code == 200
-    assert authority.balance(SCOPE, "TOKENS").reserved == 10
-
-
-def test_no_database_is_a_clean_503_and_its_return_is_noticed(monkeypatch):
-    monkeypatch.setattr(engine, "CONNECT_WITHIN", 0.2)
-    monkeypatch.setattr(engine, "TRY_WITHIN", 0.1)
-    with running() as server, LocalAuthority(server.database()) as authority:
-        authority.budget(SCOPE, tokens(1000))
-        wire = Wire(authority, Clock())
-        assert wire.reserve(1).status_code == wire.http.get(HEALTH).status_code == 200
-        server.stop(signal.SIGQUIT)
-        assert wire.http.get(HEALTH).status_code == 503
-        assert failed(wire.reserve(1), 503, "INTERNAL_ERROR")
-        assert "ask again" in wire.reserve(1).json()["message"]
-        with pytest.raises(ConfigError, match="does not answer"):
-            authority.balances()
-        server.start()
-        answer = wire.reserve(1)
-        while answer.status_code == 503:  # the pool looks for the database at growing intervals
-            answer = wire.reserve(1)
-        assert answer.status_code == 200
-        assert authority.balance(SCOPE, "TOKENS").reserved == 2
 
 
 # -- the sweep ---------------------------------------------------------------------------------------------------------
@@ -481,39 +288,3 @@ def test_a_check_finds_what_somebody_changed(wire, authority, url, change, said)
 def test_the_database_refuses_a_budget_that_does_not_add_up(authority, url):
     with pytest.raises(psycopg.errors.CheckViolation, match="adds_up"):
         shared().query(name_of(url), "UPDATE cycles_budgets SET remaining = remaining + 1")
-
-
-# -- processes ---------------------------------------------------------------------------------------------------------
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_fork_has_connections_of_its_own(wire, authority):
-    assert wire.reserve(1).status_code == 200
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            status = 0 if wire.reserve(1, key="of the child").status_code == 200 else 2
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-    assert wire.reserve(1).status_code == 200
-    assert authority.balance(SCOPE, "TOKENS").reserved == 3
-
-
-def test_a_closed_authority_says_so(wire, authority):
-    authority.close()
-    assert failed(wire.reserve(1), 500, "INTERNAL_ERROR")
-    with pytest.raises(InvalidRequest, match="closed"):
-        authority.balances()
-
-
-def test_a_finalizer_in_the_middle_of_a_transaction_is_refused(wire, authority):
-    with authority.store.writing():
-        assert failed(wire.reserve(1), 500, "INTERNAL_ERROR")
-    assert wire.reserve(1).status_code == 200
-
-
-def test_without_the_extra_the_remedy_is_named():
-    code = "import sys; sys.modules['psycopg'] = None; from cycles.local import LocalAuthority; LocalAuthority('postgresql://h/d')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'cycles-guard[postgres]'" in done.stderr
