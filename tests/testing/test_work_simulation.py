@@ -14,6 +14,7 @@ from cycles._metered.async_sources import AsyncSource
 from cycles._metered.calls import Call
 from cycles._metered.meter import with_input
 from cycles._metered.sources import Source
+from cycles.testing.faults import FaultPlan
 from cycles.testing.metered_work import MeteredWork
 from cycles.testing.returned_work import ReturnedWork
 from cycles.testing.simulate import main, search
@@ -163,7 +164,11 @@ def test_a_reckoning_that_is_interrupted_and_ends_nothing(monkeypatch):
         else:
             await self._rest.__aexit__(type(error), error, error.__traceback__)
 
+    def interrupts(plan, drawn=FaultPlan.interrupts):
+        return next(filter(None, (drawn(plan) for _ in range(100))), [])
+
     monkeypatch.setattr(AsyncSource, "end", end)
+    monkeypatch.setattr(FaultPlan, "interrupts", interrupts)  # each program has one: the reckoning is a single effect
     found(MeteredWork, _TOLD, _MADE, _HELD)
 
 
