@@ -167,8 +167,11 @@ class Prices:
     def _own_for(self, provider: str, model: str, version: str | None) -> Rates | None:
         if not self._own:
             return None
-        names = (f"{provider}:{model}", model, f"{provider}:{version}", version or "")
-        return next((self._own[name] for name in names if name in self._own), None)
+        own = self._own
+        found = own.get(f"{provider}:{model}") or own.get(model)
+        if found is None and version:
+            found = own.get(f"{provider}:{version}") or own.get(version)
+        return found
 
     def _entry_for(self, provider: str, model: str, usage: Usage) -> Entry:
         for name in (usage.model, model):

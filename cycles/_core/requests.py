@@ -85,8 +85,17 @@ class Terms:
 
     def of(self, estimate: models.Amount) -> Terms:
         """Return the same terms for another estimate."""
-        kept: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__ if name != "estimate"}
-        return Terms(estimate=estimate, **kept)
+        return Terms(
+            subject=self.subject,
+            action=self.action,
+            estimate=estimate,
+            ttl_ms=self.ttl_ms,
+            grace_period_ms=self.grace_period_ms,
+            overage_policy=self.overage_policy,
+            metadata=self.metadata,
+            dry_run=self.dry_run,
+            observe=self.observe,
+        )
 
     def create_body(self, key: str) -> models.ReservationCreateRequest:
         """Return the create request under *key*; what was left out is not sent."""
