@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +27,12 @@ from tests.support.waiting import PATIENCE
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("steady")
+
+
+# A shell ignores SIGINT in what it runs in the background, and programs inherit that: those that tests start would never
+# hear of Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish():
