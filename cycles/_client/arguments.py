@@ -70,7 +70,7 @@ def checked(access: Access, estimate: Amount, options: Mapping[str, Any], same: 
     """Return the arguments of `Client.reserve`, checked.
 
     Args:
-        access: Of the client. It remembers what came of the last ones, by *same* and who spends.
+        access: Of the client. It remembers what came of the last ones, by *same*, the unit and who spends.
         estimate: The most that the work is expected to cost.
         options: The other arguments.
         same: The `signature` of the options; None to check them anew.
@@ -80,15 +80,15 @@ def checked(access: Access, estimate: Amount, options: Mapping[str, Any], same: 
     """
     known: tuple[object, ...] | None = None
     if same is not None and type(estimate) is Amount and type(estimate.amount) is int:
-        known = (same, str(estimate.unit), estimate.amount, subjects.around())
+        known = (same, str(estimate.unit), subjects.around())
         found = access.checked.find(known)
         if found is not None:
             access.key_tenant.check(found.terms.subject.tenant)
-            return found
+            return found.estimating(estimate)
     key, rest = spend(access, "reserve", ReserveOptions, {"ttl": 60.0, **options})
     wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
-    raise_on_unsettled = rest.pop("raise_on_unsettled", True)
-    own = rest.pop("own", False)
+    raise_on_unsettled = requests.switch("raise_on_unsettled", rest.pop("raise_on_unsettled", True))
+    own = requests.switch("own", rest.pop("own", False))
     if known is not None:
         estimate = Amount(unit=estimate.unit, amount=estimate.amount)  # the caller's own one may be changed
     terms = requests.terms(estimate, **rest)
@@ -137,8 +137,8 @@ def limiting(
     """
     key, rest = spend(access, "Limit", LimitOptions, {"ttl": 60.0, **options})
     wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
-    raise_on_unsettled = rest.pop("raise_on_unsettled", False)
-    hold, own = rest.pop("hold", None), rest.pop("own", False)
+    raise_on_unsettled = requests.switch("raise_on_unsettled", rest.pop("raise_on_unsettled", False))
+    hold, own = rest.pop("hold", None), requests.switch("own", rest.pop("own", False))
     terms = requests.terms(amount, **rest, field="amount")
     piece = None if hold is None else checked_hold(hold, amount)
     outer = None if own else drawn_on(access, terms)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from cycles.amounts import check
+from cycles_api.models.amount import Amount
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -43,6 +46,18 @@ class Checked(NamedTuple):
     raise_on_unsettled: bool
     lease_policy: str
     own: bool
+
+    def estimating(self, estimate: Amount) -> Checked:
+        """Return the same arguments with another *estimate* in the same unit.
+
+        Raises:
+            InvalidRequest: It is none.
+        """
+        if estimate.amount == self.terms.estimate.amount:
+            return self
+        checked = check("estimate", estimate)
+        # A copy: the caller's own one may be changed.
+        return self._replace(terms=self.terms.of(Amount(unit=checked.unit, amount=checked.amount)))
 
 
 _signatures: Final[dict[tuple[object, ...], Same]] = {}

@@ -85,8 +85,17 @@ class Terms:
 
     def of(self, estimate: models.Amount) -> Terms:
         """Return the same terms for another estimate."""
-        kept: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__ if name != "estimate"}
-        return Terms(estimate=estimate, **kept)
+        return Terms(
+            subject=self.subject,
+            action=self.action,
+            estimate=estimate,
+            ttl_ms=self.ttl_ms,
+            grace_period_ms=self.grace_period_ms,
+            overage_policy=self.overage_policy,
+            metadata=self.metadata,
+            dry_run=self.dry_run,
+            observe=self.observe,
+        )
 
     def create_body(self, key: str) -> models.ReservationCreateRequest:
         """Return the create request under *key*; what was left out is not sent."""
@@ -102,6 +111,17 @@ class Terms:
             dry_run=True if self.dry_run else UNSET,
             observe_mode=models.ObserveMode.OBSERVE if self.observe else UNSET,
         )
+
+
+def switch(name: str, value: object) -> bool:
+    """Return *value* of a field that is on or off; 1 and "yes" are neither.
+
+    Raises:
+        InvalidRequest: naming the field, the value and what is allowed.
+    """
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{name}={value!r}: give True or False")
+    return value
 
 
 def terms(
@@ -125,9 +145,8 @@ def terms(
     Raises:
         InvalidRequest: naming the field, the value and what is allowed.
     """
-    for name, value in (("dry_run", dry_run), ("observe", observe)):
-        if not isinstance(value, bool):
-            raise InvalidRequest(f"{name}={value!r}: give True or False")
+    switch("dry_run", dry_run)
+    switch("observe", observe)
     if dry_run and observe:
         raise InvalidRequest("dry_run and observe: give one of them; the one does not run the work, the other does")
     return Terms(

@@ -1,7 +1,7 @@
 """What the bodies of streamed answers are read from in asynchronous code; see `cycles._metered.sources`.
 
 Under `partial="drain"` each part is read by a task of its own: who waits for it may be cancelled, and the connection
-goes on.
+goes on. One reader at a time gets parts: when another task closes the stream, the reader's turn is over.
 """
 
 from __future__ import annotations
@@ -34,33 +34,35 @@ class AsyncSource(AnySource):
         super().__init__(response, call, rest)
         self._parts: Final = async_parts(response)
         self._pending: asyncio.Task[bytes] | None = None
+        self._turn = 0
         # Where a task can outlive the block around it: under trio none can.
         lasts = self._drains and not in_trio()
-        self._loop: Final = sys.modules["asyncio"].get_running_loop() if lasts else None
+        self._loop: Final = _asyncio().get_running_loop() if lasts else None
 
     @property
     def pieces(self) -> AsyncIterator[bytes]:
         """The parts of the answer, as they come."""
-        return self._parts if self._loop is None else self._lasting()
+        return self._parts if self._loop is None else self._lasting(0)
 
-    async def _lasting(self) -> AsyncIterator[bytes]:
-        import asyncio  # noqa: PLC0415 - whoever calls this runs in it
-
+    async def _lasting(self, turn: int) -> AsyncIterator[bytes]:
         while True:
+            self._must_be(turn)
             if self._pending is None:
-                self._pending = asyncio.create_task(self._next())
+                self._pending = _asyncio().create_task(self._next())
+            # What is pending stays so if whoever waits for it is cancelled, and is not lost if it has come by then.
+            await _asyncio().wait((self._pending,))
+            self._must_be(turn)
+            came, self._pending = self._pending, None
             try:
-                data = await asyncio.shield(self._pending)
-            except asyncio.CancelledError:
-                raise  # what is pending stays so, and is not lost if it has come by now
+                data = came.result()
             except StopAsyncIteration:
-                self._pending = None
                 return
-            except BaseException:
-                self._pending = None
-                raise
-            self._pending = None
             yield data
+
+    def _must_be(self, turn: int) -> None:
+        """Raise what a connection raises that is closed while it is read, if it is another reader's turn by now."""
+        if self._turn != turn:
+            raise self._call.library.ReadError("the stream was closed while it was read")
 
     async def _next(self) -> bytes:
         return await anext(self._parts)
@@ -82,9 +84,10 @@ class AsyncSource(AnySource):
     async def _let_go(self) -> None:
         """Cancel the part that is still waited for; one that has come by now counts, though nobody got to see it."""
         pending, self._pending = self._pending, None
+        self._turn += 1
         if pending is not None:
             pending.cancel()
-            (came,) = await sys.modules["asyncio"].gather(pending, return_exceptions=True)
+            (came,) = await _asyncio().gather(pending, return_exceptions=True)
             if isinstance(came, bytes):
                 self._call.feed(came)
 
@@ -113,19 +116,18 @@ class AsyncSource(AnySource):
     def _began_draining(self) -> bool:
         if self._loop is None or not self._reads_on or _is_ending(self._loop):
             return False
+        self._turn += 1
         task = self._loop.create_task(self._drain(), name="cycles-drain")
         _draining.add(task)
         task.add_done_callback(_draining.discard)
         return True
 
     async def _drain(self) -> None:
-        import asyncio  # noqa: PLC0415 - whoever calls this runs in it
-
         error: BaseException | None = None
         whole, came = False, 0
         try:
-            async with asyncio.timeout(sources.DRAIN_SECONDS):
-                async for data in self._lasting():
+            async with _asyncio().timeout(sources.DRAIN_SECONDS):
+                async for data in self._lasting(self._turn):
                     came += len(data)
                     self._call.feed(data)
                     if not self._call.may_tell or came > sources.DRAIN_BYTES:
@@ -133,7 +135,7 @@ class AsyncSource(AnySource):
                 else:
                     self._call.rest()
                     whole = True
-        except asyncio.CancelledError as cancelled:
+        except _asyncio().CancelledError as cancelled:
             error = cancelled
         except Exception:  # noqa: BLE001, S110 - what came is charged, whatever ends the reading
             pass
@@ -142,10 +144,15 @@ class AsyncSource(AnySource):
             raise error
 
 
+def _asyncio() -> Any:
+    """Return the module, which whoever calls this runs in."""
+    return sys.modules["asyncio"]
+
+
 def _is_ending(loop: asyncio.AbstractEventLoop) -> bool:
     """Return whether everything in a loop is being cancelled, as when it ends: a task that begins then may never run.
 
     The closing of a generator that was left is a task as well, and no coroutine.
     """
-    tasks = sys.modules["asyncio"].all_tasks(loop)
+    tasks = _asyncio().all_tasks(loop)
     return all(task.cancelling() for task in tasks if inspect.iscoroutine(task.get_coro()))

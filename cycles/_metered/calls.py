@@ -51,6 +51,7 @@ class Call:
         meter: Prices it.
         billable: What it is, as it will be sent.
         estimate: What it reserves.
+        library: httpx or httpx2: whose request it is.
     """
 
     def __init__(self, meter: Meter, billable: Billable, library: Any, transport: Any) -> None:
@@ -59,7 +60,7 @@ class Call:
         bound = meter.bound(billable)
         self.estimate = bound if isinstance(bound, Amount) else meter.cost(billable, bound)
         self._input = None if isinstance(bound, Amount) else bound.input_tokens
-        self._library: Final = library
+        self.library: Final = library
         self._transport: Final = transport
         self._opened: Opened[Any] | None = None
         self._sent: Any = None
@@ -71,10 +72,6 @@ class Call:
         self._report_at = 0.0
 
     # -- before --------------------------------------------------------------------------------------------------------
-    def options(self) -> dict[str, Any]:
-        """Return the fields of its reserve, beside the estimate."""
-        return {"raise_on_unsettled": False, **self.meter.options, "action": self.billable.action}
-
     def fit(self, denied: BudgetExceeded) -> bool:
         """Ask for less output, as much as what remains pays; return whether it makes sense to reserve that."""
         remaining = _remaining(denied, self.meter.choices.unit)
@@ -115,7 +112,7 @@ class Call:
 
     def sending(self, request: Any) -> Any:
         """Return what is sent for *request*."""
-        self._sent = with_body(self._library, request, self.billable.body)
+        self._sent = with_body(self.library, request, self.billable.body)
         self._sent_at = self._now()
         return self._sent
 
@@ -182,26 +179,34 @@ class Call:
 
     def feed(self, data: bytes) -> bytes:
         """Read *data* of the stream; return what the caller gets to see of it."""
-        shown = self._read(data)
+        assert self._reading is not None  # noqa: S101 - types: begun
+        if self._unread is None:
+            try:
+                shown = self._reading.feed(data)
+            except Exception as error:  # noqa: BLE001 - see `_not_read`
+                shown = self._not_read(error, data)
+        else:
+            shown = data
         if monotonic() >= self._report_at:
             self._report()
         return shown
 
-    def _read(self, data: bytes | None) -> bytes:
-        """Return what is shown of *data*, or at the end of what was held back; whatever fails, the caller gets it."""
-        assert self._reading is not None  # noqa: S101 - types: begun
-        if self._unread is None:
-            try:
-                return self._reading.close() if data is None else self._reading.feed(data)
-            except Exception as error:
-                if arrived(error) is not None:
-                    raise
-                self._unread = error
-        return data or b""
+    def _not_read(self, error: Exception, data: bytes) -> bytes:
+        """Note that the stream can't be read for an *error* of ours; the caller gets *data*, all the same."""
+        if arrived(error) is not None:
+            raise error
+        self._unread = error
+        return data
 
     def rest(self) -> bytes:
         """Return what was held back, at the end of the stream."""
-        return self._read(None)
+        assert self._reading is not None  # noqa: S101 - types: begun
+        if self._unread is not None:
+            return b""
+        try:
+            return self._reading.close()
+        except Exception as error:  # noqa: BLE001 - see `_not_read`
+            return self._not_read(error, b"")
 
     @property
     def is_told(self) -> bool:
@@ -276,7 +281,7 @@ class Call:
         if self._status is not None and not 200 <= self._status < 300:
             return self._failed(self._status)
         has_left = self._status is not None or (
-            self._sent is not None and may_have_left(self._library, self._transport, self._sent, raised)
+            self._sent is not None and may_have_left(self.library, self._transport, self._sent, raised)
         )
         if has_left and self.meter.choices.lost == "estimate":
             return self._estimated()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
+from cycles._client.checked import signature
 from cycles._metered.steps import Steps
 from cycles._metering.conventions import terms
 from cycles._metering.request import provider_of, read, region_of
@@ -19,6 +20,7 @@ from cycles_api.models.amount import Amount
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cycles._client.checked import Same
     from cycles._client.defaults import Defaults
     from cycles._metered.choices import Choices
     from cycles._metering.request import Billable
@@ -30,7 +32,7 @@ _FREE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
 """Methods that bill at no provider; all that is known where the provider is not."""
 
 _MANY: Final = 64
-"""Warnings that are remembered, and so given once."""
+"""Actions that are remembered, and warnings, which are so given once."""
 
 
 class Meter:
@@ -60,6 +62,7 @@ class Meter:
         self._authority: Final = DEFAULTS if authority is None else authority
         self._usual_provider: Final = usual_provider
         self._said: Final[set[str]] = set()
+        self._asked: Final[dict[tuple[str, str], tuple[Mapping[str, Any], Same | None]]] = {}
 
     def client(self) -> Client:
         """Return the client of the authority for blocking code."""
@@ -68,6 +71,16 @@ class Meter:
     def async_client(self) -> AsyncClient:
         """Return the client of the authority for asynchronous code."""
         return self._authority.async_client()
+
+    def asked(self, action: tuple[str, str]) -> tuple[Mapping[str, Any], Same | None]:
+        """Return the fields of a reserve for *action*, beside the estimate, and what tells them from others."""
+        found = self._asked.get(action)
+        if found is None:
+            options = {"raise_on_unsettled": False, **self.options, "action": action}
+            if len(self._asked) >= _MANY:
+                self._asked.clear()
+            found = self._asked[action] = options, signature(options)
+        return found
 
     # -- reading -------------------------------------------------------------------------------------------------------
     def read(self, request: Any, body: bytes) -> Billable | None:

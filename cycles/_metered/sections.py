@@ -38,7 +38,7 @@ def opening_async(call: Call) -> AbstractAsyncContextManager[Opened[AsyncReserva
 
 
 def _shown(call: Call) -> dict[str, Any]:
-    return {"tenant": UNSET, **call.options(), "estimate": call.estimate}
+    return {"tenant": UNSET, **_asked(call).options, "estimate": call.estimate}
 
 
 def _tenant(config: Config) -> str | None:
@@ -46,7 +46,7 @@ def _tenant(config: Config) -> str | None:
 
 
 def _asked(call: Call) -> Asked:
-    return Asked(call.estimate, call.options(), None)  # estimates differ: there is nothing to remember
+    return Asked(call.estimate, *call.meter.asked(call.billable.action))
 
 
 class _Section(BlockingSection):

@@ -70,9 +70,9 @@ class ModelWire(Wire, Protocol):
         ...
 
 
-@define(frozen=True)
+@define(unsafe_hash=True)
 class Billable:
-    """One request that bills; a value.
+    """One request that bills; a value, and not frozen for the reason that `Usage` has.
 
     Attributes:
         provider: "openai", "anthropic", "google", …: where the price is looked up.

@@ -31,6 +31,8 @@ HIDES_REASONING: Final = re.compile(
 """Models that may reason without a trace of it in the stream."""
 _USAGE: Final = b'_tokens"'
 """What a chunk contains that tells usage: `"usage": null` is in each of them."""
+_BOUNDS: Final = ("max_tokens", "max_completion_tokens")
+_SEARCHES: Final = ("web_search_options", "search_parameters")
 _PER_CALL: Final = 16
 """Tokens around a choice or a call of a tool, beside its texts."""
 
@@ -48,7 +50,7 @@ def read(provider: str, model: str, body: bytes, said: Mapping[str, Any], *, max
     """
     _check(provider, said)
     changes: dict[str, Any] = {}
-    if not any(said.get(name) is not None for name in ("max_tokens", "max_completion_tokens")):
+    if said.get("max_tokens") is None and said.get("max_completion_tokens") is None:
         default = _LEGACY_DEFAULT if legacy and provider in _OF_OPENAI else max_output
         changes[_bound_name(provider, model, legacy=legacy)] = min(default, max_output)
     options = said.get("stream_options")
@@ -66,9 +68,9 @@ def read(provider: str, model: str, body: bytes, said: Mapping[str, Any], *, max
 def _check(provider: str, said: Mapping[str, Any]) -> None:
     if said.get("background"):
         raise Unmeterable("a job in the background answers before it is billed: it can't be metered")
-    searching = next((name for name in ("web_search_options", "search_parameters") if said.get(name) is not None), None)
-    if searching and provider != "perplexity":
-        raise Unmeterable(f"{searching}: the provider bills searches that its answer does not count")
+    for name in _SEARCHES:
+        if said.get(name) is not None and provider != "perplexity":
+            raise Unmeterable(f"{name}: the provider bills searches that its answer does not count")
     if provider == "mistral":
         _check_mistral(said)
 
@@ -109,7 +111,7 @@ class Chat:
         counted = width(body, said)
         candidates = self._candidates(said)
         predicted = text_bytes(conventions.part(said, "prediction", "content"))
-        each = max(whole(said.get(name), name, otherwise=0) or 0 for name in ("max_tokens", "max_completion_tokens"))
+        each = max([whole(said.get(name), name, otherwise=0) or 0 for name in _BOUNDS])
         inputs, output = found.input(counted), (each + predicted) * candidates
         modalities = said.get("modalities")
         most = Usage(
@@ -136,8 +138,10 @@ class Chat:
         found = Found(self.provider, self.model)
         messages = said.get("messages")
         for message in messages if isinstance(messages, list) else ():
-            content = conventions.part(message, "content")
-            if conventions.part(message, "audio", "id"):
+            if not isinstance(message, dict):
+                continue
+            content = message.get("content")
+            if "audio" in message and conventions.part(message, "audio", "id"):
                 found.unknown("audio of an earlier answer")
             for part in content if isinstance(content, list) else ():
                 if isinstance(part, Mapping):
@@ -154,7 +158,7 @@ class Chat:
         """
         said = billable.parsed
         each = max(output // self._candidates(said), 1)
-        asked = [name for name in ("max_tokens", "max_completion_tokens") if said.get(name) is not None]
+        asked = [name for name in _BOUNDS if said.get(name) is not None]
         without = {"prediction"} & set(said)
         return self._changed(billable, {name: min(each, int(said[name])) for name in asked}, without)
 

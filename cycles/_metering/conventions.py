@@ -31,7 +31,9 @@ _MODALITIES: Final = {"AUDIO": "audio", "IMAGE": "image", "DOCUMENT": "image", "
 
 def count(value: object) -> int:
     """Return a count as an int; 0 for what is none."""
-    if type(value) is int and value >= 0:  # as nearly all are
+    if value is None:  # as nearly all are that are not counts
+        return 0
+    if type(value) is int and value >= 0:
         return value
     return int(value) if is_count(value) else 0
 
@@ -58,7 +60,7 @@ def text(value: object) -> str | None:
 
 def terms(**said: object) -> tuple[tuple[str, str], ...]:
     """Return what a price depends on, sorted; what is not said is left out."""
-    return tuple(sorted((name, value) for name, value in said.items() if isinstance(value, str) and value))
+    return tuple(sorted([(name, value) for name, value in said.items() if value and isinstance(value, str)]))
 
 
 def dearer(tier: object) -> str | None:
@@ -69,7 +71,7 @@ def dearer(tier: object) -> str | None:
 def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
     """Read OpenAI's chat completions and completions, and all that speak like them."""
     told = answer.get("usage") or part(answer, "x_groq", "usage")
-    if not isinstance(told, Mapping):
+    if not isinstance(told, _MAPPING):
         return None
     output = told.get("completion_tokens")
     if output is None:  # an embedding has none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 __all__ = ["SDKS", "provider_of", "region_of"]
@@ -54,11 +55,13 @@ _REGIONS: Final = {"api.eu.mistral.ai": "eu", "api.us.mistral.ai": "us"}
 """Hosts whose region has a price of its own, which no answer tells."""
 
 
+@functools.lru_cache(maxsize=256)
 def region_of(host: str) -> str | None:
     """Return the region that a URL's *host* bills for; None where the price does not depend on the host."""
     return _REGIONS.get(_named(host))
 
 
+@functools.lru_cache(maxsize=256)
 def provider_of(host: str) -> str | None:
     """Return the provider at a URL's *host* (with or without a port); None when it is not known."""
     name = _named(host)

@@ -6,6 +6,7 @@ says where the price is looked up, and what is free there.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -17,7 +18,10 @@ from cycles._metering.hosts import provider_of, region_of
 from cycles.errors import Unmeterable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    Reader = Callable[..., Billable]
+    """Reads a request of one path: its body, parsed and as it is, with `max_output`."""
 
 __all__ = ["Billable", "StreamReading", "provider_of", "read", "region_of"]
 
@@ -90,17 +94,27 @@ def read(
     Raises:
         Unmeterable: A path that bills, or a body, that is not understood.
     """
-    path = path.partition("?")[0].rstrip("/")
+    reader = _reader_of(provider, method, path.partition("?")[0])
+    return None if reader is None else reader(_said(headers, body), body, max_output=max_output)
+
+
+@functools.lru_cache(maxsize=256)
+def _reader_of(provider: str, method: str, path: str) -> Reader | None:
+    """Return what reads the requests of one *path*; None when they are free. Most programs ask for a few again.
+
+    Raises:
+        Unmeterable: A path that bills, and is not understood.
+    """
+    path = path.rstrip("/")
     if method.upper() in _READS or _is_free(provider, path):
         return None
     if found := _GEMINI.search(path):
-        return _read_google(provider, found, headers, body, max_output=max_output)
+        return _google_reader(provider, found)
     if not _THREADS.search(path):
         if _MESSAGES.search(path):
-            said = _said(headers, body)
-            return messages.read(provider, _model(said, path), body, said, max_output=max_output)
+            return functools.partial(_read_messages, provider, path)
         if found := _OPENAI.search(path):
-            return _read_openai(provider, found["kind"], path, _said(headers, body), body, max_output=max_output)
+            return functools.partial(_read_openai, provider, found["kind"], path)
     why = next((why for pattern, why in _WHY if pattern.search(path)), "what it bills is not known")
     raise Unmeterable(f"{method} {path} at {provider} can't be metered: {why}")
 
@@ -118,11 +132,16 @@ def _said(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
 
 def _model(said: Mapping[str, Any], path: str) -> str:
     """Return the model's name: a deployment in the path is Azure's, and stands for the model."""
-    found = _DEPLOYMENT.search(path)
-    model = said.get("model") or (unquote(found["model"]) if found else None)
+    model = said.get("model") or None
+    if model is None and (found := _DEPLOYMENT.search(path)):
+        model = unquote(found["model"])
     if not isinstance(model, str):
         raise Unmeterable("the request names no model: its price can't be known")
     return model
+
+
+def _read_messages(provider: str, path: str, said: dict[str, Any], body: bytes, *, max_output: int) -> Billable:
+    return messages.read(provider, _model(said, path), body, said, max_output=max_output)
 
 
 def _read_openai(
@@ -138,17 +157,15 @@ def _read_openai(
     return chat.read(provider, model, body, said, max_output=max_output, legacy=kind != "chat/completions")
 
 
-def _read_google(
-    provider: str, found: re.Match[str], headers: Mapping[str, str], body: bytes, *, max_output: int
-) -> Billable:
+def _google_reader(provider: str, found: re.Match[str]) -> Reader:
     method, model = found["method"], unquote(found["model"]).rpartition("models/")[2]
     if found["publisher"] == "anthropic" and method in {"rawPredict", "streamRawPredict"}:
-        return messages.read(provider, model, body, _said(headers, body), max_output=max_output)
+        return lambda said, body, **most: messages.read(provider, model, body, said, **most)
     if found["publisher"] in {None, "google"}:
         if method in {"generateContent", "streamGenerateContent"}:
             streamed = method == "streamGenerateContent"
-            return gemini.read(provider, model, body, _said(headers, body), max_output=max_output, streamed=streamed)
+            return lambda said, body, **most: gemini.read(provider, model, body, said, streamed=streamed, **most)
         if method in {"embedContent", "batchEmbedContents"}:
-            return gemini.read_embedding(provider, model, body, _said(headers, body))
+            return lambda said, body, **_: gemini.read_embedding(provider, model, body, said)
     why = next((why for pattern, why in _WHY if pattern.search(found[0])), "what it bills is not known")
     raise Unmeterable(f"{found[0]} at {provider} can't be metered: {why}")

@@ -222,12 +222,15 @@ class EventReading:
 
     def _take(self, events: list[bytes]) -> None:
         """Put events aside, and read those that tell usage or the end."""
-        for event in events:
-            for mark in self._marks:
-                if mark in event:
-                    self._tell(event)
-                    break
         self._unread += events
+        together = b"".join(events)
+        marks = [mark for mark in self._marks if mark in together]
+        if marks:  # most events tell nothing, and are not looked at one by one
+            for event in events:
+                for mark in marks:
+                    if mark in event:
+                        self._tell(event)
+                        break
 
     def _tell(self, event: bytes) -> None:
         content = self._content(event)

@@ -9,9 +9,11 @@ from attrs import define, fields
 __all__ = ["Usage"]
 
 
-@define(frozen=True, repr=False)
+@define(repr=False, unsafe_hash=True)
 class Usage:
-    """What one request has used, or may use at most.
+    """What one request has used, or may use at most. A value: what differs is another (`evolve`).
+
+    It is not frozen, for attrs makes frozen ones in five times the time, and each request makes several.
 
     The counts nest: `input_tokens` is all input, so that cached reads and writes, audio, images and video are parts of
     it; `output_tokens` is all output, reasoning included. Providers differ in this (docs/prices.md). Nothing is None.

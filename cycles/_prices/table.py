@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, date, datetime
 from importlib import import_module
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
+from cycles._outside.extras import install
 from cycles._prices.rates import Price, Rates
 from cycles.errors import ConfigError
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Table", "is_installed"]
 
-INSTALL: Final = "pip install 'cycles-guard[prices]'"
 _NAMES: Final = {
     "input_mtok": "input",
     "cache_read_mtok": "cached_input",
@@ -78,9 +79,10 @@ class Entry:
 class Table:
     """The table, as genai-prices has it now: `UpdatePrices` of that package may renew it while a program runs."""
 
-    _known: dict[tuple[str, str, tuple[tuple[str, str], ...]], Entry] = field(init=False, factory=dict)
+    _known: dict[tuple[str, str, tuple[tuple[str, str], ...]], Entry | None] = field(init=False, factory=dict)
     _of: Any = field(init=False, default=None)
-    _minute: datetime | None = field(init=False, default=None)
+    _current: Any = field(init=False, default=None)
+    _minute: float = field(init=False, default=0.0)
 
     def load(self) -> None:
         """Import the table.
@@ -96,19 +98,24 @@ class Table:
         Raises:
             ConfigError: genai-prices is not installed.
         """
-        snapshot, now = self._snapshot(), datetime.now(tz=UTC)
-        if self._minute != (minute := now.replace(second=0, microsecond=0)) or len(self._known) > _REMEMBERED:
+        snapshot, minute = self._snapshot(), time.time() // 60
+        if self._minute != minute or len(self._known) > _REMEMBERED:
             self._minute = minute  # some prices change at an hour of the day, and some on a day
             self._known.clear()
         key = (provider, model, terms)
-        if (known := self._known.get(key)) is not None:  # once: another thread may clear it meanwhile
-            return known
+        try:
+            return self._known[key]  # once: another thread may clear it meanwhile
+        except KeyError:
+            made = self._known[key] = self._found(snapshot, provider, model, dict(terms))
+        return made
+
+    @staticmethod
+    def _found(snapshot: Any, provider: str, model: str, terms: Mapping[str, str]) -> Entry | None:
         try:
             found, entry = snapshot.find_provider_model(model, None, provider, None)
         except LookupError:
             return None
-        made = self._known[key] = _entry(found, entry, dict(terms), provider, now)
-        return made
+        return _entry(found, entry, terms, provider, datetime.now(tz=UTC))
 
     def provider_of(self, model: str) -> str | None:
         """Return whose model this is, as far as its name says."""
@@ -149,19 +156,26 @@ class Table:
                         continue
 
     def _snapshot(self) -> Any:
-        try:
-            snapshot = import_module("genai_prices.data_snapshot").get_snapshot()
-        except ModuleNotFoundError as missing:
-            if missing.name != "genai_prices":
-                raise
-            raise ConfigError(
-                f"prices of models come with an extra: {INSTALL}; or give your own: "
-                'cycles.Prices({"my-model": {"input": "0.50", "output": "1.50"}}), in dollars per million tokens'
-            ) from None
+        if self._current is None:
+            self._current = self._imported()
+        snapshot = self._current()
         if snapshot is not self._of:
             self._of = snapshot
             self._known.clear()
         return snapshot
+
+    @staticmethod
+    def _imported() -> Any:
+        """Return what gives the table of genai-prices as it is now."""
+        try:
+            return import_module("genai_prices.data_snapshot").get_snapshot
+        except ModuleNotFoundError as missing:
+            if missing.name != "genai_prices":
+                raise
+            raise ConfigError(
+                f"prices of models come with an extra: {install('prices')}; or give your own: "
+                'cycles.Prices({"my-model": {"input": "0.50", "output": "1.50"}}), in dollars per million tokens'
+            ) from None
 
 
 def _entry(found: Any, entry: Any, terms: Mapping[str, str], provider: str, now: datetime) -> Entry:

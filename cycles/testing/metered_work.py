@@ -13,13 +13,11 @@ from __future__ import annotations
 import json
 import math
 from enum import Enum
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from cycles._core.effects import Sleep
-from cycles._metered import sources
 from cycles._metered.choices import Choices
 from cycles._metered.meter import Meter
 from cycles._metered.transports import AsyncMeteredTransport, MeteredTransport
@@ -27,13 +25,13 @@ from cycles.errors import CyclesError
 from cycles.testing.authority import SimulatedAuthority
 from cycles.testing.cases import draw
 from cycles.testing.client_code import AsyncSimulatedRuntime, SimulatedRuntime
+from cycles.testing.drains import simulated
 from cycles.testing.invariants import Invariants
-from cycles.testing.programs import Program
 from cycles.testing.violation import must
 from cycles.testing.work_simulation import WorkSimulation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from cycles._core.effects import Call
     from cycles._core.records import Pending
@@ -67,6 +65,7 @@ class Leaves(Enum):
     CLOSE = "closes it"
     DROP = "drops it"
     KEEP = "keeps it until the process ends"
+    ELSEWHERE = "reads it, and another task closes it meanwhile, to have it read on"
 
 
 class Bill:
@@ -201,7 +200,7 @@ class Request:
     def __init__(self, host: MeteredWork, plan: Plan) -> None:
         random, choice = host.random, host.random.choice
         self.answers: Final = choice((*Answers, *2 * _STREAMED))
-        self.leaves: Final = choice(tuple(Leaves))
+        leaves = choice(tuple(Leaves))
         self.most: Final = random.randrange(6)
         self.latency: Final = choice((0.01, 0.3, 5.0))
         self.words: Final = [random.randrange(1, 5) for _ in range(random.randrange(6))]
@@ -216,7 +215,7 @@ class Request:
         self.choices: Final = Choices(
             unit="TOKENS",
             estimate=choice((None, lambda _: 40)),
-            partial=choice(("received", "received", "estimate", "estimate" if self.is_async else "drain")),
+            partial=choice(("received", "received", "estimate", "drain")),
             lost=choice(("estimate", "release")),
         )
         made: Any = AsyncSimulatedRuntime if self.is_async else SimulatedRuntime
@@ -224,6 +223,8 @@ class Request:
         authority: Any = _Client(self.runtime)
         options = {"ttl": choice((1.0, 10.0, 60.0)), "grace_period": choice((None, 0.0, 2.0))}
         self.meter: Final = Meter(self.choices, None, options, authority=authority)
+        is_read_on = self.is_async and self.choices.partial == "drain"
+        self.leaves: Final = Leaves.READ if leaves is Leaves.ELSEWHERE and not is_read_on else leaves
         self._host: Final = host
 
     @property
@@ -311,55 +312,16 @@ class _AsyncStream(httpx.AsyncByteStream):
             yield event
 
 
-class _Threads:
-    """Threads that read on what callers have left: programs of the schedule, which nobody cancels."""
-
-    def __init__(self, host: MeteredWork) -> None:
-        self._host: Final = host
-
-    def start_new_thread(self, work: Callable[[], None], args: tuple[()]) -> None:
-        """Begin *work*; a process that has ended has no more threads."""
-        if not self._host.process.is_alive:
-            raise RuntimeError("can't start new thread")
-        program, flow = Program(f"drain {self._host.running.name}", []), _worked(work, *args)
-        self._host.start(program, cast("Any", flow))
-
-
-async def _worked(work: Callable[[], None]) -> None:
-    work()
-
-
-class _Unlimited:
-    """A time limit that is never over: the schedule's own pauses are short."""
-
-    daemon = False
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def start(self) -> None:
-        """Nothing runs."""
-
-    cancel = start
-
-
 class MeteredWork(WorkSimulation):
     """A schedule of metered requests; see `WorkSimulation`.
 
-    What blocking callers leave is read on (`partial="drain"`) by programs of the schedule. In asynchronous code tasks
-    of asyncio do that, which is not here.
+    What callers leave is read on (`partial="drain"`) by programs of the schedule; see `cycles.testing.drains`.
     """
 
     def run(self) -> None:
         """See `WorkSimulation.run`."""
-        module: Any = sources
-        before = module._thread, module.threading, module.time  # noqa: SLF001 - the module's own import
-        module._thread = _Threads(self)  # noqa: SLF001 - see above
-        module.threading, module.time = SimpleNamespace(Timer=_Unlimited), SimpleNamespace(monotonic=lambda: self.now)
-        try:
+        with simulated(self):
             super().run()
-        finally:
-            module._thread, module.threading, module.time = before  # noqa: SLF001 - see above
 
     def _funded(self) -> SimulatedAuthority:
         choice = self._random.choice
@@ -423,8 +385,10 @@ class MeteredWork(WorkSimulation):
         self._times(stream)
         try:
             number = 0
+            if request.leaves is Leaves.ELSEWHERE:
+                self.begin(f"close {self.running.name}", self._closes(request, stream))
             async for _ in stream:
-                if request.leaves is not Leaves.READ and number >= request.most:
+                if request.leaves not in (Leaves.READ, Leaves.ELSEWHERE) and number >= request.most:
                     break
                 number += 1
                 await self.sleep(request.case, 0.01)
@@ -435,3 +399,8 @@ class MeteredWork(WorkSimulation):
             await stream.aclose()
         elif request.leaves is Leaves.KEEP:
             self.kept.append(stream)
+
+    async def _closes(self, request: Request, stream: Any) -> None:
+        """Close *stream*, which another task reads."""
+        await self.sleep(request.case, self.random.choice((0.0, 0.2, 2.0)))
+        await stream.aclose()

@@ -61,6 +61,7 @@ class WorkSimulation(Simulation):
         running: The program that runs.
         random: The source of all choices.
         kept: What programs keep until the process ends.
+        loop_is_ending, loop_is_closed: Whether the event loop is about to end, and whether it has.
     """
 
     def __init__(self, seed: int) -> None:
@@ -71,6 +72,7 @@ class WorkSimulation(Simulation):
         self._generators: Final[list[weakref.ref[Any]]] = []
         self._loop_ends_at = self._random.randrange(60) if self._random.random() < 0.2 else None
         self._leaves_holds = False
+        self.loop_is_ending = self.loop_is_closed = False
 
     @property
     def random(self) -> Random:
@@ -103,11 +105,13 @@ class WorkSimulation(Simulation):
     def _finish(self) -> None:
         if not self.process.is_alive:
             return
+        self.loop_is_ending = True
         for number, seen in enumerate(self._generators):  # the loop ends: it closes all of them at the same time
             if (generator := seen()) is not None:
                 self.begin(f"close {number}", _closed(generator))
             del generator
         self._until_idle()
+        self.loop_is_closed = True
         self.kept.clear()
         gc.collect(0)
         self._until_idle()
@@ -157,6 +161,7 @@ class WorkSimulation(Simulation):
 
     def _cancel_all(self) -> None:
         """Cancel what runs, as the end of an event loop does."""
+        self.loop_is_ending = True
         for case in self.cases:
             if not case.has_ended:
                 case.was_interrupted = True

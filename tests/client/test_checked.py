@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import cycles
-from cycles import usd, usd_microcents
+from cycles import Amount, tokens, usd, usd_microcents
 from cycles._client import checked as memory
 from cycles._client.checked import signature
 from tests.support.authorities import ACTION
@@ -41,7 +41,7 @@ def test_the_same_arguments_are_checked_once(client, monkeypatch):
         ran(cycles.Guard(HELD, action=ACTION, client=client))
     work = cycles.Guard(usd_microcents, action=ACTION, client=client)(lambda n: n)
     assert [work(n) for n in (1, 2, 1, 2)] == [1, 2, 1, 2]
-    assert len(checks) == 3
+    assert len(checks) == 1  # whatever the estimate is
 
 
 def test_an_amount_or_metadata_that_was_changed_is_seen(authority, client):
@@ -103,8 +103,29 @@ def test_a_tenant_that_the_key_is_not_of_is_refused_when_that_is_learned_later(c
 def test_a_bounded_number_is_remembered(client, monkeypatch):
     monkeypatch.setattr(memory, "_MOST", 2)
     for number in range(1, 6):
-        ran(cycles.Guard(usd_microcents(number), action=ACTION, client=client))
+        ran(cycles.Guard(HELD, action=ACTION, agent=f"a{number}", client=client))
     assert len(client._runtime.access.checked._known) <= 2
+
+
+def test_estimates_differ_and_the_rest_is_remembered(authority, client):
+    amounts = [3, 2, 2**63, -1, 1]
+    guard = cycles.Guard(lambda: Amount(unit=HELD.unit, amount=amounts.pop()), action=ACTION, client=client)
+    work = guard(lambda: None)
+    work()
+    for _ in range(2):
+        with pytest.raises(cycles.InvalidRequest, match="estimate: amount"):
+            work()
+    work()
+    work()
+    assert sorted(row.estimate for row in authority.reservations()) == [1, 2, 3]
+    assert len(client._runtime.access.checked._known) == 1
+
+
+def test_units_are_told_apart(authority, client):
+    authority.budget("tenant:acme", tokens(100))
+    for amount in (usd_microcents(7), tokens(7), usd_microcents(8)):
+        held, _ = ran(cycles.Guard(amount, action=ACTION, client=client))
+        assert held.reserved == amount
 
 
 @pytest.mark.parametrize(

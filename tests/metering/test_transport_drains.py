@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from cycles._metered import async_sources, sources
+from cycles._metered.calls import Call
 from tests.metering.metered import CHAT, DONE, URL, Metered, Parts, chunk, streamed, usage_chunk
 from tests.metering.provider import Gate, Turn
 from tests.metering.test_transport_streams import STREAM, WORDS, Sideless, _cancelled
@@ -352,3 +353,73 @@ def test_a_reader_that_trio_cancels_is_charged_what_came(authority):
     assert 0 < spent < 600
     assert reserved == 0
     assert body.is_closed
+
+
+# -- closed by another task than the one that reads --------------------------------------------------------------------
+async def _closed_meanwhile(metered, *, when, then):
+    """Read a stream in a task, and close it in another one once *when* is set, and then set *then*.
+
+    Returns:
+        What the reader saw, and what came out of it.
+    """
+    client, seen = metered.client(partial="drain"), []
+    response = await client.send(client.build_request("POST", URL, json=STREAM), stream=True)
+
+    async def read():
+        async for part in response.stream:
+            seen.append(part)
+
+    reader = asyncio.create_task(read())
+    await when.wait()
+    await response.aclose()
+    then.set()
+    (raised,) = await asyncio.gather(reader, return_exceptions=True)
+    return seen, raised
+
+
+class Waits:
+    """A part that comes when it may; it notes that somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.is_awaited = asyncio.Event()
+        self.may_come = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.is_awaited.set()
+        await self.may_come.wait()
+
+
+def test_one_that_another_task_closes_is_read_by_the_background_alone(authority, monkeypatch):
+    """Who waits for the next part does not get it, nor any that comes after it: each is read once."""
+    complaints, fed, feed = [], [], Call.feed
+    monkeypatch.setattr(Call, "feed", lambda call, data: fed.append(data) or feed(call, data))
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        metered, waits = Metered(Sideless(authority.async_client(tenant="acme")), authority), Waits()
+        body = Parts(*WORDS, waits, chunk("more"), chunk("and more"), *TOLD)
+        metered.answers = [httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)]
+        seen, raised = await _closed_meanwhile(metered, when=waits.is_awaited, then=waits.may_come)
+        assert seen == WORDS
+        assert isinstance(raised, httpx.ReadError)
+        await until_async(lambda: metered.figures == (25, 0))
+        await until_async(lambda: body.is_closed)
+        assert fed == [*WORDS, chunk("more"), chunk("and more"), TOLD[0]]
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []
+
+
+def test_a_reader_is_not_cancelled_because_another_task_closes_the_stream(authority):
+    """The usage was told, so nothing is read on; its reader has waited for more, and hears that it was closed."""
+
+    async def main():
+        metered, waits = Metered(Sideless(authority.async_client(tenant="acme")), authority), Waits()
+        metered.answers = [streamed(*WORDS, *TOLD, waits)]
+        seen, raised = await _closed_meanwhile(metered, when=waits.is_awaited, then=waits.may_come)
+        assert seen == [*WORDS, DONE]
+        assert isinstance(raised, httpx.ReadError)
+        assert metered.figures == (25, 0)
+
+    asyncio.run(main())

@@ -14,12 +14,13 @@ from cycles._metered.async_sources import AsyncSource
 from cycles._metered.calls import Call
 from cycles._metered.meter import with_input
 from cycles._metered.sources import Source
+from cycles.testing.faults import FaultPlan
 from cycles.testing.metered_work import MeteredWork
 from cycles.testing.returned_work import ReturnedWork
 from cycles.testing.simulate import main, search
 
 SEEDS = range(1500)
-"""These bugs need fewer than 300 of them."""
+"""These bugs need fewer than 400 of them."""
 
 _LASTS = "a section lasts as long as its work"
 _INSIDE = "work runs inside the section of its call"
@@ -163,7 +164,11 @@ def test_a_reckoning_that_is_interrupted_and_ends_nothing(monkeypatch):
         else:
             await self._rest.__aexit__(type(error), error, error.__traceback__)
 
+    def interrupts(plan, drawn=FaultPlan.interrupts):
+        return next(filter(None, (drawn(plan) for _ in range(100))), [])
+
     monkeypatch.setattr(AsyncSource, "end", end)
+    monkeypatch.setattr(FaultPlan, "interrupts", interrupts)  # each program has one: the reckoning is a single effect
     found(MeteredWork, _TOLD, _MADE, _HELD)
 
 
@@ -182,6 +187,34 @@ def test_a_rest_that_is_read_on_and_counted_for_nothing(monkeypatch):
 def test_a_rest_that_is_read_on_and_never_settled(monkeypatch):
     monkeypatch.setattr(Source, "_drain", lambda self: [self._call.feed(data) for data in self.pieces])
     found(MeteredWork, _TOLD, _MADE, _HELD)
+
+
+@pytest.mark.slow
+def test_a_rest_that_a_task_reads_on_and_counts_for_nothing(monkeypatch):
+    async def drain(self):
+        async for _ in self._lasting(self._turn):
+            pass
+        await self.end(None, whole=False)
+
+    monkeypatch.setattr(AsyncSource, "_drain", drain)
+    found(MeteredWork, _TOLD, _MADE)
+
+
+@pytest.mark.slow
+def test_a_rest_that_a_task_reads_on_and_never_settles(monkeypatch):
+    async def drain(self):
+        async for data in self._lasting(self._turn):
+            self._call.feed(data)
+
+    monkeypatch.setattr(AsyncSource, "_drain", drain)
+    found(MeteredWork, _TOLD, _MADE, _HELD)
+
+
+@pytest.mark.slow
+def test_a_rest_that_two_tasks_read_on(monkeypatch):
+    """Another task closes the stream, and its reader reads on beside the one that drains it."""
+    monkeypatch.setattr(AsyncSource, "_must_be", lambda self, turn: None)
+    found(MeteredWork, _TOLD, _MADE, "no program fails")
 
 
 def test_a_failed_answer_that_is_charged(monkeypatch):
