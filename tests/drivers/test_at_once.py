@@ -49,7 +49,7 @@ def test_what_an_effect_raises_is_for_the_flow_to_handle():
 
     def flow():
         with suppress(KeyboardInterrupt):
-            yield from Notify("reserved")
+            yield from Notify("reserved", {})
         return (yield from NewKey())
 
     assert anyio.run(at_once, flow(), world(interrupt))

@@ -124,7 +124,7 @@ def test_a_record_that_can_not_be_forgotten_is_told(outside):
 def test_who_tells_nobody_goes_on(outside):
     details = SettlementDetails(None, pending().actual, "settled", via="event", attempts=1)
     assert blocking.run(of(Tell(details)), outside) is None
-    assert blocking.run(of(Notify("anything")), outside) is None
+    assert blocking.run(of(Notify("anything", {})), outside) is None
 
 
 def test_an_effect_that_no_driver_knows_is_an_error(outside):
@@ -139,7 +139,7 @@ def test_without_a_key_the_reason_is_left_as_it_is(outside):
 def test_a_flow_is_given_up_when_its_time_is_over(outside):
     assert blocking.run_within(of(Sleep(5.0)), outside, 0.1) is None
     assert blocking.run_within(of(Sleep(0.0)), outside, 1.0) is None
-    assert blocking.run_within(of(Notify("anything")), outside, 0.0) is None
+    assert blocking.run_within(of(Notify("anything", {})), outside, 0.0) is None
     assert blocking.run_within(of(Call(COMMIT_RESERVATION)), outside, 0.0) is None
 
 
