@@ -135,6 +135,15 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def recordings(session: nox.Session) -> None:
+    """Make docs/images/ anew: what a terminal and Debian's chromium show; what is the same is left alone."""
+    session.install("-e", ".[server]", *groups("recordings"))
+    session.run("python", "-m", "tests.docs.recordings")
+    session.run("zensical", "build", "--clean", "--strict")
+    session.run("python", "-m", "tests.docs.screenshots")
+
+
+@nox.session
 def page(session: nox.Session) -> None:
     """Look at the page of `cycles serve` in Debian's chromium, headless, which apt-get must have installed."""
     session.install("-e", ".[server]", *groups("page"))

@@ -105,6 +105,16 @@ class Client(Face[BlockingRuntime]):
             InvalidRequest: refused before sending; names the field.
             Denied: the authority said no.
             AuthorityError, AuthorityUnavailable: it could not be asked.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+
+            with cycles.Client() as client:
+                reservation = client.reserve(usd("0.05"), action=("tool.search", "web"), ttl=30)
+                reservation.commit(usd("0.02"))
+            ```
         """
         with raised_here:
             asked = arguments.checked(self._runtime.access, estimate, options)
@@ -129,6 +139,16 @@ class Client(Face[BlockingRuntime]):
         Raises:
             InvalidRequest: refused before sending; names the field.
             AuthorityError, AuthorityUnavailable: it could not be asked.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+
+            with cycles.Client() as client:
+                decision = client.decide(usd("0.05"), action=("tool.search", "web"))
+                print(decision.allowed, decision.reason_code)
+            ```
         """
         with raised_here:
             return blocking.run(arguments.deciding(self._runtime.access, estimate, options), self._runtime.traced())
@@ -162,6 +182,16 @@ class Client(Face[BlockingRuntime]):
             Denied, AuthorityError: the authority refused; nothing was charged, unless it is InternalError or
                 UnexpectedResponse.
             AuthorityUnavailable: no answer came. It may be charged: record it again under the same idempotency_key.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+
+            with cycles.Client() as client:
+                settlement = client.record(usd("0.02"), action=("tool.search", "web"), idempotency_key="s-17")
+                print(settlement.charged)
+            ```
         """
         with raised_here:
             return blocking.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
@@ -177,6 +207,15 @@ class Client(Face[BlockingRuntime]):
         Raises:
             InvalidRequest: refused before sending; names the field.
             AuthorityError, AuthorityUnavailable: raised while iterating; going on asks for that page again.
+
+        Example:
+            ```python
+            import cycles
+
+            with cycles.Client() as client:
+                for row in client.balances(include_children=True):
+                    print(row.scope_path, row.remaining)
+            ```
         """
         return Rows(arguments.balances(self.config, filters), self._runtime.traced(), self.config.retry)
 
@@ -195,6 +234,15 @@ class Client(Face[BlockingRuntime]):
         Raises:
             InvalidRequest: refused before sending; names the field.
             AuthorityError, AuthorityUnavailable: raised while iterating; going on asks for that page again.
+
+        Example:
+            ```python
+            import cycles
+
+            with cycles.Client() as client:
+                for row in client.reservations(status="ACTIVE", sort_by="reserved"):
+                    print(row.reservation_id, row.reserved)
+            ```
         """
         return Rows(arguments.reservations(self.config, filters), self._runtime.traced(), self.config.retry)
 
@@ -208,6 +256,18 @@ class Client(Face[BlockingRuntime]):
             ReservationExpired: it has expired (410).
             NotFound, Forbidden: there is none, or it is another tenant's.
             AuthorityError, AuthorityUnavailable: it could not be asked.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+
+            with cycles.Client() as client:
+                held = client.reserve(usd("0.05"), action=("tool.search", "web"))
+                detail = client.reservation(held.id or "")
+                print(detail.status, detail.reserved)
+                held.release()
+            ```
         """
         return blocking.run(arguments.reading(self.config, reservation_id), self._runtime.traced())
 
@@ -228,6 +288,21 @@ class Client(Face[BlockingRuntime]):
             NotFound: there is no such evidence.
             InvalidRequest, ConfigError: naming what is wrong with an argument, or the missing extra.
             AuthorityError, AuthorityUnavailable: the evidence could not be fetched.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority(signing_key=bytes(32)) as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                with authority.client(tenant="acme") as client:
+                    reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+                    assert reservation.evidence is not None
+                    verification = client.evidence(reservation.evidence)
+                    print(verification.outcome)
+                    reservation.release()
+            ```
         """
         flow = self._runtime.evidence.verifying(of, keys, server_id)
         return blocking.run(flow, self._runtime.traced())
@@ -243,6 +318,15 @@ class Client(Face[BlockingRuntime]):
 
         Raises:
             ConfigError: a setting is unknown or wrong, or base_url would change from or to `local:`.
+
+        Example:
+            ```python
+            import cycles
+
+            with cycles.Client() as client:
+                patient = client.with_options(read_timeout=30.0, retry_max_attempts=8)
+                print(list(patient.balances()))
+            ```
         """
         config, http_client = self._runtime.access.changed(changes), self.api.get_httpx_client()
         with siblings_of(self._runtime):
@@ -263,6 +347,15 @@ class Client(Face[BlockingRuntime]):
         Raises:
             InvalidRequest: naming the field and what is allowed.
             JournalError: the journal's directory belongs to, or may be written to by, somebody else.
+
+        Example:
+            ```python
+            import cycles
+
+            with cycles.Client() as client:
+                drained = client.drain(timeout=5)
+                print(drained.settled, drained.pending, drained.error)
+            ```
         """
         flow = arguments.draining(self.config, self._runtime.upkeep, timeout, now=now)
         self._runtime.access.open()
@@ -272,6 +365,16 @@ class Client(Face[BlockingRuntime]):
         """Stop the heartbeats, and close the connections unless they belong to an http_client that was given.
 
         Unsettled spend stays in the journal, for the next client, the program's exit or its next start.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+
+            client = cycles.Client()
+            client.record(usd("0.02"), action=("tool.search", "web"))
+            client.close()  # a with-block does it by itself
+            ```
         """
         self._runtime.close()
 
@@ -331,41 +434,189 @@ class AsyncClient(Face[AsyncRuntime]):
         super().__init__(AsyncRuntime(config, http_client, on_settlement))
 
     async def reserve(self, estimate: Amount, **options: Unpack[ReserveOptions]) -> AsyncReservation:
-        """Hold *estimate* and return the reservation; see `Client.reserve`."""
+        """Hold *estimate* and return the reservation; see `Client.reserve`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+            from cycles import usd
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    reservation = await client.reserve(usd("0.05"), action=("tool.search", "web"), ttl=30)
+                    await reservation.commit(usd("0.02"))
+
+
+            asyncio.run(main())
+            ```
+        """
         with raised_here:
             return AsyncReservation(
                 await self._runtime.reserve(arguments.checked(self._runtime.access, estimate, options))
             )
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
-        """Ask whether *estimate* would be granted now; see `Client.decide`."""
+        """Ask whether *estimate* would be granted now; see `Client.decide`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+            from cycles import usd
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    decision = await client.decide(usd("0.05"), action=("tool.search", "web"))
+                    print(decision.allowed, decision.reason_code)
+
+
+            asyncio.run(main())
+            ```
+        """
         with raised_here:
             return await aio.run(arguments.deciding(self._runtime.access, estimate, options), self._runtime.traced())
 
     async def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
-        """Charge *actual* for work that was done without a reservation; see `Client.record`."""
+        """Charge *actual* for work that was done without a reservation; see `Client.record`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+            from cycles import usd
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    settlement = await client.record(usd("0.02"), action=("tool.search", "web"), idempotency_key="s-17")
+                    print(settlement.charged)
+
+
+            asyncio.run(main())
+            ```
+        """
         with raised_here:
             return await aio.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> AsyncRows[Balance]:
-        """Return an asynchronous iterator over the budgets under a subject; see `Client.balances`."""
+        """Return an asynchronous iterator over the budgets under a subject; see `Client.balances`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    async for row in client.balances(include_children=True):
+                        print(row.scope_path, row.remaining)
+
+
+            asyncio.run(main())
+            ```
+        """
         return AsyncRows(arguments.balances(self.config, filters), self._runtime.traced(), self.config.retry)
 
     def reservations(self, **filters: Unpack[ReservationFilters]) -> AsyncRows[ReservationSummary]:
-        """Return an asynchronous iterator over the reservations that all filters admit; see `Client.reservations`."""
+        """Return an asynchronous iterator over the reservations that all filters admit; see `Client.reservations`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    async for row in client.reservations(status="ACTIVE", sort_by="reserved"):
+                        print(row.reservation_id, row.reserved)
+
+
+            asyncio.run(main())
+            ```
+        """
         return AsyncRows(arguments.reservations(self.config, filters), self._runtime.traced(), self.config.retry)
 
     async def reservation(self, reservation_id: str) -> ReservationDetail:
-        """Return what the authority keeps about a reservation; see `Client.reservation`."""
+        """Return what the authority keeps about a reservation; see `Client.reservation`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+            from cycles import usd
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    held = await client.reserve(usd("0.05"), action=("tool.search", "web"))
+                    detail = await client.reservation(held.id or "")
+                    print(detail.status, detail.reserved)
+                    await held.release()
+
+
+            asyncio.run(main())
+            ```
+        """
         return await aio.run(arguments.reading(self.config, reservation_id), self._runtime.traced())
 
     async def evidence(self, of: Asked, keys: Keys | None = None, *, server_id: str | None = None) -> Verification:
-        """Fetch the signed record of an answer and verify it; see `Client.evidence`."""
+        """Fetch the signed record of an answer and verify it; see `Client.evidence`.
+
+        Example:
+            ```python
+            import asyncio
+
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+
+            async def main() -> None:
+                with LocalAuthority(signing_key=bytes(32)) as authority:
+                    authority.budget("tenant:acme", usd("1.00"))
+                    async with authority.async_client(tenant="acme") as client:
+                        reservation = await client.reserve(usd("0.05"), action=("tool.search", "web"))
+                        assert reservation.evidence is not None
+                        verification = await client.evidence(reservation.evidence)
+                        print(verification.outcome)
+                        await reservation.release()
+
+
+            asyncio.run(main())
+            ```
+        """
         flow = self._runtime.evidence.verifying(of, keys, server_id)
         return await aio.run(flow, self._runtime.traced())
 
     def with_options(self, **changes: Any) -> Self:
-        """Return a client with other settings that sends through this one's connections; see `Client.with_options`."""
+        """Return a client with other settings that sends through this one's connections; see `Client.with_options`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    patient = client.with_options(read_timeout=30.0, retry_max_attempts=8)
+                    print(await patient.balances())
+
+
+            asyncio.run(main())
+            ```
+        """
         config, http_client = self._runtime.access.changed(changes), self.api.get_async_httpx_client()
         with siblings_of(self._runtime):
             return type(self)(config, http_client=http_client, on_settlement=self._runtime.on_settlement)
@@ -376,7 +627,24 @@ class AsyncClient(Face[AsyncRuntime]):
         *,
         now: bool = False,
     ) -> Drained:
-        """Settle what the journal holds; see `Client.drain`."""
+        """Settle what the journal holds; see `Client.drain`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    drained = await client.drain(timeout=5)
+                    print(drained.settled, drained.pending, drained.error)
+
+
+            asyncio.run(main())
+            ```
+        """
         flow = arguments.draining(self.config, self._runtime.upkeep, timeout, now=now)
         return await aio.run(flow, self._runtime.traced())
 
@@ -384,6 +652,23 @@ class AsyncClient(Face[AsyncRuntime]):
         """Stop the heartbeats, and close the connections unless they belong to an http_client that was given.
 
         Unsettled spend stays in the journal; see `Client.close`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+            from cycles import usd
+
+
+            async def main() -> None:
+                client = cycles.AsyncClient()
+                await client.record(usd("0.02"), action=("tool.search", "web"))
+                await client.close()  # an async with-block does it by itself
+
+
+            asyncio.run(main())
+            ```
         """
         await self._runtime.close()
 

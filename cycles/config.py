@@ -93,6 +93,14 @@ class Config:
 
         Raises:
             ConfigError: naming the variable, its value (unless secret) and what is allowed.
+
+        Example:
+            ```python
+            import cycles
+
+            config = cycles.Config.from_env({"CYCLES_BASE_URL": "local:?usd=1.00", "CYCLES_AGENT": "planner"})
+            print(config.base_url, config.agent)
+            ```
         """
         environ = os.environ if environ is None else environ
         given: dict[str, Any] = {}
@@ -112,7 +120,16 @@ class Config:
         return cls._made(given, sources)
 
     def replace(self, **settings: Any) -> Config:
-        """Return a copy with other *settings*."""
+        """Return a copy with other *settings*.
+
+        Example:
+            ```python
+            import cycles
+
+            config = cycles.Config("local:?usd=1.00").replace(agent="planner", read_timeout=30.0)
+            print(config)
+            ```
+        """
         kept = {name: getattr(self, name) for name in BY_NAME}
         sources = {name: source for name, source in self.sources.items() if source != "default"}
         return self._made({**kept, **settings}, {**sources, **dict.fromkeys(settings, "argument")})
@@ -128,7 +145,15 @@ class Config:
         return self.is_local and not self.base_url[len(LOCAL_SCHEME) :].partition("?")[0]
 
     def variable(self, name: str) -> str:
-        """Return the variable that sets *name*, with the prefix of those that this configuration was read from."""
+        """Return the variable that sets *name*, with the prefix of those that this configuration was read from.
+
+        Example:
+            ```python
+            import cycles
+
+            print(cycles.Config("local:").variable("read_timeout"))  # CYCLES_READ_TIMEOUT
+            ```
+        """
         found = (
             variable.removesuffix(setting.upper())
             for setting, variable in self.sources.items()

@@ -93,6 +93,18 @@ class CyclesError(Exception):
         details: The authority's structured details ({} when none).
         retry_after: Seconds after which asking again may help, or None.
         evidence: The authority's evidence reference (`evidence_id`, `cycles_evidence_url`), or None.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("2.00"), action=("llm.completion", "gpt-4o")):
+                print("never reached: there is one dollar")
+        except cycles.CyclesError as error:
+            print(error.status, error.code, error.request_id, error.remedy)
+        ```
     """
 
     retryable: ClassVar[bool] = False
@@ -148,19 +160,67 @@ def _restore(kind: type[CyclesError], message: str, state: dict[str, Any]) -> Cy
 
 
 class ConfigError(CyclesError):
-    """A setting is missing or wrong. The message names it, its value (unless secret) and what is allowed."""
+    """A setting is missing or wrong. The message names it, its value (unless secret) and what is allowed.
+
+    Example:
+        ```python
+        import cycles
+
+        try:
+            cycles.Config("local:", read_timeout=-1.0)
+        except cycles.ConfigError as error:
+            print(error)
+        ```
+    """
 
 
 class InvalidRequest(CyclesError, ValueError):
-    """Refused before anything was sent. The message names the field, the value and the remedy."""
+    """Refused before anything was sent. The message names the field, the value and the remedy.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            cycles.Guard(usd("0.05"), action=("tool.search", ""))
+        except cycles.InvalidRequest as error:
+            print(error)
+        ```
+    """
 
 
 class UnknownPrice(ConfigError):
-    """No price is known for a model. The message shows how to give it."""
+    """No price is known for a model. The message shows how to give it.
+
+    Example:
+        ```python
+        import cycles
+
+        try:
+            cycles.Prices().cost("openai", "gpt-of-tomorrow", {"input_tokens": 1200})
+        except cycles.UnknownPrice as error:
+            print(error)
+        ```
+    """
 
 
 class Unmeterable(InvalidRequest):
-    """A request to a model provider bills in a way that can't be metered: nothing was sent. The message says why."""
+    """A request to a model provider bills in a way that can't be metered: nothing was sent. The message says why.
+
+    Example:
+        ```python
+        import httpx
+
+        import cycles
+
+        http = cycles.wrap(httpx.Client())
+        try:
+            http.post("https://api.openai.com/v1/images/generations", json={"model": "gpt-image-1", "prompt": "x"})
+        except cycles.Unmeterable as error:
+            print(error)
+        ```
+    """
 
 
 class LimitNumbers(Protocol):
@@ -179,10 +239,6 @@ class LimitNumbers(Protocol):
     @property
     def remaining(self) -> Amount:
         """What is left."""
-        ...
-
-    def told(self) -> LimitNumbers:
-        """Return the same numbers, without what can't go to another process."""
         ...
 
 
@@ -242,6 +298,18 @@ class Denied(CyclesError):
         affected_scopes: The scope paths that the question was about, widest first.
         limit: The `Limit` of this process that refused; None when it was the authority.
         detail: What the authority says about it, or None. Its `suggested_fix` is the error's `remedy`.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("2.00"), action=("llm.completion", "gpt-4o")):
+                print("never reached: there is one dollar")
+        except cycles.Denied as denied:
+            print(denied.code, denied.scope, denied.remaining)
+        ```
     """
 
     remedy = "ask the authority's operator, with the request id: a rule of its own refused"
@@ -281,156 +349,570 @@ class Denied(CyclesError):
         """What the budget that refused has left, in its unit, or None when the authority did not say."""
         return None if self.detail is None else self.detail.remaining
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        restore, (kind, message, state) = super().__reduce__()
-        if self.limit is not None:  # whose fields may be anything, a client among them
-            state = {**state, "limit": self.limit.told()}
-        return restore, (kind, message, state)
-
 
 class BudgetExceeded(Denied):
-    """Less remains in a scope than the estimate: spend less, wait for releases, or have the budget raised."""
+    """Less remains in a scope than the estimate: spend less, wait for releases, or have the budget raised.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("2.00"), action=("llm.completion", "gpt-4o")):
+                print("never reached: there is one dollar")
+        except cycles.BudgetExceeded as denied:
+            print(denied.scope, denied.remaining, denied.retry_after)
+        ```
+    """
 
     remedy = "ask for less, wait for releases, or have the budget raised"
 
 
 class BudgetFrozen(Denied):
-    """An operator froze a scope's budget: nothing new may be reserved until it is unfrozen."""
+    """An operator froze a scope's budget: nothing new may be reserved until it is unfrozen.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            authority.freeze("tenant:acme", "USD_MICROCENTS")
+            try:
+                client.reserve(usd("0.05"), action=("tool.search", "web"))
+            except cycles.BudgetFrozen as denied:
+                print(denied.scope, denied.remedy)
+        ```
+    """
 
     remedy = "the operator has to unfreeze it"
 
 
 class BudgetClosed(Denied):
-    """A scope's budget is closed for good."""
+    """A scope's budget is closed for good.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            authority.close_budget("tenant:acme", "USD_MICROCENTS")
+            try:
+                client.reserve(usd("0.05"), action=("tool.search", "web"))
+            except cycles.BudgetClosed as denied:
+                print(denied.scope, denied.remedy)
+        ```
+    """
 
     remedy = "use another scope, or another unit"
 
 
 class BudgetNotFound(Denied):
-    """No scope of the subject has a budget in any unit: check the subject's levels, or create the budget."""
+    """No scope of the subject has a budget in any unit: check the subject's levels, or create the budget.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            try:
+                client.reserve(usd("0.05"), action=("tool.search", "web"))
+            except cycles.BudgetNotFound as denied:
+                print(denied.scope, denied.remedy)
+        ```
+    """
 
     remedy = "check the subject's levels and the unit, or have a budget made"
 
 
 class DebtOutstanding(Denied):
-    """A scope owes more than it may: the debt must be repaid before anything new is reserved."""
+    """A scope owes more than it may: the debt must be repaid before anything new is reserved.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("0.05"), action=("tool.search", "web")):
+                print("searching")  # your tool call
+        except cycles.DebtOutstanding as denied:
+            print(denied.code, denied.remedy)
+        ```
+    """
 
     remedy = "the debt has to be repaid first"
 
 
 class OverdraftLimitExceeded(Denied):
-    """A scope went over its limit: an operator must fund it before anything new is reserved."""
+    """A scope went over its limit: an operator must fund it before anything new is reserved.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            client.record(usd("1.50"), action=("tool.search", "web"), overage_policy="ALLOW_IF_AVAILABLE")
+            try:
+                client.reserve(usd("0.05"), action=("tool.search", "web"))
+            except cycles.OverdraftLimitExceeded as denied:
+                print(denied.scope, denied.remedy)
+        ```
+    """
 
     remedy = "the operator has to fund it"
 
 
 class TenantClosed(Denied):
-    """The tenant is closed."""
+    """The tenant is closed.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("0.05"), action=("tool.search", "web")):
+                print("searching")  # your tool call
+        except cycles.TenantClosed as denied:
+            print(denied.code, denied.remedy)
+        ```
+    """
 
     remedy = "it is closed for good: use another"
 
 
 class ActionQuotaExceeded(Denied):
-    """As many actions of this kind as a quota allows were made: `quota` says which, and in what window."""
+    """As many actions of this kind as a quota allows were made: `quota` says which, and in what window.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("0.05"), action=("tool.search", "web")):
+                print("searching")  # your tool call
+        except cycles.ActionQuotaExceeded as denied:
+            print(denied.quota, denied.retry_after)
+        ```
+    """
 
     remedy = "wait for the quota's next window, or have the quota raised"
 
 
 class ActionKindNotAllowed(Denied):
-    """A policy allows other kinds of actions only."""
+    """A policy allows other kinds of actions only.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("0.05"), action=("tool.search", "web")):
+                print("searching")  # your tool call
+        except cycles.ActionKindNotAllowed as denied:
+            print(denied.policy, denied.remedy)
+        ```
+    """
 
     remedy = "use a kind of action that the policy allows, or have this one added to it"
 
 
 class ActionKindDenied(Denied):
-    """A policy denies this kind of action."""
+    """A policy denies this kind of action.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("0.05"), action=("tool.search", "web")):
+                print("searching")  # your tool call
+        except cycles.ActionKindDenied as denied:
+            print(denied.policy, denied.remedy)
+        ```
+    """
 
     remedy = "a policy forbids it: its owner has to change that"
 
 
 class AuthorityError(CyclesError):
-    """The authority answered with an error; codes unknown to this client arrive as this class itself."""
+    """The authority answered with an error; codes unknown to this client arrive as this class itself.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("0.05"), action=("tool.search", "web")):
+                print("searching")  # your tool call
+        except cycles.AuthorityError as error:
+            print(error.status, error.code)
+        ```
+    """
 
 
 class Unauthorized(AuthorityError):
-    """The API key is missing, unknown, revoked or expired (401): set CYCLES_API_KEY to a live key."""
+    """The API key is missing, unknown, revoked or expired (401): set CYCLES_API_KEY to a live key.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            try:
+                client.with_options(api_key="cyc_live_wrong").reserve(usd("0.05"), action=("tool.search", "web"))
+            except cycles.Unauthorized as error:
+                print(error.status, error.remedy)
+        ```
+    """
 
     remedy = "set CYCLES_API_KEY to a live key of this authority"
 
 
 class Forbidden(AuthorityError):
-    """The key belongs to another tenant than the one that was named (403)."""
+    """The key belongs to another tenant than the one that was named (403).
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            try:
+                client.reserve(usd("0.05"), action=("tool.search", "web"), tenant="other")
+            except cycles.Forbidden as error:
+                print(error.status, error.remedy)
+        ```
+    """
 
     remedy = "set CYCLES_TENANT to the key's tenant, or use another key"
 
 
 class NotFound(AuthorityError):
-    """The authority knows no such id (404)."""
+    """The authority knows no such id (404).
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            try:
+                client.reservation("no-such-id")
+            except cycles.NotFound as error:
+                print(error.status, error.request_id)
+        ```
+    """
 
 
 class UnitMismatch(AuthorityError):
-    """The budgets at these scopes are kept in another unit; `details["expected_units"]` lists them (400)."""
+    """The budgets at these scopes are kept in another unit; `details["expected_units"]` lists them (400).
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            try:
+                client.reserve(cycles.tokens(100), action=("tool.search", "web"))
+            except cycles.UnitMismatch as error:
+                print(error.details.get("expected_units"))
+        ```
+    """
 
 
 class IdempotencyMismatch(AuthorityError):
-    """The idempotency key was used before with another payload (409): a new intention needs a new key."""
+    """The idempotency key was used before with another payload (409): a new intention needs a new key.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            client.record(usd("0.01"), action=("tool.search", "web"), idempotency_key="search-17")
+            try:
+                client.record(usd("0.02"), action=("tool.search", "web"), idempotency_key="search-17")
+            except cycles.IdempotencyMismatch as error:
+                print(error.code)
+        ```
+    """
 
 
 class ReservationExpired(AuthorityError):
-    """The hold is gone (410): spend that happened is recorded as an event instead."""
+    """The hold is gone (410): spend that happened is recorded as an event instead.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority, ManualClock
+
+        with LocalAuthority(clock=ManualClock()) as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            held = client.reserve(usd("0.05"), action=("tool.search", "web"), ttl=1, grace_period=0)
+            authority.advance(3600)
+            try:
+                client.reservation(held.id or "")
+            except cycles.ReservationExpired as error:
+                print(error.status)
+        ```
+    """
 
 
 class ReservationFinalized(AuthorityError):
-    """The reservation was already committed or released, under another key (409)."""
+    """The reservation was already committed or released, under another key (409).
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+        from cycles_api.api.reservations import release_reservation
+        from cycles_api.models import ReleaseRequest
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            held = client.reserve(usd("0.05"), action=("tool.search", "web"))
+            body = ReleaseRequest(idempotency_key="k-1")
+            release_reservation.sync(held.id or "", client=client.api, body=body)  # an operator, for instance
+            try:
+                held.commit(usd("0.02"))
+            except cycles.ReservationFinalized as error:
+                print(error.code)
+        ```
+    """
 
 
 class MaxExtensionsExceeded(AuthorityError):
-    """The reservation may not be extended again (409)."""
+    """The reservation may not be extended again (409).
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            authority.tenant("acme", max_extensions=0)
+            held = client.reserve(usd("0.05"), action=("tool.search", "web"))
+            try:
+                held.extend(30)
+            except cycles.MaxExtensionsExceeded as error:
+                print(error.code)
+        ```
+    """
 
 
 class RateLimited(AuthorityError):
-    """Throttled (429): `retry_after` says for how many seconds."""
+    """Throttled (429): `retry_after` says for how many seconds.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            authority.faults.throttle(retry_after=30)
+            once = client.with_options(retry_enabled=False)
+            try:
+                once.decide(usd("0.05"), action=("tool.search", "web"))
+            except cycles.RateLimited as error:
+                print(error.retry_after, error.is_retryable)
+        ```
+    """
 
     retryable = True
 
 
 class InternalError(AuthorityError):
-    """The authority failed (5xx): whether it did what was asked is unknown."""
+    """The authority failed (5xx): whether it did what was asked is unknown.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            authority.faults.fail(503, times=None)
+            once = client.with_options(retry_enabled=False)
+            try:
+                once.decide(usd("0.05"), action=("tool.search", "web"))
+            except cycles.InternalError as error:
+                print(error.status, error.is_retryable)
+        ```
+    """
 
     retryable = True
 
 
 class UnexpectedResponse(AuthorityError):
-    """An answer that is not of the protocol: often a proxy in between, or a wrong CYCLES_BASE_URL."""
+    """An answer that is not of the protocol: often a proxy in between, or a wrong CYCLES_BASE_URL.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            authority.faults.malform()
+            once = client.with_options(retry_enabled=False)
+            try:
+                once.decide(usd("0.05"), action=("tool.search", "web"))
+            except cycles.UnexpectedResponse as error:
+                print(error)
+        ```
+    """
 
     remedy = "is CYCLES_BASE_URL right? `cycles doctor` says what answers there"
 
 
 class AuthorityUnavailable(CyclesError):
-    """No answer came: refused, timed out or cut off. The message names the transport's reason."""
+    """No answer came: refused, timed out or cut off. The message names the transport's reason.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        nowhere = cycles.Config("http://127.0.0.1:1", api_key="k", tenant="acme", retry_enabled=False)
+        try:
+            with cycles.Client(nowhere) as client:
+                client.reserve(usd("0.05"), action=("tool.search", "web"))
+        except cycles.AuthorityUnavailable as error:
+            print(error, error.is_retryable)
+        ```
+    """
 
     retryable = True
     remedy = "check CYCLES_BASE_URL and the network: `cycles doctor` finds out where it fails"
 
 
 class LeaseLost(CyclesError):
-    """The reservation ended while its section was still running."""
+    """The reservation ended while its section was still running.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("0.05"), action=("llm.completion", "gpt-4o"), ttl=600):
+                print("your model call")
+        except cycles.LeaseLost as error:
+            print(error)
+        ```
+    """
 
 
 class SettlementPending(CyclesError):
-    """The spend is in the journal and will be settled later."""
+    """The spend is in the journal and will be settled later.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        with LocalAuthority() as authority, authority.client(tenant="acme") as client:
+            authority.budget("tenant:acme", usd("1.00"))
+            authority.faults.fail(503, operation="commit", times=None)
+            once = client.with_options(retry_enabled=False)
+            try:
+                held = once.reserve(usd("0.05"), action=("tool.search", "web"))
+                held.commit(usd("0.02"))
+            except cycles.SettlementPending as error:
+                print(error)
+            authority.faults.clear()  # it is there again
+            print(once.drain().settled)
+        ```
+    """
 
 
 class UnreportedSpend(CyclesError):
-    """The section ended without an actual amount and the guard has `unreported="error"`; nothing was sent."""
+    """The section ended without an actual amount and the guard has `unreported="error"`; nothing was sent.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("0.05"), action=("tool.search", "web"), unreported="error"):
+                print("the work reports nothing")
+        except cycles.UnreportedSpend as error:
+            print(error)
+        ```
+    """
 
 
 class AlreadySettled(CyclesError):
-    """The reservation was already committed or released here; nothing was sent."""
+    """The reservation was already committed or released here; nothing was sent.
+
+    Example:
+        ```python
+        import cycles
+        from cycles import usd
+
+        try:
+            with cycles.Guard(usd("0.05"), action=("tool.search", "web")) as reservation:
+                reservation.commit(usd("0.02"))
+                reservation.commit(usd("0.02"))
+        except cycles.AlreadySettled as error:
+            print(error)
+        ```
+    """
 
 
 class JournalError(CyclesError):
-    """The settlement journal can't be used."""
+    """The settlement journal can't be used.
+
+    Example:
+        ```python
+        import cycles
+
+        try:
+            with cycles.Client() as client:
+                print(client.drain(timeout=5))
+        except cycles.JournalError as error:
+            print(error)
+        ```
+    """
 
 
 DENIALS: Final[dict[str, type[Denied]]] = {

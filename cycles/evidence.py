@@ -28,6 +28,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from cycles._outside.extras import install
 from cycles.errors import ConfigError, InvalidRequest
 
 __all__ = ["Key", "KeySet", "Keys", "Outcome", "Verification", "verify"]
@@ -444,4 +445,4 @@ def need_extra() -> None:
     except ModuleNotFoundError as missing:
         if missing.name not in ("cryptography", "rfc8785"):
             raise
-        raise ConfigError("verification needs an extra: pip install 'cycles-guard[evidence]'") from None
+        raise ConfigError(f"verification needs an extra: {install('evidence')}") from None

@@ -163,7 +163,7 @@ class Guard(Opener):
 
     def _value(self) -> dict[str, Any]:
         """Return what makes this Guard; whether it is entered just now does not."""
-        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_block")}
+        return {name: value for name, value in vars(self).items() if name != "_entry"}
 
     def __setstate__(self, value: dict[str, Any]) -> None:
         vars(self).update(value)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from cycles._client.faces import runtime_of
 from cycles._client.opened_section import carried, place_of_caller
-from cycles._client.running_limit import OpenedLimit
+from cycles._client.running_limit import LimitOwner, OpenedLimit
 from cycles._client.subjects import resolved
 from cycles._guard.decorated import decorated
 from cycles._guard.fields import Fields
@@ -231,13 +231,12 @@ class Limit(Opener):
         """What went wrong at its end, or None."""
         return next((ended.error for ended in self.settlements if ended.error is not None), None)
 
-    # -- what the account is told and tells ----------------------------------------------------------------------------
+    # -- what the account tells ----------------------------------------------------------------------------------------
     @property
-    def wants_news(self) -> bool:
-        """Whether `on_limit` is to be called."""
-        return callable(self._on_limit)
+    def _owner(self) -> LimitOwner:
+        return LimitOwner(self, self._tell if callable(self._on_limit) else None)
 
-    def tell(self) -> None:
+    def _tell(self) -> None:
         """Call `on_limit`; what it raises is logged: the section that passed the level is not to blame.
 
         What arrives from outside meanwhile comes out.
@@ -256,7 +255,7 @@ class Limit(Opener):
         runtime = runtime_of(client)
 
         def begin() -> OpenedLimit:
-            return self._began(runtime.limit(asked.amount, cast("LimitOptions", asked.options), self))
+            return self._began(runtime.limit(asked.amount, cast("LimitOptions", asked.options), self._owner))
 
         return self._watched(limited(begin, runtime, client.config.heartbeat), asked, client.config)
 
@@ -265,7 +264,7 @@ class Limit(Opener):
         runtime = runtime_of(client)
 
         async def begin() -> OpenedLimit:
-            return self._began(await runtime.limit(asked.amount, cast("LimitOptions", asked.options), self))
+            return self._began(await runtime.limit(asked.amount, cast("LimitOptions", asked.options), self._owner))
 
         return self._watched(AsyncLimited(begin, runtime, client.config.heartbeat), asked, client.config)
 
@@ -278,12 +277,6 @@ class Limit(Opener):
         return self._opened
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
-    def forked(self) -> None:
-        """Begin with locks of its own in a forked child: another thread of the parent may have held these."""
-        super().forked()
-        if self._opened is not None:
-            self._opened.limit.forked()
-
     def __enter__(self) -> Self:
         self._enter(place_of_caller())
         return self
@@ -314,6 +307,24 @@ class Limit(Opener):
 
         Raises:
             TypeError: for a generator function, whose code would run outside.
+
+        Example:
+            ```python
+            from concurrent.futures import ThreadPoolExecutor
+
+            import cycles
+            from cycles import usd
+
+
+            @cycles.Guard(usd("0.05"), action=("tool.search", "web"), actual=usd("0.02"))
+            def search(query: str) -> str:
+                return query.upper()  # your tool call
+
+
+            with cycles.Limit(usd("0.20"), action=("agent.run", "research")) as limit, ThreadPoolExecutor() as threads:
+                print(threads.submit(limit.run, search, "rivers").result())
+            print(limit.spent)
+            ```
         """
         opened = self._opened
         if opened is None:
@@ -334,14 +345,8 @@ class Limit(Opener):
         return cast("R", _carried(opened, lambda: result)) if inspect.iscoroutine(result) else result
 
     # -- as a value ----------------------------------------------------------------------------------------------------
-    def told(self) -> Limit:
-        """Return what this says of itself, its action and its numbers: for errors that go to other processes."""
-        action = self._fields.options["action"]
-        return _told(None if callable(action) else action, (self.amount, self._numbers, self.is_reached))
-
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle its fields; while it runs, what it says of itself: its run stays in this process."""
-        if self._opened is not None:
+        if self._opened is not None:  # its action and its numbers, as errors show them: its run stays in this process
             action = self._fields.options["action"]
             return _told, (None if callable(action) else action, (self.amount, self._numbers, self.is_reached))
         if self._client is not None:

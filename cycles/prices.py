@@ -77,6 +77,14 @@ class Prices:
         Raises:
             UnknownPrice: No price is known; the message shows how to give it.
             InvalidRequest: *usage* is none.
+
+        Example:
+            ```python
+            import cycles
+
+            prices = cycles.Prices({"my-model": {"input": "0.50", "output": "1.50"}})
+            print(prices.cost("openai", "my-model", {"input_tokens": 1200, "output_tokens": 80}))
+            ```
         """
         used = shapes.usage_of(provider, usage)
         rates = self._own_for(provider, model, used.model)
@@ -98,6 +106,15 @@ class Prices:
         Raises:
             UnknownPrice: No price is known for its model.
             InvalidRequest: It tells no usage or no model.
+
+        Example:
+            ```python
+            import cycles
+
+            prices = cycles.Prices({"my-model": {"input": "0.50", "output": "1.50"}})
+            answer = {"model": "my-model", "usage": {"prompt_tokens": 1200, "completion_tokens": 80}}
+            print(prices.cost_of(answer, provider="openai"))
+            ```
         """
         answer = shapes.answer_of(response)
         model = shapes.model_in(answer)
@@ -105,19 +122,45 @@ class Prices:
         return self.cost(whose, model, shapes.usage_in(answer, whose))
 
     def load(self) -> None:
-        """Import the table now: it takes about a second, which the first price takes otherwise."""
+        """Import the table now: it takes about a second, which the first price takes otherwise.
+
+        Example:
+            ```python
+            import cycles
+
+            prices = cycles.Prices()
+            prices.load()  # where a program starts, so that no request waits for it
+            ```
+        """
         if is_installed():
             self._table.load()
 
     def knows(self, provider: str, model: str) -> bool:
-        """Return whether there is a price for a model."""
+        """Return whether there is a price for a model.
+
+        Example:
+            ```python
+            import cycles
+
+            prices = cycles.Prices({"my-model": {"input": "0.50", "output": "1.50"}})
+            print(prices.knows("openai", "my-model"), prices.knows("openai", "gpt-of-tomorrow"))
+            ```
+        """
         if self._own_for(provider, model, None) is not None:
             return True
         entry = self._table.find(provider, model) if is_installed() else None
         return entry is not None and entry.rates.bills_input
 
     def context_window(self, provider: str, model: str) -> int | None:
-        """Return how many tokens a model reads at most; None when it is not known."""
+        """Return how many tokens a model reads at most; None when it is not known.
+
+        Example:
+            ```python
+            import cycles
+
+            print(cycles.Prices().context_window("openai", "gpt-4o"))
+            ```
+        """
         entry = self._table.find(provider, model) if is_installed() else None
         return None if entry is None else entry.context_window
 

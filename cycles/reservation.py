@@ -159,7 +159,20 @@ class _View:
         return self.caps is not None
 
     def allows_tool(self, name: str) -> bool:
-        """Return whether the caps admit the tool *name* (case-sensitive; docs/protocol.md, Caps)."""
+        """Return whether the caps admit the tool *name* (case-sensitive; docs/protocol.md, Caps).
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+
+            with cycles.Client() as client:
+                reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+                if reservation.allows_tool("web"):
+                    print("searching")  # your tool call
+                reservation.release()
+            ```
+        """
         caps = self.caps
         if caps is None:
             return True
@@ -245,6 +258,18 @@ class _View:
             AlreadySettled: when it was committed or released before.
             InvalidRequest: naming what is wrong with *actual*, and the remedy; or in a forked child.
             LeaseLost: it is kept, but the lease is lost and the client's `heartbeat` is cancel.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+
+            with cycles.Client() as client:
+                reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+                reservation.report(actual=usd("0.01"))  # so far
+                reservation.report(actual=usd("0.02"))
+                reservation.commit(usd("0.02"))
+            ```
         """
         self._running.must_be_here("report")
         # Only local effects: nothing that an event loop would have to wait for.
@@ -327,6 +352,17 @@ class Reservation(_View):
             AlreadySettled: when it was committed or released before; nothing is sent.
             InvalidRequest: when the amount can't be sent; it stays open.
             AuthorityError, Denied: when the authority understood and refused.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+
+            with cycles.Client() as client:
+                reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+                settlement = reservation.commit(usd("0.02"), metrics=cycles.Metrics(tokens_input=1200))
+                print(settlement.charged)
+            ```
         """
         self._running.must_be_here("commit")
         settlement = self._running.settle(section_flows.commit(self._section, actual, metrics, metadata))
@@ -341,6 +377,17 @@ class Reservation(_View):
 
         Raises:
             AlreadySettled: when it was committed or released before; nothing is sent.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+
+            with cycles.Client() as client:
+                reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+                settlement = reservation.release("not needed")
+                print(settlement.state)
+            ```
         """
         self._running.must_be_here("release")
         settlement = self._running.settle(section_flows.release(self._section, _reason(reason)))
@@ -353,6 +400,18 @@ class Reservation(_View):
         Raises:
             AlreadySettled: when it was committed or released before; nothing is sent.
             AuthorityError, AuthorityUnavailable: when the authority refuses or can't be reached.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+
+            with cycles.Client() as client:
+                reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+                reservation.extend(30)
+                print(reservation.expires_at)
+                reservation.release()
+            ```
         """
         leased, held, extend_by_ms = self._running.extension(seconds)
         if held is not None:
@@ -388,19 +447,77 @@ class AsyncReservation(_View):
         metrics: StandardMetrics | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Settlement:
-        """Charge *actual* and give the rest back; see `Reservation.commit`."""
+        """Charge *actual* and give the rest back; see `Reservation.commit`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+            from cycles import usd
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    reservation = await client.reserve(usd("0.05"), action=("tool.search", "web"))
+                    settlement = await reservation.commit(usd("0.02"), metrics=cycles.Metrics(tokens_input=1200))
+                    print(settlement.charged)
+
+
+            asyncio.run(main())
+            ```
+        """
         self._running.must_be_here("commit")
         settlement = await self._running.settle_async(section_flows.commit(self._section, actual, metrics, metadata))
         assert settlement is not None  # noqa: S101 - types: only what is hurried is given up
         return self._running.conclude(settlement, asked=True)
 
     async def release(self, reason: str | None = None) -> Settlement:
-        """Give the whole hold back, as best it can; see `Reservation.release`."""
+        """Give the whole hold back, as best it can; see `Reservation.release`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+            from cycles import usd
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    reservation = await client.reserve(usd("0.05"), action=("tool.search", "web"))
+                    settlement = await reservation.release("not needed")
+                    print(settlement.state)
+
+
+            asyncio.run(main())
+            ```
+        """
         self._running.must_be_here("release")
         return await self._running.release_async(section_flows.release(self._section, _reason(reason)))
 
     async def extend(self, seconds: float | timedelta) -> None:
-        """Prolong the lease; see `Reservation.extend`."""
+        """Prolong the lease; see `Reservation.extend`.
+
+        Example:
+            ```python
+            import asyncio
+
+            import cycles
+            from cycles import usd
+
+
+            async def main() -> None:
+                async with cycles.AsyncClient() as client:
+                    reservation = await client.reserve(usd("0.05"), action=("tool.search", "web"))
+                    await reservation.extend(30)
+                    print(reservation.expires_at)
+                    await reservation.release()
+
+
+            asyncio.run(main())
+            ```
+        """
         leased, held, extend_by_ms = self._running.extension(seconds)
         if held is not None:
             response = await aio.run(flows.extend(held, extend_by_ms, self._section.policy), self._running.world)

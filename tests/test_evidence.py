@@ -6,6 +6,7 @@ import base64
 import copy
 import hashlib
 import json
+import re
 import struct
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cycles import evidence
+from cycles._outside.extras import install
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.evidence import KeySet, Outcome, verify
 
@@ -383,7 +385,7 @@ def test_other_things_that_are_no_keys(tmp_path):
 @pytest.mark.parametrize("missing", ["rfc8785", "cryptography"])
 def test_without_the_extra_it_says_so(monkeypatch, missing):
     monkeypatch.setitem(__import__("sys").modules, missing, None)
-    with pytest.raises(ConfigError, match=r"pip install 'cycles-guard\[evidence\]'"):
+    with pytest.raises(ConfigError, match=re.escape(install("evidence"))):
         verify(DID, keys())
 
 

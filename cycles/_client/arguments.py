@@ -6,7 +6,6 @@ Everything is checked here, before anything is sent.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cycles._client import subjects
@@ -79,7 +78,7 @@ def checked(access: Access, estimate: Amount, options: Mapping[str, Any], same: 
     Raises:
         InvalidRequest: naming the field.
     """
-    known: Same | None = None
+    known: tuple[object, ...] | None = None
     if same is not None and type(estimate) is Amount and type(estimate.amount) is int:
         known = (same, str(estimate.unit), subjects.around())
         found = access.checked.find(known)
@@ -88,12 +87,12 @@ def checked(access: Access, estimate: Amount, options: Mapping[str, Any], same: 
             return found.estimating(estimate)
     key, rest = spend(access, "reserve", ReserveOptions, {"ttl": 60.0, **options})
     wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
-    raise_on_unsettled = rest.pop("raise_on_unsettled", True)
-    own = rest.pop("own", False)
+    raise_on_unsettled = requests.switch("raise_on_unsettled", rest.pop("raise_on_unsettled", True))
+    own = requests.switch("own", rest.pop("own", False))
     if known is not None:
         estimate = Amount(unit=estimate.unit, amount=estimate.amount)  # the caller's own one may be changed
     terms = requests.terms(estimate, **rest)
-    made = Checked(terms, access.config.retry, key, wait, raise_on_unsettled, own)
+    made = Checked(terms, access.config.retry, key, wait, raise_on_unsettled, access.config.heartbeat, own)
     if known is not None:
         access.checked.keep(known, made)
     return made
@@ -108,19 +107,19 @@ def reserving(access: Access, asked: Checked, limit: RunningLimit | None, asking
         limit: What it draws on, or None.
         asking: Where the flow notes what is not known, should it be cut off.
     """
-    terms, policy, key, wait, _, _ = asked
-    alone = partial(
-        section_flows.begin,
-        terms,
-        policy,
-        key=key,
-        wait=wait,
-        unguarded=access.config.unavailable == "allow",
-        asking=asking,
-    )
+    terms, policy, key, wait = asked[:4]
+
+    def alone() -> Flow[Section]:
+        unguarded = access.config.unavailable == "allow"
+        return section_flows.begin(terms, policy, key=key, wait=wait, unguarded=unguarded, asking=asking)
+
     if limit is None:
         return alone()
-    return limit_flows.admit(limit.account, terms, policy, partial(limit.reserve, asking, None, 0.0), alone, wait=wait)
+
+    def piece(amount: Amount) -> Flow[Section]:
+        return limit.reserve(asking, None, 0.0, amount)
+
+    return limit_flows.admit(limit.account, terms, policy, piece, alone, wait=wait)
 
 
 def limiting(
@@ -138,8 +137,8 @@ def limiting(
     """
     key, rest = spend(access, "Limit", LimitOptions, {"ttl": 60.0, **options})
     wait = requests.milliseconds("wait", rest.pop("wait", 0.0), low=0.0, high=requests.MAX_TTL) / 1000
-    raise_on_unsettled = rest.pop("raise_on_unsettled", False)
-    hold, own = rest.pop("hold", None), rest.pop("own", False)
+    raise_on_unsettled = requests.switch("raise_on_unsettled", rest.pop("raise_on_unsettled", False))
+    hold, own = rest.pop("hold", None), requests.switch("own", rest.pop("own", False))
     terms = requests.terms(amount, **rest, field="amount")
     piece = None if hold is None else checked_hold(hold, amount)
     outer = None if own else drawn_on(access, terms)

@@ -20,6 +20,7 @@ from cycles._core.flows import Asking
 from cycles._drivers import aio
 from cycles._drivers.libraries import library
 from cycles._drivers.readiness import get_ready
+from cycles._outside.extras import install
 from cycles.errors import BudgetNotFound, ConfigError
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _async_factory(config: Config) -> Callable[..., AsyncHttpClient]:
     except ModuleNotFoundError as missing:
         raise ConfigError(
             f"http_engine='aiohttp' needs an extra ({missing.name} is not installed): "
-            "pip install 'cycles-guard[fast]', or set it to httpx"
+            f"{install('fast')}, or set it to httpx"
         ) from None
     return quick_client
 

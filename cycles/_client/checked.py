@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from cycles._core.requests import Terms
     from cycles._core.retry import RetryPolicy
 
-    Same = tuple[object, ...]
-    """What tells arguments from others."""
+    Same = object
+    """What tells arguments from others: equal ones have the same one, as long as that is remembered."""
+
+    _Known = tuple[object, ...]
+    """Arguments, and who spends."""
 
 _MOST: Final = 256
 """Arguments that are remembered; a program has a few guards, each with some subjects."""
@@ -32,6 +35,7 @@ class Checked(NamedTuple):
         key: The idempotency key, or None for a fresh one.
         wait: Seconds to keep asking while denied or throttled.
         raise_on_unsettled: Whether the end of the section raises when it stays unsettled.
+        lease_policy: What the loss of its lease does (`Config.heartbeat`).
         own: Whether it is reserved at the authority even inside a limit.
     """
 
@@ -40,6 +44,7 @@ class Checked(NamedTuple):
     key: str | None
     wait: float
     raise_on_unsettled: bool
+    lease_policy: str
     own: bool
 
     def estimating(self, estimate: Amount) -> Checked:
@@ -55,6 +60,10 @@ class Checked(NamedTuple):
         return self._replace(terms=self.terms.of(Amount(unit=checked.unit, amount=checked.amount)))
 
 
+_signatures: Final[dict[tuple[object, ...], Same]] = {}
+"""By what they stand for: a guard's options are long, and looked up in each of its calls."""
+
+
 def signature(options: Mapping[str, Any]) -> Same | None:
     """Return what tells *options* from all others; None where they can't be told apart, or can change.
 
@@ -66,12 +75,13 @@ def signature(options: Mapping[str, Any]) -> Same | None:
         if options.get(name) is not None:
             return None
     values = tuple(options.values())
-    same = *options, *values, *map(type, values)
+    given = *options, *values, *map(type, values)
+    if len(_signatures) >= _MOST:
+        _signatures.clear()
     try:
-        hash(same)
+        return _signatures.setdefault(given, object())
     except TypeError:  # something that the checks refuse
         return None
-    return same
 
 
 class Memory:
@@ -80,14 +90,14 @@ class Memory:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: Final[dict[Same, Checked]] = {}
+        self._known: Final[dict[_Known, Checked]] = {}
 
-    def find(self, same: Same) -> Checked | None:
-        """Return what came of the *same* arguments, or None."""
-        return self._known.get(same)
+    def find(self, known: _Known) -> Checked | None:
+        """Return what came of the same arguments, or None."""
+        return self._known.get(known)
 
-    def keep(self, same: Same, checked: Checked) -> None:
+    def keep(self, known: _Known, checked: Checked) -> None:
         """Remember what came of arguments."""
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[same] = checked
+        self._known[known] = checked

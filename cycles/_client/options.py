@@ -26,22 +26,106 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PerCall: TypeAlias = T | Callable[..., T]
-"""A field of a `Guard` or a `Limit`: a value, or a callable that takes a call's arguments and gives its value."""
+"""A field of a `Guard` or a `Limit`: a value, or a callable that takes a call's arguments and gives its value.
+
+Example:
+    ```python
+    import cycles
+    from cycles import tokens
+
+    estimate: cycles.PerCall[cycles.Amount] = lambda prompt: tokens(len(prompt))
+
+
+    @cycles.Guard(estimate, action=("llm.completion", "gpt-4o"))
+    def ask(prompt: str) -> str:
+        return prompt.upper()  # your model call
+
+
+    print(ask("Why?"))
+    ```
+"""
 
 ActionLike: TypeAlias = Action | tuple[str, str]
-"""What the work does: a (kind, name) pair, such as ("llm.completion", "gpt-4o"), or an `Action`."""
+"""What the work does: a (kind, name) pair, such as ("llm.completion", "gpt-4o"), or an `Action`.
+
+Example:
+    ```python
+    import cycles
+    from cycles import usd
+
+    action: cycles.ActionLike = ("tool.search", "web")
+    with cycles.Guard(usd("0.05"), action=action):
+        print("searching")  # your tool call
+    ```
+"""
 
 Seconds: TypeAlias = float | timedelta
-"""A duration: a number of seconds, or a timedelta."""
+"""A duration: a number of seconds, or a timedelta.
+
+Example:
+    ```python
+    from datetime import timedelta
+
+    import cycles
+    from cycles import usd
+
+    ttl: cycles.Seconds = timedelta(minutes=10)
+    with cycles.Guard(usd("0.05"), action=("tool.search", "web"), ttl=ttl):
+        print("searching")  # your tool call
+    ```
+"""
 
 Cost: TypeAlias = Amount | Decimal
-"""What something cost: an amount, or a Decimal of dollars, which is rounded up to a microcent."""
+"""What something cost: an amount, or a Decimal of dollars, which is rounded up to a microcent.
+
+Example:
+    ```python
+    from decimal import Decimal
+
+    import cycles
+    from cycles import usd
+
+
+    def cost(reply: dict[str, str]) -> cycles.Cost:
+        return Decimal(reply["cost"])
+
+
+    @cycles.Guard(usd("0.05"), action=("llm.completion", "gpt-4o"), actual=cost)
+    def ask(prompt: str) -> dict[str, str]:
+        return {"text": prompt.upper(), "cost": "0.032"}  # your model call
+
+
+    print(ask("Why?"))
+    ```
+"""
 
 OveragePolicy: TypeAlias = CommitOveragePolicy | str
-"""REJECT, ALLOW_IF_AVAILABLE or ALLOW_WITH_OVERDRAFT (docs/protocol.md, Overage policies)."""
+"""REJECT, ALLOW_IF_AVAILABLE or ALLOW_WITH_OVERDRAFT (docs/protocol.md, Overage policies).
+
+Example:
+    ```python
+    import cycles
+    from cycles import usd
+
+    policy: cycles.OveragePolicy = "ALLOW_IF_AVAILABLE"
+    with cycles.Guard(usd("0.05"), action=("tool.search", "web"), overage_policy=policy) as reservation:
+        reservation.commit(usd("0.07"))
+    ```
+"""
 
 Level: TypeAlias = str | Unset | None
-"""A level of the subject. UNSET: as around it (`cycles.subject`), else as configured. None: left out."""
+"""A level of the subject. UNSET: as around it (`cycles.subject`), else as configured. None: left out.
+
+Example:
+    ```python
+    import cycles
+    from cycles import usd
+
+    customer: cycles.Level = cycles.level("zoe@example.com")
+    with cycles.Guard(usd("0.05"), action=("tool.search", "web"), workspace=customer):
+        print("searching")  # your tool call
+    ```
+"""
 
 GivenPolicyKeys: TypeAlias = PolicyKeys | ActionPolicyKeys | None
 """Where the action goes (`PolicyKeys`), if the authority's policies look at that."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakSet
 
 from cycles._client.opened_section import Opened, surrounding
 from cycles._client.running_section import PATIENCE, leave_to_background, lost_lease
@@ -19,11 +20,12 @@ from cycles._core.limits import Account
 from cycles._drivers import aio, blocking
 from cycles._telemetry import log
 from cycles.amounts import check
-from cycles.errors import InvalidRequest, LimitNumbers
+from cycles.errors import InvalidRequest
 from cycles_api.types import Unset
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from cycles._client.access import Access
     from cycles._client.running_section import Keeper
@@ -34,24 +36,23 @@ if TYPE_CHECKING:
     from cycles._core.results import Settlement
     from cycles._core.section import Section
     from cycles._drivers.world import World
-    from cycles.errors import LeaseLost
+    from cycles.errors import LeaseLost, LimitNumbers
     from cycles_api.models.amount import Amount
 
 _MANY: Final = 64
 """Tasks of ended sections that are kept before they are forgotten."""
 
 
-class LimitOwner(LimitNumbers, Protocol):
-    """Who shows the numbers of a limit, and is what `error.limit` is: `cycles.limit.Limit`."""
+class LimitOwner(NamedTuple):
+    """Who shows the numbers of a limit, and hears of them.
 
-    def tell(self) -> None:
-        """Tell the program that the limit is near, or reached."""
-        ...
+    Attributes:
+        limit: What `error.limit` is: a `cycles.limit.Limit`.
+        tell: Tells the program that the limit is near, or reached; None when it does not want to know.
+    """
 
-    @property
-    def wants_news(self) -> bool:
-        """Whether the program wants to know."""
-        ...
+    limit: LimitNumbers
+    tell: Callable[[], None] | None
 
 
 def checked_hold(hold: object, amount: Amount) -> int:
@@ -74,12 +75,13 @@ class RunningLimit:
         terms: What the whole of it would ask for.
         piece: How much it holds at a time; None for the whole.
         outer: The limit that it draws on, or None.
-        owner: Who shows its numbers.
+        owner: Who shows its numbers, and hears of them.
         world: What its flows run in.
         raise_on_unsettled: Whether its end raises when it stays unsettled.
 
     Attributes:
         account: Its numbers.
+        tell: Tells the program that it is near, or reached; None when it does not want to know.
         settlements: How it ended, one for each of its reservations.
         pid: The process that it runs in.
     """
@@ -100,12 +102,12 @@ class RunningLimit:
             terms.estimate,
             lock=threading.RLock(),
             name=f"limit {action.kind}/{action.name}",
-            owner=owner,
+            owner=owner.limit,
             piece=piece,
             is_recorded=world.journal is not None or outer is not None,
         )
         self.outer: Final = outer
-        self.owner: Final = owner
+        self.tell: Final = owner.tell
         self.world: Final = world
         self.pid: Final = os.getpid()
         self.settlements: list[Settlement] = []
@@ -114,9 +116,10 @@ class RunningLimit:
         self._raise_on_unsettled: Final = raise_on_unsettled
         self._is_disowned = False
         self._tasks: list[tuple[Section | None, asyncio.Task[Any]]] = []
+        _running.add(self)
 
     def forked(self) -> None:
-        """Begin with a lock of its own in a forked child (`cycles.limit` calls it)."""
+        """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
         self.account.forked(threading.RLock())
 
     # -- what it covers ------------------------------------------------------------------------------------------------
@@ -203,8 +206,8 @@ class RunningLimit:
         """Tell the program that the limit is near, or reached."""
         limit: RunningLimit | None = self
         while limit is not None:
-            if limit.account.news and limit.account.take_news() and limit.owner.wants_news:
-                limit.owner.tell()
+            if limit.account.news and limit.account.take_news() and limit.tell is not None:
+                limit.tell()
             limit = limit.outer
 
     def end(self, keeper: Keeper, *, hurried: bool = False) -> None:
@@ -238,7 +241,7 @@ class RunningLimit:
 
     def _is_left_to_parent(self) -> bool:
         if self.is_inherited:
-            self.world.perform(Notify("limit of the parent process, left to it", limit=self.account.name))
+            self.world.perform(Notify("limit of the parent process, left to it", {"limit": self.account.name}))
             return True
         return False
 
@@ -295,3 +298,15 @@ def drawn_on(access: Access, terms: Terms) -> RunningLimit | None:
             return found.limit
         found = found.outer
     return None
+
+
+_running: Final[WeakSet[RunningLimit]] = WeakSet()
+
+
+def _in_child() -> None:
+    for limit in list(_running):
+        limit.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
+    from cycles._client.checked import Checked
     from cycles._core.effects import Flow
     from cycles._core.results import Settlement
     from cycles._core.section import Section
@@ -91,26 +92,23 @@ class RunningSection:
         limit: What the section draws on, if that is a limit.
     """
 
-    __slots__ = ("_is_left", "_lease_policy", "_raise_on_unsettled", "keeper", "limit", "pid", "section", "world")
+    __slots__ = ("_asked", "_is_left", "keeper", "limit", "pid", "section", "world")
 
     def __init__(
         self,
         section: Section,
         world: World,
         keeper: Keeper,
-        *,
-        lease_policy: str,
-        raise_on_unsettled: bool,
-        limit: Listener | None = None,
+        asked: Checked,
+        limit: Listener | None,
     ) -> None:
         self.limit: Final = limit
         self.section: Final = section
         self.world: Final = world
         self.keeper: Final = keeper
         self.pid = os.getpid() if limit is None else limit.pid  # nobody draws on another process's limit
+        self._asked: Final = asked
         self._is_left = False
-        self._lease_policy: Final = lease_policy
-        self._raise_on_unsettled: Final = raise_on_unsettled
 
     @property
     def is_inherited(self) -> bool:
@@ -124,7 +122,7 @@ class RunningSection:
         if os.getpid() == self.pid:
             return True
         facts = {"reservation_id": self.section.reservation_id}
-        self.world.perform(Notify("section of the parent process, left to it", **facts))
+        self.world.perform(Notify("section of the parent process, left to it", facts))
         return False
 
     def must_be_here(self, wanted: str) -> None:
@@ -192,24 +190,24 @@ class RunningSection:
     def conclude(self, settlement: Settlement, *, asked: bool) -> Settlement:
         """Return *settlement*, or raise what it must raise; *asked* is whether the caller asked for this commit."""
         if settlement.error is not None:
-            policy = self._raise_on_unsettled
+            policy = self._asked.raise_on_unsettled
             error = section_flows.trouble_to_raise(settlement, asked=asked, raise_on_unsettled=policy)
             if error is not None:
                 raise error
-        if self._lease_policy != "warn":
+        if self._asked.lease_policy != "warn":
             self._raise_if_lost()
         return settlement
 
     # -- the lease -----------------------------------------------------------------------------------------------------
     def check_lease(self) -> None:
         """Raise LeaseLost in a running section whose lease is lost, where the policy is to cancel it."""
-        if self._lease_policy == "cancel":
+        if self._asked.lease_policy == "cancel":
             self._raise_if_lost()
 
     @property
     def is_cancelled(self) -> bool:
         """Whether the lost lease cancels the section."""
-        return self._lease_policy == "cancel" and self.section.is_lost
+        return self._asked.lease_policy == "cancel" and self.section.is_lost
 
     def lost(self) -> LeaseLost:
         """Return the error that says so."""

@@ -44,14 +44,7 @@ class Runtime:
 
     def running(self, section: Section, asked: Checked, limit: RunningLimit | None, world: World) -> RunningSection:
         """Return *section* as it runs with this client, on what was *asked*."""
-        return RunningSection(
-            section,
-            world,
-            self,
-            lease_policy=self.access.config.heartbeat,
-            raise_on_unsettled=asked.raise_on_unsettled,
-            limit=limit,
-        )
+        return RunningSection(section, world, self, asked, limit)
 
     # -- what sections leave to it -------------------------------------------------------------------------------------
     def give_back(self, section: Section) -> None:

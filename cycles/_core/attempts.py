@@ -63,11 +63,13 @@ def until_known(
             delay = None
         yield from Notify(
             "attempt failed",
-            operation=operation.name,
-            attempt=attempt,
-            delay=delay,
-            reason=repr(answer),
-            is_told=delay is None,  # by whoever asked for it
+            {
+                "operation": operation.name,
+                "attempt": attempt,
+                "delay": delay,
+                "reason": repr(answer),
+                "is_told": delay is None,  # by whoever asked for it
+            },
         )
         if delay is None:
             return answer, attempt

@@ -14,12 +14,17 @@ _MOST: Final = 20
 """Actions that are named, those that cost most first; the rest is one sum."""
 
 
-def shown(tally: Tally) -> dict[str, Any]:
-    """Return *tally* as metadata."""
+def shown(tally: Tally, sections: int) -> dict[str, Any]:
+    """Return *tally* as metadata.
+
+    Args:
+        tally: Of the sections that were charged.
+        sections: How many were admitted, as `Limit.sections` says; those that gave all back are in no tally.
+    """
     named = sorted(((key, count, amount) for key, (count, amount) in tally.items() if key != ("", "")), key=_cost)
     most, rest = named[:_MOST], named[_MOST:]
     found: dict[str, Any] = {
-        "sections": sum(count for count, _ in tally.values()),
+        "sections": sections,
         "actions": [{"kind": kind, "name": name, "count": n, "amount": cost} for (kind, name), n, cost in most],
     }
     count, amount = tally.get(("", ""), (0, 0))

@@ -166,6 +166,6 @@ class Notify(Effect[None]):
 
     __slots__ = ("event", "facts")
 
-    def __init__(self, event: str, **facts: Any) -> None:
+    def __init__(self, event: str, facts: Mapping[str, Any]) -> None:
         self.event: Final = event
-        self.facts: Final[Mapping[str, Any]] = facts
+        self.facts: Final = facts

@@ -60,7 +60,7 @@ def settled(
         yield from Forget(pending)
         settlement, outcome = charged(pending, answer, how.sent, before=how.before), "settled"
         if settlement.uncovered is not None:
-            yield from Notify("charged less than the actual", **_uncovered(pending, settlement))
+            yield from Notify("charged less than the actual", _uncovered(pending, settlement))
     else:
         error = error_of(operation, answer, asked=pending.actual if pending.by_event else None)
         goes_on = how.goes_on and verdict not in REFUSED and verdict is not STOPPED
@@ -85,13 +85,15 @@ def settled(
             "refused"
             if how.is_raised and isinstance(error, Denied)
             else _event_of(verdict, is_kept=is_kept or goes_on),
-            is_told=how.is_raised or (how.is_known and outcome == "pending"),
-            reservation_id=pending.reservation_id,
-            via=pending.via,
-            amount=pending.actual.amount,
-            unit=str(pending.actual.unit),
-            verdict=verdict.value,
-            reason=str(error),
+            {
+                "is_told": how.is_raised or (how.is_known and outcome == "pending"),
+                "reservation_id": pending.reservation_id,
+                "via": pending.via,
+                "amount": pending.actual.amount,
+                "unit": str(pending.actual.unit),
+                "verdict": verdict.value,
+                "reason": str(error),
+            },
         )
     yield from Tell(
         SettlementDetails(

@@ -59,7 +59,9 @@ def _fetched(
         if is_there or not again:
             return answer
         delay = policy.delay(attempt, (yield from Jitter()), answer.retry_after)
-        yield from Notify("attempt failed", operation=operation.name, attempt=attempt, delay=delay, reason=repr(answer))
+        yield from Notify(
+            "attempt failed", {"operation": operation.name, "attempt": attempt, "delay": delay, "reason": repr(answer)}
+        )
         if delay is None:
             return answer
         yield from Sleep(delay)

@@ -54,10 +54,7 @@ class Asking:
             the caller chose is not noted: the caller may send it again.
     """
 
-    __slots__ = ("unanswered",)
-
-    def __init__(self) -> None:
-        self.unanswered: str | None = None
+    unanswered: str | None = None
 
 
 def reserve(
@@ -103,7 +100,7 @@ def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[G
         if left > 0.0:
             answer = yield from Call(CREATE_RESERVATION, within=left, body=body)
         yield from Notify(
-            "reserve ambiguous", operation="create_reservation", reason=reason, is_told=_ambiguous(answer)
+            "reserve ambiguous", {"operation": "create_reservation", "reason": reason, "is_told": _ambiguous(answer)}
         )
     if not _ambiguous(answer):
         asking.unanswered = None
@@ -164,7 +161,7 @@ def find(key: str, within: float | None = None) -> Flow[tuple[bool, Grant | None
     for row in answer.parsed.reservations:
         is_ours = row.idempotency_key == key and is_id(row.reservation_id)
         if is_ours and row.status == models.ReservationStatus.ACTIVE:
-            yield from Notify("reservation recovered", reservation_id=row.reservation_id)
+            yield from Notify("reservation recovered", {"reservation_id": row.reservation_id})
             response = models.ReservationCreateResponse(
                 decision=models.DecisionEnum.ALLOW,
                 affected_scopes=row.affected_scopes,
@@ -199,7 +196,7 @@ def observe(terms: Terms, policy: RetryPolicy, *, key: str | None = None, asking
     if isinstance(held, Unset):
         return grant
     noted.unanswered = key  # until it is given back
-    yield from Notify("observe mode ignored, hold given back", reservation_id=held)
+    yield from Notify("observe mode ignored, hold given back", {"reservation_id": held})
     yield from release(held, "observed", policy)
     noted.unanswered = None
     response = evolve(grant.response, reservation_id=UNSET, expires_at_ms=UNSET, remaining_ttl_ms=UNSET)
@@ -230,7 +227,7 @@ def release(
     )
     verdict, response = judge(RELEASE_RESERVATION, answer), answer.parsed
     if verdict is Verdict.DONE and response is not None:
-        yield from Notify("released", reservation_id=reservation_id, reason=reason)
+        yield from Notify("released", {"reservation_id": reservation_id, "reason": reason})
         return Settlement(
             State.RELEASED,
             via="release",
@@ -241,7 +238,7 @@ def release(
             evidence=reference(response.cycles_evidence),
         )
     error = error_of(RELEASE_RESERVATION, answer)
-    yield from Notify("release failed", reservation_id=reservation_id, reason=str(error))
+    yield from Notify("release failed", {"reservation_id": reservation_id, "reason": str(error)})
     state = State.EXPIRED if verdict is Verdict.EXPIRED else State.RELEASED
     return Settlement(state, via="release", attempts=attempts, error=error, headers=answer.headers)
 

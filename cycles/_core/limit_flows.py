@@ -89,10 +89,7 @@ def take_ahead(account: Account, piece: Piece, reserve: Reserve) -> Flow[None]:
         account.ahead_denied()
         yield from Notify(
             "piece not granted",
-            limit=account.name,
-            amount=piece.amount,
-            unit=str(account.unit),
-            reason=str(error),
+            {"limit": account.name, "amount": piece.amount, "unit": str(account.unit), "reason": str(error)},
         )
 
 
@@ -155,15 +152,17 @@ def admit(
         return (yield from alone())
     grant = account.grant
     assert grant is not None  # noqa: S101 - types: what was admitted is granted
-    section = Section(terms, grant, policy, share=share)
+    section = Section(terms, grant, policy, share)
     try:
         yield from Notify(
             "reserved",
-            reservation_id=None,
-            decision="ALLOW",
-            estimate=estimate,
-            unit=str(account.unit),
-            limit=account.name,
+            {
+                "reservation_id": None,
+                "decision": "ALLOW",
+                "estimate": estimate,
+                "unit": str(account.unit),
+                "limit": account.name,
+            },
         )
     except BaseException:  # nobody will have it
         account.settle(share, terms.action, None)
@@ -203,7 +202,7 @@ def _made_room(  # noqa: PLR0917 - the parts of one question
             left = wait - (now - started)
             if left <= 0.0 or not account.waiting_may_help():
                 if error.limit is not None:
-                    yield from Notify("denied", decision="DENY", reason=str(error), limit=account.name)
+                    yield from Notify("denied", {"decision": "DENY", "reason": str(error), "limit": account.name})
                 raise error
             pause = max(policy.backoff(attempt, (yield from Jitter())), _LEAST_PAUSE)
             yield from Sleep(min(left, pause))
@@ -220,7 +219,7 @@ def _evaluated(account: Account, terms: Terms, policy: RetryPolicy) -> Flow[Sect
     if not allowed:
         response.reason_code = "BUDGET_EXCEEDED"
     now = yield from Now()
-    yield from Notify("dry run", reservation_id=None, decision=str(decision), limit=account.name)
+    yield from Notify("dry run", {"reservation_id": None, "decision": str(decision), "limit": account.name})
     return Section(terms, Grant(response, {}, sent_at=now, received_at=now), policy)
 
 

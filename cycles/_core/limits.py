@@ -430,7 +430,7 @@ class Account:
                         key = ("", "")
                     count, amount = tally.get(key, (0, 0))
                     tally[key] = (count + 1, amount + share.reported)
-        return shown(tally)
+            return shown(tally, self.numbers[2])
 
     # -- what the program is told --------------------------------------------------------------------------------------
     def _tell(self, level: int) -> None:

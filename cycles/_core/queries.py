@@ -46,7 +46,7 @@ def decide(terms: Terms, policy: RetryPolicy, *, key: str | None = None) -> Flow
     )
     answer, _ = yield from until_known(DECIDE, {"body": body}, policy)
     decision = _decision(terms, answer)
-    yield from Notify("decided", decision=str(decision.decision), reason=decision.reason_code)
+    yield from Notify("decided", {"decision": str(decision.decision), "reason": decision.reason_code})
     return decision
 
 
@@ -111,9 +111,11 @@ def record(
     taken = settlement.charged
     yield from Notify(
         "recorded",
-        charged=None if taken is None else taken.amount,
-        unit=str(terms.estimate.unit),
-        attempts=settlement.attempts,
+        {
+            "charged": None if taken is None else taken.amount,
+            "unit": str(terms.estimate.unit),
+            "attempts": settlement.attempts,
+        },
     )
     return settlement
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cycles._core.effects import Flow, Queue
     from cycles._core.records import Claim, Pending
     from cycles._core.results import Settlement
+    from cycles.errors import CyclesError
 
 _PATIENCE: Final = 3
 """Answers in a row that a recovery can't use before it pauses: the authority is not well."""
@@ -40,12 +41,14 @@ class Recovery:
         is_stopped: The key is refused: nothing can be settled with it.
         again_in: Seconds until the earliest floor is over, of those that were found; or None.
         failures: Answers in a row that could not be used.
+        error: What kept the last charge that it kept pending from being settled; None when there was none.
     """
 
     __slots__ = (
         "again_in",
         "aside",
         "deadline",
+        "error",
         "failures",
         "is_paused",
         "is_stopped",
@@ -74,6 +77,7 @@ class Recovery:
         self.settled = self.rejected = self.pending = self.failures = 0
         self.is_paused = self.is_stopped = False
         self.again_in: float | None = None
+        self.error: CyclesError | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -98,12 +102,19 @@ class Recovery:
         error = settlement.error
         if not settlement.goes_on:
             self.rejected += 1
-            self.is_stopped = error is not None and error.status == 401
+            self.stopped_by(error)
             return False
         self.failures += 1
+        self.error = error
         throttled = error is not None and error.retry_after is not None
         self.is_paused = throttled or self.failures >= _PATIENCE
         return True
+
+    def stopped_by(self, error: CyclesError | None) -> None:
+        """Stop where *error* refuses the key: no other charge would fare better."""
+        self.is_stopped = error is not None and error.status == 401
+        if self.is_stopped:
+            self.error = error
 
     def waits(self, seconds: float) -> None:
         """Note that a floor is over in *seconds*."""
@@ -165,11 +176,11 @@ def _recover_one(pending: Pending, claim: Claim, recovery: Recovery, timeout: fl
         recovery.failures = 0
     elif verdict is STOPPED:
         recovery.aside.add(pending.key)
-        recovery.is_stopped = settlement.error is not None and settlement.error.status == 401
+        recovery.stopped_by(settlement.error)
     else:
         recovery.pending += 1
         recovery.failures += 1
-        error = settlement.error
+        error = recovery.error = settlement.error
         assert error is not None  # noqa: S101 - types
         if error.retry_after is not None:
             recovery.waits(min(error.retry_after, LONGEST_FLOOR))

@@ -206,7 +206,7 @@ def beat(heart: Heart) -> Flow[float | None]:
     delay = heart.extended(answer.parsed, sent_at=answer.sent_at, received_at=answer.received_at)
     if delay is None:
         return (yield from _stop(heart, "the lease is shorter than its safety budget; ask for a longer ttl"))
-    yield from Notify("renewed", reservation_id=section.reservation_id, next_in=delay)
+    yield from Notify("renewed", {"reservation_id": section.reservation_id, "next_in": delay})
     return delay
 
 
@@ -222,10 +222,12 @@ def _failed(heart: Heart, answer: Answer[models.ReservationExtendResponse], verd
         return (yield from _stop(heart, reason))
     yield from Notify(
         "renewal failed, retrying",
-        reservation_id=heart.section.reservation_id,
-        retry_in=delay_ms / 1000,
-        left=heart.assumed.left_ms(now) / 1000,
-        reason=reason,
+        {
+            "reservation_id": heart.section.reservation_id,
+            "retry_in": delay_ms / 1000,
+            "left": heart.assumed.left_ms(now) / 1000,
+            "reason": reason,
+        },
     )
     return delay_ms / 1000
 
@@ -235,7 +237,9 @@ def _stop(heart: Heart, reason: str) -> Flow[float | None]:
     now = yield from Now()
     left = heart.assumed.left_ms(now) / 1000
     heart.is_stopped = True
-    yield from Notify("heartbeat stopped", reservation_id=heart.section.reservation_id, left=left, reason=reason)
+    yield from Notify(
+        "heartbeat stopped", {"reservation_id": heart.section.reservation_id, "left": left, "reason": reason}
+    )
     return left
 
 
@@ -245,5 +249,5 @@ def _lost(heart: Heart, reason: str) -> Flow[float | None]:
     section.lease_lost = True
     if heart.on_lost is not None:
         heart.on_lost()
-    yield from Notify("lease lost", reservation_id=section.reservation_id, reason=reason)
+    yield from Notify("lease lost", {"reservation_id": section.reservation_id, "reason": reason})
     return None

@@ -113,6 +113,17 @@ class Terms:
         )
 
 
+def switch(name: str, value: object) -> bool:
+    """Return *value* of a field that is on or off; 1 and "yes" are neither.
+
+    Raises:
+        InvalidRequest: naming the field, the value and what is allowed.
+    """
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{name}={value!r}: give True or False")
+    return value
+
+
 def terms(
     estimate: models.Amount,
     *,
@@ -134,9 +145,8 @@ def terms(
     Raises:
         InvalidRequest: naming the field, the value and what is allowed.
     """
-    for name, value in (("dry_run", dry_run), ("observe", observe)):
-        if not isinstance(value, bool):
-            raise InvalidRequest(f"{name}={value!r}: give True or False")
+    switch("dry_run", dry_run)
+    switch("observe", observe)
     if dry_run and observe:
         raise InvalidRequest("dry_run and observe: give one of them; the one does not run the work, the other does")
     return Terms(

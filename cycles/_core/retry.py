@@ -53,6 +53,14 @@ class RetryPolicy:
         """Return the seconds to wait after failed *attempt* (1-based), or None to stop.
 
         *retry_after* is a floor: it is waited out, and the backoff comes on top.
+
+        Example:
+            ```python
+            import cycles
+
+            policy = cycles.RetryPolicy(max_attempts=3)
+            print(policy.delay(1, 0.5), policy.delay(3, 0.5))  # 0.25, and None: three attempts are all
+            ```
         """
         if attempt >= self.max_attempts:
             return None
@@ -64,6 +72,14 @@ class RetryPolicy:
         """Return the exponential backoff after *attempt* with full jitter: *jitter*, in [0, 1), is the part taken.
 
         Full, so that clients that failed together do not come back together.
+
+        Example:
+            ```python
+            import cycles
+
+            policy = cycles.RetryPolicy(initial_delay=0.5, multiplier=2.0)
+            print(policy.backoff(3, 0.999))  # almost 2 seconds
+            ```
         """
         # Past this power the backoff is max_delay anyway; a float power would overflow.
         whole = self.initial_delay * self.multiplier ** min(attempt - 1, 64)

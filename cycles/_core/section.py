@@ -72,9 +72,9 @@ class Section:
         terms: Terms,
         grant: Grant,
         policy: RetryPolicy,
+        share: Share | None = None,
         *,
         state: State | None = None,
-        share: Share | None = None,
     ) -> None:
         self.share: Final = share
         if share is not None:

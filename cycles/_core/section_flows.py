@@ -75,13 +75,13 @@ def begin(
         else:
             grant = yield from flows.reserve(terms, policy, key=key, wait=wait, asking=asking)
     except Denied as denied:
-        yield from Notify("denied", decision="DENY", reason=str(denied), **_asked(terms))
+        yield from Notify("denied", {"decision": "DENY", "reason": str(denied), **_asked(terms)})
         raise
     except (AuthorityUnavailable, AuthorityError) as error:
         may_run = unguarded and not terms.dry_run and _is_unreachable(error)
         # Without a journal its spend would be in memory alone.
         if not may_run or not (terms.observe or (yield from Ready())):
-            yield from Notify("reserve failed", reason=str(error), is_told=True, **_asked(terms))
+            yield from Notify("reserve failed", {"reason": str(error), "is_told": True, **_asked(terms)})
             raise
         section = yield from _without_hold(terms, policy, error)
         return section
@@ -95,13 +95,13 @@ def _tell_begun(section: Section) -> Flow[None]:
     if terms.observe:
         allowed = response.decision in (models.DecisionEnum.ALLOW, models.DecisionEnum.ALLOW_WITH_CAPS)
         event = "observing" if allowed else "observing, would be denied"
-        yield from Notify(event, decision=str(response.decision), reason=known(response.reason_code), **_asked(terms))
+        yield from Notify(
+            event, {"decision": str(response.decision), "reason": known(response.reason_code), **_asked(terms)}
+        )
         return
     yield from Notify(
         _BEGAN.get(section.state, "reserved"),
-        reservation_id=section.reservation_id,
-        decision=str(response.decision),
-        **_asked(terms),
+        {"reservation_id": section.reservation_id, "decision": str(response.decision), **_asked(terms)},
     )
 
 
@@ -119,7 +119,7 @@ def _without_hold(terms: Terms, policy: RetryPolicy, error: Exception) -> Flow[S
     response = models.ReservationCreateResponse(decision=models.DecisionEnum.ALLOW, affected_scopes=[])
     state = State.OBSERVED if terms.observe else State.UNRESERVED
     section = Section(terms, Grant(response, {}, sent_at=now, received_at=now), policy, state=state)
-    yield from Notify("authority unreachable, running without a hold", reason=str(error))
+    yield from Notify("authority unreachable, running without a hold", {"reason": str(error)})
     return section
 
 
@@ -150,7 +150,9 @@ def _noted(
     section.report(actual, metrics, metadata)
     if section.left_out != before:
         new = [wrong for wrong in section.left_out if wrong not in before]
-        yield from Notify("left out of the charge", reservation_id=section.reservation_id, reason="; ".join(new))
+        yield from Notify(
+            "left out of the charge", {"reservation_id": section.reservation_id, "reason": "; ".join(new)}
+        )
 
 
 def commit(
@@ -158,14 +160,21 @@ def commit(
     actual: Amount,
     metrics: StandardMetrics | None = None,
     metadata: Mapping[str, Any] | None = None,
+    *,
+    is_checked: bool = False,
 ) -> Flow[Settlement]:
     """Commit *actual* and return how that ended; trouble is in the settlement, not raised.
+
+    With *is_checked* it is known that the amount can be committed, and that the section is open.
 
     Raises:
         AlreadySettled: when the section was settled before.
         InvalidRequest: when the amount can't be sent; the section stays open.
     """
-    section.set_actual(actual, "commit")
+    if is_checked:
+        section.reported = actual
+    else:
+        section.set_actual(actual, "commit")
     if metrics is not None or metadata is not None:
         yield from _noted(section, None, metrics, metadata)
     if section.share is None and section.holds_nothing:
@@ -221,10 +230,12 @@ def charge(section: Section, *, ends: float | None = None) -> Flow[Settlement]:
     if settlement.state is State.COMMITTED:
         yield from Notify(
             "committed",
-            reservation_id=section.reservation_id,
-            via=settlement.via,
-            charged=settlement.charged.amount if settlement.charged else None,
-            unit=str(section.terms.estimate.unit),
+            {
+                "reservation_id": section.reservation_id,
+                "via": settlement.via,
+                "charged": settlement.charged.amount if settlement.charged else None,
+                "unit": str(section.terms.estimate.unit),
+            },
         )
     return settlement
 
@@ -256,7 +267,7 @@ def give_back(section: Section, reason: str | None, *, ends: float | None = None
     if section.share is not None:
         if section.share.reported and section.share.account.is_recorded:
             yield from shares.grow(section.share.account)
-        yield from Notify("released", reservation_id=None, reason=reason)
+        yield from Notify("released", {"reservation_id": None, "reason": reason})
     if section.provisional is not None:
         yield from Forget(section.provisional)
     if section.reservation_id is None:  # nothing is held
@@ -280,7 +291,7 @@ def end(
     Args:
         section: The section that ended.
         raised: What it raised, or None when it ended well.
-        actual: What `actual=` made of its result, or `on_error=` of what it raised; or None.
+        actual: What `actual=` made of its result, or `on_error=` of what it raised, checked; or None.
         actual_failed: What that callable raised, or what is wrong with the amount that it gave, or None.
         unreported: What to do when it ended well and nothing was reported.
         on_error: What to do when it raised and nothing was reported.
@@ -293,17 +304,17 @@ def end(
     reported = section.reported if actual is None else actual
     if actual_failed is not None:
         event = "actual failed" if raised is None else "on_error failed"
-        yield from Notify(event, reservation_id=section.reservation_id, reason=repr(actual_failed))
+        yield from Notify(event, {"reservation_id": section.reservation_id, "reason": repr(actual_failed)})
         reported = reported or section.terms.estimate
         return (yield from commit(section, reported, None, _marked(section)))
     if reported is not None:
-        return (yield from commit(section, reported))
+        return (yield from commit(section, reported, is_checked=True))
     if raised is not None and on_error == "release":
         return (yield from release(section, type(raised).__name__))
     if raised is not None or unreported == "estimate":
         return (yield from commit(section, section.terms.estimate, None, _marked(section)))
     if unreported == "release":
-        yield from Notify("nothing reported, released", reservation_id=section.reservation_id)
+        yield from Notify("nothing reported, released", {"reservation_id": section.reservation_id})
         return (yield from release(section, "nothing reported"))
     section.is_unreported = True
     raise UnreportedSpend(

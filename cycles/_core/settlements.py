@@ -123,7 +123,7 @@ def charge(
             settlement = yield from settled(pending, operation, answer, verdict, how)
             return settlement, verdict
         is_kept = yield from Record(pending, claim)  # the switch is kept before the event leaves
-        yield from Notify(happened, reservation_id=pending.reservation_id)
+        yield from Notify(happened, {"reservation_id": pending.reservation_id})
 
 
 def _rest_later(pending: Pending, taken: int, claim: Claim, sent: int) -> Flow[Settlement]:
@@ -135,7 +135,7 @@ def _rest_later(pending: Pending, taken: int, claim: Claim, sent: int) -> Flow[S
     now = yield from Clock()
     later = pending.rest(taken).not_before(Floor(now, now + round(LONGEST_FLOOR * 1000)))
     yield from Record(later, claim)
-    yield from Notify("report charged already", reservation_id=pending.reservation_id)
+    yield from Notify("report charged already", {"reservation_id": pending.reservation_id})
     return Settlement(State.UNSETTLED, via=later.via, attempts=sent, is_kept=True)
 
 

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from cycles._core.outcomes import Trouble
+from cycles._outside.extras import install
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def library(engine: str) -> Library:
         except ModuleNotFoundError as missing:
             raise ConfigError(
                 f"http_engine={name!r} needs an extra ({missing.name} is not installed): "
-                f"pip install 'cycles-guard[{name}]', or set it to httpx"
+                f"{install(name)}, or set it to httpx"
             ) from None
         core = made.Transport.core
         _found[name] = Library(

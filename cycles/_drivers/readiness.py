@@ -7,6 +7,7 @@ fails there would cost the charge. The bindings load their models and endpoints 
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Final
 
 from cycles._core import operations
@@ -60,17 +61,14 @@ _BACKENDS: Final = {
 _BELOW_TRIO: Final = {"httpx": ("httpcore._backends.trio",), "httpx2": ("httpcore2._backends.trio",)}
 """What else the library that sends needs in trio."""
 
-_loaded: Final[set[tuple[str, ...]]] = set()
 
-
+@cache
 def get_ready(*needs: str) -> None:
     """Load what settling takes, once: with "asyncio" or "trio", "httpx" or "httpx2" also what those need.
 
     Raises:
         ConfigError: a module can't be loaded.
     """
-    if needs in _loaded:
-        return
     try:
         for operation in _OPERATIONS:
             endpoint(operation.module)
@@ -88,4 +86,3 @@ def get_ready(*needs: str) -> None:
             f"can't load {error.name}, which settling needs, so nothing is reserved: {error}; if the package was "
             "upgraded or removed underneath this program, start it again"
         ) from None
-    _loaded.add(needs)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles._client.checked import signature
-from cycles._core.requests import action_of
-from cycles.errors import InvalidRequest
+from cycles._core.requests import action_of, switch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,9 +48,10 @@ class Fields:
     def __init__(self, amount: Any, options: dict[str, Any]) -> None:
         if not callable(options["action"]):
             action_of(options["action"], None)
-        for name in ("own", "raise_on_unsettled"):
-            if not isinstance(options[name], bool) and not (name == "own" and callable(options[name])):
-                raise InvalidRequest(f"{name}={options[name]!r}: give True or False")
+        switch("raise_on_unsettled", options["raise_on_unsettled"])
+        for name in ("own", "dry_run", "observe"):
+            if name in options and not callable(options[name]):
+                switch(name, options[name])
         self.amount: Final = amount
         self.options: Final = options
         self._per_call: Final = tuple(name for name, value in options.items() if callable(value))

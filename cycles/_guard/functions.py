@@ -24,7 +24,7 @@ def guard_function(
     """Return *function* with each call inside a section; a dry run does not call it, and returns its `DryRun`."""
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        call = Handover(opening, args, kwargs)
+        call = Handover(opening(args, kwargs))
         with call as opened:
             if opened.is_dry_run:
                 return DryRun(opened.reservation)
@@ -49,7 +49,7 @@ def guard_async_function(
     """Return *function* with each call inside a section; see `guard_function`."""
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        call = AsyncHandover(opening, args, kwargs)
+        call = AsyncHandover(opening(args, kwargs))
         async with call as opened:
             if opened.is_dry_run:
                 return DryRun(opened.reservation)

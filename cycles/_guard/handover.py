@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 H = TypeVar("H")
 
-Opening: TypeAlias = "Callable[[tuple[Any, ...], dict[str, Any]], AbstractContextManager[Opened[H]]]"
+Section: TypeAlias = "AbstractContextManager[Opened[H]]"
+"""What opens a section and settles it at the end."""
+
+AsyncSection: TypeAlias = "AbstractAsyncContextManager[Opened[H]]"
+"""The same for asynchronous code."""
+
+Opening: TypeAlias = "Callable[[tuple[Any, ...], dict[str, Any]], Section[H]]"
 """Returns what opens and settles the section of a call with these arguments."""
 
-AsyncOpening: TypeAlias = "Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Opened[H]]]"
+AsyncOpening: TypeAlias = "Callable[[tuple[Any, ...], dict[str, Any]], AsyncSection[H]]"
 """The same for asynchronous code."""
 
 
@@ -32,22 +38,18 @@ class Handover(Generic[H]):
     Not if `keep` was called and nothing is raised.
 
     Args:
-        opening: Returns what opens and settles the section of a call with these arguments.
-        args, kwargs: The arguments.
+        section: Opens and settles the section of the call.
     """
 
-    __slots__ = ("_args", "_before", "_is_kept", "_kwargs", "_opened", "_opening", "_section")
+    __slots__ = ("_before", "_is_kept", "_opened", "_section")
 
-    def __init__(self, opening: Opening[H], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._opening: Final = opening
-        self._args: Final = args
-        self._kwargs: Final = kwargs
+    def __init__(self, section: Section[H]) -> None:
+        self._section: Final = section
         self._is_kept = False
 
     def __enter__(self) -> Opened[H]:
-        section = self._section = self._opening(self._args, self._kwargs)
         try:
-            opened = self._opened = section.__enter__()
+            opened = self._opened = self._section.__enter__()
         except ANSWERS as error:
             error.__traceback__ = None  # see `raising`
             raise
@@ -71,18 +73,15 @@ class Handover(Generic[H]):
 class AsyncHandover(Generic[H]):
     """The same for asynchronous code; see `Handover`."""
 
-    __slots__ = ("_args", "_before", "_is_kept", "_kwargs", "_opened", "_opening", "_section")
+    __slots__ = ("_before", "_is_kept", "_opened", "_section")
 
-    def __init__(self, opening: AsyncOpening[H], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._opening: Final = opening
-        self._args: Final = args
-        self._kwargs: Final = kwargs
+    def __init__(self, section: AsyncSection[H]) -> None:
+        self._section: Final = section
         self._is_kept = False
 
     async def __aenter__(self) -> Opened[H]:
-        section = self._section = self._opening(self._args, self._kwargs)
         try:
-            opened = self._opened = await section.__aenter__()
+            opened = self._opened = await self._section.__aenter__()
         except ANSWERS as error:
             error.__traceback__ = None  # see `raising`
             raise

@@ -35,7 +35,7 @@ def say_once(opened: Opened[Any]) -> None:
         "reason": "what the inner one spends is charged twice if the outer one's actual includes it",
         "remedy": "let the inner one draw on a cycles.Limit, or guard only where the money is spent",
     }
-    opened.running.world.perform(Notify("guard inside a guard, both are held", **facts))
+    opened.running.world.perform(Notify("guard inside a guard, both are held", facts))
 
 
 def _holds(section: Section) -> bool:

@@ -53,6 +53,42 @@ def names_what_is_missing(init: I) -> I:
     return cast("I", checked)
 
 
+_entries: Final[WeakSet[Entry]] = WeakSet()
+
+
+class Entry:
+    """The with-block of an `Opener` that is entered now, if any: one at a time."""
+
+    __slots__ = ("__weakref__", "_block", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._block: Any = None
+        _entries.add(self)
+
+    def forked(self) -> None:
+        """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
+        self._lock = threading.Lock()
+
+    def claim(self, block: R, kind: str) -> R:
+        """Note that *block*, of an opener of this *kind*, is entered, and return it.
+
+        Raises:
+            RuntimeError: another one is entered.
+        """
+        with self._lock:
+            if self._block is not None:
+                raise RuntimeError(f"this {kind} is entered already; make one for each with-block that can overlap")
+            self._block = block
+        return block
+
+    def unclaim(self) -> Any:
+        """Return the block that was entered; nobody is inside now."""
+        with self._lock:
+            block, self._block = self._block, None
+        return block
+
+
 class Opener(ABC):
     """A value that is a decorator, and a with-block that one at a time enters.
 
@@ -76,13 +112,7 @@ class Opener(ABC):
 
     def _begin_anew(self) -> None:
         """Be entered by nobody, as a new value."""
-        self._lock = threading.Lock()
-        self._block: Any = None
-        _openers.add(self)
-
-    def forked(self) -> None:
-        """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
-        self._lock = threading.Lock()
+        self._entry = Entry()
 
     # -- what is opened ------------------------------------------------------------------------------------------------
     @abstractmethod
@@ -109,45 +139,31 @@ class Opener(ABC):
 
     # -- as a with-block -----------------------------------------------------------------------------------------------
     def _enter(self, place: int | None) -> Opened[Any]:
-        block = self._claim(self._around(place))
+        block = self._entry.claim(self._around(place), type(self).__name__)
         try:
             with raised_here:
                 return block.__enter__()
         except BaseException:
-            self._unclaim()
+            self._entry.unclaim()
             raise
 
     @contextmanager
     def _around(self, place: int | None) -> Iterator[Opened[Any]]:
         # A generator: a block that is dropped without being left ends as one that is closed.
-        with Handover(self._opening, (), {}) as opened, standing_in(place, opened):
+        with Handover(self._opening((), {})) as opened, standing_in(place, opened):
             yield opened
 
     async def _enter_async(self, place: int | None) -> Opened[Any]:
-        block = self._claim(AsyncExitStack())  # no async generator: see `AsyncSection`
+        block = self._entry.claim(AsyncExitStack(), type(self).__name__)  # no async generator: see `AsyncSection`
         try:
             with raised_here:
                 opened = await block.enter_async_context(self._opening_async((), {}))
             block.enter_context(entered(opened))
             block.enter_context(standing_in(place, opened))
         except BaseException:
-            self._unclaim()
+            self._entry.unclaim()
             raise
         return opened
-
-    def _claim(self, block: R) -> R:
-        with self._lock:
-            if self._block is not None:
-                raise RuntimeError(
-                    f"this {type(self).__name__} is entered already; make one for each with-block that can overlap"
-                )
-            self._block = block
-        return block
-
-    def _unclaim(self) -> Any:
-        with self._lock:
-            block, self._block = self._block, None
-        return block
 
     def __exit__(
         self,
@@ -155,7 +171,7 @@ class Opener(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._unclaim().__exit__(kind, error, trace)
+        self._entry.unclaim().__exit__(kind, error, trace)
 
     async def __aexit__(
         self,
@@ -163,7 +179,7 @@ class Opener(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._unclaim().__aexit__(kind, error, trace)
+        await self._entry.unclaim().__aexit__(kind, error, trace)
 
     # -- as a decorator ------------------------------------------------------------------------------------------------
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -182,12 +198,9 @@ class Opener(ABC):
         return decorated(function, self._opening, self._opening_async)
 
 
-_openers: Final[WeakSet[Opener]] = WeakSet()
-
-
 def _in_child() -> None:
-    for opener in list(_openers):
-        opener.forked()
+    for entry in list(_entries):
+        entry.forked()
 
 
 if hasattr(os, "register_at_fork"):

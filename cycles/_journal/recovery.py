@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cycles._core.retry import RetryPolicy
     from cycles._journal.journal import Journal
     from cycles._journal.queue import JournalQueue
+    from cycles.errors import CyclesError
 
 _LONGEST: Final = 300.0
 """Longest pause between two rounds, in seconds, unless the authority asks for more."""
@@ -37,6 +38,8 @@ class Drained:
         settled: What was charged: records of the journal, and charges that no journal holds.
         rejected: What the authority understood and refused; the journal keeps its records of that under rejected/.
         pending: What is left for this process to settle, in the journal and in memory.
+        error: What kept the last of them that was tried from being settled, such as AuthorityUnavailable; None when
+            nothing is pending, or it was not tried. Two results are equal by their numbers alone.
 
     Example:
         ```python
@@ -48,14 +51,17 @@ class Drained:
         ```
     """
 
-    __slots__ = ("pending", "rejected", "settled")
+    __slots__ = ("error", "pending", "rejected", "settled")
 
     settled: int
     rejected: int
     pending: int
+    error: CyclesError | None
 
-    def __init__(self, *, settled: int = 0, rejected: int = 0, pending: int = 0) -> None:
-        for name, value in (("settled", settled), ("rejected", rejected), ("pending", pending)):
+    def __init__(
+        self, *, settled: int = 0, rejected: int = 0, pending: int = 0, error: CyclesError | None = None
+    ) -> None:
+        for name, value in (("settled", settled), ("rejected", rejected), ("pending", pending), ("error", error)):
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -167,6 +173,7 @@ def drain(
         journal.must_be_ours()
     deadline = (yield from Now()) + timeout
     settled = rejected = rounds = 0
+    error: CyclesError | None = None
     aside, told = set[str](), set[str]()
     overridden: set[str] | None = set() if now else None
     while True:
@@ -177,7 +184,7 @@ def drain(
         if journal is not None:
             is_left = (yield from _recovered(journal, this, everyone=everyone)) or is_left
             busy += journal.busy()
-        settled, rejected = settled + this.settled, rejected + this.rejected
+        settled, rejected, error = settled + this.settled, rejected + this.rejected, this.error or error
         left = deadline - (yield from Now())
         if this.is_stopped or left <= 0.0 or not (is_left or busy):
             break
@@ -188,7 +195,7 @@ def drain(
             break  # another round would come too late
         yield from Sleep(min(pause, left))
     pending = len(owed()) + (0 if journal is None else journal.waiting())
-    return Drained(settled=settled, rejected=rejected, pending=pending)
+    return Drained(settled=settled, rejected=rejected, pending=pending, error=error if pending else None)
 
 
 def _recovered(journal: Journal, this: Recovery, *, everyone: bool) -> Flow[bool]:

@@ -151,7 +151,7 @@ class Call:
             raise error
 
         def ending(section: Section) -> Flow[Settlement | None]:
-            yield from Notify("actual failed", reservation_id=section.reservation_id, reason=repr(error))
+            yield from Notify("actual failed", {"reservation_id": section.reservation_id, "reason": repr(error)})
             return (yield from self._estimated()(section))
 
         return ending

@@ -63,7 +63,7 @@ class MeteredTransport(_Transport):
             return refused(self._library, request, error)
 
     def _metered(self, call: Call, request: Any) -> Any:
-        handover = Handover(lambda *_: opening(call), (), {})
+        handover = Handover(opening(call))
         with handover as opened:
             blocking.run(call.granted(opened), opened.running.world)
             response = self._inner.handle_request(call.sending(request))
@@ -106,7 +106,7 @@ class AsyncMeteredTransport(_Transport):
             return refused(self._library, request, error)
 
     async def _metered(self, call: Call, request: Any) -> Any:
-        handover = AsyncHandover(lambda *_: opening_async(call), (), {})
+        handover = AsyncHandover(opening_async(call))
         async with handover as opened:
             await aio.run(call.granted(opened), opened.running.world)
             response = await self._inner.handle_async_request(call.sending(request))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
+from cycles._outside.extras import install
 from cycles._prices.rates import Price, Rates
 from cycles.errors import ConfigError
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Table", "is_installed"]
 
-INSTALL: Final = "pip install 'cycles-guard[prices]'"
 _NAMES: Final = {
     "input_mtok": "input",
     "cache_read_mtok": "cached_input",
@@ -173,7 +173,7 @@ class Table:
             if missing.name != "genai_prices":
                 raise
             raise ConfigError(
-                f"prices of models come with an extra: {INSTALL}; or give your own: "
+                f"prices of models come with an extra: {install('prices')}; or give your own: "
                 'cycles.Prices({"my-model": {"input": "0.50", "output": "1.50"}}), in dollars per million tokens'
             ) from None
 

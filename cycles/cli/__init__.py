@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from cycles._outside.extras import install
+
 __all__ = ["main"]
 
 
@@ -14,7 +16,7 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if missing.name != "click":
             raise
-        sys.exit("the cycles command needs an extra: pip install 'cycles-guard[cli]'")
+        sys.exit(f"the cycles command needs an extra: {install('cli')}")
     from cycles.cli.root import cycles  # noqa: PLC0415 - needs click
 
     cycles(prog_name="cycles")

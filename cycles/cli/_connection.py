@@ -14,6 +14,7 @@ import httpx
 from cycles._core.outcomes import is_outage
 from cycles._drivers.libraries import module_of
 from cycles._drivers.surroundings import opened
+from cycles._outside.extras import install
 from cycles.cli._checks import NOTE, OK, WRONG, Check
 from cycles.errors import ConfigError
 from cycles_api.api.balances import get_balances
@@ -64,7 +65,7 @@ def engine(config: Config) -> Check:
     needed = {"httpx2": "httpx2", "aiohttp": "httpx_aiohttp"}
     if chosen in needed and find_spec(needed[chosen]) is None:
         extra = "fast" if chosen == "aiohttp" else chosen
-        remedy = f"pip install 'cycles-guard[{extra}]', or set CYCLES_HTTP_ENGINE=httpx"
+        remedy = f"{install(extra)}, or set CYCLES_HTTP_ENGINE=httpx"
         return Check("engine", WRONG, f"{chosen} is not installed", remedy)
     if chosen == "httpx" and find_spec("httpx2") is not None:
         return Check("engine", NOTE, "httpx; httpx2 is installed, and is faster", "set CYCLES_HTTP_ENGINE=httpx2")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cycles._journal.entries import Entry
+    from cycles._journal.recovery import Drained
     from cycles.cli._options import Where
 
 directory: Final = click.option(
@@ -176,7 +177,8 @@ def drain(*, where: Where, root: Path | None, timeout: float, now: bool, as_json
     """Settle what is pending of one authority, tenant and key.
 
     Also what programs that still run have left pending; the keys make sure that nothing is charged twice. Ends with
-    status 1 when something is still pending.
+    status 1 when something is still pending: a section runs, or the authority asked to wait. Ends with 3 when the
+    authority could not be reached, and with 4 when it refused the key.
 
     \b
     Example:
@@ -195,20 +197,28 @@ def drain(*, where: Where, root: Path | None, timeout: float, now: bool, as_json
             world = client.world(journal=found)
             patience = config.connect_timeout + config.read_timeout
             drained = blocking.run(draining(found, config.retry, timeout, patience, everyone=True, now=now), world)
+        left, waits = _tell_drained(drained, found, as_json=as_json)
+        if left and drained.error is not None and not waits:
+            raise drained.error  # why it is pending still
+    if left:
+        raise click.exceptions.Exit(NO)
+
+
+def _tell_drained(drained: Drained, found: Journal, *, as_json: bool) -> tuple[int, int]:
+    """Say what a drain achieved; return how many charges are still pending, and how many of them are parked."""
     left = len(found.names())
     waits = [wait for entry in found.entries() if (wait := entry.parked_until()) is not None]
     if as_json:
         write_json({"settled": drained.settled, "rejected": drained.rejected, "pending": left, "parked": len(waits)})
-    else:
-        click.echo(f"{drained.settled} settled, {drained.rejected} rejected, {left} pending")
-        running = sum(bool(entry.record and entry.record.get("provisional")) for entry in found.entries())
-        if running:
-            click.echo(f"{running} of running sections, which settle them at their end")
-        if waits:
-            until = f"{max(waits):%Y-%m-%d %H:%M:%S}Z"
-            click.echo(f"{len(waits)} parked until {until} at the latest: the authority asked to wait (429); see --now")
-    if left:
-        raise click.exceptions.Exit(NO)
+        return left, len(waits)
+    click.echo(f"{drained.settled} settled, {drained.rejected} rejected, {left} pending")
+    running = sum(bool(entry.record and entry.record.get("provisional")) for entry in found.entries())
+    if running:
+        click.echo(f"{running} of running sections, which settle them at their end")
+    if waits:
+        until = f"{max(waits):%Y-%m-%d %H:%M:%S}Z"
+        click.echo(f"{len(waits)} parked until {until} at the latest: the authority asked to wait (429); see --now")
+    return left, len(waits)
 
 
 @journal.group()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cycles._outside.extras import install
 from cycles.cli._client import configured
 from cycles.cli._errors import explained
 from cycles.cli._options import authority_options
@@ -29,7 +30,7 @@ def mcp(*, where: Where, shows_config: bool, as_json: bool) -> None:
 
     The tools are balance, decide, reserve, commit, release, extend, event and list. They spend for the subject that the
     CYCLES_ variables name. Reservations are kept while the session lasts; what is still open at its end is released.
-    It needs the extra `mcp` (pip install 'cycles-guard[cli,mcp]').
+    It needs the extra `mcp`.
 
     \b
     Example:
@@ -71,6 +72,4 @@ def _server_module() -> Any:
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "cycles":
             raise
-        raise ConfigError(
-            f"cycles mcp needs the extra mcp (no module {error.name}): pip install 'cycles-guard[mcp]'"
-        ) from None
+        raise ConfigError(f"cycles mcp needs the extra mcp (no module {error.name}): {install('mcp')}") from None

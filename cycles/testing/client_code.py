@@ -11,6 +11,7 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from cycles._client.access import Access
+from cycles._client.checked import Checked
 from cycles._client.running_section import RunningSection
 from cycles._core.effects import Forget, Record, Sleep
 from cycles._core.jobs import Charge, GiveBack
@@ -21,7 +22,6 @@ from cycles.testing.programs import reserved
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from cycles._client.checked import Checked
     from cycles._core.effects import Effect, Flow
     from cycles._core.section import Section
     from cycles.testing.cases import Case, Plan
@@ -155,7 +155,10 @@ class SimulatedSection(RunningSection):
 
     def __init__(self, section: Section, case: Case, host: Host) -> None:
         world: Any = SimulatedWorld(host, case)
-        super().__init__(section, world, Background(host, case), lease_policy="warn", raise_on_unsettled=False)
+        asked = Checked(
+            section.terms, section.policy, None, 0.0, raise_on_unsettled=False, lease_policy="warn", own=False
+        )
+        super().__init__(section, world, Background(host, case), asked, None)
         self._case: Final = case
         self._host: Final = host
         self._process: Final = host.process

@@ -23,7 +23,6 @@ RENEWED_BY_THEIR_OWNER = {
     ("cycles/local/wire/server.py", "Server"): "its thread is not in the child, and nothing serves there",
     ("cycles/local/store/turns.py", "SleepersLock"): "it is a lock itself: whoever has one renews it",
     ("cycles/local/store/turns.py", "Turn"): "SqliteStore.forget_parent makes another one",
-    ("cycles/_client/running_limit.py", "RunningLimit"): "Limit.forked renews it",
 }
 """What makes a lock without a hook of its own, and who renews it."""
 

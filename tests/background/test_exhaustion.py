@@ -135,7 +135,7 @@ def test_without_a_descriptor_for_a_loop_the_section_goes_on(server, config, mon
 
 
 def test_a_module_that_can_not_be_loaded_stops_the_reserve_before_it_is_sent(server, config, monkeypatch):
-    monkeypatch.setattr(readiness, "_loaded", set())
+    readiness.get_ready.cache_clear()
     monkeypatch.setattr(readiness, "_LOOPS", ("cycles.no_such_module",))
     with cycles.Client(config) as client, pytest.raises(cycles.ConfigError, match="no_such_module"):
         client.reserve(usd("0.10"), action=ACTION)

@@ -17,6 +17,7 @@ import pytest
 
 from cycles import usd
 from cycles._journal.partitions import partition_of
+from cycles._outside.extras import install
 from cycles.cli import _checks, _connection
 from cycles.config import Config
 
@@ -183,7 +184,9 @@ def test_what_sends_is_told_and_what_would_be_faster(monkeypatch, engine, missin
     check = _connection.engine(Config("http://127.0.0.1:1", api_key="k", http_engine=engine))
     assert (check.state, check.found) == found
     assert (check.remedy is None) is (check.state == "ok")
-    assert check.state != "wrong" or "pip install 'cycles-guard[" in str(check.remedy)
+    assert check.state != "wrong" or str(check.remedy).startswith(
+        f"{install('fast' if engine == 'aiohttp' else engine)}, or"
+    )
 
 
 def test_a_certificate_that_is_not_trusted(monkeypatch):

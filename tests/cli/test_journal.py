@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from cycles.cli.root import cycles as command
-from tests.support.net import HANG, Answer, error
+from tests.support.net import DROP, HANG, Answer, error
 
 
 @pytest.fixture
@@ -58,10 +58,20 @@ def test_what_is_pending_is_listed_shown_and_drained(run, left, server, environ)
 
 
 @pytest.mark.slow
-def test_a_drain_that_leaves_something_ends_with_status_1(run, left, server):
-    server.always["commit"] = Answer(503, error("INTERNAL_ERROR"))
+@pytest.mark.parametrize(
+    ("answer", "exit_code"),
+    [(DROP, 3), (Answer(503, error("INTERNAL_ERROR")), 3), (Answer(401, error("UNAUTHORIZED")), 4)],
+    ids=["not there", "not well", "key refused"],
+)
+def test_a_drain_that_leaves_something_says_why(run, left, server, answer, exit_code):
+    """With the status that the table of docs/cli.md names."""
+    server.always["commit"] = answer
     ran = run("drain", "--timeout", "0.5")
-    assert (ran.exit_code, ran.output.splitlines()[-1]) == (1, "0 settled, 0 rejected, 1 pending")
+    assert (ran.exit_code, ran.stdout.splitlines()) == (exit_code, ["0 settled, 0 rejected, 1 pending"])
+    assert ran.stderr.splitlines()[-1].startswith("Remedy: ")
+    ran = run("drain", "--timeout", "0.5", "--json")
+    assert json.loads(ran.stdout) == {"settled": 0, "rejected": 0, "pending": 1, "parked": 0}
+    assert json.loads(ran.stderr.splitlines()[-1])["error"]["exit_code"] == ran.exit_code == exit_code
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
+from cycles._outside.extras import install
+
 from .runner import Cli
 
 
@@ -32,4 +34,4 @@ def test_a_relative_path_becomes_absolute(cli, path, monkeypatch):
 def test_without_the_extra(cli, monkeypatch):
     monkeypatch.setitem(sys.modules, "mcp", None)
     monkeypatch.delitem(sys.modules, "cycles.integrations._budget_server", raising=False)
-    assert "pip install 'cycles-guard[mcp]'" in cli("mcp", code=2).output
+    assert install("mcp") in cli("mcp", code=2).output

@@ -10,6 +10,7 @@ from datetime import date
 
 import pytest
 
+from cycles._outside.extras import install
 from cycles._prices import table as tables
 from tests.cli.runner import Cli
 
@@ -66,4 +67,4 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
 
     monkeypatch.setattr(tables, "import_module", missing)
     said = CLI("prices", "gpt-4o", code=2).output
-    assert "pip install 'cycles-guard[prices]'" in said
+    assert install("prices") in said

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from cycles._outside.extras import install
 from cycles.cli.root import cycles as command
 from tests.support.waiting import PATIENCE
 
@@ -53,4 +54,4 @@ def test_version_and_module():
 def test_without_the_extra():
     code = "import sys; sys.modules['click'] = None; from cycles.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert (done.returncode, done.stderr) == (1, "the cycles command needs an extra: pip install 'cycles-guard[cli]'\n")
+    assert (done.returncode, done.stderr) == (1, f"the cycles command needs an extra: {install('cli')}\n")

@@ -120,3 +120,25 @@ def test_a_wrong_shape_is_refused_before_anything_is_sent(kind, field, value, re
     ):
         pass
     assert not authority.requests
+
+
+@pytest.mark.parametrize("field", ["own", "raise_on_unsettled", "dry_run", "observe"])
+@pytest.mark.parametrize("value", ["no", 0, 1, None], ids=repr)
+def test_a_switch_is_on_or_off(field, value, authority, client):
+    """A text such as "no" would count as True. What a call makes of a field is looked at when it is used."""
+    said = f"^{field}={re.escape(repr(value))}: give True or False$"
+    with pytest.raises(cycles.InvalidRequest, match=said):
+        client.reserve(usd("0.05"), action=ACTION, **{field: value})
+    for kind in (cycles.Guard, cycles.Limit) if field in {"own", "raise_on_unsettled"} else (cycles.Guard,):
+        with pytest.raises(cycles.InvalidRequest, match=said):
+            kind(usd("0.05"), **{"action": ACTION, field: value})
+        if field != "raise_on_unsettled":
+            made = kind(usd("0.05"), **{"action": ACTION, field: lambda found: found}, client=client)(
+                lambda found: None
+            )
+            made(True)
+            before = len(authority.requests)
+            for _ in range(2):  # 1 is not taken for the True that was good before
+                with pytest.raises(cycles.InvalidRequest, match=said):
+                    made(value)
+            assert len(authority.requests) == before

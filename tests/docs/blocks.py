@@ -3,7 +3,8 @@
 Each block of README stands alone. The blocks of another page go on from those above them, and its first one needs
 nothing. `python -m tests.docs.blocks FOLDER` writes them there, for type checkers (`nox -s types`).
 
-So does the example in the docstring of each public name that docs/reference.md shows.
+So does the example in the docstring of each public name that docs/reference.md shows, of its methods and of each
+error.
 
 Each block of docs/frameworks.md stands alone, too, and needs frameworks: `nox -s integrations` runs them, and
 `python -m tests.docs.blocks FOLDER frameworks` writes them.
@@ -17,10 +18,21 @@ import re
 import sys
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from cycles import errors
 from tests.docs.pages import ROOT
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ALIAS = re.compile(r'^(\w+): TypeAlias = [^\n]+\n"""(.*?)"""', flags=re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+
+OPTIONS = ROOT / "cycles" / "_client" / "options.py"
+
+INNER = frozenset({"forked", "world"})
+"""Methods that other rooms call; docs/reference.md leaves them out (zensical.toml)."""
 
 FRAMEWORKS = ROOT / "docs" / "frameworks.md"
 
@@ -46,9 +58,40 @@ def reference() -> list[str]:
 
 
 def examples() -> dict[str, str]:
-    """Return the examples in the docstrings of public names, by name."""
-    found = {name: blocks_in(inspect.getdoc(pydoc.locate(name)) or "") for name in reference()}
+    """Return the examples in the docstrings of public names, their methods, errors and named types, by name."""
+    found = {name: blocks_in(docstring) for name, docstring in docstrings().items()}
     return {name: "\n\n".join(blocks) for name, blocks in found.items() if blocks}
+
+
+def docstrings() -> dict[str, str]:
+    """Return what documents each name that must have an example; an error's or a class's methods follow it.
+
+    What the bindings generate has no examples below its classes; docs/authority.md and docs/testing.md have those of
+    the authority's methods.
+    """
+    raised = [f"cycles.{name}" for name in errors.__all__ if name not in {"DenialDetail", "LimitNumbers"}]
+    named = {f"cycles.{name}": text for name, text in _ALIAS.findall(OPTIONS.read_text("utf-8"))}
+    found: dict[str, str] = {}
+    for name in dict.fromkeys([*reference(), *raised]):
+        if name in named:
+            found[name] = named[name]
+            continue
+        known: Any = pydoc.locate(name)
+        found[name] = inspect.getdoc(known) or ""
+        if inspect.isclass(known) and not name.startswith(("cycles.local.", "cycles.testing.")):
+            found |= {f"{name}.{method}": inspect.getdoc(made) or "" for method, made in methods_of(known)}
+    return found
+
+
+def methods_of(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield the public methods of a class, inherited ones too, but not those of the bindings or of Python."""
+    for method, made in inspect.getmembers(kind, callable):
+        if (
+            method not in INNER
+            and not method.startswith("_")
+            and (getattr(made, "__module__", None) or "").startswith("cycles.")
+        ):
+            yield method, made
 
 
 def blocks_in(docstring: str) -> list[str]:

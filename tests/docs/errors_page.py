@@ -62,7 +62,7 @@ def render() -> str:
         again = "may help" if kind.retryable else ""
         lines.append(f"| {indent}`{kind.__name__}` | {cell(kind.__doc__)} | {codes_of(kind)} | {again} |")
     lines += ["", "## What each of them has", "", "| attribute | meaning |", "|---|---|"]
-    told = inspect.cleandoc(errors.CyclesError.__doc__ or "").partition("Attributes:\n")[2]
+    told = inspect.cleandoc(errors.CyclesError.__doc__ or "").partition("Attributes:\n")[2].partition("\n\nExample:")[0]
     for line in inspect.cleandoc(told).splitlines():
         name, _, meaning = line.strip().partition(": ")
         lines.append(f"| `{name}` | {cell(meaning)} |")

@@ -16,6 +16,9 @@ URLS: Final[dict[str, str]] = tomllib.loads((ROOT / "pyproject.toml").read_text(
 AT_SOURCE: Final = f"{URLS['Source']}/blob/main/"
 """How a page that is read outside of the repository names a file in it."""
 
+RAW: Final[str] = f"{AT_SOURCE.replace('//github.com', '//raw.githubusercontent.com').replace('/blob/', '/')}"
+"""How it names an image there."""
+
 PAGES: Final = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 """What people read in the repository."""
 
@@ -61,8 +64,8 @@ def anchors_of(page: Path) -> set[str]:
 def broken(target: str, page: Path) -> str | None:
     """Return what is wrong with a link to *target* from *page*, or None; other sites are not visited."""
     name, _, anchor = target.partition("#")
-    if name.startswith(AT_SOURCE):
-        file = ROOT / name.removeprefix(AT_SOURCE)
+    if name.startswith((AT_SOURCE, RAW)):
+        file = ROOT / name.removeprefix(AT_SOURCE).removeprefix(RAW)
     elif re.match(r"[a-z]+:", name):
         return f"{target}: not written as {AT_SOURCE}…" if name.startswith(f"{URLS['Source']}/blob") else None
     else:

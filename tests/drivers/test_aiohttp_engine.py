@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 import sys
@@ -18,6 +19,7 @@ import cycles
 from cycles import usd
 from cycles._drivers.aiohttp_engine import AiohttpClient, _Engine, _meant, quick_client
 from cycles._drivers.httpx_engine import AsyncDirectClient
+from cycles._outside.extras import install
 from tests.support.authorities import ACTION
 from tests.support.net import LOSE
 
@@ -172,7 +174,7 @@ def test_under_trio_httpx_stays():
 def test_without_the_extra_the_setting_says_what_to_install(config, monkeypatch):
     monkeypatch.delitem(sys.modules, "cycles._drivers.aiohttp_engine")
     monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
-    with pytest.raises(cycles.ConfigError, match=r"pip install 'cycles-guard\[fast\]'"):
+    with pytest.raises(cycles.ConfigError, match=re.escape(install("fast"))):
         cycles.AsyncClient(config)
     cycles.Client(config).close()  # blocking code is not affected
 

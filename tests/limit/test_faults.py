@@ -179,19 +179,22 @@ def test_a_section_that_does_not_begin_for_it_holds_nothing(counted, time_limit,
 
 # -- as a value --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
-def test_a_copy_has_all_its_fields_and_a_run_of_its_own(counted, copied, monkeypatch):
+def test_a_copy_has_all_its_fields_and_a_run_of_its_own(counted, copied, capsys):
     made = Limit(cents(50), action=RUN, hold=cents(10), workspace="w", ttl=7.0, metadata={"job": 1}, on_limit=print)
     other = copied(made)
     cycles.configure(counted.client)
     try:
-        with other, Guard(cents(3), action=ACTION):
-            assert counted.reserved == 10 * CENT
-        assert (other.spent, made.spent) == (cents(3), cents(0))
+        with other:
+            with Guard(cents(3), action=ACTION):
+                assert counted.reserved == 10 * CENT
+            with Guard(cents(40), action=ACTION):
+                pass
+        assert (other.spent, made.spent) == (cents(43), cents(0))
     finally:
         cycles.configure(None)
     held = counted.client.reservation(other.reservation_id)
     assert (held.subject.workspace, held.metadata) == ("w", {"job": 1})
-    assert other.wants_news
+    assert capsys.readouterr().out.startswith("<Limit "), "on_limit was told"
 
 
 def test_a_copy_of_a_running_one_does_not_run(counted):

@@ -18,7 +18,7 @@ from cycles import BudgetExceeded, Client, Config, tokens
 from cycles.local import LocalAuthority
 from cycles.local.ledger.periods import window
 from tests.support.authorities import SCOPE, Clock
-from tests.support.postgres import empty_ledger, reason_to_skip, shared
+from tests.support.postgres import SHARED_STORES, shared, shared_place_of
 from tests.support.processes import ROOT
 from tests.support.waiting import until
 
@@ -26,19 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SHARED = ["file", *([] if reason_to_skip() else ["postgres"])]
 KEY = "key-of-the-tests"
 MIDNIGHT = window("day", "Europe/Berlin", Clock().now)[1]
-
-
-@contextmanager
-def shared_place(store: str, tmp_path: Path) -> Iterator[str]:
-    """Give an empty ledger that several open."""
-    if store == "file":
-        yield str(tmp_path / "ledger.db")
-        return
-    with empty_ledger() as url:
-        yield url
 
 
 def spent_anew(authorities: tuple[LocalAuthority, LocalAuthority], spend: ThreadPoolExecutor) -> int:
@@ -59,13 +48,13 @@ def spent_anew(authorities: tuple[LocalAuthority, LocalAuthority], spend: Thread
     return sum(spend.map(toil, range(8)))
 
 
-@pytest.mark.parametrize("store", SHARED)
+@pytest.mark.parametrize("store", SHARED_STORES)
 def test_two_authorities_and_a_midnight(store, tmp_path):
     """The period begins once, whoever is first; each has the whole budget, once."""
     clock = Clock()
     clock.now = MIDNIGHT - 1
     with ExitStack() as stack:
-        place = stack.enter_context(shared_place(store, tmp_path))
+        place = stack.enter_context(shared_place_of(store, tmp_path))
         one, two = (stack.enter_context(LocalAuthority(place, clock=clock)) for _ in range(2))
         pool = stack.enter_context(ThreadPoolExecutor(8))
         one.budget(SCOPE, tokens(100), period="day", zone="Europe/Berlin")
@@ -147,20 +136,21 @@ class Spender:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", SHARED)
+@pytest.mark.parametrize("store", SHARED_STORES)
 def test_two_servers_and_a_midnight(store, tmp_path):
     """Their clock passes midnight while eight threads ask both without a pause: each day has its budget, once.
 
     What was held before midnight is settled in the day that is over.
     """
     with ExitStack() as stack:
-        clock = CLOCKS[store](stack.enter_context(shared_place(store, tmp_path)), tmp_path)
+        clock = CLOCKS[store](stack.enter_context(shared_place_of(store, tmp_path)), tmp_path)
         clock.set(MIDNIGHT - 2)
         url, other = (stack.enter_context(serving(clock)) for _ in range(2))
         seen = Clock()
         seen.now = MIDNIGHT - 2
-        own_clock = {"clock": seen} if store == "file" else {}  # of PostgreSQL it is the database's anyway
-        authority = stack.enter_context(LocalAuthority(clock.place, **own_clock))
+        # PostgreSQL's own clock counts there, whoever asks.
+        made = LocalAuthority(clock.place, clock=seen) if store == "file" else LocalAuthority(clock.place)
+        authority = stack.enter_context(made)
         authority.budget(SCOPE, tokens(100), period="day", zone="Europe/Berlin")
         client = stack.enter_context(Client(Config(url, api_key=KEY, tenant="acme", journal_enabled=False)))
         held = client.reserve(tokens(2), action=("k", "n"))

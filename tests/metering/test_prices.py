@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import pickle
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 import cycles
 from cycles import Prices, usd
 from cycles._metering.usage import Usage
+from cycles._outside.extras import install
 from cycles._prices import table as tables
 from cycles._prices.rates import Price, Rates
 
@@ -280,7 +282,7 @@ def bare(monkeypatch):
 
 
 def test_without_the_extra_and_without_own_prices_there_is_nothing_to_price_with(bare):
-    with pytest.raises(cycles.ConfigError, match=r"pip install 'cycles-guard\[prices\]'.*cycles\.Prices"):
+    with pytest.raises(cycles.ConfigError, match=rf"{re.escape(install('prices'))}.*cycles\.Prices"):
         Prices()
 
 
@@ -291,7 +293,7 @@ def test_own_prices_need_no_extra(bare):
     assert prices.knows("any", "m")
     assert not prices.knows("openai", "gpt-4o")
     assert prices.context_window("openai", "gpt-4o") is None
-    with pytest.raises(cycles.ConfigError, match=r"pip install 'cycles-guard\[prices\]'"):
+    with pytest.raises(cycles.ConfigError, match=re.escape(install("prices"))):
         prices.cost("openai", "gpt-4o", Usage(input_tokens=1))
 
 

@@ -301,6 +301,20 @@ STORES = ["memory", *([] if reason_to_skip() else ["postgres"])]
 """The stores that the suite of the authority runs on."""
 
 
+SHARED_STORES = ["file", *STORES[1:]]
+"""Those of a ledger that several authorities and servers open."""
+
+
+@contextmanager
+def shared_place_of(store: str, directory: Path) -> Iterator[str]:
+    """Give the argument of LocalAuthority for an empty ledger in one of SHARED_STORES."""
+    if store == "postgres":
+        with empty_ledger() as url:
+            yield url
+    else:
+        yield str(directory / "ledger.db")
+
+
 @contextmanager
 def place_of(store: str) -> Iterator[str | None]:
     """Give the argument of LocalAuthority for an empty ledger in one of STORES."""

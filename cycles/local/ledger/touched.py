@@ -23,6 +23,7 @@ class Touched(NamedTuple):
         scopes, unit: The budgets along a subject; those of a reservation are its own.
         reservation_id: The reservation that changes.
         moves_money: Whether budgets change, and not only are read.
+        key_hash: The hash of the API key that the operation confirms first; None: it confirms none.
     """
 
     tenant: str | None = None
@@ -31,6 +32,7 @@ class Touched(NamedTuple):
     unit: str = ""
     reservation_id: str | None = None
     moves_money: bool = True
+    key_hash: str | None = None
 
 
 NOTHING = Touched()

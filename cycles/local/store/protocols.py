@@ -244,11 +244,6 @@ class Store(Protocol):
         ...
 
     @property
-    def writes_alone(self) -> bool:
-        """Whether whoever writes has the ledger to itself, and so reads at no cost what it wrote itself before."""
-        ...
-
-    @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
         ...

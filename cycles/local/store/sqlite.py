@@ -164,11 +164,6 @@ class SqliteStore:
         return self._closed
 
     @property
-    def writes_alone(self) -> bool:
-        """Yes: SQLite has one writer at a time."""
-        return True
-
-    @property
     def is_memory(self) -> bool:
         """Whether nothing is written to disk."""
         return self.path is None

@@ -263,7 +263,7 @@ class Operations:
             trusted.confirm(self._keys, books)
             return operation(books, now_ms)
 
-        return self._transactions.write(asked, confirmed, touches)
+        return self._transactions.write(asked, confirmed, lambda: touches()._replace(key_hash=trusted.key_hash))
 
 
 # -- checks before the ledger ------------------------------------------------------------------------------------------

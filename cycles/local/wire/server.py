@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from cycles._outside.extras import install
 from cycles.errors import ConfigError
 from cycles.local.ledger.values import Refusal
 from cycles.local.wire import log, page
@@ -22,7 +23,7 @@ from cycles.local.wire.workers import Workers
 try:
     import uvicorn
 except ModuleNotFoundError as missing:
-    raise ConfigError("serving over HTTP needs an extra: pip install 'cycles-guard[server]'") from missing
+    raise ConfigError(f"serving over HTTP needs an extra: {install('server')}") from missing
 
 from cycles.local.wire import connections
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
+from cycles._outside.extras import install
 from cycles.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ def need_extra() -> None:
     except ModuleNotFoundError as missing:
         if missing.name not in ("cryptography", "rfc8785"):
             raise
-        raise ConfigError("signing needs an extra: pip install 'cycles-guard[evidence]'") from None
+        raise ConfigError(f"signing needs an extra: {install('evidence')}") from None
 
 
 def hex_of(jwk: Jwk) -> str:

@@ -1,12 +1,15 @@
 """Whose each API key is, asked once: in the transaction that a request needs anyway.
 
 A request that writes is checked by what its key was when it was last looked up. Its transaction asks again, first of
-all, under the writer's lock. So a key that was revoked meanwhile, by whatever process, changes nothing.
+all, under the writer's lock, or with the rows that it locks. So a key that was revoked meanwhile, by whatever process,
+changes nothing.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+from cycles.local.ledger.keys import key_hash
 
 if TYPE_CHECKING:
     from cycles.local.ledger.keys import Credential
@@ -35,6 +38,11 @@ class Trusted:
         self._secret: Final = secret
         self.credential: Final = credential
         self.is_confirmed = False
+
+    @property
+    def key_hash(self) -> str:
+        """The hash under which the ledger has the key."""
+        return key_hash(self._secret)
 
     def confirm(self, keys: Keys, books: StoredBooks) -> None:
         """Check it as of now, in the transaction of *books*.
@@ -67,8 +75,8 @@ class Keys:
         self._good: Final[dict[str, Credential]] = {}
 
     def trusted(self, secret: str) -> Trusted | None:
-        """Return what is known of a key that was good, if the transaction of a write is the place to confirm it."""
-        credential = self._good.get(secret) if self._store.writes_alone else None
+        """Return what is known of a key that was good; the transaction of a write is the place to confirm it."""
+        credential = self._good.get(secret)
         return None if credential is None else Trusted(secret, credential)
 
     def trust(self, secret: str, credential: Credential) -> None:

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from cycles import tokens
+from cycles._outside.extras import install
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
 from cycles.local.wire.messages import MAX_BODY, Request, Response
@@ -265,7 +266,7 @@ def test_without_the_extra():
         "try:\n    import cycles.local.wire.server\nexcept ConfigError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
-    assert done.stdout == "serving over HTTP needs an extra: pip install 'cycles-guard[server]'\n"
+    assert done.stdout == f"serving over HTTP needs an extra: {install('server')}\n"
 
 
 def test_only_http():

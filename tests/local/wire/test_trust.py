@@ -11,12 +11,13 @@ from cycles import tokens
 from cycles.local import LocalAuthority
 from cycles.local.wire import trust
 from tests.support.authorities import SCOPE, Clock
+from tests.support.postgres import SHARED_STORES, shared_place_of
 from tests.support.wire import Wire, failed
 
 
 @contextmanager
 def used(path, **settings):
-    """The wire of an authority whose key was good a moment ago, and another authority on the same file."""
+    """The wire of an authority whose key was good a moment ago, and another authority on the same ledger."""
     clock = Clock()
     with LocalAuthority(path, clock=clock, **settings) as one, LocalAuthority(path, clock=clock) as other:
         one.budget(SCOPE, tokens(100))
@@ -25,9 +26,10 @@ def used(path, **settings):
         yield wire, other
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "ledger.db"
+@pytest.fixture(params=SHARED_STORES)
+def path(request, tmp_path):
+    with shared_place_of(request.param, tmp_path) as place:
+        yield place
 
 
 ASKING = {

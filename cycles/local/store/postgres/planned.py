@@ -4,9 +4,9 @@ Locks are taken in one order by everybody, so that no two transactions wait for 
 lock, reservations by their ids, budgets by scope path and unit; replays last, by their unique key. All of a request's
 scopes lie on one path, so the wider scope is locked first.
 
-    BEGIN | gate, shared | reservation FOR UPDATE | budgets FOR UPDATE, tenant, replay, time   (one round trip)
+    BEGIN | gate, shared | reservation FOR UPDATE | budgets FOR UPDATE, tenant, replay, time | key   (one round trip)
     the ledger decides
-    budgets | reservation | replay | COMMIT                                                    (one round trip)
+    budgets | reservation | replay | COMMIT                                                          (one round trip)
 
 It decides between the two, so one round trip would need the ledger a second time, in the database's own language.
 """
@@ -18,17 +18,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.pq import TransactionStatus
 
+from cycles.local.ledger.keys import key_hash
 from cycles.local.ledger.values import Tenant
 from cycles.local.store.encoding import PURGED_AT_ONCE, decoded, hold_data, hold_of, past_row, replay_data, replay_of
 from cycles.local.store.postgres.batches import Batch, Statement
 from cycles.local.store.postgres.clock import NOW
 from cycles.local.store.postgres.lists import BUDGET_COLUMNS
 from cycles.local.store.postgres.rows import (
+    CREDENTIAL,
     INSERT_HOLD,
     INSERT_REPLAY,
     PUT_EVIDENCE,
     PUT_PAST,
     PostgresBooks,
+    credential_in,
     evidence_row,
     hold_row,
 )
@@ -36,6 +39,7 @@ from cycles.local.store.postgres.schema import GATE, LOCK, SWEEPER
 from cycles.local.store.postgres.values import budget_of, budget_row, plain
 
 if TYPE_CHECKING:
+    from cycles.local.ledger.keys import Credential
     from cycles.local.ledger.notices import Notice
     from cycles.local.ledger.touched import Touched
     from cycles.local.ledger.values import Budget, Hold, Replay
@@ -131,6 +135,7 @@ class PlannedBooks(PostgresBooks):
         super().__init__(connection, notices)
         self._looks: Final = looks
         self._clock: Final = clock
+        self._credentials: Final[dict[str, Credential | None]] = {}
         self._tenants: Final[dict[str, Tenant | None]] = {}
         self._budgets: Final[dict[tuple[str, str], Budget | None]] = {}
         self._holds: Final[dict[str, Hold | None]] = {}
@@ -155,7 +160,12 @@ class PlannedBooks(PostgresBooks):
         if by_hold:
             batch.add(_LOCK_HOLD, name)
         batch.add(_OPENINGS[by_hold, touched.moves_money], *where, plain(scope), key.encode())
+        if touched.key_hash is not None:
+            batch.add(CREDENTIAL, touched.key_hash)
         *before, opened = batch.run()
+        if touched.key_hash is not None:
+            self._credentials[touched.key_hash] = credential_in(opened)
+            opened = before.pop()
         budgets, now_ms, earliest_ms, tenant, replay = opened[0]
         self._clock.read(int(now_ms or 0))
         self._earliest_ms = None if earliest_ms is None else int(earliest_ms)
@@ -177,6 +187,10 @@ class PlannedBooks(PostgresBooks):
             self._budgets[budget.scope_path, budget.unit] = budget
 
     # -- reading -------------------------------------------------------------------------------------------------------
+    def credential(self, secret: str) -> Credential | None:
+        name = key_hash(secret)
+        return self._credentials[name] if name in self._credentials else super().credential(secret)
+
     def tenant(self, tenant_id: str) -> Tenant | None:
         return self._tenants[tenant_id] if tenant_id in self._tenants else super().tenant(tenant_id)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from cycles.local.ledger.notices import Notice, Origin
     from cycles.local.ledger.values import Budget, Hold, Replay
-    from cycles.local.store.postgres.batches import PreparingConnection
+    from cycles.local.store.postgres.batches import PreparingConnection, Row
     from cycles.local.store.postgres.lists import Selection
     from cycles.local.store.protocols import BudgetQuery, Envelope, HoldQuery, KeyQuery
 
@@ -63,7 +63,7 @@ _PUT_REPLAY: Final = (
     f"{INSERT_REPLAY} ON CONFLICT (scope, key) DO UPDATE SET keep_until_ms = excluded.keep_until_ms, "
     "data = excluded.data"
 )
-_CREDENTIAL: Final = Statement(
+CREDENTIAL: Final = Statement(
     "SELECT k.tenant, k.expires_at_ms, k.revoked_at_ms, t.status FROM cycles_keys k "
     "LEFT JOIN cycles_tenants t ON t.tenant_id = k.tenant WHERE key_hash = %s"
 )
@@ -248,15 +248,8 @@ class PostgresBooks:
     def credential(self, secret: str) -> Credential | None:
         """Return what a request with the API key *secret* depends on, as of one moment. Every request asks for it."""
         batch = Batch(self.connection)
-        batch.add(_CREDENTIAL, key_hash(secret))
-        for tenant, expires_at_ms, revoked_at_ms, status in batch.run()[0]:
-            return Credential(
-                (tenant or b"").decode(),
-                None if expires_at_ms is None else int(expires_at_ms),
-                None if revoked_at_ms is None else int(revoked_at_ms),
-                None if status is None else status.decode(),
-            )
-        return None
+        batch.add(CREDENTIAL, key_hash(secret))
+        return credential_in(batch.run()[0])
 
     def session(self, tenant_id: str) -> Credential:
         """Return what a request with a session key of *tenant_id* depends on."""
@@ -335,3 +328,15 @@ class PostgresBooks:
 
     def _all(self, sql: str, *bound: Any) -> list[tuple[Any, ...]]:
         return self._run(sql, bound).fetchall()
+
+
+def credential_in(found: list[Row]) -> Credential | None:
+    """Return what CREDENTIAL has found."""
+    for tenant, expires_at_ms, revoked_at_ms, status in found:
+        return Credential(
+            (tenant or b"").decode(),
+            None if expires_at_ms is None else int(expires_at_ms),
+            None if revoked_at_ms is None else int(revoked_at_ms),
+            None if status is None else status.decode(),
+        )
+    return None

@@ -78,11 +78,6 @@ class PostgresStore:
         return None
 
     @property
-    def writes_alone(self) -> bool:
-        """No: transactions lock rows, and each query is a round trip during which others wait for them."""
-        return False
-
-    @property
     def is_memory(self) -> bool:
         """No: every transaction waits for the database."""
         return False
