@@ -53,6 +53,7 @@ class AsyncSource(AnySource):
             await _asyncio().wait((self._pending,))
             self._must_be(turn)
             came, self._pending = self._pending, None
+            assert came is not None  # noqa: S101 - types: nobody else takes it in this one's turn
             try:
                 data = came.result()
             except StopAsyncIteration:
