@@ -15,7 +15,7 @@ from tests.metering.metered import CHAT, DONE, URL, Metered, Parts, chunk, strea
 from tests.metering.provider import Gate, Turn
 from tests.metering.test_transport_streams import STREAM, WORDS, Sideless, _cancelled
 from tests.support.authorities import SCOPE
-from tests.support.waiting import until, until_async
+from tests.support.waiting import PATIENCE, until, until_async
 
 TOLD = (usage_chunk(20, 5), DONE)
 
@@ -406,7 +406,7 @@ def test_one_that_another_task_closes_is_read_by_the_background_alone(authority,
         await until_async(lambda: body.is_closed)
         assert fed == [*WORDS, chunk("more"), chunk("and more"), TOLD[0]]
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
     gc.collect()
     assert complaints == []
 
@@ -422,4 +422,4 @@ def test_a_reader_is_not_cancelled_because_another_task_closes_the_stream(author
         assert isinstance(raised, httpx.ReadError)
         assert metered.figures == (25, 0)
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
