@@ -67,8 +67,8 @@ def test_an_end_that_waits_for_all_attempts(monkeypatch):
 
 
 def test_a_release_after_an_ambiguous_commit(monkeypatch):
-    def commit(section, actual, metrics=None, metadata=None, commit=section_flows.commit):
-        settlement = yield from commit(section, actual, metrics, metadata)
+    def commit(section, actual, *given, commit=section_flows.commit, **how):
+        settlement = yield from commit(section, actual, *given, **how)
         if settlement.state is State.UNSETTLED:
             yield from flows.release(section.reservation_id, "commit failed", section.policy)
         return settlement
