@@ -29,7 +29,7 @@ settings.register_profile("explore", deadline=None)
 settings.load_profile("steady")
 
 
-# A shell ignores SIGINT in what it runs in the background, and programs inherit that: those that tests start would never
+# A shell ignores SIGINT in what it runs in the background, and programs inherit that: those that tests start would not
 # hear of Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
