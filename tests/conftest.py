@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import signal
@@ -27,6 +28,8 @@ from tests.support.waiting import PATIENCE
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("steady")
+
+_tests = itertools.count()
 
 
 # A shell ignores SIGINT in what it runs in the background, and programs inherit that: those that tests start would not
@@ -54,10 +57,11 @@ def _logging_as_it_was():
 
 
 @pytest.fixture(autouse=True)
-def _journal_of_the_test(tmp_path, monkeypatch):
-    """Every test has a journal and a default ledger of its own, never the user's."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+def _journal_of_the_test(tmp_path_factory, monkeypatch):
+    """Every test has a journal and a default ledger of its own, never the user's; most never make the folders."""
+    own = tmp_path_factory.getbasetemp() / f"own-{next(_tests)}"
+    monkeypatch.setenv("XDG_STATE_HOME", str(own / "state"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(own / "data"))
 
 
 @pytest.fixture(autouse=True)

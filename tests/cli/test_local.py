@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -42,7 +44,9 @@ def test_init_can_be_evaluated_by_a_shell(tmp_path):
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
     assert (row["scope"], row["remaining"]) == ("tenant:acme", 2_500_000_000)
-    assert (tmp_path / "data" / "cycles" / "ledger.db").stat().st_size > 0, "one for this user, wherever it runs"
+    assert (Path(os.environ["XDG_DATA_HOME"]) / "cycles" / "ledger.db").stat().st_size > 0, (
+        "one for this user, wherever it runs"
+    )
     assert list(folder.iterdir()) == []
 
 
@@ -95,7 +99,7 @@ def test_init_of_nothing_makes_nothing(bare, tmp_path):
 
 
 def test_the_file_is_named_by_option_or_environment(bare, path, tmp_path):
-    default = tmp_path / "data" / "cycles" / "ledger.db"
+    default = Path(os.environ["XDG_DATA_HOME"]) / "cycles" / "ledger.db"
     assert f"{default}: there is no such file" in bare("local", "budget", "list", code=2).stderr
     in_memory = bare("local", "budget", "list", base_url="local:?usd=1", code=2).stderr
     assert "names a ledger in memory" in in_memory

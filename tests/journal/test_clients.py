@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from pathlib import Path
 
 import anyio
 import pytest
@@ -198,13 +199,13 @@ def test_details_are_frozen(server, config):
         details.outcome = "rejected"
 
 
-def test_an_authority_in_memory_has_no_journal(tmp_path):
+def test_an_authority_in_memory_has_no_journal():
     with LocalAuthority() as authority:
         authority.budget("tenant:acme", usd("1.00"))
         client = authority.client(tenant="acme")
         assert client.drain() == cycles.Drained()
         assert client.reserve(usd("0.10"), action=ACTION).commit(usd("0.01")).state == "COMMITTED"
-    assert not (tmp_path / "state" / "cycles").exists()
+    assert not Path(os.environ["XDG_STATE_HOME"]).exists()
 
 
 @pytest.mark.parametrize(

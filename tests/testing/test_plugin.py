@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -325,14 +326,14 @@ def test_it_is_closed():
 """).assert_outcomes(passed=1, failed=1)
 
 
-def test_no_journal_is_made(run, tmp_path):
+def test_no_journal_is_made(run):
     run("""
 def test_it(cycles_authority):
     cycles_authority.faults.fail(times=None, operation="commit")
     with cycles.Guard(usd("0.10"), action=ACTION):
         pass
 """).assert_outcomes(passed=1)
-    assert not (tmp_path / "state").exists()
+    assert not Path(os.environ["XDG_STATE_HOME"]).exists()
 
 
 def test_what_the_test_changes_of_the_environment_is_undone_in_order(run):
