@@ -93,16 +93,17 @@ def tests_slow(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run all tests, quick and slow, and require their coverage: every branch of what decides and of what sends.
+    """Run the quick tests, and require their coverage: every branch of what decides and of what sends.
 
-    `-- --append` runs the slow ones only: a run of the quick ones with `--cov` went before, as in .ci/run.
+    `-- --report` judges what a run of them with `--cov` has left, as .ci/run does.
     """
-    session.install("-e", ".[server]", *groups("test", "greenlets"))
-    options = [option for option in session.posargs if option != "--append"]
-    if "--append" in session.posargs:
-        options = ["--cov-append", "-m", "slow", *options]
-    session.run(*PYTEST, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95", *options)
-    session.run("coverage", "report", "--include=cycles/_core/*,cycles/_drivers/*", "--fail-under=100")
+    session.install("-e", ".[server]", *groups("test"))
+    if "--report" not in session.posargs:
+        session.run(*PYTEST, "-m", "not slow", "--cov", "--cov-report=", *session.posargs)
+    session.run("coverage", "report", "--skip-covered", "--fail-under=95")
+    session.run(
+        "coverage", "report", "--skip-covered", "--include=cycles/_core/*,cycles/_drivers/*", "--fail-under=100"
+    )
 
 
 def lowest_versions() -> list[str]:

@@ -114,6 +114,14 @@ def test_a_hold_that_is_gone_is_lost_at_once(world, answer):
     assert world.notes == ["lease lost"]
 
 
+def test_who_asked_hears_that_a_lease_is_lost(world):
+    told = []
+    heart = Heart(section(), 7.0, lambda: told.append(heart.section.state))
+    world.answers = [refusal(404, "NOT_FOUND")]
+    world.run(beat(heart))
+    assert told == [State.LOST]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -8,7 +8,7 @@ import pytest
 
 import cycles
 from cycles._core import section_flows
-from cycles._core.lifecycle import State
+from cycles._core.lifecycle import OPEN, Happened, State
 from cycles._core.requests import terms
 from cycles._core.retry import NO_RETRY
 from cycles._core.section_flows import trouble_to_raise
@@ -40,6 +40,13 @@ def test_commit_then_end_does_nothing_more(world, section):
     assert section.state is State.COMMITTED
     assert world.run(section_flows.end(section)) is None
     assert len(world.calls) == 1
+
+
+def test_of_two_threads_that_end_it_between_a_look_and_a_write_one_gets_through(section):
+    section._tickets.pop()  # the other one is there already, and has yet to write
+    assert section.state in OPEN
+    assert not section.leave(Happened.COMMIT_WANTED)
+    assert section.state in OPEN
 
 
 def test_release_then_end_does_nothing_more(world, section):
