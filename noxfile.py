@@ -88,7 +88,8 @@ def tests(session: nox.Session) -> None:
 def tests_slow(session: nox.Session) -> None:
     """Run the tests that take seconds each: real processes, many of something."""
     session.install("-e", ".[server]", *groups("test", "greenlets"))
-    session.run(*PYTEST, "-m", "slow", *session.posargs)
+    most = str(2 * (os.cpu_count() or 1))  # they wait more than they work
+    session.run(*PYTEST, "-n", most, "-m", "slow", *session.posargs)
 
 
 @nox.session
