@@ -55,4 +55,5 @@ def test_the_last_attempt_does_not_wait_for_a_turn_that_never_ends(world):
     next(stands_still)
     world.answers = [committed()]
     world.run(charge.last_attempt(POLICY, 10.0, 5.0))
-    assert (len(world.calls), round(sum(world.sleeps), 3)) == (1, 5.0)
+    assert len(world.calls) == 1
+    assert 5.0 <= sum(world.sleeps) < 5.0 + 2 * jobs._POLL
