@@ -17,6 +17,10 @@ def main() -> None:
         if missing.name != "click":
             raise
         sys.exit(f"the cycles command needs an extra: {install('cli')}")
-    from cycles.cli.root import cycles  # noqa: PLC0415 - needs click
+    from cycles.cli._errors import end_unwritten  # noqa: PLC0415 - needs click
+    from cycles.cli.root import cycles  # noqa: PLC0415 - as above
 
-    cycles(prog_name="cycles")
+    try:
+        cycles(prog_name="cycles")
+    except OSError as error:
+        end_unwritten(error)

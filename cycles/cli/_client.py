@@ -32,7 +32,8 @@ def configured(where: Where) -> Config:
     """
     key = None if where.api_key_file is None else key_in(where.api_key_file)
     base_url = where.base_url or os.environ.get("CYCLES_BASE_URL", "")
-    if key is None and base_url.startswith("http") and not os.environ.get("CYCLES_API_KEY") and sys.stdin.isatty():
+    is_asked = sys.stdin is not None and sys.stdin.isatty()  # None where the caller closed it
+    if key is None and base_url.startswith("http") and not os.environ.get("CYCLES_API_KEY") and is_asked:
         key = click.prompt("API key", hide_input=True, err=True)
     return Config.from_env(base_url=where.base_url or None, tenant=where.tenant or None, api_key=key)
 

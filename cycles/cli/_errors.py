@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+import os
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -26,12 +30,16 @@ UNREACHABLE: Final = 3
 REFUSED: Final = 4
 """The authority understood, and refuses: the key, the tenant, an unknown id, a reservation that is over."""
 
+UNWRITTEN: Final = 5
+"""What the command has to say can't be written; its work may be done."""
+
 CODES: Final = (
     (0, "done; the answer is yes"),
     (NO, "the answer is no: denied, something is wrong (`doctor`), something is still pending, or you said no"),
     (USAGE, "the command line or a setting is wrong or missing; nothing was sent"),
     (UNREACHABLE, "the authority can't be reached, failed, or is no authority; trying again later may help"),
     (REFUSED, "the authority refuses: the key, the tenant, an unknown id, a reservation that is over already"),
+    (UNWRITTEN, "what the command has to say can't be written, such as to a full disk"),
 )
 """What docs/cli.md says about exit codes."""
 
@@ -58,6 +66,22 @@ LOCAL_REMEDIES: Final[dict[type[errors.CyclesError], str]] = {
     errors.OverdraftLimitExceeded: "fund it (`cycles local budget fund`)",
 }
 """What to do about it in a ledger of this machine, whose operator is the one who reads it."""
+
+
+_UNWRITABLE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF))
+
+
+def end_unwritten(error: OSError) -> NoReturn:
+    """End the command whose output failed with *error*; all other errors are raised again."""
+    if error.errno not in _UNWRITABLE:
+        raise error
+    with suppress(OSError):
+        click.echo(f"Error: the output can't be written: {error.strerror}", err=True)
+    # Python would try once more at its exit to write what is left.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+    sys.exit(UNWRITTEN)
 
 
 def code_of(error: errors.CyclesError) -> int:

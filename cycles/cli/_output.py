@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from datetime import UTC, datetime
@@ -48,8 +49,9 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     from rich.console import Console  # noqa: PLC0415 - costs import time, and JSON needs none of it
     from rich.table import Table  # noqa: PLC0415
 
-    wide = None if sys.stdout.isatty() else _WIDE  # FORCE_COLOR makes a pipe colourful, but not narrow
-    console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=wide)
+    out = sys.stdout or io.StringIO()  # None where the caller closed it: then nobody reads
+    wide = None if out.isatty() else _WIDE  # FORCE_COLOR makes a pipe colourful, but not narrow
+    console = Console(file=out, markup=False, highlight=False, emoji=False, width=wide)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if console.is_terminal else "")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 
 import pytest
 
+import cycles.cli
 from cycles import errors
 from cycles.cli import _errors, _output
 from cycles.errors import ConfigError
@@ -133,3 +135,46 @@ def test_a_pipe_that_closes_early_ends_quietly(tmp_path):
     )
     assert done.stdout.startswith("Usage: cycles reservations list")
     assert done.stderr == ""
+
+
+class Full(io.StringIO):
+    """A stream whose disk is full."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def ended(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["cycles", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cycles.cli.main()
+    return end.value.code
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("level", "Anna Müller"), ("balances",), ("balances", "--json")])
+def test_output_that_can_not_be_written_is_said(monkeypatch, capsys, arguments):
+    monkeypatch.setenv("CYCLES_BASE_URL", "local:?usd=1")
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert ended(monkeypatch, *arguments) == _errors.UNWRITTEN
+    assert capsys.readouterr().err.endswith("Error: the output can't be written: No space left on device\n")
+
+
+def test_other_trouble_of_the_system_is_raised():
+    with pytest.raises(ConnectionResetError):
+        _errors.end_unwritten(ConnectionResetError(errno.ECONNRESET, "reset"))
+
+
+@pytest.mark.parametrize("arguments", [("balances",), ("balances", "--json"), ("doctor",)])
+def test_a_command_whose_caller_closed_its_streams_does_its_work(monkeypatch, arguments):
+    monkeypatch.setenv("CYCLES_BASE_URL", "local:?usd=1")
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert ended(monkeypatch, *arguments) == 0
+
+
+def test_nobody_is_asked_for_a_key_on_a_closed_input(monkeypatch, capsys):
+    monkeypatch.setenv("CYCLES_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("CYCLES_API_KEY", raising=False)
+    monkeypatch.setattr(sys, "stdin", None)
+    assert ended(monkeypatch, "balances") == _errors.USAGE
+    assert "CYCLES_API_KEY" in capsys.readouterr().err
