@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from cycles._core.effects import Clock, Effect, Forget, Jitter, NewKey, Notify, Now, Ready, Record, Take, Tell
+from cycles._core.operations import EXTEND_RESERVATION
 from cycles._core.outcomes import Answer, Trouble
 from cycles._drivers.libraries import trouble_of
 from cycles._drivers.phases import Phases, PoolTimeout
@@ -230,6 +231,8 @@ class World:
             raise outside
         if not isinstance(error, _FAILURES) and type(error).__module__.partition(".")[0] not in _TRANSPORTS:
             raise error
+        if isinstance(error, RecursionError) and not (call.operation.settles or call.operation is EXTEND_RESERVATION):
+            raise error  # the caller's own stack is too deep, and nothing is running that it could hide
         status, content = None, None
         if isinstance(error, DecodeError):
             trouble, status = Trouble.UNREADABLE, error.status_code

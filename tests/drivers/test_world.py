@@ -46,6 +46,25 @@ def asked():
     return (yield from Call(CREATE_RESERVATION, body=terms.create_body("key")))
 
 
+def too_deep(request: httpx.Request) -> httpx.Response:
+    raise RecursionError("maximum recursion depth exceeded")
+
+
+def test_a_stack_that_is_too_deep_is_no_trouble_of_the_network():
+    api = AuthenticatedClient("http://a", "key", httpx_args={"transport": httpx.MockTransport(too_deep)})
+    with api, pytest.raises(RecursionError):
+        blocking.run(asked(), World(api, lambda event, facts: None))
+
+
+def test_a_stack_that_is_too_deep_never_hides_what_a_section_did():
+    def commit():
+        return (yield from Call(COMMIT_RESERVATION, reservation_id="r", body=pending().commit_body()))
+
+    api = AuthenticatedClient("http://a", "key", httpx_args={"transport": httpx.MockTransport(too_deep)})
+    with api:
+        assert blocking.run(commit(), World(api, lambda event, facts: None)).trouble is Trouble.LOST
+
+
 def test_the_time_in_a_queue_is_no_time_on_the_wire():
     """A lease is judged by its round trips: 1,000 guards that began at once lost most of theirs to the queue."""
     lanes = threading.Semaphore(0)

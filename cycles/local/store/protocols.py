@@ -257,6 +257,10 @@ class Store(Protocol):
         """Whether *error* says that other writers held the ledger for too long: asking again may help."""
         ...
 
+    def trouble(self, error: Exception) -> str | None:
+        """Return what *error* says about the place of the ledger, for whoever asks; None when it says nothing of it."""
+        ...
+
     def transact(self, operation: Callable[[StoredBooks], T], touches: Callable[[], Touched] | None = None) -> T:
         """Run *operation* on the books in one transaction, which any exception undoes, and return what it returns.
 

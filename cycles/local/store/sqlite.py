@@ -103,6 +103,14 @@ def _forgotten(connection: _Connection, pid: int) -> None:
         connection.close()
 
 
+_TROUBLES: Final = {
+    sqlite3.SQLITE_FULL: "its disk is full: make room",
+    sqlite3.SQLITE_IOERR: "its disk can't be read or written: make room, or look at the disk",
+    sqlite3.SQLITE_READONLY: "it can't be written: give this user the right to write it, and to its folder",
+}
+"""What SQLite says about a ledger's place, by the kind of its error, and what to do."""
+
+
 class SqliteStore:
     """A `Store` on SQLite, safe to share between threads; a file also between processes.
 
@@ -176,6 +184,11 @@ class SqliteStore:
     def is_busy(self, error: Exception) -> bool:
         """Whether *error* says that other writers held the ledger for longer than BUSY_TIMEOUT."""
         return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+    def trouble(self, error: Exception) -> str | None:
+        """Return what *error* says about the file and its disk; see `Store.trouble`."""
+        code = getattr(error, "sqlite_errorcode", None)
+        return None if code is None else _TROUBLES.get(code & 0xFF)  # the rest of it says more than anybody asks
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Write a copy of the ledger, as of one moment, to a new file; see `Store.backup`."""

@@ -194,6 +194,9 @@ class App:
     def _internal(self, error: Exception) -> Refusal:
         if self._store.is_busy(error):
             return Refusal(500, "INTERNAL_ERROR", "the ledger is busy: ask again with the same idempotency key")
+        trouble = self._store.trouble(error)
+        if trouble is not None:
+            return Refusal(500, "INTERNAL_ERROR", f"the ledger can't be used: {trouble}")
         return Refusal(500, "INTERNAL_ERROR", f"the authority failed ({type(error).__name__}); its log says more")
 
     def __repr__(self) -> str:

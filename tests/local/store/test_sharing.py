@@ -225,6 +225,20 @@ def test_a_writer_that_never_ends_is_an_answer(tmp_path, monkeypatch):
             assert wire.get("/v1/balances", tenant="acme").is_success, "readers do not wait for writers"
 
 
+def test_a_full_disk_is_an_answer_that_says_so(tmp_path):
+    with LocalAuthority(tmp_path / "ledger.db") as authority:
+        authority.budget(SCOPE, tokens(10**6))
+        wire = Wire(authority, Clock())
+        with authority.store.writing() as books:
+            pages = books.connection.execute("PRAGMA page_count").fetchone()[0]
+            books.connection.execute(f"PRAGMA max_page_count = {pages}")
+        answers = [wire.reserve(1, metadata={"filler": "x" * 1000}) for _ in range(40)]
+        response = next(answer for answer in answers if not answer.is_success)
+        assert (response.status_code, response.json()["error"]) == (500, "INTERNAL_ERROR")
+        assert response.json()["message"] == "the ledger can't be used: its disk is full: make room"
+        assert wire.get("/v1/balances", tenant="acme").is_success, "what is there is still read"
+
+
 @pytest.mark.slow
 def test_what_was_acknowledged_survives_a_kill(tmp_path):
     code = """

@@ -96,6 +96,10 @@ class PostgresStore:
         """Whether *error* may be gone when asked again."""
         return isinstance(error, (*AGAIN, *GONE))
 
+    def trouble(self, error: Exception) -> str | None:  # noqa: ARG002 - what the database says stays in the log
+        """Return None: the database's operator reads about its place."""
+        return None
+
     # -- opening -------------------------------------------------------------------------------------------------------
     def _prepare(self) -> None:
         """Make the tables, or upgrade them."""
