@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles.local.ledger.keys import ApiKey, Credential, key_hash
 from cycles.local.ledger.renewals import PAST_KEPT_MS
-from cycles.local.ledger.values import UNITS, Budget, Hold, Replay, Tenant, Terms
-from cycles.local.store import evidence, lists
+from cycles.local.ledger.values import UNITS, Budget, ChargedEvent, Hold, Replay, Tenant, Terms
+from cycles.local.store import events, evidence, lists
 from cycles.local.store.encoding import (
     HOLD_KEPT_MS,
     PURGED_AT_ONCE,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cycles.local.ledger.notices import Notice, Origin
-    from cycles.local.store.protocols import BudgetQuery, Envelope, HoldQuery, KeyQuery
+    from cycles.local.store.protocols import BudgetQuery, Envelope, EventQuery, HoldQuery, KeyQuery
 
 T = TypeVar("T", Tenant, ApiKey, Terms)
 
@@ -207,8 +207,11 @@ class SqliteBooks:
         row = (scope, key, replay.keep_until_ms, replay_data(replay))
         self._connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?)", row)
 
+    def put_event(self, event: ChargedEvent) -> None:
+        events.put(self._connection, event)
+
     def purge(self, now_ms: int, most: int = PURGED_AT_ONCE) -> None:
-        """Delete up to *most* replays, as many reservations and rows of past periods, that nobody needs any more."""
+        """Delete up to *most* rows each of replays, reservations, past periods and events that nobody needs."""
         self._changing()  # no live hold is deleted, and no other is known
         self._connection.execute(
             "DELETE FROM replays WHERE (scope, key) IN "
@@ -226,6 +229,7 @@ class SqliteBooks:
             "FROM past_budgets WHERE reserved = 0 AND ended_ms < ? ORDER BY ended_ms LIMIT ?)",
             (now_ms - PAST_KEPT_MS, most),
         )
+        events.purge(self._connection, now_ms, most)
         evidence.purge(self._connection, now_ms, most)
 
     # -- evidence ------------------------------------------------------------------------------------------------------
@@ -339,6 +343,9 @@ class SqliteBooks:
             (self.budget_of(data), Terms() if noted is None else self.terms_of(noted))
             for data, noted in lists.ledgers(self._connection, query, after, most)
         )
+
+    def find_events(self, query: EventQuery, after: tuple[int, str] | None, most: int) -> Iterator[ChargedEvent]:
+        return events.find(self._connection, query, after, most)
 
     def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> Iterator[ApiKey]:
         return (self.key_of(data) for (data,) in lists.keys(self._connection, query, after, most, now_ms))
