@@ -27,6 +27,7 @@ from cycles.local.store.encoding import (
     replay_data,
     replay_of,
 )
+from cycles.local.store.hurry import must_not_wait
 from cycles.local.store.known import Known, keep
 
 if TYPE_CHECKING:
@@ -393,6 +394,18 @@ class SqliteBooks:
         """Return what is known, and note that rows are written: what is known of them then goes when that is undone."""
         self._known.is_changed = True
         return self._known
+
+
+class HurriedBooks(SqliteBooks):
+    """The same for a thread that must not wait: it leaves what takes long to others."""
+
+    __slots__ = ()
+
+    def overdue(self, now_ms: int, most: int) -> list[Hold]:  # noqa: ARG002 - it is none or too many
+        """Return none; where there are some, they may be a thousand."""
+        if super().overdue(now_ms, 1):
+            must_not_wait()
+        return []
 
 
 def _decoded(kind: type[T], data: str) -> T:
