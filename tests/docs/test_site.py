@@ -162,6 +162,14 @@ def test_a_page_that_is_made_from_the_source_is_what_the_source_says(made):
     assert made.PAGE.read_text("utf-8") == made.render(), f"run `python -m {made.__name__}`"
 
 
+EXAMPLES = [path for path in sorted((ROOT / "examples").rglob("*")) if path.suffix in {".py", ".yaml", ".service"}]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_installs_the_clone_that_it_is_in(path):
+    assert "install 'cycles-guard" not in path.read_text("utf-8")
+
+
 @pytest.mark.parametrize("word", SEARCHED, ids=str)
 def test_a_word_that_people_search_for_leads_to_its_page(word):
     wanted = page(SEARCHED[word])
