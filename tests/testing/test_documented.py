@@ -29,7 +29,7 @@ def test_the_blocks_of_the_page_pass_as_tests(run, pytester):
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(ROOT / "docs" / "testing.md")
     blocks = [str(block.parsed) for block in document.examples()]
     pytester.makepyfile("\n\n".join(blocks))
-    run().assert_outcomes(passed=7)
+    run().assert_outcomes(passed=8)
 
 
 def test_the_example_passes(run, pytester):
