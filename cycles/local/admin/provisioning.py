@@ -9,6 +9,7 @@ from attrs import evolve
 
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
+from cycles.local.admin import events
 from cycles.local.admin.keys import expiry_ms, new_key, new_secret
 from cycles.local.admin.names import own_pattern, own_scope, tenant_of
 from cycles.local.ledger import children, funding, leases
@@ -19,11 +20,11 @@ from cycles.local.wire import validation
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from cycles.local.ledger.keys import ApiKey
-    from cycles.local.ledger.values import Budget, Hold, Terms
+    from cycles.local.ledger.values import Budget, ChargedEvent, Hold, Terms
     from cycles.local.store.protocols import Store, StoredBooks
     from cycles_api.models.amount import Amount
 
@@ -523,11 +524,47 @@ class Provisioning:
         with self._changing() as books:
             return books.all_holds()
 
+    def charged_events(
+        self,
+        tenant: str | None = None,
+        *,
+        key: str | None = None,
+        levels: Mapping[str, str] | None = None,
+        created: tuple[datetime | None, datetime | None] = (None, None),
+    ) -> Iterator[ChargedEvent]:
+        """Give what was charged without a reservation in the last 30 days, newest first.
+
+        It reads a page at a time, so it may lack what is charged meanwhile.
+
+        Args:
+            tenant: Only this tenant's.
+            key: Only the one with this idempotency key.
+            levels: Only those whose subject has these levels: {"agent": "planner"}.
+            created: Only those that were charged between these times, both included; None leaves an end open.
+
+        Raises:
+            InvalidRequest: for a level that there is not, and a time without a zone.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                with authority.client(tenant="acme") as client:
+                    client.record(usd("0.05"), action=("tool.search", "web"))
+                (event,) = authority.charged_events("acme")
+                assert (event.unit, event.charged) == ("USD_MICROCENTS", 5_000_000)
+            ```
+        """
+        return events.charged(self.store, self._translated, events.query_of(tenant, key, levels or {}, created))
+
     def sweep(self) -> int:
         """Expire overdue holds now and return how many, at most 1000; every request does so first anyway.
 
-        It also deletes what nobody can ask for any more: reservations 30 days after their deadline, replays when their
-        keys are free again (a day; events a week).
+        It also deletes what nobody can ask for any more: reservations 30 days after their deadline, events 30 days
+        after they were charged, replays when their keys are free again (a day; events' a week).
 
         Example:
             ```python
@@ -599,10 +636,14 @@ class Provisioning:
 
     @contextmanager
     def _changing(self) -> Iterator[StoredBooks]:
+        with self._translated(), self.store.writing() as books:
+            leases.sweep(books, self.clock())
+            yield books
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
-            with self.store.writing() as books:
-                leases.sweep(books, self.clock())
-                yield books
+            yield
         except Unusable as refusal:
             raise ConfigError(refusal.message) from None
         except Refusal as refusal:
