@@ -31,7 +31,7 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 OPTIONS = ROOT / "cycles" / "_client" / "options.py"
 
-INNER = frozenset({"forked", "world"})
+INNER = frozenset({"forked", "meets", "next", "remove", "spoil", "world"})
 """Methods that other rooms call; docs/reference.md leaves them out (zensical.toml)."""
 
 FRAMEWORKS = ROOT / "docs" / "frameworks.md"
@@ -66,20 +66,23 @@ def examples() -> dict[str, str]:
 def docstrings() -> dict[str, str]:
     """Return what documents each name that must have an example; an error's or a class's methods follow it.
 
-    What the bindings generate has no examples below its classes; docs/authority.md and docs/testing.md have those of
-    the authority's methods.
+    An inherited method counts once, for the first class that has it. What the bindings generate has no examples.
     """
     raised = [f"cycles.{name}" for name in errors.__all__ if name not in {"DenialDetail", "LimitNumbers"}]
     named = {f"cycles.{name}": text for name, text in _ALIAS.findall(OPTIONS.read_text("utf-8"))}
     found: dict[str, str] = {}
+    seen: set[tuple[str, str]] = set()
     for name in dict.fromkeys([*reference(), *raised]):
         if name in named:
             found[name] = named[name]
             continue
         known: Any = pydoc.locate(name)
         found[name] = inspect.getdoc(known) or ""
-        if inspect.isclass(known) and not name.startswith(("cycles.local.", "cycles.testing.")):
-            found |= {f"{name}.{method}": inspect.getdoc(made) or "" for method, made in methods_of(known)}
+        if inspect.isclass(known):
+            for method, made in methods_of(known):
+                if (made.__module__, made.__qualname__) not in seen:
+                    seen.add((made.__module__, made.__qualname__))
+                    found[f"{name}.{method}"] = inspect.getdoc(made) or ""
     return found
 
 

@@ -14,7 +14,7 @@ from tests.docs.pages import README
 from tests.metering.bill import TARIFFS, Tariff
 from tests.metering.provider import Turn
 
-URL = "local:?usd=1.00&tokens=100k"
+URL = "local:?usd=1.00"
 
 
 @pytest.fixture
