@@ -6,6 +6,8 @@ nothing. `python -m tests.docs.blocks FOLDER` writes them there, for type checke
 So does the example in the docstring of each public name that docs/reference.md shows, of its methods and of each
 error.
 
+A block with a title, the name of a file, calls the SDK of a model provider: tests/metering/sdk/test_readme.py runs it.
+
 Each block of docs/frameworks.md stands alone, too, and needs frameworks: `nox -s integrations` runs them, and
 `python -m tests.docs.blocks FOLDER frameworks` writes them.
 """
@@ -31,6 +33,8 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 OPTIONS = ROOT / "cycles" / "_client" / "options.py"
 
+_TITLED = re.compile(r'^```python title="([^"]+)"\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
+
 INNER = frozenset({"forked", "meets", "next", "remove", "spoil", "world"})
 """Methods that other rooms call; docs/reference.md leaves them out (zensical.toml)."""
 
@@ -40,6 +44,12 @@ FRAMEWORKS = ROOT / "docs" / "frameworks.md"
 def blocks_of(page: Path) -> list[str]:
     """Return the Python blocks of *page*."""
     return _BLOCK.findall(page.read_text("utf-8"))
+
+
+def sdk_programs() -> dict[str, str]:
+    """Return the programs that call a real SDK, by page and file: their blocks have the file's name as a title."""
+    pages = sorted((ROOT / "docs").glob("*.md"))
+    return {f"{page.stem}:{file}": text for page in pages for file, text in _TITLED.findall(page.read_text("utf-8"))}
 
 
 def programs() -> dict[str, str]:
