@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import pytest
 from attrs import evolve
@@ -105,7 +106,7 @@ def test_every_page_begins_where_the_last_one_ended(charged, authority, monkeypa
     shown = [next(found).idempotency_key]
     charged.clock.now += 1
     assert charged.event(1, key="j").status_code == 201
-    shown += [event.idempotency_key for event in found]
+    shown += [event.idempotency_key for event in islice(found, 20)]  # one that begins anew would never end
     assert (sorted(shown[:3]), shown[3:]) == (list("ghi"), list("edcba"))
 
 
