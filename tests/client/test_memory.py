@@ -76,8 +76,9 @@ def test_drain_says_what_is_left_in_memory(server, forgetful):
         spent_in(client)
         assert client.drain(timeout=0) == Drained(pending=1)
         assert server.of("commit") == []
-        drained = client.drain(timeout=0.05)
-        assert (drained, type(drained.error)) == (Drained(pending=1), cycles.InternalError)
+        looks = []  # a busy machine may have no answer in so short a time
+        until(lambda: looks.append(client.drain(timeout=0.05)) or type(looks[-1].error) is cycles.InternalError)
+        assert set(looks) == {Drained(pending=1)}
         del server.always["commit"]
         drained = client.drain(timeout=PATIENCE)
         assert (drained, drained.error) == (Drained(settled=1), None)
