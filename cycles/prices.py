@@ -94,6 +94,11 @@ class Prices:
             rates = self._entry_for(provider, model, used).rates
         if (used.input_tokens and not rates.bills_input) or (used.output_tokens and not rates.bills_output):
             raise _unknown(provider, model, used)
+        if missing := rates.unpriced(used):
+            raise UnknownPrice(
+                f"no price of a {missing} is known for {model!r} of {provider}: give it in dollars per thousand, 0 "
+                f'where it is free, as cycles.Prices({{{model!r}: {{"input": "0.50", …, {missing!r}: "10"}}}})'
+            )
         return usd_microcents(rates.microcents(used))
 
     def cost_of(self, response: Any, *, provider: str | None = None) -> Amount:

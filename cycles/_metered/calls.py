@@ -127,7 +127,7 @@ class Call:
         if self._status is None or not 200 <= self._status < 300:
             return self._failed(self._status or 0)
         try:
-            usage = self._usage = self.billable.answer(body)
+            usage = self._usage = _told(self.billable.answer(body))
             return self._estimated() if usage is None else self._charged(usage)
         except BaseException as error:  # noqa: BLE001 - the work was done: whatever fails here must not hide it
             return self._unreadable(error)
@@ -211,7 +211,7 @@ class Call:
     @property
     def is_told(self) -> bool:
         """Whether the stream has told its usage."""
-        return self._reading is not None and self._unread is None and self._reading.usage is not None
+        return self._reading is not None and self._unread is None and _told(self._reading.usage) is not None
 
     @property
     def may_tell(self) -> bool:
@@ -224,7 +224,7 @@ class Call:
         if self._unread is not None:
             return self._unreadable(self._unread)
         try:
-            usage = self._reading.usage
+            usage = _told(self._reading.usage)
             if usage is not None:
                 return self._charged(usage)
             if whole or self.meter.choices.partial == "estimate":
@@ -237,7 +237,7 @@ class Call:
         """Return what the stream has used so far; an input that was not told, as the user's own estimate counts it."""
         assert self._reading is not None  # noqa: S101 - types: begun
         usage = self._reading.received
-        is_told = self._reading.usage is not None or usage.input_tokens != self.billable.bound().input_tokens
+        is_told = _told(self._reading.usage) is not None or usage.input_tokens != self.billable.bound().input_tokens
         return usage if is_told or self._input is None else with_input(usage, min(self._input, usage.input_tokens))
 
     def _report(self, metadata: dict[str, str] | None = None) -> None:
@@ -286,6 +286,11 @@ class Call:
         if has_left and self.meter.choices.lost == "estimate":
             return self._estimated()
         return lambda section: section_flows.release(section, type(raised).__name__)
+
+
+def _told(usage: Usage | None) -> Usage | None:
+    """Return *usage* if there is one that says what the request has cost."""
+    return usage if usage is not None and usage.says_cost else None
 
 
 def _purse(section: Section) -> tuple[Any, ...]:

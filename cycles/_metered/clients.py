@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cycles._metered.messages import library_of
 from cycles._metered.transports import AsyncMeteredTransport, MeteredTransport
@@ -135,14 +135,42 @@ def _quiet(kind: Any) -> type:
 # -- SDKs --------------------------------------------------------------------------------------------------------------
 _SOCKETS: Final = ("realtime", "live", "realtime_speech")
 """Attributes of SDKs that open a socket, past their HTTP client."""
+_HAVE_SOCKETS: Final = ("responses", "beta")
+"""Attributes of SDKs with parts, or a method `connect`, that do so."""
 
 
 def _metered_sdk(client: Any, meter: Meter) -> Any:
     copied = client.with_options(http_client=metered_http(client._client, meter))  # noqa: SLF001 - no SDK shows it
-    for name in _SOCKETS:
-        if hasattr(type(copied), name) and meter.choices.unknown == "deny":
-            vars(copied)[name] = _NotMetered(f"{_shown(type(copied))}.{name}")
+    kind: Any = type(copied)
+    if meter.choices.unknown == "deny" and any(hasattr(kind, name) for name in (*_SOCKETS, *_HAVE_SOCKETS)):
+        copied.__class__ = _without_sockets(kind)
     return copied
+
+
+@functools.cache
+def _without_sockets(kind: Any) -> type:
+    """Return *kind* without what opens a socket; copies that an SDK makes of its clients are of their class."""
+
+    def part(name: str) -> Any:
+        return functools.cached_property(lambda client: _closed(getattr(super(made, client), name)))
+
+    own = {name: _NotMetered(f"{_shown(kind)}.{name}") for name in _SOCKETS if hasattr(kind, name)}
+    parts = {name: part(name) for name in _HAVE_SOCKETS if hasattr(kind, name)}
+    made: Any = type(kind.__name__, (kind,), {"__module__": kind.__module__, **own, **parts})
+    return made  # type: ignore[no-any-return]
+
+
+def _closed(part: Any) -> Any:
+    """Return *part* of an SDK, and its own parts, without what opens a socket."""
+    kind = type(part)
+    if hasattr(kind, "connect"):
+        vars(part)["connect"] = _NotMetered(f"{_shown(kind)}.connect")
+    for name in _SOCKETS:
+        if hasattr(kind, name):
+            vars(part)[name] = _NotMetered(f"{_shown(kind)}.{name}")
+    if hasattr(kind, "responses"):
+        _closed(part.responses)
+    return part
 
 
 class _NotMetered:
@@ -154,6 +182,12 @@ class _NotMetered:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        self._refuse()
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
         raise Unmeterable(
             f"{self._what} can't be metered, for it sends through a socket of its own: {_REMEDY}, on a client that is "
             "not wrapped"

@@ -33,6 +33,12 @@ _USAGE: Final = b'_tokens"'
 """What a chunk contains that tells usage: `"usage": null` is in each of them."""
 _BOUNDS: Final = ("max_tokens", "max_completion_tokens")
 _SEARCHES: Final = ("web_search_options", "search_parameters")
+_SEARCHING_MODEL: Final = re.compile(r"^gpt-.*-search-(preview|api)")
+"""Models of OpenAI's that search for each answer, asked or not."""
+_OF_TOKENS: Final = frozenset({"function", "custom"})
+"""Tools that cost nothing beside the tokens of the request."""
+_ELSEWHERE: Final = ("plugins", "data_sources")
+"""Where the provider finds more input."""
 _PER_CALL: Final = 16
 """Tokens around a choice or a call of a tool, beside its texts."""
 
@@ -48,7 +54,7 @@ def read(provider: str, model: str, body: bytes, said: Mapping[str, Any], *, max
         max_output: Output tokens to ask for where it asks for no bound.
         legacy: Whether it is of the older kind, with `prompt`.
     """
-    _check(provider, said)
+    _check(provider, model, said)
     changes: dict[str, Any] = {}
     if said.get("max_tokens") is None and said.get("max_completion_tokens") is None:
         default = _LEGACY_DEFAULT if legacy and provider in _OF_OPENAI else max_output
@@ -65,23 +71,34 @@ def read(provider: str, model: str, body: bytes, said: Mapping[str, Any], *, max
     return wire.billable(edited(body, said, changes), {**said, **changes})
 
 
-def _check(provider: str, said: Mapping[str, Any]) -> None:
+def _check(provider: str, model: str, said: Mapping[str, Any]) -> None:
     if said.get("background"):
         raise Unmeterable("a job in the background answers before it is billed: it can't be metered")
     for name in _SEARCHES:
         if said.get(name) is not None and provider != "perplexity":
             raise Unmeterable(f"{name}: the provider bills searches that its answer does not count")
+    if provider not in conventions.OWN_COST:
+        _check_tools(provider, model, said)
     if provider == "mistral":
         _check_mistral(said)
 
 
-def _check_mistral(said: Mapping[str, Any]) -> None:
-    """Refuse what Mistral bills beside tokens: its own tools by the call, and sounds by the minute."""
-    tools, messages = said.get("tools"), said.get("messages")
+def _check_tools(provider: str, model: str, said: Mapping[str, Any]) -> None:
+    """Refuse what a provider bills beside tokens, and does not count in its answer: its own tools."""
+    if provider in _OF_OPENAI and _SEARCHING_MODEL.match(model):
+        raise Unmeterable(f"{model} searches for each answer: the provider bills that, and does not count it there")
+    tools = said.get("tools")
     for tool in tools if isinstance(tools, list) else ():
         kind = conventions.part(tool, "type") or "function"
-        if kind != "function":
-            raise Unmeterable(f"the tool {kind!r}: Mistral bills its own tools beside tokens, uncounted in the answer")
+        if kind not in _OF_TOKENS:
+            raise Unmeterable(
+                f"the tool {kind!r}: {provider} bills its own tools beside tokens, and does not count them"
+            )
+
+
+def _check_mistral(said: Mapping[str, Any]) -> None:
+    """Refuse sounds, which Mistral bills by the minute, beside tokens."""
+    messages = said.get("messages")
     for message in messages if isinstance(messages, list) else ():
         content = conventions.part(message, "content")
         for part in content if isinstance(content, list) else ():
@@ -146,8 +163,9 @@ class Chat:
             for part in content if isinstance(content, list) else ():
                 if isinstance(part, Mapping):
                     _look_at(part, found)
-        if said.get("plugins"):
-            found.unknown("plugins")
+        for name in _ELSEWHERE:
+            if said.get(name):
+                found.unknown(name)
         return found
 
     def limited(self, billable: Billable, output: int) -> Billable:
@@ -224,6 +242,19 @@ def _look_at(part: Mapping[str, Any], found: Found) -> None:
         found.unknown(str(kind), next(filter(None, inlines), inner))
 
 
+def _has_output(choices: object) -> bool:
+    return any(
+        text_bytes(choice.get("text")) or text_bytes({**_delta(choice), "role": None})
+        for choice in (choices if isinstance(choices, list) else ())
+        if isinstance(choice, dict)
+    )
+
+
+def _delta(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    delta = choice.get("delta")
+    return delta if isinstance(delta, dict) else {}
+
+
 def _tells_usage_only(event: Mapping[str, Any]) -> bool:
     return event.get("choices") == [] and isinstance(event.get("usage"), Mapping)
 
@@ -238,16 +269,19 @@ class ChatTally:
         self.unseen = unseen
         self._provider = provider
         self._told: Usage | None = None
+        self._is_late = False  # whether output came after what was told
         self._begun: set[object] = set()
         self._candidates = Candidates(candidates)
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Take the usage; some tell it in every chunk, so that it is whole when each choice has ended."""
         told = conventions.chat(self._provider, event)
-        if told is None:
-            return
-        self._told = told
         choices = event.get("choices")
+        if told is None:
+            if self.usage is not None and _has_output(choices):  # it was told in between
+                self.usage, self._is_late = None, True
+            return
+        self._told, self._is_late = told, False
         for choice in choices if isinstance(choices, list) else ():
             if conventions.part(choice, "finish_reason"):
                 self._candidates.end(choice.get("index"))
@@ -256,12 +290,12 @@ class ChatTally:
 
     def ended(self) -> None:
         """Note that the provider said it was the end: what it has told is whole."""
-        self.usage = self._told
+        self.usage = None if self._is_late else self._told
 
     def closed(self) -> None:
         """Note that nothing more comes: not every choice may say that it has ended."""
         if self._candidates.some_ended:
-            self.usage = self._told
+            self.ended()
 
     def told(self) -> Usage | None:
         """Return what has been told so far, whole or not."""

@@ -1,6 +1,7 @@
 """How each wire tells its usage, in the one convention of `Usage`.
 
-A usage whose totals are no counts is none: what the request has cost is not known then, and surely not nothing.
+A usage whose totals are no counts is none: what the request has cost is not known then, and surely not nothing. So it
+is with a part that is billed beside the others, or dearer; a part that is cheaper counts as the wider kind.
 
 OpenAI's input includes cached tokens; Anthropic's leaves cache reads and writes out; Gemini's output leaves out
 thoughts. A test holds these readings against those of genai-prices, which is a large import, and optional.
@@ -8,18 +9,22 @@ thoughts. A test holds these readings against those of genai-prices, which is a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from typing import Any, Final, TypeGuard
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from decimal import ROUND_CEILING, Context, Decimal
+from typing import Any, Final, ParamSpec, TypeGuard
 
 from cycles._metering.usage import Usage
 
-__all__ = ["chat", "dearer", "embedding", "gemini", "messages", "responses", "terms"]
+__all__ = ["OWN_COST", "chat", "dearer", "embedding", "gemini", "messages", "responses", "terms"]
+
+P = ParamSpec("P")
 
 _REASONING_APART: Final = frozenset({"perplexity", "x-ai"})
 """Whose chat answers count reasoning beside `completion_tokens`, not in it."""
-_OWN_COST: Final = frozenset({"openrouter", "perplexity"})
+OWN_COST: Final = frozenset({"openrouter", "perplexity"})
 """Who says in `usage.cost` what a request has cost, in dollars."""
+_SUM: Final = Context(prec=50, rounding=ROUND_CEILING)
 _MAPPING: Final = (dict, Mapping)
 """A dict, as JSON has them, is one without asking Mapping, which takes far longer."""
 _GEMINI_PARTS: Final = ("toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
@@ -36,6 +41,34 @@ def count(value: object) -> int:
     if type(value) is int and value >= 0:
         return value
     return int(value) if is_count(value) else 0
+
+
+class _NoCount(ValueError):
+    """A part of a usage that makes it dearer is no count."""
+
+
+def _exact(value: object) -> int:
+    """Return a count as an int; 0 where nothing is told.
+
+    Raises:
+        _NoCount: It is none.
+    """
+    if value is not None and not is_count(value):
+        raise _NoCount
+    return count(value)
+
+
+def _whole(read: Callable[P, Usage | None]) -> Callable[P, Usage | None]:
+    """Let *read* return None for a usage of which a part can't be read that makes it dearer."""
+
+    @functools.wraps(read)
+    def wrapped(*args: P.args, **options: P.kwargs) -> Usage | None:
+        try:
+            return read(*args, **options)
+        except _NoCount:
+            return None
+
+    return wrapped
 
 
 def is_count(value: object) -> TypeGuard[float]:
@@ -68,6 +101,7 @@ def dearer(tier: object) -> str | None:
     return tier if isinstance(tier, str) and tier not in _USUAL_TIERS else None
 
 
+@_whole
 def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
     """Read OpenAI's chat completions and completions, and all that speak like them."""
     told = answer.get("usage") or part(answer, "x_groq", "usage")
@@ -79,21 +113,22 @@ def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
     if not (is_count(told.get("prompt_tokens")) and is_count(output)):
         return None
     within, made = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
-    reasoning = count(part(made, "reasoning_tokens") or told.get("reasoning_tokens"))
-    citation = count(told.get("citation_tokens"))
+    apart = provider in _REASONING_APART
+    reasoning = (_exact if apart else count)(part(made, "reasoning_tokens") or told.get("reasoning_tokens"))
+    citation = _exact(told.get("citation_tokens"))
     return Usage(
         input_tokens=count(told["prompt_tokens"]),
         cache_read_tokens=_cached(told, within),
-        cache_write_tokens=count(part(within, "cache_write_tokens")),
-        input_audio_tokens=count(part(within, "audio_tokens")),
-        output_tokens=count(output) + (reasoning if provider in _REASONING_APART else 0) + citation,
+        cache_write_tokens=_exact(part(within, "cache_write_tokens")),
+        input_audio_tokens=_exact(part(within, "audio_tokens")),
+        output_tokens=count(output) + (reasoning if apart else 0) + citation,
         output_reasoning_tokens=reasoning,
-        output_audio_tokens=count(part(made, "audio_tokens")),
+        output_audio_tokens=_exact(part(made, "audio_tokens")),
         output_citation_tokens=citation,
-        web_searches=count(told.get("num_search_queries")),
+        web_searches=_exact(told.get("num_search_queries")),
         model=text(answer.get("model")),
         terms=terms(service_tier=(told if provider in _TIER_IN_USAGE else answer).get("service_tier")),
-        dollars=_dollars(told.get("cost")) if provider in _OWN_COST else None,
+        dollars=_cost(told) if provider in OWN_COST else None,
     )
 
 
@@ -114,6 +149,15 @@ def _cached(told: Mapping[str, Any], within: object) -> int:
         if value is not None:
             return count(value)
     return 0
+
+
+def _cost(told: Mapping[str, Any]) -> Decimal | None:
+    """Return what the provider says that a request has cost, with what it has passed on to the user's own account."""
+    cost = _dollars(told.get("cost"))
+    if cost is None or told.get("is_byok") is not True:
+        return cost
+    passed_on = _dollars(part(told, "cost_details", "upstream_inference_cost"))
+    return None if passed_on is None else _SUM.add(cost, passed_on)
 
 
 def _dollars(cost: object) -> Decimal | None:
@@ -141,6 +185,7 @@ def _tells(told: object, *totals: str) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(told, Mapping) and all(is_count(told.get(name)) for name in totals)
 
 
+@_whole
 def responses(provider: str, answer: Mapping[str, Any]) -> Usage | None:
     """Read OpenAI's responses."""
     told = answer.get("usage")
@@ -152,14 +197,14 @@ def responses(provider: str, answer: Mapping[str, Any]) -> Usage | None:
     return Usage(
         input_tokens=count(told["input_tokens"]),
         cache_read_tokens=count(part(within, "cached_tokens")),
-        cache_write_tokens=count(part(within, "cache_write_tokens")),
+        cache_write_tokens=_exact(part(within, "cache_write_tokens")),
         output_tokens=count(told.get("output_tokens")),
         output_reasoning_tokens=count(part(made, "reasoning_tokens")),
-        web_searches=_calls(output, "web_search_call") if searches is None else count(searches),
+        web_searches=_calls(output, "web_search_call") if searches is None else _exact(searches),
         storage_searches=_calls(output, "file_search_call"),
         model=text(answer.get("model")),
         terms=terms(service_tier=answer.get("service_tier")),
-        dollars=_dollars(told.get("cost")) if provider in _OWN_COST else None,
+        dollars=_cost(told) if provider in OWN_COST else None,
     )
 
 
@@ -174,22 +219,23 @@ def _calls(output: object, kind: str) -> int:
     )
 
 
+@_whole
 def messages(answer: Mapping[str, Any]) -> Usage | None:
     """Read Anthropic's messages: cache reads and writes come beside the input, and compactions beside everything."""
     told = answer.get("usage")
     if not _tells(told, "input_tokens", "output_tokens"):
         return None
     parts = [told, *_compactions(told.get("iterations"))]
-    read = sum(count(one.get("cache_read_input_tokens")) for one in parts)
-    written = sum(count(one.get("cache_creation_input_tokens")) for one in parts)
+    read = sum(_exact(one.get("cache_read_input_tokens")) for one in parts)
+    written = sum(_exact(one.get("cache_creation_input_tokens")) for one in parts)
     return Usage(
-        input_tokens=sum(count(one.get("input_tokens")) for one in parts) + read + written,
+        input_tokens=sum(_exact(one.get("input_tokens")) for one in parts) + read + written,
         cache_read_tokens=read,
         cache_write_tokens=written,
-        cache_write_1h_tokens=sum(count(part(one, "cache_creation", "ephemeral_1h_input_tokens")) for one in parts),
-        output_tokens=sum(count(one.get("output_tokens")) for one in parts),
+        cache_write_1h_tokens=sum(_exact(part(one, "cache_creation", "ephemeral_1h_input_tokens")) for one in parts),
+        output_tokens=sum(_exact(one.get("output_tokens")) for one in parts),
         output_reasoning_tokens=count(part(told, "output_tokens_details", "thinking_tokens")),
-        web_searches=count(part(told, "server_tool_use", "web_search_requests")),
+        web_searches=_exact(part(told, "server_tool_use", "web_search_requests")),
         model=text(answer.get("model")),
         terms=terms(
             speed="fast" if told.get("speed") == "fast" else None,
@@ -199,11 +245,18 @@ def messages(answer: Mapping[str, Any]) -> Usage | None:
 
 
 def _compactions(iterations: object) -> Iterable[Mapping[str, Any]]:
-    """Return what was used to shorten the conversation, which the totals leave out."""
+    """Return what was used to shorten the conversation, which the totals leave out.
+
+    Raises:
+        _NoCount: There is what another model has used, at a price of its own, or something unknown.
+    """
     items = iterations if isinstance(iterations, list) else ()
-    return [item for item in items if isinstance(item, Mapping) and item.get("type") == "compaction"]
+    if any(part(item, "type") not in {"message", "compaction"} for item in items):
+        raise _NoCount
+    return [item for item in items if item["type"] == "compaction"]
 
 
+@_whole
 def gemini(answer: Mapping[str, Any]) -> Usage | None:
     """Read Google's generateContent, and embeddings where they tell their usage."""
     told = answer.get("usageMetadata")
@@ -242,7 +295,7 @@ def _of(details: object, kind: str) -> int:
     """Return the tokens of one kind in a list of (modality, tokenCount)."""
     items = details if isinstance(details, list) else ()
     return sum(
-        count(item.get("tokenCount"))
+        _exact(item.get("tokenCount"))
         for item in items
         if isinstance(item, Mapping) and _MODALITIES.get(_named(item.get("modality"))) == kind
     )

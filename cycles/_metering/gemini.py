@@ -13,7 +13,7 @@ from cycles._metering.billable import Billable, StreamReading, completion
 from cycles._metering.bodies import answered, edited, whole, width
 from cycles._metering.embeddings import Unstreamed
 from cycles._metering.media import Found
-from cycles._metering.streams import Candidates, EventReading, text_bytes
+from cycles._metering.streams import Candidates, EventReading, json_bytes, text_bytes
 from cycles._metering.usage import Usage
 from cycles.errors import Unmeterable
 
@@ -245,8 +245,14 @@ class GeminiTally:
                 self._begun.add(index)
                 seen += _PER_CANDIDATE
             parts = conventions.part(candidate, "content", "parts")
-            seen += text_bytes(parts) + _PER_CANDIDATE * (len(parts) if isinstance(parts, list) else 0)
+            seen += sum(map(_part_bytes, parts)) if isinstance(parts, list) else 0
+            seen += _PER_CANDIDATE * (len(parts) if isinstance(parts, list) else 0)
         return seen
+
+
+def _part_bytes(part: object) -> int:
+    call = _get(part, "functionCall")  # whose arguments come as JSON, numbers and all
+    return text_bytes(part) if call is None else json_bytes(part)
 
 
 def read_embedding(provider: str, model: str, body: bytes, said: Mapping[str, Any]) -> Billable:

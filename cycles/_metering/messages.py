@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from attrs import define
+from attrs import define, evolve
 
 from cycles._metering import conventions
 from cycles._metering.billable import Billable, StreamReading, completion
 from cycles._metering.bodies import answered, edited, whole, width
 from cycles._metering.media import Found
-from cycles._metering.streams import EventReading, text_bytes
+from cycles._metering.streams import EventReading, json_bytes, text_bytes
 from cycles._metering.tools import remaining
 from cycles._metering.usage import Usage
 from cycles.errors import Unmeterable
@@ -35,6 +35,8 @@ _OF_ANTHROPIC: Final = (
 _UNSEEN_INPUT: Final = ("web_search_", "web_fetch_", "mcp_toolset")
 _THINKING_LEAST: Final = 1_024
 _TELLS: Final = (b'"message_start"', b'"message_delta"', b'"message_stop"')
+_LOOKS_UP: Final = frozenset({"server_tool_use", "mcp_tool_use"})
+"""Blocks of tools that run at the provider in the middle of an answer: what they find becomes input."""
 _PER_BLOCK: Final = 32
 """Tokens around a block of the output, beside its texts."""
 
@@ -128,7 +130,7 @@ class Messages:
 
     def stream(self, billable: Billable) -> StreamReading:
         """Return a reading of the streamed answer."""
-        return EventReading(MessagesTally(billable.output_bound), at_most=billable.at_most, answer=billable.answer)
+        return EventReading(MessagesTally(billable.at_most), at_most=billable.at_most, answer=billable.answer)
 
 
 def _kind(tool: object) -> str:
@@ -165,10 +167,11 @@ class MessagesTally:
 
     marks = _TELLS
 
-    def __init__(self, output_bound: int) -> None:
+    def __init__(self, at_most: Usage) -> None:
         self.usage: Usage | None = None
         self.unseen = 0
-        self._output_bound = output_bound
+        self._at_most = at_most
+        self._has_looked_up = False
         self._answer: dict[str, Any] = {}
         self._has_counted = False
 
@@ -193,8 +196,9 @@ class MessagesTally:
         """Nothing: the events have said it, or not."""
 
     def told(self) -> Usage | None:
-        """Return what has been told so far, whole or not."""
-        return conventions.messages(self._answer)
+        """Return what has been told so far, whole or not; what tools of Anthropic's own find is told at the end."""
+        told = conventions.messages(self._answer)
+        return told if told is None or not self._has_looked_up else _grown(told, self._at_most)
 
     def output(self, event: Mapping[str, Any]) -> int:
         """Return an upper bound of the output tokens in an event.
@@ -214,8 +218,25 @@ class MessagesTally:
         block = event.get("content_block")
         started = str(conventions.part(block, "type"))
         if started == "thinking":
-            self.unseen = self._output_bound
-        return 0 if started.endswith("_tool_result") else _PER_BLOCK + text_bytes(block)
+            self.unseen = self._at_most.output_tokens
+        if started in _LOOKS_UP:
+            self._has_looked_up = True
+        if started.endswith("_tool_result"):
+            return 0
+        given = conventions.part(block, "input")  # mostly empty, and comes in deltas
+        return _PER_BLOCK + text_bytes(block) + (json_bytes(given) if given else 0)
+
+
+def _grown(told: Usage, most: Usage) -> Usage:
+    """Return what was *told* at the start, with the input that tools may have added since, and their searches."""
+    more = max(0, most.input_tokens - told.input_tokens)
+    return evolve(
+        told,
+        input_tokens=told.input_tokens + more,
+        cache_write_tokens=told.cache_write_tokens + (more if most.cache_write_tokens else 0),
+        cache_write_1h_tokens=told.cache_write_1h_tokens + (more if most.cache_write_1h_tokens else 0),
+        web_searches=max(told.web_searches, most.web_searches),
+    )
 
 
 def _later(before: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:

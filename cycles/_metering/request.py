@@ -42,6 +42,8 @@ _FREE: Final = re.compile(
     r"|responses/[^/]+/cancel|chat/completions/[^/]+|batches/[^/]+/cancel|messages/batches/[^/]+/cancel"
     r"|fine_tuning/jobs/[^/]+/(cancel|pause|resume))$"
 )
+_KEPT: Final = re.compile(r"/vector_stores/[^/]+/files$")
+"""A file that is put where the provider bills for keeping it."""
 _FREE_AT: Final = {
     "openai": re.compile(r"/(moderations|conversations(/.*)?|organization/.*|projects/.*|webhook_endpoints.*)$"),
     "azure": re.compile(r"/(moderations|conversations(/.*)?)$"),
@@ -121,6 +123,8 @@ def _reader_of(provider: str, method: str, path: str) -> Reader | None:
 
 def _is_free(provider: str, path: str) -> bool:
     pattern = _FREE_AT.get(provider)
+    if _KEPT.search(path):
+        return False
     return bool(_FREE.search(path) or (pattern and pattern.search(path)))
 
 

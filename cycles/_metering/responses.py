@@ -12,7 +12,7 @@ from cycles._metering.billable import Billable, StreamReading, completion
 from cycles._metering.bodies import answered, edited, whole, width
 from cycles._metering.chat import HIDES_REASONING
 from cycles._metering.media import Found
-from cycles._metering.streams import EventReading, text_bytes
+from cycles._metering.streams import EventReading, json_bytes, text_bytes
 from cycles._metering.tools import remaining
 from cycles._metering.usage import Usage
 from cycles.errors import Unmeterable
@@ -26,6 +26,19 @@ _OF_TOKENS: Final = frozenset({"function", "custom", "local_shell", "apply_patch
 _SEARCHES: Final = ("web_search", "file_search", "mcp", "tool_search")
 """Tools whose findings become input that the request does not show."""
 _ENDS: Final = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"response.cancelled"')
+_IN_DELTAS: Final = frozenset(
+    {
+        "message",
+        "reasoning",
+        "function_call",
+        "custom_tool_call",
+        "mcp_call",
+        "mcp_list_tools",
+        "web_search_call",
+        "file_search_call",
+    }
+)
+"""Items of the output that come in deltas, or are no output of the model."""
 _PER_ITEM: Final = 32
 """Tokens around an item of the output, beside its texts."""
 
@@ -175,8 +188,14 @@ class ResponsesTally:
         return None
 
     def output(self, event: Mapping[str, Any]) -> int:
-        """Return an upper bound of the output tokens in an event."""
-        kind = str(event.get("type"))
+        """Return an upper bound of the output tokens in an event.
+
+        Some items come in deltas, others whole at their end: calls of a computer, patches.
+        """
+        kind, item = str(event.get("type")), event.get("item")
         if kind.endswith(".delta"):
             return text_bytes(event.get("delta"))
-        return _PER_ITEM + text_bytes(event.get("item")) if kind == "response.output_item.added" else 0
+        if kind == "response.output_item.added":
+            return _PER_ITEM + text_bytes(item)
+        comes_whole = kind == "response.output_item.done" and conventions.part(item, "type") not in _IN_DELTAS
+        return json_bytes(item) if comes_whole else 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cycles._metering.usage import Usage
 
-__all__ = ["Candidates", "EventReading", "Tally", "text_bytes"]
+__all__ = ["Candidates", "EventReading", "Tally", "json_bytes", "text_bytes"]
 
 _FOLD: Final = 65_536
 """Bytes put aside at most before they are cut into events."""
@@ -94,6 +94,11 @@ def text_bytes(value: object) -> int:
     if isinstance(value, dict):
         return sum(map(text_bytes, value.values()))
     return sum(map(text_bytes, value)) if isinstance(value, list) else 0
+
+
+def json_bytes(value: object) -> int:
+    """Return the bytes of *value*, which was parsed, as the model has written it: names and numbers, too."""
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 class EventReading:
@@ -179,16 +184,16 @@ class EventReading:
     @property
     def received(self) -> Usage:
         """The input, as told or its bound, with an upper bound of the output that has come so far."""
-        if (whole := self.usage) is not None:
+        if (whole := self.usage) is not None and whole.says_cost:
             return whole
         if self._whole:
-            if (told_whole := self._answer(b"".join(self._new))) is not None:
+            if (told_whole := self._answer(b"".join(self._new))) is not None and told_whole.says_cost:
                 return told_whole
             self._seen = max(self._seen, self._new_bytes)
         self._count()
         most, told = self._at_most, self._tally.told()
         output = min(self._seen + self._tally.unseen, most.output_tokens)
-        if told is None:
+        if told is None or not told.says_cost:  # some tell the input at the end
             audio, image = min(most.output_audio_tokens, output), min(most.output_image_tokens, output)
             return attrs.evolve(most, output_tokens=output, output_audio_tokens=audio, output_image_tokens=image)
         return attrs.evolve(told, output_tokens=max(told.output_tokens, output))
@@ -225,12 +230,11 @@ class EventReading:
         self._unread += events
         together = b"".join(events)
         marks = [mark for mark in self._marks if mark in together]
-        if marks:  # most events tell nothing, and are not looked at one by one
+        if marks or self._tally.usage is not None:  # most events tell nothing, and are not looked at one by one
             for event in events:
-                for mark in marks:
-                    if mark in event:
-                        self._tell(event)
-                        break
+                # What comes after a usage may show that it was not the last word.
+                if self._tally.usage is not None or any(mark in event for mark in marks):
+                    self._tell(event)
 
     def _tell(self, event: bytes) -> None:
         content = self._content(event)

@@ -56,6 +56,11 @@ class Usage:
         return f"Usage({', '.join(f'{name}={value!r}' for name, value in said if value)})"
 
     @property
+    def says_cost(self) -> bool:
+        """Whether it counts any input, as each request has, or says the cost itself; else it was stripped."""
+        return bool(self.input_tokens or self.dollars)
+
+    @property
     def total_tokens(self) -> int:
         """All tokens, in and out: what a budget in TOKENS is charged."""
         return self.input_tokens + self.output_tokens

@@ -153,6 +153,15 @@ class Rates:
         """Whether there is a price for output."""
         return "output" in self.prices
 
+    def unpriced(self, usage: Usage) -> str | None:
+        """Return the kind of searches that *usage* counts without there being a price for it; None for none.
+
+        Where each request has a price, that is the price of what it searches.
+        """
+        if usage.web_searches and not {"web_search", "request"} & self.prices.keys():
+            return "web_search"
+        return "file_search" if usage.storage_searches and "file_search" not in self.prices else None
+
     def microcents(self, usage: Usage) -> int:
         """Return what *usage* costs, rounded up to a whole microcent."""
         rates = self._at(usage.input_tokens)

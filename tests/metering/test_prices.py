@@ -266,6 +266,17 @@ def test_prices_show_their_names_and_survive_a_pickle():
     assert pickle.loads(pickle.dumps(OWN)).cost("any", "my-gpt", Usage(input_tokens=1_000_000)) == usd("2.5")
 
 
+def test_searches_that_have_no_price_are_not_free():
+    searched = Usage(input_tokens=1_000_000, web_searches=2)
+    with pytest.raises(cycles.UnknownPrice, match=r"no price of a web_search is known for 'm' of any.*'web_search': "):
+        Prices({"m": {"input": 1}}).cost("any", "m", searched)
+    assert Prices({"m": {"input": 1, "web_search": 10}}).cost("any", "m", searched) == usd("1.02")
+    assert Prices({"m": {"input": 1, "web_search": 0}}).cost("any", "m", searched) == usd(1)
+    assert Prices({"m": {"input": 1, "request": 5}}).cost("any", "m", searched) == usd("1.005"), "it searches for that"
+    with pytest.raises(cycles.UnknownPrice, match="file_search"):
+        Prices({"m": {"input": 1, "request": 5}}).cost("any", "m", Usage(input_tokens=1, storage_searches=1))
+
+
 # -- without the extra -------------------------------------------------------------------------------------------------
 @pytest.fixture
 def bare(monkeypatch):

@@ -56,7 +56,7 @@ def test_byte_by_byte(billable, contents, end):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_cut_in_two_anywhere(end):
     """A line end of two bytes is cut, too, where it ends an event that is taken out; the first event has the mark."""
-    data = "\ufeff".encode() + events(USAGE_CHUNK, CHAT[0], end=end)
+    data = "\ufeff".encode() + events(USAGE_CHUNK, CHAT[0], USAGE_CHUNK, end=end)
     whole = read_in(chat(stream=True), [data])
     assert whole[0] == events(CHAT[0], end=end)
     assert whole[1] is not None

@@ -80,6 +80,17 @@ def test_an_answer_with_a_garbled_usage_costs_the_estimate(metered, input_tokens
     assert metered.source == "estimate"
 
 
+def test_an_answer_whose_usage_was_stripped_to_nothing_costs_the_estimate(metered):
+    """Some proxies fill in zeros; no request has an input of no token."""
+    metered.answers = [completion(told(0, 0)), completion(told(0, 7))]
+    client = metered.client(max_output=100)
+    metered.post(client)
+    (estimate, _) = metered.figures
+    assert metered.source == "estimate"
+    metered.post(client)
+    assert metered.figures == (2 * estimate, 0)
+
+
 def test_an_answer_that_cannot_be_priced_costs_the_estimate(metered, caplog, monkeypatch):
     metered.answers = [completion(told(20, 5))]
     monkeypatch.setattr(Billable, "answer", lambda *_: 1 // 0)

@@ -175,6 +175,42 @@ def test_sockets_are_refused(metered, monkeypatch):
     assert metered.client(Realtime(metered.plain()), unknown="pass").realtime.connect() == "connected"
 
 
+class Connects:
+    """A part of an SDK that can also open a socket."""
+
+    def create(self):
+        return "created"
+
+    def connect(self):
+        return "connected"
+
+
+class Beta:
+    @functools.cached_property
+    def responses(self):
+        return Connects()
+
+    @functools.cached_property
+    def realtime(self):
+        return Connects()
+
+
+def test_sockets_are_refused_in_parts_and_in_copies_too(metered):
+    class Sockets(Sdk):
+        responses = functools.cached_property(lambda _: Connects())
+        beta = functools.cached_property(lambda _: Beta())
+        realtime = functools.cached_property(lambda _: Connects())
+
+    client = metered.client(Sockets(metered.plain()))
+    for one in (client, client.with_options(http_client=client._client)):
+        assert isinstance(one, Sockets)
+        for part in (one.responses, one.beta.responses, one.beta.realtime, one.realtime):
+            with pytest.raises(cycles.Unmeterable, match=r"can't be metered, for it sends through a socket"):
+                part.connect()
+        assert one.responses.create() == one.beta.responses.create() == "created"
+    assert Sockets(metered.plain()).responses.connect() == "connected", "the original is as it was"
+
+
 def test_the_provider_follows_from_the_sdk(metered, monkeypatch):
     monkeypatch.setattr(Sdk, "__module__", "groq")
     sdk = metered.client(Sdk(metered.plain()))

@@ -78,6 +78,19 @@ def test_one_without_usage_costs_the_estimate(metered):
     assert metered.source == "estimate"
 
 
+def test_one_whose_usage_was_stripped_to_nothing_costs_the_estimate(metered):
+    """Or what came, if the SDK stops reading at the end that the provider has marked."""
+    whole = [chunk("Fine."), usage_chunk(0, 0), DONE]
+    metered.answers = [streamed(*whole), streamed(*whole)]
+    client = metered.client(max_output=100)
+    metered.stream(client)
+    (estimate, _) = metered.figures
+    assert metered.source == "estimate"
+    metered.stream(client, most=2)
+    came = metered.figures[0] - estimate
+    assert 256 < came < estimate, "the input, at its bound, is most of it"
+
+
 def test_one_that_is_left_early_costs_what_came(metered):
     body = Parts(*WORDS, usage_chunk(20, 5), DONE)
     metered.answers = [httpx.Response(200, stream=body)]
