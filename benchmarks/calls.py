@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 LIBRARIES: Final = {"httpx": httpx, "httpx2": httpx2}
 AT_ONCE: Final = 50
-CALLS: Final = 5
+CALLS: Final = 10
 """Calls of one kind in a round."""
 CPU: Final = time.thread_time
 WALL: Final = time.perf_counter
@@ -117,7 +117,7 @@ def blocking(sheet: Sheet, url: str, directory: Path, rounds: int) -> None:
                 if kind == "guarded":
                     calls["block"], calls["call"] = partial(guarded, client), calls[kind]
             samples: dict[str, Callable[[], float]] = {
-                name: partial(timed, call, CALLS, clock_of(name), before=1) for name, call in calls.items()
+                name: partial(timed, call, CALLS, clock_of(name), before=3) for name, call in calls.items()
             }
             samples["file"] = partial(disk, directory, fsync=False, clock=CPU)
             samples["disk"] = partial(disk, directory, fsync=True, clock=WALL)
@@ -139,7 +139,7 @@ async def asynchronous(sheet: Sheet, url: str, directory: Path, rounds: int, tas
                     calls["block"], calls["call"] = partial(guarded_async, client), calls[kind]
             each = max(1, CALLS // tasks)
             samples: dict[str, Callable[[], Awaitable[float]]] = {
-                name: partial(timed_async, call, each, clock_of(name), tasks=tasks, before=1)
+                name: partial(timed_async, call, each, clock_of(name), tasks=tasks, before=3)
                 for name, call in calls.items()
             }
             samples["file"] = partial(writing, fsync=False, clock=CPU)
@@ -151,9 +151,9 @@ async def asynchronous(sheet: Sheet, url: str, directory: Path, rounds: int, tas
 def work(sheet: Sheet) -> None:
     """Compare guarded calls with bare ones."""
     with stub() as url, tempfile.TemporaryDirectory() as made:
-        blocking(sheet, url, Path(made), 2 if sheet.quick else 60)
+        blocking(sheet, url, Path(made), 2 if sheet.quick else 40)
         for tasks in (1, AT_ONCE):
-            rounds = 60 if tasks == 1 else 20
+            rounds = 40 if tasks == 1 else 20
             asyncio.run(asynchronous(sheet, url, Path(made), 2 if sheet.quick else rounds, tasks))
 
 
