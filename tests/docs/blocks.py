@@ -7,6 +7,7 @@ So does the example in the docstring of each public name that docs/reference.md 
 error.
 
 A block with a title, the name of a file, calls the SDK of a model provider: tests/metering/sdk/test_readme.py runs it.
+Or it is a test: tests/testing/test_documented.py.
 
 Each block of docs/frameworks.md stands alone, too, and needs frameworks: `nox -s integrations` runs them, and
 `python -m tests.docs.blocks FOLDER frameworks` writes them.
@@ -47,7 +48,12 @@ def blocks_of(page: Path) -> list[str]:
 
 
 def sdk_programs() -> dict[str, str]:
-    """Return the programs that call a real SDK, by page and file: their blocks have the file's name as a title."""
+    """Return the programs that call a real SDK, by page and file."""
+    return {name: text for name, text in titled().items() if ":test_" not in name}
+
+
+def titled() -> dict[str, str]:
+    """Return the blocks that have a file's name as their title, by page and file."""
     pages = sorted((ROOT / "docs").glob("*.md"))
     return {f"{page.stem}:{file}": text for page in pages for file, text in _TITLED.findall(page.read_text("utf-8"))}
 

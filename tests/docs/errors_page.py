@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGE: Final = ROOT / "docs" / "errors.md"
+_CITED: Final = re.compile(r"docs/([\w-]+)\.md, ([A-Z][\w ]*)")
 
 INTRO: Final = """# Errors
 
@@ -50,8 +52,9 @@ def codes_of(kind: type[errors.CyclesError]) -> str:
 
 
 def cell(text: str | None) -> str:
-    """Return the first paragraph of *text*, as a table shows it."""
-    return " ".join((text or "").split("\n\n", maxsplit=1)[0].split()).replace("|", "\\|")
+    """Return the first paragraph of *text*, as a table shows it: a section that it cites is a link."""
+    line = " ".join((text or "").split("\n\n", maxsplit=1)[0].split()).replace("|", "\\|")
+    return _CITED.sub(lambda cited: f"[{cited[2]}]({cited[1]}.md#{cited[2].lower().replace(' ', '-')})", line)
 
 
 def render() -> str:

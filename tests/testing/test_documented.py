@@ -9,7 +9,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from tests.docs.blocks import examples
+from tests.docs.blocks import blocks_of, examples, titled
 
 pytest_plugins = ["pytester"]
 
@@ -42,3 +42,9 @@ def test_the_tests_in_docstrings_pass(run, pytester):
     shown = [text for text in examples().values() if "def test_" in text]
     pytester.makepyfile(**{f"test_{number}": text for number, text in enumerate(shown)})
     run().assert_outcomes(passed=3)
+
+
+def test_the_test_of_the_tutorial_passes(run, pytester):
+    (agent,) = blocks_of(ROOT / "docs" / "tutorial.md")
+    pytester.makepyfile(agent=agent, test_agent=titled()["tutorial:test_agent.py"])
+    run().assert_outcomes(passed=1)
