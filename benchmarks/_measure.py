@@ -121,9 +121,13 @@ def steady() -> Iterator[None]:
         gc.enable()
 
 
-def timed(work: Callable[[], object], count: int, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Return the seconds of one call, of *count*, by *clock*."""
+def timed(
+    work: Callable[[], object], count: int, clock: Callable[[], float] = time.perf_counter, *, before: int = 0
+) -> float:
+    """Return the seconds of one call, of *count*, by *clock*; *before* go first, for the collector cools caches."""
     with steady():
+        for _ in range(before):
+            work()
         started = clock()
         for _ in range(count):
             work()
@@ -136,14 +140,17 @@ async def timed_async(
     clock: Callable[[], float] = time.perf_counter,
     *,
     tasks: int = 1,
+    before: int = 0,
 ) -> float:
-    """Return the seconds of one call, of *count* in each of *tasks* that run at once."""
+    """Return the seconds of one call, of *count* in each of *tasks* that run at once; see `timed`."""
 
     async def some() -> None:
         for _ in range(count):
             await work()
 
     with steady():
+        for _ in range(before):
+            await work()
         started = clock()
         if tasks == 1:
             await some()
@@ -179,6 +186,18 @@ def ratio(times: Times, ours: str, *theirs: str) -> float:
     rounds = zip(times[ours], *(times[name] for name in theirs), strict=True)
     found: float = statistics.median(first / sum(rest) for first, *rest in rounds)
     return found
+
+
+def quiet(times: Times, ours: str, *theirs: str) -> float:
+    """Return the ratio of the quickest tenth of the rounds of *ours* to that of the sum of *theirs*.
+
+    What else the machine did was in the other rounds; many short ones have quiet moments on a busy machine, too.
+    """
+    return _tenth(times[ours]) / _tenth([sum(each) for each in zip(*(times[name] for name in theirs), strict=True)])
+
+
+def _tenth(rounds: list[float]) -> float:
+    return sorted(rounds)[len(rounds) // 10]
 
 
 def middle(times: Times, *names: str, unit: float = 1e6) -> float:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cycles import AsyncClient, Client, Config, Guard, usd
 from cycles.local import LocalAuthority
+from cycles_api import models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 ACTION: Final = ("llm.completion", "gpt-4o")
 ESTIMATE, ACTUAL = usd("0.0001"), usd("0.00005")
@@ -155,7 +156,42 @@ async def bare_async(client: Any) -> None:
     (await client.post(f"/v1/reservations/{held}/commit", json=commit_body())).json()
 
 
+def by_hand(client: Any) -> None:
+    """Send the two posts as a client must that checks what it sends and reads: typed bodies, typed answers."""
+    asked = models.ReservationCreateRequest(
+        idempotency_key=uuid.uuid4().hex,
+        subject=models.Subject(tenant="acme"),
+        action=models.Action(*ACTION),
+        estimate=ESTIMATE,
+        ttl_ms=60_000,
+    )
+    answer = client.post("/v1/reservations", json=asked.to_dict()).json()
+    held = models.ReservationCreateResponse.from_dict(answer).reservation_id
+    spent = models.CommitRequest(idempotency_key=uuid.uuid4().hex, actual=ACTUAL)
+    answer = client.post(f"/v1/reservations/{held}/commit", json=spent.to_dict()).json()
+    models.CommitResponse.from_dict(answer)
+
+
+def decorated(client: Client) -> Callable[[], None]:
+    """Return a guarded function, which is decorated once."""
+
+    @Guard(ESTIMATE, action=ACTION, actual=ACTUAL, client=client)
+    def work() -> None:
+        return None
+
+    return work
+
+
+def decorated_async(client: AsyncClient) -> Callable[[], Awaitable[None]]:
+    @Guard(ESTIMATE, action=ACTION, actual=ACTUAL, client=client)
+    async def work() -> None:
+        return None
+
+    return work
+
+
 def guarded(client: Client) -> None:
+    """Make a guard for one with-block."""
     with Guard(ESTIMATE, action=ACTION, client=client) as reservation:
         reservation.commit(ACTUAL)
 

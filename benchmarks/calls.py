@@ -1,7 +1,10 @@
 """What a guarded call costs beside the two bare posts that it sends: `python benchmarks/calls.py [--quick]`.
 
 The authority is a stub in a process of its own, for one that thinks would hide what client and journal cost. Bare
-calls, guarded ones without a journal, with one that does not wait for the disk and with one that does take turns.
+calls, guarded ones without a journal, with one that does not wait for the disk and with one that does take turns, in
+many short rounds. All but the disk is compared by CPU time, which other programs on the machine disturb less and in
+which waiting for the stub is not a part. The base is a function that was decorated once; a with-block makes its guard
+anew each time.
 """
 
 from __future__ import annotations
@@ -11,13 +14,25 @@ import contextlib
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 import httpx2
-from _measure import Sheet, Times, in_turns, in_turns_async, main, middle, ratio, timed, timed_async
-from _sides import bare, bare_async, bare_settings, config, guarded, guarded_async, stub
+from _measure import Sheet, Times, in_turns, in_turns_async, main, middle, quiet, timed, timed_async
+from _sides import (
+    bare,
+    bare_async,
+    bare_settings,
+    by_hand,
+    config,
+    decorated,
+    decorated_async,
+    guarded,
+    guarded_async,
+    stub,
+)
 
 from cycles import AsyncClient, Client
 
@@ -28,6 +43,10 @@ if TYPE_CHECKING:
 
 LIBRARIES: Final = {"httpx": httpx, "httpx2": httpx2}
 AT_ONCE: Final = 50
+CALLS: Final = 10
+"""Calls of one kind in a round."""
+CPU: Final = time.thread_time
+WALL: Final = time.perf_counter
 GOALS: Final = {"sync": 1.05, "async, 1 task": 1.03, f"async, {AT_ONCE} tasks": 1.10}
 
 
@@ -42,71 +61,100 @@ def kinds(url: str, directory: Path, engine: str) -> dict[str, Config]:
     }
 
 
-def disk(directory: Path, count: int = 10) -> float:
-    """Return the seconds that the disk itself takes to keep a record: write, fsync, rename, fsync of the directory."""
+def clock_of(kind: str) -> Callable[[], float]:
+    """Return the clock for a *kind* of calls: that of the wall for what waits for the disk."""
+    return WALL if kind in {"fsync", "call"} else CPU
+
+
+def disk(directory: Path, *, fsync: bool, clock: Callable[[], float], count: int = CALLS) -> float:
+    """Return the seconds that keeping a record and removing it takes by itself, in the fewest system calls."""
+    draft, record = directory / "draft", directory / "record"
     content = b"x" * 700
-    started = time.perf_counter()
-    for number in range(count):
-        with (directory / "draft").open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        (directory / "draft").rename(directory / f"record-{number}")
-        descriptor = os.open(directory, os.O_RDONLY)
-        os.fsync(descriptor)
+    started = clock()
+    for _ in range(count):
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(descriptor, content)
+        if fsync:
+            os.fsync(descriptor)
         os.close(descriptor)
-    return (time.perf_counter() - started) / count
+        draft.rename(record)
+        if fsync:
+            descriptor = os.open(directory, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        record.unlink()
+    return (clock() - started) / count
 
 
 def told(sheet: Sheet, name: str, library: str, times: Times) -> None:
     """Note what was measured beside its goals."""
     posts = f"two bare posts of {library}: {middle(times, 'bare'):.0f} µs"
     call = f"the call without a journal: {middle(times, 'guarded'):.0f} µs"
-    both = f"that call and the disk's own time: {middle(times, 'guarded', 'disk'):.0f} µs"
+    alone = f"that call and the file's own time: {middle(times, 'guarded', 'file'):.0f} µs"
+    both = f"that call and the disk's own time: {middle(times, 'call', 'disk'):.0f} µs"
     guarded = f"guarded call, {name}, {library}"
-    sheet.add(f"{guarded}: to bare", ratio(times, "guarded", "bare"), GOALS[name], floor=posts)
-    sheet.add(f"{guarded}: journal without fsync", ratio(times, "journal", "guarded"), 1.06, floor=call)
+    sheet.add(f"{guarded}: to bare", quiet(times, "guarded", "bare"), GOALS[name], floor=posts)
+    sheet.add(f"{guarded}: a guard made for each, to bare", quiet(times, "block", "bare"), floor=posts)
+    if "by hand" in times:
+        sheet.add(f"{guarded}: two posts with typed bodies, to bare", quiet(times, "by hand", "bare"), floor=posts)
+    sheet.add(f"{guarded}: journal without fsync", quiet(times, "journal", "guarded"), 1.06, floor=call)
+    sheet.add(f"{guarded}: a file written and removed, to the call", quiet(times, "file", "guarded"), floor=call)
     if not name.endswith("tasks"):
-        sheet.add(f"{guarded}: journal with fsync", ratio(times, "fsync", "guarded", "disk"), 1.15, floor=both)
+        sheet.add(
+            f"{guarded}: journal beside the file's own time", quiet(times, "journal", "guarded", "file"), floor=alone
+        )
+        sheet.add(f"{guarded}: journal with fsync", quiet(times, "fsync", "call", "disk"), 1.15, floor=both)
 
 
 def blocking(sheet: Sheet, url: str, directory: Path, rounds: int) -> None:
     for library, http in LIBRARIES.items():
         with contextlib.ExitStack() as stack:
             theirs = stack.enter_context(http.Client(**bare_settings(config(url))))
-            samples: dict[str, Callable[[], float]] = {"bare": lambda: timed(lambda: bare(theirs), 20)}  # noqa: B023
+            calls: dict[str, Callable[[], None]] = {"bare": partial(bare, theirs), "by hand": partial(by_hand, theirs)}
             for kind, settings in kinds(url, directory, library).items():
                 client = stack.enter_context(Client(settings))
-                samples[kind] = lambda client=client: timed(lambda: guarded(client), 20)  # type: ignore[misc]
-            samples["disk"] = lambda: disk(directory)
+                calls[kind] = decorated(client)
+                if kind == "guarded":
+                    calls["block"], calls["call"] = partial(guarded, client), calls[kind]
+            samples: dict[str, Callable[[], float]] = {
+                name: partial(timed, call, CALLS, clock_of(name), before=3) for name, call in calls.items()
+            }
+            samples["file"] = partial(disk, directory, fsync=False, clock=CPU)
+            samples["disk"] = partial(disk, directory, fsync=True, clock=WALL)
             told(sheet, "sync", library, in_turns(samples, rounds))
 
 
 async def asynchronous(sheet: Sheet, url: str, directory: Path, rounds: int, tasks: int) -> None:
-    async def writing() -> float:
-        return disk(directory)
-
-    def sample(work: Callable[[Any], Awaitable[None]], client: Any) -> Callable[[], Awaitable[float]]:
-        return lambda: timed_async(lambda: work(client), max(2, 20 // tasks), tasks=tasks)
+    async def writing(*, fsync: bool, clock: Callable[[], float]) -> float:
+        return disk(directory, fsync=fsync, clock=clock)
 
     for library, http in LIBRARIES.items():
         async with contextlib.AsyncExitStack() as stack:
             theirs = await stack.enter_async_context(http.AsyncClient(**bare_settings(config(url))))
-            samples = {"bare": sample(bare_async, theirs)}
+            calls: dict[str, Callable[[], Awaitable[None]]] = {"bare": partial(bare_async, theirs)}
             for kind, settings in kinds(url, directory, library).items():
-                samples[kind] = sample(guarded_async, await stack.enter_async_context(AsyncClient(settings)))
-            samples["disk"] = writing
+                client = await stack.enter_async_context(AsyncClient(settings))
+                calls[kind] = decorated_async(client)
+                if kind == "guarded":
+                    calls["block"], calls["call"] = partial(guarded_async, client), calls[kind]
+            each = max(1, CALLS // tasks)
+            samples: dict[str, Callable[[], Awaitable[float]]] = {
+                name: partial(timed_async, call, each, clock_of(name), tasks=tasks, before=3)
+                for name, call in calls.items()
+            }
+            samples["file"] = partial(writing, fsync=False, clock=CPU)
+            samples["disk"] = partial(writing, fsync=True, clock=WALL)
             name = f"async, {tasks} task{'s' * (tasks > 1)}"
             told(sheet, name, library, await in_turns_async(samples, rounds))
 
 
 def work(sheet: Sheet) -> None:
     """Compare guarded calls with bare ones."""
-    rounds = 2 if sheet.quick else 5
     with stub() as url, tempfile.TemporaryDirectory() as made:
-        blocking(sheet, url, Path(made), rounds)
+        blocking(sheet, url, Path(made), 2 if sheet.quick else 40)
         for tasks in (1, AT_ONCE):
-            asyncio.run(asynchronous(sheet, url, Path(made), rounds, tasks))
+            rounds = 40 if tasks == 1 else 20
+            asyncio.run(asynchronous(sheet, url, Path(made), 2 if sheet.quick else rounds, tasks))
 
 
 if __name__ == "__main__":

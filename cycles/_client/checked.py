@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     _Known = tuple[object, ...]
     """Arguments, and who spends."""
 
-_MOST: Final = 256
+MOST: Final = 256
 """Arguments that are remembered; a program has a few guards, each with some subjects."""
 
 _CHANGE: Final = ("metadata", "dimensions", "policy_keys", "idempotency_key")
@@ -76,7 +76,7 @@ def signature(options: Mapping[str, Any]) -> Same | None:
             return None
     values = tuple(options.values())
     given = *options, *values, *map(type, values)
-    if len(_signatures) >= _MOST:
+    if len(_signatures) >= MOST:
         _signatures.clear()
     try:
         return _signatures.setdefault(given, object())
@@ -98,6 +98,6 @@ class Memory:
 
     def keep(self, known: _Known, checked: Checked) -> None:
         """Remember what came of arguments."""
-        if len(self._known) >= _MOST:
+        if len(self._known) >= MOST:
             self._known.clear()
         self._known[known] = checked

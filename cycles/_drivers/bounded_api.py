@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cycles._drivers.bodies import ACCEPTED
 from cycles._drivers.connections import AsyncDirect, Direct
 from cycles._drivers.libraries import library_of
+from cycles._drivers.targets import Targets
 from cycles_api.client import AuthenticatedClient, Client
 
 if TYPE_CHECKING:
@@ -16,11 +17,19 @@ if TYPE_CHECKING:
 class _Bounded:
     """Every answer is read within the bounds of `bodies`, whoever's connections it takes."""
 
+    _targets: Targets | None = None
+
     def _all_headers(self) -> Any:
         base: Any = super()
         headers = base._all_headers()  # noqa: SLF001 - the other half's
         headers["accept-encoding"] = ACCEPTED
         return headers
+
+    def _addressed(self, path: str) -> Any:
+        if self._targets is None:
+            base: Any = self
+            self._targets = Targets(base._address)  # noqa: SLF001 - as above
+        return self._targets.at(path)
 
     def _sending(self, client: HttpClient | AsyncHttpClient) -> dict[str, Any]:
         # Our own read within bounds by themselves, and those of an authority in this process (`app`) have no network.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cycles._client.checked import signature
+from cycles._client.checked import MOST, signature
 from cycles._core.requests import action_of, switch
 
 if TYPE_CHECKING:
@@ -46,18 +46,17 @@ class Fields:
     __slots__ = ("_constant", "_per_call", "amount", "makes_amount", "options")
 
     def __init__(self, amount: Any, options: dict[str, Any]) -> None:
-        if not callable(options["action"]):
-            action_of(options["action"], None)
-        switch("raise_on_unsettled", options["raise_on_unsettled"])
-        for name in ("own", "dry_run", "observe"):
-            if name in options and not callable(options[name]):
-                switch(name, options[name])
         self.amount: Final = amount
         self.options: Final = options
-        self._per_call: Final = tuple(name for name, value in options.items() if callable(value))
+        self._per_call: Final = tuple([name for name, value in options.items() if callable(value)])
         self.makes_amount: Final = callable(amount)
         is_constant = not self._per_call and not self.makes_amount
-        self._constant: Final = Asked(amount, options, signature(options)) if is_constant else None
+        same = signature(options) if is_constant else None
+        if same is None or same not in _passed:
+            _check(options)
+            if same is not None:
+                _remember(same)
+        self._constant: Final = Asked(amount, options, same) if is_constant else None
 
     def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked:
         """Return what a call with these arguments asks for."""
@@ -66,3 +65,22 @@ class Fields:
         amount = self.amount(*args, **kwargs) if self.makes_amount else self.amount
         options = {**self.options, **{name: self.options[name](*args, **kwargs) for name in self._per_call}}
         return Asked(amount, options, signature(options))
+
+
+_passed: Final[set[Same]] = set()
+"""Options that are the same for all calls and passed the check: a with-block makes its guard anew each time."""
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    if not callable(options["action"]):
+        action_of(options["action"], None)
+    switch("raise_on_unsettled", options["raise_on_unsettled"])
+    for name in ("own", "dry_run", "observe"):
+        if name in options and not callable(options[name]):
+            switch(name, options[name])
+
+
+def _remember(same: Same) -> None:
+    if len(_passed) >= MOST:
+        _passed.clear()
+    _passed.add(same)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
-import threading
 from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack, contextmanager
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
-from weakref import WeakSet
 
 from cycles._client.opened_section import entered, standing_in
 from cycles._client.raising import raised_here
@@ -53,22 +50,16 @@ def names_what_is_missing(init: I) -> I:
     return cast("I", checked)
 
 
-_entries: Final[WeakSet[Entry]] = WeakSet()
-
-
 class Entry:
-    """The with-block of an `Opener` that is entered now, if any: one at a time."""
+    """The with-block of an `Opener` that is entered now, if any: one at a time.
 
-    __slots__ = ("__weakref__", "_block", "_lock")
+    No lock holds threads apart, which a forked child could inherit taken: each step is one of a dictionary's own.
+    """
+
+    __slots__ = ("_blocks",)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._block: Any = None
-        _entries.add(self)
-
-    def forked(self) -> None:
-        """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
-        self._lock = threading.Lock()
+        self._blocks: Final[dict[str, Any]] = {}
 
     def claim(self, block: R, kind: str) -> R:
         """Note that *block*, of an opener of this *kind*, is entered, and return it.
@@ -76,17 +67,13 @@ class Entry:
         Raises:
             RuntimeError: another one is entered.
         """
-        with self._lock:
-            if self._block is not None:
-                raise RuntimeError(f"this {kind} is entered already; make one for each with-block that can overlap")
-            self._block = block
+        if self._blocks.setdefault("entered", block) is not block:
+            raise RuntimeError(f"this {kind} is entered already; make one for each with-block that can overlap")
         return block
 
     def unclaim(self) -> Any:
         """Return the block that was entered; nobody is inside now."""
-        with self._lock:
-            block, self._block = self._block, None
-        return block
+        return self._blocks.pop("entered", None)
 
 
 class Opener(ABC):
@@ -150,8 +137,12 @@ class Opener(ABC):
     @contextmanager
     def _around(self, place: int | None) -> Iterator[Opened[Any]]:
         # A generator: a block that is dropped without being left ends as one that is closed.
-        with Handover(self._opening((), {})) as opened, standing_in(place, opened):
-            yield opened
+        with Handover(self._opening((), {})) as opened:
+            if place is None:  # no generator holds the block
+                yield opened
+            else:
+                with standing_in(place, opened):
+                    yield opened
 
     async def _enter_async(self, place: int | None) -> Opened[Any]:
         block = self._entry.claim(AsyncExitStack(), type(self).__name__)  # no async generator: see `AsyncSection`
@@ -196,12 +187,3 @@ class Opener(ABC):
 
     def _decorated(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return decorated(function, self._opening, self._opening_async)
-
-
-def _in_child() -> None:
-    for entry in list(_entries):
-        entry.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

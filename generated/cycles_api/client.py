@@ -240,7 +240,7 @@ class Client:
             if isinstance(timeout, Unset):
                 timeout = self._timeout
         else:  # httpx would parse a relative address once more
-            kwargs["url"] = self._address.copy_with(raw_path=self._prefix + kwargs["url"].encode())
+            kwargs["url"] = self._addressed(kwargs["url"])
         if not isinstance(timeout, Unset):
             kwargs["timeout"] = _phases(timeout)
         if headers and "headers" not in kwargs:
@@ -248,6 +248,10 @@ class Client:
         elif headers:
             kwargs["headers"] = self._http.Headers(kwargs["headers"])
             kwargs["headers"].update(headers)
+
+    def _addressed(self, path: str) -> Any:
+        """Return the whole address of an operation's *path*, as httpx takes it: for subclasses, too."""
+        return self._address.copy_with(raw_path=self._prefix + path.encode())
 
     def _sending(self, client: HttpClient | AsyncHttpClient) -> dict[str, Any]:
         """Return further options of requests through an injected *client*: for subclasses."""

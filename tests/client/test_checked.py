@@ -101,7 +101,7 @@ def test_a_tenant_that_the_key_is_not_of_is_refused_when_that_is_learned_later(c
 
 
 def test_a_bounded_number_is_remembered(client, monkeypatch):
-    monkeypatch.setattr(memory, "_MOST", 2)
+    monkeypatch.setattr(memory, "MOST", 2)
     for number in range(1, 6):
         ran(cycles.Guard(HELD, action=ACTION, agent=f"a{number}", client=client))
     assert len(client._runtime.access.checked._known) <= 2

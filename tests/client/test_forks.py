@@ -79,7 +79,6 @@ def test_a_lock_that_was_held_at_the_fork_is_free_in_the_child(tmp_path):
         cases = {
             "generated client": (api._lock, api.get_httpx_client),
             "default clients": (defaults._lock, defaults.client),
-            "guard": (guard._entry._lock, lambda: spent_in(guard)),
             "exit": (exit_drain._lock, lambda: cycles.Client(config)),
             "registry": (registry._guard, lambda: cycles.Client(config)),
             "journals": (journals._guard, journal.keep),
