@@ -2,8 +2,8 @@
 
 The authority is a stub in a process of its own, for one that thinks would hide what client and journal cost. Bare
 calls, guarded ones without a journal, with one that does not wait for the disk and with one that does take turns, in
-many short rounds. All but the disk is compared by CPU time, which other programs on the machine disturb less and in
-which waiting for the stub is not a part. The base is a function that was decorated once; a with-block makes its guard
+many short rounds. All but the disk is compared by the process's CPU time, of which waiting for the stub is no part, and
+which other programs on the machine disturb less. The base is a function that was decorated once; a with-block makes its guard
 anew each time.
 """
 
@@ -45,7 +45,7 @@ LIBRARIES: Final = {"httpx": httpx, "httpx2": httpx2}
 AT_ONCE: Final = 50
 CALLS: Final = 10
 """Calls of one kind in a round."""
-CPU: Final = time.thread_time
+CPU: Final = time.process_time
 WALL: Final = time.perf_counter
 GOALS: Final = {"sync": 1.05, "async, 1 task": 1.03, f"async, {AT_ONCE} tasks": 1.10}
 

@@ -41,10 +41,8 @@ def usd(dollars: str | int | Decimal, *, round: Literal["up"] | None = None) -> 
     if round not in ("up", None):
         raise InvalidRequest(f'usd: round={round!r}; give "up", or leave it out to refuse what is not exact')
     if isinstance(dollars, bool) or not isinstance(dollars, str | int | Decimal):
-        raise InvalidRequest(
-            f"usd({dollars!r}): give a str, int or Decimal, not {type(dollars).__name__}; "
-            f'write usd("{dollars}") to mean exactly that'
-        )
+        exactly = f'; write usd("{dollars}") to mean exactly that' if isinstance(dollars, float) else ""
+        raise InvalidRequest(f"usd({dollars!r}): give a str, int or Decimal, not {type(dollars).__name__}{exactly}")
     if isinstance(dollars, int):
         return _amount("usd", dollars, UnitEnum.USD_MICROCENTS, scale=MICROCENTS_PER_USD)
     try:

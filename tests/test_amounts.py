@@ -36,9 +36,9 @@ def test_usd_is_exact(dollars, microcents):
 @pytest.mark.parametrize(
     ("dollars", "says"),
     [
-        (0.05, "float"),
-        (True, "bool"),
-        (None, "NoneType"),
+        (0.05, r'float; write usd\("0.05"\)'),
+        (True, "bool$"),
+        (None, "NoneType$"),
         ("0.000000001", "8 decimals"),
         ("1e-999999999", "8 decimals"),
         ("-0.01", "negative"),
