@@ -275,9 +275,9 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/_run.py", *session.posargs)
 
 
-def readme_agent() -> str:
-    """Return README's guarded program, which needs no SDK; run with a dollar, it stops there, and says so."""
-    return (ROOT / "README.md").read_text("utf-8").split("```python\n")[2].split("```")[0]
+def guarded_agent() -> str:
+    """Return the tutorial's first program, which needs no SDK; run with a dollar, it stops there, and says so."""
+    return (ROOT / "docs" / "tutorial.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
 
 
 @nox.session
@@ -335,11 +335,11 @@ def wheel(session: nox.Session) -> None:
             env=strict,
         )
         agent = Path(made) / "agent.py"
-        agent.write_text(readme_agent(), encoding="utf-8")
+        agent.write_text(guarded_agent(), encoding="utf-8")
         dollar = strict | {"CYCLES_BASE_URL": "local:?usd=1.00&tokens=100k"}
         told = session.run(str(python), str(agent), external=True, silent=True, env=dollar)
-        if "stopped before call 31: asked for $0.05" not in str(told):
-            session.error(f"README's agent did not stop at its dollar:\n{told}")
+        if "stopped after 30 answers: asked for $0.05" not in str(told):
+            session.error(f"the tutorial's agent did not stop at its dollar:\n{told}")
         session.run(str(command), "--help", success_codes=[1], external=True, env=strict)  # says which extra it needs
         session.run(str(python), "-m", "pip", "install", "--quiet", f"{built}[server]", external=True)
         session.run(str(command), "--help", silent=True, external=True, env=strict)

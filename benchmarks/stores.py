@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.support.postgres import Server
 
 KEY: Final = "key-of-the-benchmark"
-WORKERS: Final = (1, 16, 64)
+WORKERS: Final = (1, 4, 16, 64)
 TICKS: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 

@@ -1,6 +1,6 @@
 """A streamed answer of Claude, and what it has cost: `python examples/anthropic_stream.py`.
 
-    pip install 'cycles-guard[prices]' anthropic
+    pip install '.[prices]' anthropic
     CYCLES_BASE_URL='local:?usd=1.00' ANTHROPIC_API_KEY=… python examples/anthropic_stream.py "Why is the sky blue?"
 
 Press Ctrl+C to leave the stream early: what had come by then is charged, and the rest is given back.

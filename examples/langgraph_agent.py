@@ -1,6 +1,6 @@
 """A LangChain agent whose users have budgets of their own: `python examples/langgraph_agent.py`.
 
-    pip install 'cycles-guard[langchain,prices]' langchain-openai
+    pip install '.[langchain,prices]' langchain-openai
     cycles local budget create tenant:default --usd 10 --db ledger.db
     cycles local budget create tenant:default/workspace:zoe --usd 0.05 --db ledger.db
     CYCLES_BASE_URL=local:ledger.db OPENAI_API_KEY=… python examples/langgraph_agent.py zoe "Which rivers cross Berlin?"

@@ -1,6 +1,6 @@
 """An agent on the OpenAI SDK that stops when its run has cost ten cents: `python examples/openai_agent.py`.
 
-    pip install 'cycles-guard[prices]' openai
+    pip install '.[prices]' openai
     CYCLES_BASE_URL='local:?usd=1.00' OPENAI_API_KEY=… python examples/openai_agent.py "Which rivers cross Berlin?"
 
 `cycles.wrap` meters each model call, and a Guard each search. The limit around the run covers both.

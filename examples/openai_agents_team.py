@@ -1,6 +1,6 @@
 """A team on the OpenAI Agents SDK, each agent with its own line in the ledger: `python examples/openai_agents_team.py`.
 
-    pip install 'cycles-guard[openai_agents,prices]'
+    pip install '.[openai_agents,prices]'
     CYCLES_BASE_URL='local:?usd=1.00' OPENAI_API_KEY=… python examples/openai_agents_team.py "Which rivers?"
 
 The SDK tells the model about a tool that raised, and goes on. In a guarded team a denial ends the run.

@@ -1,6 +1,6 @@
 """A Pydantic AI agent that can't spend more than its run's limit, whatever its model decides to do.
 
-    pip install 'cycles-guard[pydantic_ai,prices]' 'pydantic-ai-slim[openai]'
+    pip install '.[pydantic_ai,prices]' 'pydantic-ai-slim[openai]'
     export OPENAI_API_KEY=sk-...
     CYCLES_BASE_URL='local:?usd=1.00' python examples/pydantic_ai_agent.py "What is the weather in Vienna?"
 

@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from cycles._core.settlements import settle
 from cycles._drivers import blocking
 from cycles._journal.recovery import drain
 from cycles._outside.arrivals import arrived
@@ -37,7 +36,7 @@ _MANY: Final = 64
 
 
 class _Debt(NamedTuple):
-    """A charge that no journal holds.
+    """A charge that no journal holds, or only as what a running section has reported.
 
     Attributes:
         charge: What to charge.
@@ -142,7 +141,8 @@ def _settle(charge: Charge, config: Config, opener: Opener, left: float) -> None
             facts |= {"unit": str(pending.actual.unit), "reason": "its http_client can't be used any more"}
             log.notify("settlement failed", facts)
         else:
-            blocking.run(settle(pending, config.retry, wait=left), world)
+            patience = config.connect_timeout + config.read_timeout
+            blocking.run(charge.last_attempt(config.retry, left, patience), world)
 
 
 def _drain(journal: Journal, config: Config, opener: Opener, left: float) -> None:

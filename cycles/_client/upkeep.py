@@ -157,8 +157,7 @@ class Upkeep:
         """Charge what a dropped *section* reported, else release its hold."""
         if section.provisional is not None:
             charge = Charge(section.provisional, self._config.retry, due=time.monotonic())
-            if self.journal is None:
-                self._owe(charge)
+            self._owe(charge)  # with a journal, too: its record is a report's, which this process leaves alone
             self._plan(charge)
         else:
             held = section.reservation_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from cycles._core.effects import Jitter, Now
+from cycles._core.effects import Jitter, Now, Sleep
 from cycles._core.flows import find, release
 from cycles._core.records import LONGEST_FLOOR
 from cycles._core.retry import NO_RETRY
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _LEAST_PAUSE: Final = 0.5
 """Seconds between two attempts at the least."""
+
+_POLL: Final = 0.02
+"""Seconds between two looks at an attempt of somebody else's."""
 
 LOOKS: Final = (1.0, 2.0, 4.0)
 """Seconds between looks for a hold that is not there: an authority may still be at work on the create."""
@@ -110,6 +113,22 @@ class Charge:
             return (yield from self._charged(within)) if self.is_needed else None
         finally:
             self._turn.append(None)
+
+    def last_attempt(self, policy: RetryPolicy, within: float, patience: float) -> Flow[None]:
+        """Charge it within *within* seconds; nobody goes on with it afterwards.
+
+        Args:
+            policy: How often, and how long apart.
+            within: Seconds for all of it.
+            patience: Seconds to wait at most for whoever has the turn; it may belong to a loop that stands still.
+        """
+        now = yield from Now()
+        ends, until = now + within, now + min(within, patience)
+        while self.is_under_way and now < until:
+            yield from Sleep(_POLL)
+            now = yield from Now()
+        if self.is_needed:
+            yield from settle(self.pending, policy, wait=max(0.0, ends - now))
 
     @property
     def is_under_way(self) -> bool:

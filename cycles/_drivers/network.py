@@ -10,8 +10,12 @@ after one in a write, or at one of a host's addresses.
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+import anyio.to_thread
 
 from cycles._drivers.deadline import left
 from cycles._outside.arrivals import passing
@@ -184,8 +188,31 @@ class AsyncBackend:
         self._inner: Final = inner
         self._core: Final = core
 
-    async def connect_tcp(self, *args: Any, **options: Any) -> _AsyncStream:
-        return _AsyncStream(await self._inner.connect_tcp(*args, **options), self._core)
+    async def connect_tcp(self, host: str, *args: Any, **options: Any) -> _AsyncStream:
+        last: Exception | None = None
+        for address in await self._addresses(host):
+            try:
+                return _AsyncStream(await self._inner.connect_tcp(address, *args, **options), self._core)
+            except (self._core.ConnectError, self._core.ConnectTimeout) as error:
+                last = error
+        raise last or self._core.ConnectError(f"{host} has no address")
+
+    async def _addresses(self, host: str) -> list[str]:
+        """Return *host* itself, or once the main thread has ended its addresses.
+
+        Threads may go on then for as long as they like, but the ones in which asyncio looks names up are gone.
+        """
+        if threading.main_thread().is_alive():
+            return [host]
+        look_up = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+        try:
+            try:
+                found = await anyio.to_thread.run_sync(look_up)
+            except RuntimeError:  # no thread can start any more: nobody is kept waiting at the program's very end
+                found = look_up()
+        except OSError as error:
+            raise self._core.ConnectError(str(error)) from error
+        return list(dict.fromkeys(_spelled(place) for *_, place in found))
 
     async def connect_unix_socket(self, *args: Any, **options: Any) -> _AsyncStream:
         return _AsyncStream(await self._inner.connect_unix_socket(*args, **options), self._core)

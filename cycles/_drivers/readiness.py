@@ -7,6 +7,7 @@ fails there would cost the charge. The bindings load their models and endpoints 
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from functools import cache
 from typing import Final
 
@@ -36,8 +37,11 @@ _MODELS: Final = (
 )
 """Beside those of the answers, which the endpoints load."""
 
-_LOOPS: Final = ("asyncio", "concurrent.futures.thread", "encodings.ascii")
-"""What a background runs on, the thread in which asyncio looks a name up, and what the journal reads files by."""
+_LOOPS: Final = ("asyncio", "encodings.ascii")
+"""What a background runs on, and what the journal reads files by."""
+
+_POOL: Final = "concurrent.futures.thread"
+"""Threads in which asyncio looks a name up. It refuses to be loaded once the main thread has ended."""
 
 _NETWORK: Final = (
     "anyio",
@@ -76,6 +80,8 @@ def get_ready(*needs: str) -> None:
             getattr(models, name)
         for name in _LOOPS:
             importlib.import_module(name)
+        with suppress(RuntimeError):
+            importlib.import_module(_POOL)
         for need in needs:
             for name in (*_NETWORK, *_BELOW[need]) if need in _BELOW else _BACKENDS[need]:
                 importlib.import_module(name)

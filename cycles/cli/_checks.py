@@ -41,6 +41,11 @@ WRONG: Final = "wrong"
 SKEW: Final = 5.0
 """Seconds between two clocks that `doctor` does not mention; the Date header is exact to one."""
 
+_NO_BUDGET: Final = (
+    "have the operator make one, or change the subject's levels; where a budget begins at first use, as with "
+    "tenant:acme/workspace:*, this is no fault: name that level"
+)
+
 _MOST_ROWS: Final = 10_000
 """Budgets of one tenant that `doctor` reads at most."""
 
@@ -140,7 +145,7 @@ def budgets_at(client: Client, config: Config, tenant: str) -> Iterator[Check]:
     except CyclesError as error:
         yield Check("budget", WRONG, f"can't be read: {error}", "ask the authority's operator")
         return
-    yield from found_budgets(config, tenant, rows, "have the operator make one, or change the subject's levels")
+    yield from found_budgets(config, tenant, rows, _NO_BUDGET)
 
 
 def found_budgets(config: Config, tenant: str, rows: list[dict[str, Any]], remedy: str) -> Iterator[Check]:
@@ -155,7 +160,7 @@ def found_budgets(config: Config, tenant: str, rows: list[dict[str, Any]], remed
     elif not mine:
         elsewhere = ", ".join(sorted({row["scope"] for row in rows})[:3])
         there = f"; there are others, such as {elsewhere}" if elsewhere else ""
-        yield Check("budget", WRONG, f"none for {scopes[-1]}: every reserve is denied{there}", remedy)
+        yield Check("budget", WRONG, f"none for {scopes[-1]}: a reserve there is denied{there}", remedy)
     for row in mine:
         yield budget(row, is_local=config.is_local)
 

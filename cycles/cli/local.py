@@ -23,6 +23,7 @@ from cycles.cli._options import amount_options, taken_amounts
 from cycles.cli._output import figures_in, json_output, show_budgets, write_json
 from cycles.cli._parameters import BudgetType, TenantType
 from cycles.cli.local_budget import budget
+from cycles.cli.local_event import event
 from cycles.cli.local_key import key
 from cycles.cli.local_keygen import keygen
 from cycles.cli.local_tenant import tenant
@@ -42,6 +43,7 @@ def local() -> None:
 
 
 local.add_command(budget)
+local.add_command(event)
 local.add_command(tenant)
 local.add_command(key)
 local.add_command(keygen)

@@ -75,8 +75,8 @@ def window_options(command: Callable[..., None]) -> Callable[..., None]:
 def list_reservations(*, where: Where, limit: int, as_json: bool, **values: Any) -> None:
     """List reservations, newest first.
 
-    What was charged without one (`cycles record`, events) is in no such list: it is in what `cycles balances` shows as
-    spent, and on the page of `cycles serve`.
+    What was charged without one (`cycles record`, events) is not among them: it is in what `cycles balances` shows as
+    spent, on the page of `cycles serve`, and in `cycles local event list`, which reads a ledger of this machine.
 
     \b
     Example:

@@ -13,7 +13,7 @@ What it is not:
   A ledger in PostgreSQL is shared by servers on many, and the clock is the database's (docs/postgres.md).
 - a vault: whoever can read the file can read every figure in it (of API keys only hashes), and whoever can write it can
   change them. Over HTTP keys travel in plain text, so it listens on loopback unless told otherwise.
-- an archive: reservations are deleted 30 days after their deadline.
+- an archive: reservations are deleted 30 days after their deadline, and events 30 days after they were charged.
 
 Beyond the protocol it can put caps on a budget, so that their handling can be tried out.
 """
@@ -22,7 +22,7 @@ from cycles.local.authority import LocalAuthority
 from cycles.local.ledger.keys import ApiKey
 from cycles.local.ledger.notices import RuntimeEvent
 from cycles.local.ledger.periods import Period
-from cycles.local.ledger.values import Budget, Hold, Tenant, Terms
+from cycles.local.ledger.values import Budget, ChargedEvent, Hold, Tenant, Terms
 from cycles.local.wire.clock import ManualClock
 from cycles.local.wire.faults import Fault, Faults
 from cycles.local.wire.history import RecordedRequest
@@ -30,6 +30,7 @@ from cycles.local.wire.history import RecordedRequest
 __all__ = [
     "ApiKey",
     "Budget",
+    "ChargedEvent",
     "Fault",
     "Faults",
     "Hold",

@@ -51,7 +51,19 @@ class LocalAuthority(EmbeddedAuthority):
 
     # -- clients: only here does the authority know them, and only when they are asked for -----------------------------
     def client(self, *, tenant: str) -> Client:
-        """Return a `cycles.Client` of this authority with a fresh key of *tenant*."""
+        """Return a `cycles.Client` of this authority with a fresh key of *tenant*.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                with authority.client(tenant="acme") as client:
+                    client.reserve(usd("0.05"), action=("tool.search", "web")).commit(usd("0.02"))
+            ```
+        """
         from cycles.client import Client  # noqa: PLC0415 - see above
         from cycles.config import Config  # noqa: PLC0415
 
@@ -59,7 +71,27 @@ class LocalAuthority(EmbeddedAuthority):
         return Client(config, http_client=self.http_client())
 
     def async_client(self, *, tenant: str) -> AsyncClient:
-        """Return a `cycles.AsyncClient` of this authority with a fresh key of *tenant*."""
+        """Return a `cycles.AsyncClient` of this authority with a fresh key of *tenant*.
+
+        Example:
+            ```python
+            import asyncio
+
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+
+            async def spend(authority: LocalAuthority) -> None:
+                async with authority.async_client(tenant="acme") as client:
+                    reservation = await client.reserve(usd("0.05"), action=("tool.search", "web"))
+                    await reservation.commit(usd("0.02"))
+
+
+            authority = LocalAuthority()
+            authority.budget("tenant:acme", usd("1.00"))
+            asyncio.run(spend(authority))
+            ```
+        """
         from cycles.client import AsyncClient  # noqa: PLC0415
         from cycles.config import Config  # noqa: PLC0415
 
@@ -85,6 +117,15 @@ class LocalAuthority(EmbeddedAuthority):
 
         Raises:
             ConfigError: naming what is wrong with the URL.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            authority = LocalAuthority.from_url("local:?usd=1.00", tenant="acme")  # what guards use under that URL
+            assert authority.balance("tenant:acme", "USD_MICROCENTS").remaining == usd("1.00").amount
+            ```
         """
         found = authority_of(url, tenant=tenant, kind=cls)
         assert isinstance(found, LocalAuthority)  # noqa: S101 - types: the registry makes no others

@@ -71,7 +71,19 @@ class EmbeddedAuthority(Provisioning):
         self._app: App | None = None
 
     def session_key(self, *, tenant: str) -> str:
-        """Return an API key of *tenant* for requests in this process, as long as it lives; no ledger file keeps it."""
+        """Return an API key of *tenant* for requests in this process, as long as it lives; no ledger file keeps it.
+
+        Example:
+            ```python
+            from cycles import Client, Config, usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                key = authority.session_key(tenant="acme")
+                client = Client(Config("local:", api_key=key, tenant="acme"), http_client=authority.http_client())
+            ```
+        """
         own_scope(f"tenant:{tenant}")
         return self.app.session_keys.key(tenant)
 
@@ -108,6 +120,19 @@ class EmbeddedAuthority(Provisioning):
         Raises:
             ConfigError: when its clock is the machine's.
             InvalidRequest: when *by* is no duration.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority, ManualClock
+
+            with LocalAuthority(clock=ManualClock()) as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                with authority.client(tenant="acme") as client:
+                    client.reserve(usd("0.05"), action=("tool.search", "web"), ttl=30)
+                    authority.advance(60)
+                assert authority.balance("tenant:acme", "USD_MICROCENTS").reserved == 0
+            ```
         """
         if not isinstance(self.clock, ManualClock):
             raise ConfigError("this authority goes by the machine's clock: make it with clock=ManualClock()")
@@ -139,31 +164,99 @@ class EmbeddedAuthority(Provisioning):
         return self._app
 
     def transport(self) -> httpx.BaseTransport:
-        """Return an httpx transport to this authority, without a socket."""
+        """Return an httpx transport to this authority, without a socket.
+
+        Example:
+            ```python
+            import httpx
+
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                with httpx.Client(transport=authority.transport(), base_url="http://cycles.local") as http:
+                    assert http.get("/actuator/health").status_code == 200
+            ```
+        """
         from cycles.local.wire.transport import LocalTransport  # noqa: PLC0415
 
         return LocalTransport(self.app)
 
     def async_transport(self) -> httpx.AsyncBaseTransport:
-        """Return an asynchronous httpx transport to this authority, without a socket."""
+        """Return an asynchronous httpx transport to this authority, without a socket.
+
+        Example:
+            ```python
+            import asyncio
+
+            import httpx
+
+            from cycles.local import LocalAuthority
+
+
+            async def health(authority: LocalAuthority) -> int:
+                transport = authority.async_transport()
+                async with httpx.AsyncClient(transport=transport, base_url="http://cycles.local") as http:
+                    return (await http.get("/actuator/health")).status_code
+
+
+            assert asyncio.run(health(LocalAuthority())) == 200
+            ```
+        """
         from cycles.local.wire.transport import AsyncLocalTransport  # noqa: PLC0415
 
         return AsyncLocalTransport(self.app)
 
     def http_client(self, **settings: Any) -> httpx.Client:
-        """Return an httpx client of this authority, quicker than one made of `transport`; *settings* are httpx's."""
+        """Return an httpx client of this authority, quicker than one made of `transport`.
+
+        It knows the address; *settings* are httpx's others, such as headers.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                with authority.http_client() as http:
+                    assert http.get("/actuator/health").status_code == 200
+            ```
+        """
         from cycles.local.wire.transport import LocalClient  # noqa: PLC0415
 
         return LocalClient(self.app, **settings)
 
     def async_http_client(self, **settings: Any) -> httpx.AsyncClient:
-        """Return an asynchronous httpx client of this authority, quicker than one made of `async_transport`."""
+        """Return an asynchronous httpx client of this authority, quicker than one made of `async_transport`.
+
+        Example:
+            ```python
+            import asyncio
+
+            from cycles.local import LocalAuthority
+
+
+            async def health(authority: LocalAuthority) -> int:
+                async with authority.async_http_client() as http:
+                    return (await http.get("/actuator/health")).status_code
+
+
+            assert asyncio.run(health(LocalAuthority())) == 200
+            ```
+        """
         from cycles.local.wire.transport import AsyncLocalClient  # noqa: PLC0415
 
         return AsyncLocalClient(self.app, **settings)
 
     def close(self) -> None:
-        """Close the store; a ledger in memory is gone."""
+        """Close the store; a ledger in memory is gone.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            authority = LocalAuthority()
+            authority.close()
+            ```
+        """
         self.store.close()
 
     def __enter__(self) -> Self:

@@ -62,12 +62,39 @@ class AuthorityOfTest(LocalAuthority):
         Raises:
             ConfigError: when there is no such unit.
             InvalidRequest: when there is no such budget.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+            from cycles.testing.plugin import AuthorityOfTest
+
+
+            def test_a_search_costs_two_cents(cycles_authority: AuthorityOfTest) -> None:
+                with cycles.Guard(usd("0.05"), action=("tool.search", "web")) as reservation:
+                    reservation.report(actual=usd("0.02"))
+                assert cycles_authority.spent("usd") == usd("0.02")
+            ```
         """
         row = self.balance(scope or self.scope, unit_named(unit))
         return Amount(unit=row.unit, amount=row.spent)
 
     def reserved(self, unit: str = "usd", *, scope: str | None = None) -> Amount:
-        """Return what is held by reservations that are not settled yet; see `spent`."""
+        """Return what is held by reservations that are not settled yet; see `spent`.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+            from cycles.testing.plugin import AuthorityOfTest
+
+
+            def test_five_cents_are_held_meanwhile(cycles_authority: AuthorityOfTest) -> None:
+                with cycles.Guard(usd("0.05"), action=("tool.search", "web")):
+                    assert cycles_authority.reserved("usd") == usd("0.05")
+                assert cycles_authority.reserved("usd") == usd("0")
+            ```
+        """
         row = self.balance(scope or self.scope, unit_named(unit))
         return Amount(unit=row.unit, amount=row.reserved)
 

@@ -1,6 +1,6 @@
 """Background jobs with a budget: a worker, and a broker that is a directory (any other will do).
 
-pip install 'cycles-guard[celery]'
+pip install '.[celery]'
 export CYCLES_BASE_URL='local:ledger.db?usd=1.00'
 celery --workdir examples/celery_worker -A tasks worker &
 python examples/celery_worker/send.py

@@ -1,6 +1,6 @@
 """A web service whose customers have a budget each: two worker processes, one ledger file.
 
-    pip install 'cycles-guard[fastapi,server,prices]' openai
+    pip install '.[fastapi,server,prices]' openai
     cycles local init --db ledger.db --budget 'tenant:default/workspace:*=usd:0.20/day'
     export OPENAI_API_KEY=sk-... CYCLES_BASE_URL=local:ledger.db
     uvicorn --app-dir examples/fastapi_budget_per_customer --workers 2 app:app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import importlib
 import os
 import subprocess
 import sys
@@ -142,6 +143,22 @@ def test_a_module_that_can_not_be_loaded_stops_the_reserve_before_it_is_sent(ser
     assert server.of("reservations") == []
 
 
+def test_after_the_end_of_the_main_thread_a_first_reserve_needs_no_pool_of_threads(server, config, monkeypatch):
+    """Worker threads may go on for as long as they like; asyncio's pool can't be loaded by then."""
+    load = importlib.import_module
+
+    def refusing(name, *arguments):
+        if name == "concurrent.futures.thread":
+            raise RuntimeError("can't register atexit after shutdown")
+        return load(name, *arguments)
+
+    readiness.get_ready.cache_clear()
+    monkeypatch.setattr(importlib, "import_module", refusing)
+    with cycles.Client(config) as client, cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
+        held.report(actual=usd("0.07"))
+    assert (held.state, server.spent()) == ("COMMITTED", 7)
+
+
 UPGRADED = """
 import asyncio, sys, cycles
 from cycles import usd
@@ -186,4 +203,47 @@ def test_the_end_of_a_section_loads_nothing(server, environ, kind):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert (server.spent(), server.held()) == (7, 0)
+
+
+OUTLIVING = """
+import asyncio, atexit, sys, threading, cycles
+from cycles import usd
+
+def blocking():
+    with cycles.Guard(usd("0.10"), action=("a", "b")) as held:
+        held.report(actual=usd("0.07"))
+
+async def asynchronous():
+    async with cycles.Guard(usd("0.10"), action=("a", "b")) as held:
+        held.report(actual=usd("0.07"))
+
+def section():
+    blocking() if sys.argv[1] == "blocking" else asyncio.run(asynchronous())
+
+def later():
+    threading.main_thread().join()
+    section()
+
+if sys.argv[2] == "thread":
+    threading.Thread(target=later).start()
+else:
+    atexit.register(section)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["thread", "atexit"])
+@pytest.mark.parametrize("kind", ["blocking", "asynchronous"])
+def test_sections_after_the_end_of_the_main_thread_are_charged(server, environ, kind, where):
+    """The authority has a name, which has to be looked up; asyncio's threads for that are gone by then."""
+    named = {**environ, "CYCLES_BASE_URL": environ["CYCLES_BASE_URL"].replace("127.0.0.1", "localhost")}
+    done = subprocess.run(
+        [sys.executable, "-c", OUTLIVING, kind, where],
+        env={**os.environ, **named},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
     assert (server.spent(), server.held()) == (7, 0)

@@ -353,7 +353,7 @@ def test_no_budget(served, authority):
     authority.key(tenant="empty")
     key = authority.key(tenant="empty")
     check = only_wrong(served.json("doctor", api_key=key, tenant="empty", code=1))
-    assert check["found"] == "none for tenant:empty: every reserve is denied"
+    assert check["found"] == "none for tenant:empty: a reserve there is denied"
 
 
 def test_budgets_only_below_the_configured_subject(served, authority):

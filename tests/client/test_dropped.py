@@ -13,7 +13,7 @@ import cycles
 from cycles import usd
 from tests.support.authorities import ACTION
 from tests.support.net import DROP, HANG_AFTER, LOSE
-from tests.support.waiting import until, until_async
+from tests.support.waiting import PATIENCE, until, until_async
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
@@ -46,6 +46,21 @@ def test_a_dropped_reservation_of_a_loop_is_given_back(server, config):
             await until_async(lambda: server.held() == 0)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("journal_enabled", [True, False])
+def test_what_a_dropped_reservation_reported_is_charged_without_its_background(server, config, journal_enabled):
+    """Its record says what a running section reported, which a drain passes over, and so does the exit."""
+    config = config.replace(journal_enabled=journal_enabled)
+    with cycles.Client(config) as client:
+        reservation = client.reserve(usd("0.10"), action=ACTION)
+        reservation.report(actual=usd("0.03"))
+    with pytest.warns(ResourceWarning, match="what it reported is charged"):
+        del reservation
+        gc.collect()
+    with cycles.Client(config) as client:
+        assert client.drain(PATIENCE) == cycles.Drained(settled=1)
+    assert (server.spent(), server.held()) == (3, 0)
 
 
 def test_a_settled_reservation_is_dropped_in_silence(server, config):

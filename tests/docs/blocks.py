@@ -6,6 +6,8 @@ nothing. `python -m tests.docs.blocks FOLDER` writes them there, for type checke
 So does the example in the docstring of each public name that docs/reference.md shows, of its methods and of each
 error.
 
+A block with a title, the name of a file, calls the SDK of a model provider: tests/metering/sdk/test_readme.py runs it.
+
 Each block of docs/frameworks.md stands alone, too, and needs frameworks: `nox -s integrations` runs them, and
 `python -m tests.docs.blocks FOLDER frameworks` writes them.
 """
@@ -31,7 +33,9 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 OPTIONS = ROOT / "cycles" / "_client" / "options.py"
 
-INNER = frozenset({"forked", "world"})
+_TITLED = re.compile(r'^```python title="([^"]+)"\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
+
+INNER = frozenset({"forked", "meets", "next", "remove", "spoil", "world"})
 """Methods that other rooms call; docs/reference.md leaves them out (zensical.toml)."""
 
 FRAMEWORKS = ROOT / "docs" / "frameworks.md"
@@ -40,6 +44,12 @@ FRAMEWORKS = ROOT / "docs" / "frameworks.md"
 def blocks_of(page: Path) -> list[str]:
     """Return the Python blocks of *page*."""
     return _BLOCK.findall(page.read_text("utf-8"))
+
+
+def sdk_programs() -> dict[str, str]:
+    """Return the programs that call a real SDK, by page and file: their blocks have the file's name as a title."""
+    pages = sorted((ROOT / "docs").glob("*.md"))
+    return {f"{page.stem}:{file}": text for page in pages for file, text in _TITLED.findall(page.read_text("utf-8"))}
 
 
 def programs() -> dict[str, str]:
@@ -66,20 +76,23 @@ def examples() -> dict[str, str]:
 def docstrings() -> dict[str, str]:
     """Return what documents each name that must have an example; an error's or a class's methods follow it.
 
-    What the bindings generate has no examples below its classes; docs/authority.md and docs/testing.md have those of
-    the authority's methods.
+    An inherited method counts once, for the first class that has it. What the bindings generate has no examples.
     """
     raised = [f"cycles.{name}" for name in errors.__all__ if name not in {"DenialDetail", "LimitNumbers"}]
     named = {f"cycles.{name}": text for name, text in _ALIAS.findall(OPTIONS.read_text("utf-8"))}
     found: dict[str, str] = {}
+    seen: set[tuple[str, str]] = set()
     for name in dict.fromkeys([*reference(), *raised]):
         if name in named:
             found[name] = named[name]
             continue
         known: Any = pydoc.locate(name)
         found[name] = inspect.getdoc(known) or ""
-        if inspect.isclass(known) and not name.startswith(("cycles.local.", "cycles.testing.")):
-            found |= {f"{name}.{method}": inspect.getdoc(made) or "" for method, made in methods_of(known)}
+        if inspect.isclass(known):
+            for method, made in methods_of(known):
+                if (made.__module__, made.__qualname__) not in seen:
+                    seen.add((made.__module__, made.__qualname__))
+                    found[f"{name}.{method}"] = inspect.getdoc(made) or ""
     return found
 
 

@@ -35,6 +35,24 @@ WRITTEN = [page for page in DOCS.glob("*.md") if page.stem not in MADE]
 
 SEARCHED = {
     "price": "prices",
+    "estimate": "prices",
+    "per-run": "limits",
+    "a run": "limits",
+    "daily": "authority",
+    "a day": "authority",
+    "month": "authority",
+    "waiting": "guard",
+    "fork": "deployment",
+    "freeze": "authority",
+    "two machines": "frameworks",
+    "volume": "deployment",
+    "certificates": "deployment",
+    "shutting down": "deployment",
+    "upgrading": "deployment",
+    "without network": "testing",
+    "denied": "testing",
+    "another SDK": "migrating",
+    "bindings": "bindings",
     "cost_of": "prices",
     "OpenAI": "metering",
     "Anthropic": "metering",
@@ -160,6 +178,14 @@ def test_every_setting_is_on_its_page():
 @pytest.mark.parametrize("made", [errors_page, http_page], ids=["errors", "http"])
 def test_a_page_that_is_made_from_the_source_is_what_the_source_says(made):
     assert made.PAGE.read_text("utf-8") == made.render(), f"run `python -m {made.__name__}`"
+
+
+EXAMPLES = [path for path in sorted((ROOT / "examples").rglob("*")) if path.suffix in {".py", ".yaml", ".service"}]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_installs_the_clone_that_it_is_in(path):
+    assert "install 'cycles-guard" not in path.read_text("utf-8")
 
 
 @pytest.mark.parametrize("word", SEARCHED, ids=str)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 import time
 
 import httpcore
@@ -208,6 +209,65 @@ def test_asynchronous_steps_are_the_same():
     asyncio.run(each_step_async(network))
     steps = ["connect", "name", "/socket", b"head", 7, 8, "sleep"]
     assert network.steps == list(zip(steps, [5.0, 5.0, 5.0, 5.0, None, None, 0.5], strict=True))
+
+
+# -- after the end of the main thread ----------------------------------------------------------------------------------
+@pytest.fixture
+def outliving(monkeypatch):
+    """The main thread has ended, as when only worker threads are left: asyncio looks no name up any more."""
+    ended = threading.Thread()
+    monkeypatch.setattr(threading, "main_thread", lambda: ended)
+
+
+class Naming(AsyncRecorder):
+    """Notes to which hosts it connects; refuses those that are *closed*."""
+
+    def __init__(self, closed=()):
+        super().__init__(Recorder())
+        self.hosts = []
+        self.closed = closed
+
+    async def connect_tcp(self, host, *args, **options):
+        self.hosts.append(host)
+        if host in self.closed:
+            raise httpcore.ConnectError(host)
+        return self
+
+
+def connect(inner):
+    async def main():
+        await AsyncBackend(inner, httpcore).connect_tcp("cycles.example", 80)
+
+    asyncio.run(main())
+    return inner.hosts
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_names_are_looked_up_without_asyncio(outliving, monkeypatch, threads):
+    def none_left(thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    place = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+    found = [(*place, ("192.0.2.1", 0)), (*place, ("192.0.2.2", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    if not threads:
+        monkeypatch.setattr(threading.Thread, "start", none_left)
+    assert connect(Naming()) == ["192.0.2.1"]
+    assert connect(Naming(closed=["192.0.2.1"])) == ["192.0.2.1", "192.0.2.2"]
+    with pytest.raises(httpcore.ConnectError, match=r"192\.0\.2\.2"):
+        connect(Naming(closed=["192.0.2.1", "192.0.2.2"]))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    with pytest.raises(httpcore.ConnectError, match="no address"):
+        connect(Naming())
+
+
+def test_a_name_that_nobody_knows_is_a_failed_connection(outliving, monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(httpcore.ConnectError, match="not known"):
+        connect(Naming())
 
 
 class Closing(Recorder):

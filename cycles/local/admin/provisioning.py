@@ -9,6 +9,7 @@ from attrs import evolve
 
 from cycles import amounts
 from cycles.errors import ConfigError, InvalidRequest
+from cycles.local.admin import events
 from cycles.local.admin.keys import expiry_ms, new_key, new_secret
 from cycles.local.admin.names import own_pattern, own_scope, tenant_of
 from cycles.local.ledger import children, funding, leases
@@ -19,11 +20,11 @@ from cycles.local.wire import validation
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from cycles.local.ledger.keys import ApiKey
-    from cycles.local.ledger.values import Budget, Hold, Terms
+    from cycles.local.ledger.values import Budget, ChargedEvent, Hold, Terms
     from cycles.local.store.protocols import Store, StoredBooks
     from cycles_api.models.amount import Amount
 
@@ -62,6 +63,15 @@ class Provisioning:
 
         Raises:
             InvalidRequest: naming the setting, or saying that the tenant is closed.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.tenant("acme", name="Acme Inc.", max_ttl_ms=600_000)
+                authority.tenant("acme", status="SUSPENDED")  # its keys are refused
+            ```
         """
         own_scope(f"tenant:{tenant_id}")
         settings: dict[str, Any] = {
@@ -79,7 +89,17 @@ class Provisioning:
             return funding.set_tenant(books, tenant, now_ms=self.clock())
 
     def tenants(self) -> list[Tenant]:
-        """Return every tenant by its id; those that have a key or a budget and no record have the default settings."""
+        """Return every tenant by its id; those that have a key or a budget and no record have the default settings.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.tenant("acme", name="Acme Inc.")
+                assert [tenant.name for tenant in authority.tenants()] == ["Acme Inc."]
+            ```
+        """
         with self._changing() as books:
             return books.tenants()
 
@@ -103,6 +123,17 @@ class Provisioning:
 
         Raises:
             InvalidRequest: naming what is wrong.
+
+        Example:
+            ```python
+            from datetime import timedelta
+
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                secret = authority.key(tenant="acme", name="planner", expires=timedelta(days=30))
+                assert secret.startswith("cyc_live_")
+            ```
         """
         secret = new_secret()
         self.add_key(secret, tenant=tenant, name=name, permissions=permissions, expires=expires)
@@ -117,7 +148,17 @@ class Provisioning:
         permissions: Sequence[str] | None = None,
         expires: datetime | timedelta | None = None,
     ) -> ApiKey:
-        """Let *secret* be an API key of *tenant* (scripts that need a fixed one); see `key`."""
+        """Let *secret* be an API key of *tenant* (scripts that need a fixed one); see `key`.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                key = authority.add_key("a-key-that-the-script-knows", tenant="acme")
+                assert key.tenant == "acme"
+            ```
+        """
         own_scope(f"tenant:{tenant}")
         if not secret or secret != secret.strip():
             raise InvalidRequest("secret: an API key has at least one character, and no space around it")
@@ -139,12 +180,32 @@ class Provisioning:
             return made
 
     def keys(self, tenant: str | None = None) -> list[ApiKey]:
-        """Return the API keys of *tenant*, or of all, oldest first; revoked ones too. No secrets: none are kept."""
+        """Return the API keys of *tenant*, or of all, oldest first; revoked ones too. No secrets: none are kept.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.key(tenant="acme", name="planner")
+                assert [key.name for key in authority.keys("acme")] == ["planner"]
+            ```
+        """
         with self._changing() as books:
             return books.keys(tenant)
 
     def revoke(self, secret: str) -> None:
-        """Revoke an API key; a secret that is no key of this authority is ignored."""
+        """Revoke an API key; a secret that is no key of this authority is ignored.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                secret = authority.key(tenant="acme")
+                authority.revoke(secret)
+            ```
+        """
         with self._changing() as books:
             key = books.key(secret)
             if key is not None:
@@ -155,6 +216,16 @@ class Provisioning:
 
         Raises:
             InvalidRequest: when there is no such key.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.key(tenant="acme")
+                (key,) = authority.keys("acme")
+                assert authority.revoke_key(key.key_id, "not used any more").revoked_at_ms is not None
+            ```
         """
         with self._changing() as books:
             key = books.key_named(key_id)
@@ -190,6 +261,17 @@ class Provisioning:
 
         Raises:
             InvalidRequest: naming what is wrong with the scope, the amounts, the period or the zone.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("100.00"), overdraft_limit=usd("5.00"))
+                authority.budget("tenant:acme/agent:planner", usd("5.00"), period="day", zone="Europe/Berlin")
+                authority.budget("tenant:acme/workspace:*", usd("1.00"), period="day")  # for each customer
+            ```
         """
         if "*" in scope:
             if overdraft_limit is not None or caps:
@@ -219,6 +301,17 @@ class Provisioning:
         """Create a budget unless there is one at *scope* in this unit, and return what is there.
 
         For programs that start again and again: unlike `budget`, it never undoes what an operator funded meanwhile.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                for _ in range(2):  # a program that is started twice
+                    row = authority.ensure_budget("tenant:acme", usd("1.00"))
+                    assert row.allocated == usd("1.00").amount
+            ```
         """
         if "*" in scope:
             return self._default(scope, allocated, period, zone, keeps=True)
@@ -248,7 +341,18 @@ class Provisioning:
             return children.set_default(books, default, now_ms=self.clock(), keeps=keeps)
 
     def defaults(self) -> list[Budget]:
-        """Return what scopes begin with when they are first used: rows whose paths have "*" as a value."""
+        """Return what scopes begin with when they are first used: rows whose paths have "*" as a value.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme/workspace:*", usd("1.00"))
+                assert [row.scope_path for row in authority.defaults()] == ["tenant:acme/workspace:*"]
+            ```
+        """
         with self._changing() as books:
             return children.first_rows(books.tenants(), self.clock())
 
@@ -266,6 +370,17 @@ class Provisioning:
 
         Raises:
             InvalidRequest: when there is no such budget, it is frozen or closed, or has too little.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                row = authority.fund("tenant:acme", "CREDIT", usd("0.50"))
+                assert row.remaining == usd("1.50").amount
+            ```
         """
         amounts.check("amount", amount)
         if spent is not None and (type(spent) is not int or not 0 <= spent <= INT64_MAX):
@@ -282,22 +397,67 @@ class Provisioning:
             )
 
     def freeze(self, scope: str, unit: str) -> Budget:
-        """Refuse new reservations; what is held can still be settled."""
+        """Refuse new reservations; what is held can still be settled.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                assert authority.freeze("tenant:acme", "USD_MICROCENTS").status == "FROZEN"
+            ```
+        """
         return self._status(scope, unit, "FROZEN")
 
     def unfreeze(self, scope: str, unit: str) -> Budget:
-        """Undo `freeze`."""
+        """Undo `freeze`.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                authority.freeze("tenant:acme", "USD_MICROCENTS")
+                assert authority.unfreeze("tenant:acme", "USD_MICROCENTS").status == "ACTIVE"
+            ```
+        """
         return self._status(scope, unit, "ACTIVE")
 
     def close_budget(self, scope: str, unit: str) -> Budget:
-        """Close a budget for good; with "*" in *scope*, let such scopes begin with nothing any more."""
+        """Close a budget for good; with "*" in *scope*, let such scopes begin with nothing any more.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                assert authority.close_budget("tenant:acme", "USD_MICROCENTS").status == "CLOSED"
+            ```
+        """
         if "*" in scope:
             with self._changing() as books:
                 return children.forget_default(books, own_pattern(scope), unit, now_ms=self.clock())
         return self._status(scope, unit, "CLOSED")
 
     def terms(self, scope: str, unit: str) -> Terms:
-        """Return what was noted about a budget over HTTP: kept, not evaluated."""
+        """Return what was noted about a budget over HTTP: kept, not evaluated.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                print(authority.terms("tenant:acme", "USD_MICROCENTS").metadata)
+            ```
+        """
         with self._changing() as books:
             path = own_scope(scope)
             funding.existing(books, path, unit, self.clock())
@@ -313,26 +473,112 @@ class Provisioning:
 
         Raises:
             InvalidRequest: when there is none.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                row = authority.balance("tenant:acme", "USD_MICROCENTS")
+                print(row.allocated, row.reserved, row.spent, row.remaining)  # microcents
+            ```
         """
         with self._changing() as books:
             return funding.existing(books, own_scope(scope), unit, self.clock())
 
     def balances(self) -> list[Budget]:
-        """Return every ledger row, by scope path and unit."""
+        """Return every ledger row, by scope path and unit.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                for row in authority.balances():
+                    print(row.scope_path, row.unit, row.remaining)
+            ```
+        """
         with self._changing() as books:
             now_ms = self.clock()
             return [as_of(row, now_ms) for row in books.all_budgets()]
 
     def reservations(self) -> list[Hold]:
-        """Return every reservation, oldest first."""
+        """Return every reservation, oldest first.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                with authority.client(tenant="acme") as client:
+                    client.reserve(usd("0.05"), action=("tool.search", "web")).release()
+                assert [hold.status for hold in authority.reservations()] == ["RELEASED"]
+            ```
+        """
         with self._changing() as books:
             return books.all_holds()
+
+    def charged_events(
+        self,
+        tenant: str | None = None,
+        *,
+        key: str | None = None,
+        levels: Mapping[str, str] | None = None,
+        created: tuple[datetime | None, datetime | None] = (None, None),
+    ) -> Iterator[ChargedEvent]:
+        """Give what was charged without a reservation in the last 30 days, newest first.
+
+        It reads a page at a time, so it may lack what is charged meanwhile.
+
+        Args:
+            tenant: Only this tenant's.
+            key: Only the one with this idempotency key.
+            levels: Only those whose subject has these levels: {"agent": "planner"}.
+            created: Only those that were charged between these times, both included; None leaves an end open.
+
+        Raises:
+            InvalidRequest: for a level that there is not, and a time without a zone.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                with authority.client(tenant="acme") as client:
+                    client.record(usd("0.05"), action=("tool.search", "web"))
+                (event,) = authority.charged_events("acme")
+                assert (event.unit, event.charged) == ("USD_MICROCENTS", 5_000_000)
+            ```
+        """
+        return events.charged(self.store, self._translated, events.query_of(tenant, key, levels or {}, created))
 
     def sweep(self) -> int:
         """Expire overdue holds now and return how many, at most 1000; every request does so first anyway.
 
-        It also deletes what nobody can ask for any more: reservations 30 days after their deadline, replays when their
-        keys are free again (a day; events a week).
+        It also deletes what nobody can ask for any more: reservations 30 days after their deadline, events 30 days
+        after they were charged, replays when their keys are free again (a day; events' a week).
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority, ManualClock
+
+            clock = ManualClock()
+            with LocalAuthority(clock=clock) as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                with authority.client(tenant="acme") as client:
+                    held = client.reserve(usd("0.05"), action=("tool.search", "web"), ttl=30)
+                    clock.advance(60)
+                    assert authority.sweep() == 1
+            ```
         """
         return self.store.sweep(self.clock)
 
@@ -340,6 +586,16 @@ class Provisioning:
         """Return what is wrong with the ledger, for people; an empty list when all is well. Reads all of it.
 
         Opening a file checks its budgets, tenants and keys only, and a small file as a whole.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                assert authority.check() == []
+            ```
         """
         try:
             return self.store.problems()
@@ -358,6 +614,20 @@ class Provisioning:
 
         Raises:
             ConfigError: when there is a file, or it can't be written.
+
+        Example:
+            ```python
+            from pathlib import Path
+            from tempfile import mkdtemp
+
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            folder = Path(mkdtemp())
+            with LocalAuthority(folder / "ledger.db") as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                authority.backup(folder / "monday.db")
+            ```
         """
         try:
             self.store.backup(path)
@@ -366,10 +636,14 @@ class Provisioning:
 
     @contextmanager
     def _changing(self) -> Iterator[StoredBooks]:
+        with self._translated(), self.store.writing() as books:
+            leases.sweep(books, self.clock())
+            yield books
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
-            with self.store.writing() as books:
-                leases.sweep(books, self.clock())
-                yield books
+            yield
         except Unusable as refusal:
             raise ConfigError(refusal.message) from None
         except Refusal as refusal:

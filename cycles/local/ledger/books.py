@@ -9,7 +9,7 @@ from cycles.local.ledger.values import UNITS
 if TYPE_CHECKING:
     from cycles.local.ledger.keys import ApiKey
     from cycles.local.ledger.notices import Notice
-    from cycles.local.ledger.values import Budget, Hold, Replay, Tenant
+    from cycles.local.ledger.values import Budget, ChargedEvent, Hold, Replay, Tenant
 
 
 class Books(Protocol):
@@ -50,6 +50,10 @@ class Books(Protocol):
     def replay(self, scope: str, key: str) -> Replay | None: ...
     def put_replay(self, scope: str, key: str, replay: Replay) -> None: ...
 
+    def put_event(self, event: ChargedEvent) -> None:
+        """Keep an event that was just charged, for whoever asks later what it was."""
+        ...
+
     def keys(self, tenant_id: str | None = None) -> list[ApiKey]:
         """Return the API keys of a tenant, or all of them, oldest first."""
         ...
@@ -69,6 +73,7 @@ class MemoryBooks:
         self.past_budgets: dict[tuple[str, str, int], Budget] = {}
         self.holds: dict[str, Hold] = {}
         self.replays: dict[tuple[str, str], Replay] = {}
+        self.events: dict[str, ChargedEvent] = {}
         self.api_keys: dict[str, ApiKey] = {}
         self.notices: list[Notice] | None = None
 
@@ -114,6 +119,9 @@ class MemoryBooks:
 
     def put_replay(self, scope: str, key: str, replay: Replay) -> None:
         self.replays[scope, key] = replay
+
+    def put_event(self, event: ChargedEvent) -> None:
+        self.events[event.event_id] = event
 
     def keys(self, tenant_id: str | None = None) -> list[ApiKey]:
         found = [key for key in self.api_keys.values() if tenant_id in (None, key.tenant)]

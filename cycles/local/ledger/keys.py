@@ -56,13 +56,36 @@ class ApiKey:
     revoked_reason: str | None = None
 
     def status(self, now_ms: int) -> str:
-        """Return ACTIVE, REVOKED or EXPIRED."""
+        """Return ACTIVE, REVOKED or EXPIRED.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.key(tenant="acme")
+                (key,) = authority.keys("acme")
+                assert key.status(now_ms=authority.clock()) == "ACTIVE"
+            ```
+        """
         if self.revoked_at_ms is not None:
             return "REVOKED"
         return "EXPIRED" if is_over(self.expires_at_ms, now_ms) else "ACTIVE"
 
     def may(self, permission: str) -> bool:
-        """Whether the key has *permission*: `admin:read` stands for every `*:read`, `admin:write` for every write."""
+        """Whether the key has *permission*: `admin:read` stands for every `*:read`, `admin:write` for every write.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.key(tenant="acme", permissions=["admin:read"])
+                (key,) = authority.keys("acme")
+                assert key.may("budgets:read")
+                assert not key.may("budgets:write")
+            ```
+        """
         return permission in self.permissions or f"admin:{permission.rpartition(':')[2]}" in self.permissions
 
 

@@ -217,6 +217,40 @@ class Hold:
 
 
 @frozen(slots=False)
+class ChargedEvent:
+    """Spend that was charged without a reservation. `charged` may be less than `actual`: the overage policy says when.
+
+    Example:
+        ```python
+        from cycles import usd
+        from cycles.local import LocalAuthority
+
+        authority = LocalAuthority()
+        authority.budget("tenant:acme", usd("1.00"))
+        with authority.client(tenant="acme") as client:
+            client.record(usd("0.05"), action=("tool.search", "web"))
+        for event in authority.charged_events():
+            print(event.action["name"], event.unit, event.charged)
+        ```
+    """
+
+    event_id: str
+    tenant: str
+    subject: dict[str, Any]
+    action: dict[str, Any]
+    unit: str
+    actual: int
+    charged: int
+    affected: tuple[str, ...]
+    idempotency_key: str
+    overage_policy: str
+    created_at_ms: int
+    metrics: dict[str, Any] | None = None
+    client_time_ms: int | None = None
+    metadata: dict[str, Any] | None = None
+
+
+@frozen(slots=False)
 class Replay:
     """A success that is kept under its idempotency key; after *keep_until_ms* the key is free again."""
 

@@ -8,16 +8,26 @@ from typing import Any, Final, TypeVar
 from cycles.local.ledger.encoding import Answer, compact, text_of
 from cycles.local.ledger.keys import ApiKey
 from cycles.local.ledger.periods import Period
-from cycles.local.ledger.values import Budget, Hold, Replay, Tenant, Terms
+from cycles.local.ledger.values import Budget, ChargedEvent, Hold, Replay, Tenant, Terms
 
 T = TypeVar("T", Tenant, ApiKey, Terms)
 
 HOLD_KEPT_MS: Final = 30 * 86_400_000
 """How long a reservation that is over is kept after its deadline."""
 
+EVENT_KEPT_MS: Final = HOLD_KEPT_MS
+"""How long an event is kept for lists; its idempotency key is free again earlier (ledger/idempotency.py)."""
+
 PURGED_AT_ONCE: Final = 200
 
-_NOUNS: Final = {Tenant: "tenant", Budget: "budget", Hold: "reservation", ApiKey: "key", Terms: "budget's terms"}
+_NOUNS: Final = {
+    Tenant: "tenant",
+    Budget: "budget",
+    Hold: "reservation",
+    ChargedEvent: "event",
+    ApiKey: "key",
+    Terms: "budget's terms",
+}
 
 
 class Unreadable(Exception):
@@ -28,7 +38,7 @@ class Unreadable(Exception):
         super().__init__(f"a row of a {_NOUNS[kind]} can't be read ({said})")
 
 
-def encoded(value: Tenant | Budget | Hold | ApiKey | Terms) -> str:
+def encoded(value: Tenant | Budget | Hold | ChargedEvent | ApiKey | Terms) -> str:
     """Return the JSON of a value."""
     return compact(value.__dict__)
 
@@ -80,6 +90,16 @@ def hold_of(data: str) -> Hold:
         return Hold(**values)
     except (ValueError, TypeError, KeyError) as error:
         raise Unreadable(Hold, error) from None
+
+
+def event_of(data: str) -> ChargedEvent:
+    """Return the event in a row's *data*."""
+    try:
+        values: dict[str, Any] = json.loads(data)
+        values["affected"] = tuple(values["affected"])
+        return ChargedEvent(**values)
+    except (ValueError, TypeError, KeyError) as error:
+        raise Unreadable(ChargedEvent, error) from None
 
 
 def replay_data(replay: Replay) -> str:

@@ -53,6 +53,17 @@ _ROWS: Final[dict[str, tuple[str, str, dict[str, type], tuple[str, ...]]]] = {
         },
         ("reservation_id", "tenant", "unit", "estimate", "status", "idempotency_key", "expires_at_ms"),
     ),
+    "events": (
+        "event",
+        "event_id",
+        {
+            **dict.fromkeys(("event_id", "tenant", "unit", "idempotency_key"), str),
+            **dict.fromkeys(("actual", "charged", "created_at_ms"), int),
+            **dict.fromkeys(("subject", "action"), dict),
+            "affected": list,
+        },
+        ("event_id", "tenant", "unit", "idempotency_key", "charged", "created_at_ms"),
+    ),
     "tenants": ("tenant", "tenant_id", {"tenant_id": str, "status": str}, ("tenant_id",)),
     "keys": ("key", "key_id", dict.fromkeys(("key_id", "key_hash", "tenant"), str), ("key_id", "key_hash", "tenant")),
 }

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
-    from cycles.local.store.protocols import BudgetQuery, HoldQuery, KeyQuery
+    from cycles.local.store.protocols import BudgetQuery, EventQuery, HoldQuery, KeyQuery
 
 _LEDGERS: Final = "SELECT budgets.data, terms.data FROM budgets LEFT JOIN terms USING (scope_path, unit)"
 
@@ -90,6 +90,27 @@ def live_holds(connection: sqlite3.Connection, tenant: str | None, most: int) ->
         f"SELECT data FROM holds WHERE {where} ORDER BY deadline_ms LIMIT ?",  # noqa: S608
         (*where.bound, most),
     ).fetchall()
+
+
+def events(
+    connection: sqlite3.Connection, query: EventQuery, after: tuple[int, str] | None, most: int
+) -> Iterator[tuple[str]]:
+    """Return the data of events, newest first."""
+    where = _Conditions()
+    if query.tenant is not None:
+        where.add("tenant = ?", query.tenant)
+    if query.key is not None:
+        where.add("idempotency_key = ?", query.key)
+    where.add_levels(query.levels)
+    for sign, moment in zip((">=", "<="), query.created, strict=True):
+        if moment is not None:
+            where.add(f"created_at_ms {sign} ?", moment)
+    if after is not None:
+        where.add("(created_at_ms, event_id) < (?, ?)", *after)
+    return connection.execute(
+        f"SELECT data FROM events WHERE {where} ORDER BY created_at_ms DESC, event_id DESC LIMIT ?",  # noqa: S608
+        (*where.bound, most),
+    )
 
 
 def budgets(

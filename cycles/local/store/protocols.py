@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cycles.local.ledger.keys import ApiKey, Credential
     from cycles.local.ledger.notices import Notice, Origin
     from cycles.local.ledger.touched import Touched
-    from cycles.local.ledger.values import Budget, Hold, Tenant, Terms
+    from cycles.local.ledger.values import Budget, ChargedEvent, Hold, Tenant, Terms
 
 T = TypeVar("T")
 
@@ -57,6 +57,22 @@ class HoldQuery(NamedTuple):
     created: Window
     expires: Window
     finalized: Window
+
+
+class EventQuery(NamedTuple):
+    """Which events a list has; newest first.
+
+    Attributes:
+        tenant: The tenant that was charged; None: any.
+        key: One idempotency key; None: any.
+        levels: As in `HoldQuery`.
+        created: When they were charged.
+    """
+
+    tenant: str | None
+    key: str | None
+    levels: tuple[tuple[str, str], ...]
+    created: Window
 
 
 class KeyQuery(NamedTuple):
@@ -125,7 +141,7 @@ class StoredBooks(Books, Protocol):
     origin: Origin | None
 
     def purge(self, now_ms: int, most: int = ...) -> None:
-        """Delete up to *most* replays, and as many reservations, that nobody can ask for any more."""
+        """Delete up to *most* replays, and as many reservations and events, that nobody can ask for any more."""
         ...
 
     # -- evidence ------------------------------------------------------------------------------------------------------
@@ -202,6 +218,10 @@ class StoredBooks(Books, Protocol):
         self, query: BudgetQuery, after: tuple[str, str] | None, most: int
     ) -> Iterator[tuple[Budget, Terms]]:
         """Give budgets and what was noted about them, after (scope path, unit)."""
+        ...
+
+    def find_events(self, query: EventQuery, after: tuple[int, str] | None, most: int) -> Iterator[ChargedEvent]:
+        """Give events after (time, id), both descending."""
         ...
 
     def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> Iterator[ApiKey]:

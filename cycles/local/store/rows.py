@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles.local.ledger.keys import ApiKey, Credential, key_hash
 from cycles.local.ledger.renewals import PAST_KEPT_MS
-from cycles.local.ledger.values import UNITS, Budget, Hold, Replay, Tenant, Terms
-from cycles.local.store import evidence, lists
+from cycles.local.ledger.values import UNITS, Budget, ChargedEvent, Hold, Replay, Tenant, Terms
+from cycles.local.store import events, evidence, lists
 from cycles.local.store.encoding import (
     HOLD_KEPT_MS,
     PURGED_AT_ONCE,
@@ -27,13 +27,14 @@ from cycles.local.store.encoding import (
     replay_data,
     replay_of,
 )
+from cycles.local.store.hurry import must_not_wait
 from cycles.local.store.known import Known, keep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cycles.local.ledger.notices import Notice, Origin
-    from cycles.local.store.protocols import BudgetQuery, Envelope, HoldQuery, KeyQuery
+    from cycles.local.store.protocols import BudgetQuery, Envelope, EventQuery, HoldQuery, KeyQuery
 
 T = TypeVar("T", Tenant, ApiKey, Terms)
 
@@ -207,8 +208,11 @@ class SqliteBooks:
         row = (scope, key, replay.keep_until_ms, replay_data(replay))
         self._connection.execute("INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?)", row)
 
+    def put_event(self, event: ChargedEvent) -> None:
+        events.put(self._connection, event)
+
     def purge(self, now_ms: int, most: int = PURGED_AT_ONCE) -> None:
-        """Delete up to *most* replays, as many reservations and rows of past periods, that nobody needs any more."""
+        """Delete up to *most* rows each of replays, reservations, past periods and events that nobody needs."""
         self._changing()  # no live hold is deleted, and no other is known
         self._connection.execute(
             "DELETE FROM replays WHERE (scope, key) IN "
@@ -226,6 +230,7 @@ class SqliteBooks:
             "FROM past_budgets WHERE reserved = 0 AND ended_ms < ? ORDER BY ended_ms LIMIT ?)",
             (now_ms - PAST_KEPT_MS, most),
         )
+        events.purge(self._connection, now_ms, most)
         evidence.purge(self._connection, now_ms, most)
 
     # -- evidence ------------------------------------------------------------------------------------------------------
@@ -340,6 +345,9 @@ class SqliteBooks:
             for data, noted in lists.ledgers(self._connection, query, after, most)
         )
 
+    def find_events(self, query: EventQuery, after: tuple[int, str] | None, most: int) -> Iterator[ChargedEvent]:
+        return events.find(self._connection, query, after, most)
+
     def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> Iterator[ApiKey]:
         return (self.key_of(data) for (data,) in lists.keys(self._connection, query, after, most, now_ms))
 
@@ -386,6 +394,18 @@ class SqliteBooks:
         """Return what is known, and note that rows are written: what is known of them then goes when that is undone."""
         self._known.is_changed = True
         return self._known
+
+
+class HurriedBooks(SqliteBooks):
+    """The same for a thread that must not wait: it leaves what takes long to others."""
+
+    __slots__ = ()
+
+    def overdue(self, now_ms: int, most: int) -> list[Hold]:  # noqa: ARG002 - it is none or too many
+        """Return none; where there are some, they may be a thousand."""
+        if super().overdue(now_ms, 1):
+            must_not_wait()
+        return []
 
 
 def _decoded(kind: type[T], data: str) -> T:

@@ -12,13 +12,13 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from cycles.local.ledger.keys import ApiKey
-from cycles.local.store import evidence, tenants
+from cycles.local.store import events, evidence, tenants
 from cycles.local.store.rows import SqliteBooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 _KEYS: Final = """
 CREATE TABLE keys (
@@ -64,6 +64,7 @@ CREATE INDEX replays_by_end ON replays (keep_until_ms);
 """
     + _KEYS
     + _PAST
+    + events.TABLES
 )
 
 
@@ -185,4 +186,14 @@ def _from_3(connection: sqlite3.Connection) -> None:
     _run(connection, _PAST)
 
 
-_UPGRADES: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {1: _from_1, 2: _from_2, 3: _from_3}
+def _from_4(connection: sqlite3.Connection) -> None:
+    """Events get a table. Of those before it the ledger knows what they left of the budgets, and no list has them."""
+    _run(connection, events.TABLES)
+
+
+_UPGRADES: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+    4: _from_4,
+}

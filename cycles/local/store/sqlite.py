@@ -23,9 +23,10 @@ from cycles.local.ledger import leases
 from cycles.local.ledger.values import Refusal, Unusable
 from cycles.local.store import integrity, tenants
 from cycles.local.store.files import backed_up, move_log, prepare, refuse_foreign, switch_to_wal
+from cycles.local.store.hurry import HURRY, must_not_wait
 from cycles.local.store.known import Known
 from cycles.local.store.places import Place, located, made
-from cycles.local.store.rows import SqliteBooks
+from cycles.local.store.rows import HurriedBooks, SqliteBooks
 from cycles.local.store.turns import BUSY_TIMEOUT, Turn
 
 if TYPE_CHECKING:
@@ -203,15 +204,19 @@ class SqliteStore:
     @contextmanager
     def writing(self) -> Iterator[SqliteBooks]:
         """Give the books in one transaction, which any exception undoes."""
+        if self._place is not None and self._written % MOVE_LOG_EVERY in (0, MOVE_LOG_EVERY - 1):
+            must_not_wait()  # the disk: the log is moved after the one, and begun anew by the other
         with self._turn:
             connection = self._taken(-1)
             known = connection.known
             try:
                 if self._place is not None and self._place.log_size == 0:
+                    must_not_wait()
                     self._move_log(connection)
                 known.undone()  # if the last one did not end in order
                 self._begin(connection)
-                books = SqliteBooks(connection, None if self.publish is None else [], known)
+                kind = HurriedBooks if HURRY.is_on else SqliteBooks
+                books = kind(connection, None if self.publish is None else [], known)
                 yield books
                 connection.execute("COMMIT")
                 known.is_changed = False
@@ -252,6 +257,7 @@ class SqliteStore:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                     raise
+            must_not_wait()
             time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - so that two do not meet again
             pause = min(pause * 1.2, _LONGEST_PAUSE)
         (version,) = connection.execute("PRAGMA data_version").fetchone()
@@ -289,6 +295,8 @@ class SqliteStore:
 
     @contextmanager
     def _reader(self) -> Iterator[_Connection]:
+        if self.path is not None:
+            must_not_wait()
         with self._read_turn:
             connection = self._taken(0)
             try:

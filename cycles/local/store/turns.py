@@ -7,6 +7,7 @@ import threading
 from typing import Any, Final
 
 from cycles.local.ledger.values import Refusal
+from cycles.local.store.hurry import HURRY, WouldWait
 
 BUSY_TIMEOUT: Final = 10.0
 """Seconds to wait for another writer before giving up."""
@@ -47,7 +48,7 @@ class SleepersLock:
 
 
 class Turn:
-    """A lock for one thread at a time, which waits no longer than BUSY_TIMEOUT.
+    """A lock for one thread at a time, which waits no longer than BUSY_TIMEOUT, and not at all in a hurry.
 
     A thread that holds it already is refused: finalizers run anywhere, and one that releases a forgotten reservation
     may be called while this very thread is in the middle of a transaction.
@@ -63,7 +64,10 @@ class Turn:
         me = threading.get_ident()
         if self._owner == me:
             raise Refusal(500, "INTERNAL_ERROR", "the ledger was asked in the middle of its own transaction: ask again")
-        if not self._lock.acquire(timeout=BUSY_TIMEOUT):
+        if HURRY.is_on:
+            if not self._lock.acquire(timeout=0):
+                raise WouldWait
+        elif not self._lock.acquire(timeout=BUSY_TIMEOUT):
             raise sqlite3.OperationalError("database is locked")
         self._owner = me
 

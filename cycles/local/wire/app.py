@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from cycles._outside.arrivals import arrived
 from cycles.local.ledger.remedies import with_detail
 from cycles.local.ledger.values import Refusal
+from cycles.local.store.hurry import HURRY, at_once, patiently
 from cycles.local.wire import auth
 from cycles.local.wire.links import Links
 from cycles.local.wire.messages import Response, encoded, new_id, trace_id_of
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from cycles.local.wire.trust import Trusted
 
 Body = dict[str, Any]
+
+SHORT: Final = 16 * 1024
+"""Bytes of a body that is read and kept in no time."""
 
 _log: Final = logging.getLogger("cycles.local")
 
@@ -106,10 +110,26 @@ class App:
 
     def handle(self, request: Request) -> Response:
         """Answer *request*; whatever goes wrong is an answer too."""
+        return patiently(lambda: self._kept(request)) if HURRY.is_on else self._kept(request)
+
+    def _kept(self, request: Request) -> Response:
+        """Answer *request*, and remember it."""
         response = self._handled(request)
         if self._history is not None:
             self._history.add(request, response, self.transactions.clock())
         return response
+
+    def handle_at_once(self, request: Request) -> Response | None:
+        """Answer *request* where that takes no longer than in memory, as an event loop needs it; None: use a thread.
+
+        Lists may be long, and so may what an operator changes; a database is at the other end of a network.
+        """
+        if self._store.is_memory:
+            return self.handle(request)
+        is_short = request.method == "POST" and len(request.body) <= SHORT
+        if self._store.path is None or not is_short or self._administration.takes(request.path):
+            return None
+        return at_once(lambda: self._kept(request))
 
     def fault_of(self, request: Request) -> Fault | None:
         """Return the injected fault of *request*, if any; the caller then uses `handle_badly`."""

@@ -64,6 +64,15 @@ class ManualClock:
 
         Raises:
             InvalidRequest: when it is negative (`set` goes back), or no duration.
+
+        Example:
+            ```python
+            from cycles.local import ManualClock
+
+            clock = ManualClock(0)
+            clock.advance(1.5)
+            assert clock() == 1500
+            ```
         """
         passed = span_ms("by", by)
         with self._lock:
@@ -74,6 +83,16 @@ class ManualClock:
 
         Raises:
             InvalidRequest: naming what is wrong with it.
+
+        Example:
+            ```python
+            from datetime import UTC, datetime
+
+            from cycles.local import ManualClock
+
+            clock = ManualClock()
+            clock.set(datetime(2026, 1, 31, 12, tzinfo=UTC))
+            ```
         """
         instant = _instant("now", now)
         with self._lock:

@@ -110,7 +110,18 @@ class Fault:
         return self._left
 
     def cancel(self) -> None:
-        """End this fault: it hits no more requests."""
+        """End this fault: it hits no more requests.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                outage = authority.faults.fail(503, times=None)
+                outage.cancel()
+                assert not authority.faults.pending
+            ```
+        """
         self._owner.remove(self)
 
     def meets(self, operation: str | None) -> bool:
@@ -182,15 +193,59 @@ class Faults:
 
     # -- the vocabulary ------------------------------------------------------------------------------------------------
     def refuse_connection(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Refuse the connection: `httpx.ConnectError`; over HTTP cut it instead."""
+        """Refuse the connection: `httpx.ConnectError`; over HTTP cut it instead.
+
+        Example:
+            ```python
+            import cycles
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                with authority.client(tenant="acme") as client, authority.faults.refuse_connection(times=None):
+                    try:
+                        client.reserve(usd("0.05"), action=("tool.search", "web"))
+                    except cycles.AuthorityUnavailable:
+                        print("nobody is there")
+            ```
+        """
         return self._declare(FaultKind.CONNECT_REFUSED, operation=operation, nth=nth, times=times)
 
     def lose_request(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Lose the request: `httpx.ReadTimeout`, and nothing is done."""
+        """Lose the request: `httpx.ReadTimeout`, and nothing is done.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                authority.faults.lose_request(operation="reserve")
+                with authority.client(tenant="acme") as client:
+                    reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))  # sent twice
+                    reservation.release()
+            ```
+        """
         return self._declare(FaultKind.LOST_REQUEST, operation=operation, nth=nth, times=times)
 
     def lose_response(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Do what the request asks, and lose the answer: `httpx.ReadTimeout`."""
+        """Do what the request asks, and lose the answer: `httpx.ReadTimeout`.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                authority.faults.lose_response(operation="reserve")
+                with authority.client(tenant="acme") as client:
+                    reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))  # sent twice, held once
+                    reservation.release()
+            ```
+        """
         return self._declare(FaultKind.LOST_RESPONSE, operation=operation, nth=nth, times=times)
 
     def fail(
@@ -211,6 +266,19 @@ class Faults:
 
         Raises:
             InvalidRequest: naming the argument.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                authority.faults.fail(503, operation="reserve", after_effect=True)
+                with authority.client(tenant="acme") as client:
+                    reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))  # sent twice, held once
+                    reservation.release()
+            ```
         """
         if type(status) is not int or not 500 <= status <= 599:
             raise InvalidRequest(f"status={status!r}: give 500 to 599; throttle() answers 429")
@@ -235,6 +303,19 @@ class Faults:
 
         Raises:
             InvalidRequest: naming the argument.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                authority.faults.throttle(retry_after=0, operation="commit")
+                with authority.client(tenant="acme") as client:
+                    reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))
+                    reservation.commit(usd("0.02"))  # sent again at once
+            ```
         """
         if retry_after is not None and (type(retry_after) is not int or retry_after < 0):
             raise InvalidRequest(f"retry_after={retry_after!r}: give whole seconds from 0 on, or None")
@@ -245,7 +326,21 @@ class Faults:
         return self._declare(kind, operation=operation, nth=nth, times=times, answer=answer)
 
     def malform(self, *, operation: str | None = None, nth: int = 1, times: int | None = 1) -> Fault:
-        """Do what the request asks, and cut the body of a success in half; a refusal stays as it is."""
+        """Do what the request asks, and cut the body of a success in half; a refusal stays as it is.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                authority.faults.malform(operation="reserve")
+                with authority.client(tenant="acme") as client:
+                    reservation = client.reserve(usd("0.05"), action=("tool.search", "web"))  # sent twice, held once
+                    reservation.release()
+            ```
+        """
         return self._declare(FaultKind.MALFORMED, operation=operation, nth=nth, times=times)
 
     def delay(
@@ -262,6 +357,18 @@ class Faults:
 
         Raises:
             InvalidRequest: naming the argument.
+
+        Example:
+            ```python
+            from cycles import usd
+            from cycles.local import LocalAuthority, ManualClock
+
+            with LocalAuthority(clock=ManualClock()) as authority:
+                authority.budget("tenant:acme", usd("1.00"))
+                authority.faults.delay(30, operation="reserve")
+                with authority.client(tenant="acme") as client:
+                    client.reserve(usd("0.05"), action=("tool.search", "web")).release()  # asked again
+            ```
         """
         seconds = span_ms("by", by) / 1000
         return self._declare(FaultKind.DELAYED, operation=operation, nth=nth, times=times, seconds=seconds)
@@ -274,7 +381,18 @@ class Faults:
             return list(self._declared)
 
     def clear(self) -> None:
-        """End all faults."""
+        """End all faults.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.faults.fail(503, times=None)
+                authority.faults.clear()
+                assert not authority.faults.pending
+            ```
+        """
         with self._lock:
             self._declared = []
 

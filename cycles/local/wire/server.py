@@ -85,9 +85,10 @@ class Asgi:
     async def _answered(self, request: Request) -> Response:
         if page.is_asked_for(request):
             return page.PAGE
-        if self._app.is_memory:
-            return self._app.handle(request)
-        return await self._workers.run(self._app.handle, request)  # the disk must not hold up the others
+        response = self._app.handle_at_once(request)
+        if response is None:  # it may wait for a disk or a network, and must not hold up the others
+            response = await self._workers.run(self._app.handle, request)
+        return response
 
     async def _spoilt(self, request: Request, fault: Fault, receive: Any, send: Any) -> None:
         """Answer as an injected fault says; where no answer arrives, cut the connection."""

@@ -55,9 +55,9 @@ class LocalTransport(httpx.BaseTransport):
 class AsyncLocalTransport(httpx.AsyncBaseTransport):
     """A transport for `httpx.AsyncClient` (asyncio or trio); closing it leaves the authority open.
 
-    A ledger in memory answers at once. A file may make a request wait for its disk or for another process's
-    transaction, so there the answer comes from a worker thread. Like a server, that thread finishes a request even when
-    the task that sent it is cancelled.
+    A ledger in memory answers at once, and so does a file that nobody else is writing to. Where a request may wait, for
+    a disk, another process's transaction or a database, the answer comes from a worker thread. Like a server, that
+    thread finishes a request even when the task that sent it is cancelled.
     """
 
     def __init__(self, app: App) -> None:
@@ -129,9 +129,8 @@ class _Whole(httpx.Response):
 
 
 async def _handled(app: App, request: Request) -> Response:
-    if app.is_memory:
-        return app.handle(request)
-    return await in_thread(app.handle, request)
+    response = app.handle_at_once(request)
+    return await in_thread(app.handle, request) if response is None else response
 
 
 async def in_thread(handle: Callable[..., R], *arguments: Any) -> R:

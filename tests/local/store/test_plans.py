@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cycles import tokens
+from cycles.local.store.protocols import EventQuery, Window
 from tests.support.authorities import SCOPE
 from tests.support.postgres import on_sqlite
 
@@ -89,6 +90,19 @@ def test_the_sweep_and_the_purge_go_by_an_index(authority):
     connection.set_trace_callback(None)
     work = [sql for sql in seen if sql.startswith(("SELECT", "DELETE"))]
     plans = [" ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")) for sql in work]
-    purged = ["replays_by_end", "holds_by_end", "past_budgets_by_end", "evidence_by_end"]
+    purged = ["replays_by_end", "holds_by_end", "past_budgets_by_end", "events_by_creation", "evidence_by_end"]
     indexes = ["holds_by_deadline", *purged, "holds_by_deadline"]
     assert all(index in found for index, found in zip(indexes, plans, strict=True)), plans
+
+
+@pytest.mark.parametrize(("tenant", "goes_by"), [("acme", "events_by_tenant (tenant=?"), (None, "events_by_creation")])
+def test_a_page_of_events_goes_by_an_index(stored, authority, tenant, goes_by):
+    with authority.store.reading() as books:
+        seen = []
+        books.connection.set_trace_callback(seen.append)
+        query = EventQuery(tenant, None, (), Window(None, None))
+        list(books.find_events(query, (stored.clock.now, "x"), 2))
+        books.connection.set_trace_callback(None)
+        found = " ".join(row[3] for row in books.connection.execute(f"EXPLAIN QUERY PLAN {seen[0]}"))
+    assert f"USING INDEX {goes_by}" in found, found
+    assert "TEMP B-TREE" not in found

@@ -22,6 +22,7 @@ from cycles.local.store import schema
 from cycles.local.store.files import APPLICATION_ID
 from tests.support.authorities import SCOPE, Clock
 from tests.support.waiting import PATIENCE
+from tests.support.wire import Wire
 
 SECRET = "cyc_live_0123456789abcdef0123456789abcdef"
 START = 1_800_000_000_000
@@ -172,6 +173,7 @@ def version_3(tmp_path):
     LocalAuthority(path).close()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP TABLE past_budgets")
+        connection.execute("DROP TABLE events")
         connection.execute("PRAGMA user_version = 3")
         connection.execute("INSERT INTO budgets VALUES (?, 'TOKENS', 'acme', ?)", (SCOPE, json.dumps(BUDGET)))
         row = (HOLD["reservation_id"], SCOPE, START, START + 60_000, START + 65_000, json.dumps(HOLD))
@@ -209,7 +211,33 @@ def test_budgets_of_version_3_may_begin_anew(version_3):
             assert books.all_past() == []
 
 
-def test_an_upgraded_file_is_what_a_new_one_is(old, version_3, tmp_path):
+@pytest.fixture
+def version_4(tmp_path):
+    """A file as version 4 left it, in which an event was charged: lists of events came after it."""
+    path = tmp_path / "four.db"
+    with LocalAuthority(path, clock=Clock()) as authority:
+        authority.budget(SCOPE, tokens(1000))
+        assert Wire(authority, Clock()).event(30, key="before").status_code == 201
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE events")
+        connection.execute("PRAGMA user_version = 4")
+    return path
+
+
+def test_events_of_version_4_are_charged_once_and_listed_from_now_on(version_4):
+    """What the ledger has not kept, no list can have; what was charged stays charged, and its key stays taken."""
+    clock = Clock()
+    with LocalAuthority(version_4, clock=clock) as authority:
+        wire = Wire(authority, clock)
+        assert list(authority.charged_events()) == []
+        assert wire.event(30, key="before").status_code == 201
+        assert authority.balance(SCOPE, "TOKENS").spent == 30
+        assert wire.event(7, key="after").status_code == 201
+        assert [(event.idempotency_key, event.charged) for event in authority.charged_events()] == [("after", 7)]
+        assert (authority.balance(SCOPE, "TOKENS").spent, authority.check()) == (37, [])
+
+
+def test_an_upgraded_file_is_what_a_new_one_is(old, version_3, version_4, tmp_path):
     """Table for table and index for index, so that later versions have one thing to start from."""
 
     def shape(path) -> list[tuple[str, ...]]:
@@ -217,9 +245,9 @@ def test_an_upgraded_file_is_what_a_new_one_is(old, version_3, tmp_path):
             sql = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
             return connection.execute(sql).fetchall()
 
-    for path in (old, version_3, tmp_path / "new.db"):
+    for path in (old, version_3, version_4, tmp_path / "new.db"):
         LocalAuthority(path).close()
-    assert shape(old) == shape(version_3) == shape(tmp_path / "new.db")
+    assert shape(old) == shape(version_3) == shape(version_4) == shape(tmp_path / "new.db")
 
 
 DYING = """

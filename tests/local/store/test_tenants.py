@@ -42,7 +42,7 @@ SECRET = "cyc_live_of_the_tenant_with_capitals_0000"
 
 def as_version_2(path, **renamed: str) -> None:
     """Make the file one of version 2, in which the tenants of that name are called so."""
-    change(path, "DROP TABLE log_state", "DROP TABLE past_budgets", "PRAGMA user_version = 2")
+    change(path, "DROP TABLE log_state", "DROP TABLE past_budgets", "DROP TABLE events", "PRAGMA user_version = 2")
     with closing(sqlite3.connect(path)) as connection:
         for before, after in renamed.items():
             for table, column in (("tenants", "tenant_id"), ("keys", "tenant"), ("holds", "tenant")):

@@ -208,6 +208,8 @@ import gc, logging, os, threading, httpx
 from cycles.local import LocalAuthority
 from cycles.local.wire.server import serve
 
+logging.getLogger("asyncio").setLevel("ERROR")  # in development mode it warns of steps that a busy machine made slow
+
 def state():
     gc.collect()
     handlers = [*logging.root.handlers, *logging.getLogger("uvicorn").handlers]

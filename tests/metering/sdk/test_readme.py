@@ -1,4 +1,4 @@
-"""README's first program, as pasted: a real SDK, on an endpoint that bills what OpenAI does."""
+"""README's program and those of docs/ that call a real SDK, as pasted, on an endpoint that bills as providers do."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import runpy
 import pytest
 
 import cycles
+from cycles import usd
 from cycles.local.registry import forget_shared
-from tests.docs.blocks import programs
+from tests.docs.blocks import programs, sdk_programs
 from tests.docs.pages import README
 from tests.metering.bill import TARIFFS, Tariff
 from tests.metering.provider import Turn
 
-URL = "local:?usd=1.00&tokens=100k"
+URL = "local:?usd=1.00"
 
 
 @pytest.fixture
@@ -24,6 +25,9 @@ def _as_a_reader(monkeypatch, provider):
     monkeypatch.setenv("CYCLES_BASE_URL", URL)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/v1")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", provider.url)
+    monkeypatch.setenv("GOOGLE_API_KEY", "test")
     cycles.configure(None)
     yield
     cycles.configure(None)
@@ -44,3 +48,32 @@ def test_the_first_program_of_readme_stops_at_its_dollar(monkeypatch, provider, 
     assert len(said) == len(provider.bills) + 1
     (row,) = [row for row in cycles.Client().balances() if str(row.remaining.unit) == "USD_MICROCENTS"]
     assert row.spent.amount == provider.microcents < 100_000_000
+
+
+@pytest.mark.usefixtures("_as_a_reader")
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("tutorial:agent.py", "1.00"),
+        ("metering:writer.py", "0.50"),
+        ("index:agent.py", None),
+        ("metering:clients.py", None),
+    ],
+)
+def test_a_program_of_the_pages_spends_what_it_is_billed(monkeypatch, provider, tmp_path, capsys, name, limit):
+    monkeypatch.setitem(TARIFFS, "gpt-4o", Tariff("2.50", "1.25", "2.50", "10"))
+    provider.usual = Turn(output=3000)
+    program = tmp_path / "program.py"
+    program.write_text(sdk_programs()[name], encoding="utf-8")
+    made = runpy.run_path(str(program), run_name="__main__")
+    if "client" in made:
+        made["client"].close()
+    said = capsys.readouterr().out
+    (row,) = [row for row in cycles.Client().balances() if str(row.remaining.unit) == "USD_MICROCENTS"]
+    assert row.spent.amount == provider.microcents
+    assert ("stopped" in said) == (limit is not None)
+    assert row.spent.amount <= (usd(limit).amount if limit else 0)
+
+
+def test_each_program_that_calls_an_sdk_is_run_here():
+    assert set(sdk_programs()) == {"tutorial:agent.py", "metering:writer.py", "index:agent.py", "metering:clients.py"}

@@ -12,7 +12,7 @@ from cycles.local.store.postgres.values import plain
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cycles.local.store.protocols import BudgetQuery, HoldQuery, KeyQuery
+    from cycles.local.store.protocols import BudgetQuery, EventQuery, HoldQuery, KeyQuery
 
 BUDGET_COLUMNS: Final = (
     "b.scope_path, b.unit, b.tenant, b.status, b.allocated, b.remaining, b.reserved, b.spent, b.debt, "
@@ -84,6 +84,23 @@ def live_holds(tenant: str | None, most: int) -> Selection:
         where.add("tenant = %s", tenant)
     where.add("status = 'ACTIVE'")
     sql = f"SELECT data FROM cycles_holds WHERE {where} ORDER BY deadline_ms, number LIMIT %s"  # noqa: S608
+    return Selection(sql, (*where.bound, most))
+
+
+def events(query: EventQuery, after: tuple[int, str] | None, most: int) -> Selection:
+    """Select the data of events, newest first."""
+    where = _Conditions()
+    if query.tenant is not None:
+        where.add("tenant = %s", query.tenant)
+    if query.key is not None:
+        where.add("idempotency_key = %s", query.key.encode())
+    where.add_levels(query.levels)
+    for sign, moment in zip((">=", "<="), query.created, strict=True):
+        if moment is not None:
+            where.add(f"created_at_ms {sign} %s", moment)
+    if after is not None:
+        where.add("(created_at_ms, event_id) < (%s, %s)", *after)
+    sql = f"SELECT data FROM cycles_events WHERE {where} ORDER BY created_at_ms DESC, event_id DESC LIMIT %s"  # noqa: S608
     return Selection(sql, (*where.bound, most))
 
 

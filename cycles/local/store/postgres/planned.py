@@ -28,10 +28,12 @@ from cycles.local.store.postgres.rows import (
     CREDENTIAL,
     INSERT_HOLD,
     INSERT_REPLAY,
+    PUT_EVENT,
     PUT_EVIDENCE,
     PUT_PAST,
     PostgresBooks,
     credential_in,
+    event_row,
     evidence_row,
     hold_row,
 )
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from cycles.local.ledger.keys import Credential
     from cycles.local.ledger.notices import Notice
     from cycles.local.ledger.touched import Touched
-    from cycles.local.ledger.values import Budget, Hold, Replay
+    from cycles.local.ledger.values import Budget, ChargedEvent, Hold, Replay
     from cycles.local.store.postgres.batches import PreparingConnection
     from cycles.local.store.postgres.clock import DatabaseClock
     from cycles.local.store.protocols import Envelope
@@ -87,6 +89,7 @@ TRY_LOCK: Final = Statement("SELECT pg_try_advisory_xact_lock(%s, %s)")
 _LOCK_HOLD: Final = Statement("SELECT data FROM cycles_holds WHERE reservation_id = %s FOR UPDATE")
 _INSERT_HOLD: Final = Statement(INSERT_HOLD)
 _INSERT_REPLAY: Final = Statement(INSERT_REPLAY)
+_PUT_EVENT: Final = Statement(PUT_EVENT)
 _PUT_EVIDENCE: Final = Statement(PUT_EVIDENCE)
 _PUT_PAST: Final = Statement(PUT_PAST)
 _LOCK_OVERDUE: Final = (
@@ -145,6 +148,7 @@ class PlannedBooks(PostgresBooks):
         self._ended: Final[dict[tuple[str, str, int], Budget]] = {}
         self._changed: Final[dict[str, tuple[Hold, bool]]] = {}
         self._kept: Final[dict[tuple[str, str], tuple[Replay, Replay | None]]] = {}
+        self._charged: Final[list[ChargedEvent]] = []
         self._signed: Final[list[Envelope]] = []
         self.wants_purge = False
 
@@ -242,6 +246,9 @@ class PlannedBooks(PostgresBooks):
         self._replays[scope, key] = replay
         self._kept[scope, key] = (replay, over)
 
+    def put_event(self, event: ChargedEvent) -> None:
+        self._charged.append(event)
+
     def put_evidence(self, row: Envelope) -> None:
         self._signed.append(row)
 
@@ -276,6 +283,8 @@ class PlannedBooks(PostgresBooks):
             if over is not None:
                 batch.add(_FREE_KEY, scope, key.encode(), over.keep_until_ms)
             batch.add(_INSERT_REPLAY, scope, key.encode(), replay.keep_until_ms, replay_data(replay))
+        for event in self._charged:
+            batch.add(_PUT_EVENT, *event_row(event))
         for row in self._signed:
             batch.add(_PUT_EVIDENCE, *evidence_row(row))
         batch.add(_COMMIT)

@@ -13,10 +13,12 @@ from cycles.local.ledger.keys import ApiKey, Credential, key_hash
 from cycles.local.ledger.renewals import PAST_KEPT_MS
 from cycles.local.ledger.values import UNITS, Tenant, Terms
 from cycles.local.store.encoding import (
+    EVENT_KEPT_MS,
     HOLD_KEPT_MS,
     PURGED_AT_ONCE,
     decoded,
     encoded,
+    event_of,
     hold_data,
     hold_of,
     past_row,
@@ -35,10 +37,10 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
     from cycles.local.ledger.notices import Notice, Origin
-    from cycles.local.ledger.values import Budget, Hold, Replay
+    from cycles.local.ledger.values import Budget, ChargedEvent, Hold, Replay
     from cycles.local.store.postgres.batches import PreparingConnection, Row
     from cycles.local.store.postgres.lists import Selection
-    from cycles.local.store.protocols import BudgetQuery, Envelope, HoldQuery, KeyQuery
+    from cycles.local.store.protocols import BudgetQuery, Envelope, EventQuery, HoldQuery, KeyQuery
 
 PUT_BUDGET: Final = (
     "INSERT INTO cycles_budgets VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
@@ -73,6 +75,7 @@ PUT_PAST: Final = (
     "INSERT INTO cycles_past_budgets VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (scope_path, unit, renewals) "
     "DO UPDATE SET reserved = excluded.reserved, data = excluded.data"
 )
+PUT_EVENT: Final = "INSERT INTO cycles_events VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
 PUT_EVIDENCE: Final = "INSERT INTO cycles_evidence VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
 
 
@@ -82,6 +85,14 @@ def hold_row(hold: Hold) -> tuple[Any, ...]:
         *(hold.reservation_id, hold.tenant, hold.idempotency_key.encode(), hold.affected[-1], hold.unit),
         *(list(hold.budgeted), hold.estimate, hold.status, hold.created_at_ms, hold.expires_at_ms, hold.deadline_ms),
         *(hold.finalized_at_ms, hold.charged, None if hold.renewals is None else list(hold.renewals), hold_data(hold)),
+    )
+
+
+def event_row(event: ChargedEvent) -> tuple[Any, ...]:
+    """Return the columns of an event."""
+    return (
+        *(event.event_id, event.tenant, event.idempotency_key.encode(), event.affected[-1], event.unit),
+        *(event.charged, event.created_at_ms, encoded(event)),
     )
 
 
@@ -182,12 +193,16 @@ class PostgresBooks:
     def put_replay(self, scope: str, key: str, replay: Replay) -> None:
         self._run(_PUT_REPLAY, (scope, key.encode(), replay.keep_until_ms, replay_data(replay)))
 
+    def put_event(self, event: ChargedEvent) -> None:
+        self._run(PUT_EVENT, event_row(event))
+
     def purge(self, now_ms: int, most: int = PURGED_AT_ONCE) -> None:
-        """Delete up to *most* replays, as many reservations and rows of past periods, that nobody needs any more."""
+        """Delete up to *most* rows each of replays, reservations, past periods and events that nobody needs."""
         for table, what, until in (
             ("cycles_replays", "keep_until_ms < %s ORDER BY keep_until_ms", now_ms),
             ("cycles_holds", "status <> 'ACTIVE' AND deadline_ms < %s ORDER BY deadline_ms", now_ms - HOLD_KEPT_MS),
             ("cycles_past_budgets", "reserved = 0 AND ended_ms < %s ORDER BY ended_ms", now_ms - PAST_KEPT_MS),
+            ("cycles_events", "created_at_ms < %s ORDER BY created_at_ms", now_ms - EVENT_KEPT_MS),
             ("cycles_evidence", "keep_until_ms < %s ORDER BY keep_until_ms", now_ms),
         ):
             # What a request has just locked is left for the next time.
@@ -304,6 +319,9 @@ class PostgresBooks:
             (budget_of(row), Terms() if noted is None else decoded(Terms, noted))
             for *row, noted in self._page(lists.ledgers(query, after, most))
         )
+
+    def find_events(self, query: EventQuery, after: tuple[int, str] | None, most: int) -> Iterator[ChargedEvent]:
+        return (event_of(data) for (data,) in self._page(lists.events(query, after, most)))
 
     def find_keys(self, query: KeyQuery, after: tuple[int, str] | None, most: int, now_ms: int) -> Iterator[ApiKey]:
         return (decoded(ApiKey, data) for (data,) in self._page(lists.keys(query, after, most, now_ms)))

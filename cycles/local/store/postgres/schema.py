@@ -81,7 +81,18 @@ ALTER TABLE cycles_holds ADD COLUMN renewals bigint[];
 """
 """Budgets may begin anew."""
 
-MIGRATIONS: Final = (_FIRST, _SECOND)
+_THIRD: Final = """
+CREATE TABLE cycles_events (
+    event_id text COLLATE "C" PRIMARY KEY, tenant text COLLATE "C" NOT NULL, idempotency_key bytea NOT NULL,
+    scope_path text COLLATE "C" NOT NULL, unit text COLLATE "C" NOT NULL, charged bigint NOT NULL CHECK (charged >= 0),
+    created_at_ms bigint NOT NULL, data text NOT NULL
+);
+CREATE INDEX cycles_events_by_tenant ON cycles_events (tenant, created_at_ms, event_id);
+CREATE INDEX cycles_events_by_creation ON cycles_events (created_at_ms, event_id);
+"""
+"""Events can be listed."""
+
+MIGRATIONS: Final = (_FIRST, _SECOND, _THIRD)
 """Each makes one version of the one before it; the first one makes version 1 of nothing."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -192,6 +192,13 @@ def evolve_body(body: Any) -> Any:
     return body if not isinstance(body, dict) else body | {"metadata": {"another": 1}}
 
 
+def _listed(side: Side) -> list[Any]:
+    """Return the events of a side, by times and keys: ids decide ties, and they are each side's own."""
+    found = [evolve(event, event_id=side.common(event.event_id)) for event in side.authority.charged_events()]
+    assert [event.created_at_ms for event in found] == sorted((event.created_at_ms for event in found), reverse=True)
+    return sorted(found, key=lambda event: (event.created_at_ms, event.tenant, event.idempotency_key))
+
+
 @pytest.mark.slow
 def test_ten_thousand_operations(url):
     clock, statuses = Clock(), {}
@@ -217,4 +224,7 @@ def test_ten_thousand_operations(url):
             return [evolve(hold, reservation_id=side.common(hold.reservation_id)) for hold in found]
 
         assert kept(file) == kept(database)
+        listed = [_listed(side) for side in both.sides]
+        assert listed[0] == listed[1]
+        assert listed[0], "events were charged"
     assert {200, 201, 400, 404, 409, 410} <= statuses.keys(), statuses

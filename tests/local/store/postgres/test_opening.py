@@ -84,7 +84,7 @@ def test_version_1_goes_on(url):
         authority.budget(SCOPE, tokens(100))
         wire = Wire(authority, clock)
         held = wire.reserve(40, ttl_ms=3_600_000)
-    down = "DROP TABLE cycles_past_budgets; ALTER TABLE cycles_holds DROP COLUMN renewals; "
+    down = "DROP TABLE cycles_past_budgets, cycles_events; ALTER TABLE cycles_holds DROP COLUMN renewals; "
     shared().query(name_of(url), down + "UPDATE cycles_ledger SET version = 1")
     with LocalAuthority(url, clock=clock) as authority:
         authority.budget(SCOPE, tokens(100), period="hour")
@@ -99,6 +99,20 @@ def test_version_1_goes_on(url):
         with authority.store.reading() as books:
             assert [(row.spent, row.reserved) for row in books.all_past()] == [(50, 0)]
     assert shared().query(name_of(url), "SELECT version FROM cycles_ledger") == [(schema.VERSION,)]
+
+
+def test_events_of_version_2_are_charged_once_and_listed_from_now_on(url):
+    clock = Clock()
+    with LocalAuthority(url, clock=clock) as authority:
+        authority.budget(SCOPE, tokens(100))
+        assert Wire(authority, clock).event(30, key="before").status_code == 201
+    shared().query(name_of(url), "DROP TABLE cycles_events; UPDATE cycles_ledger SET version = 2")
+    with LocalAuthority(url, clock=clock) as authority:
+        wire = Wire(authority, clock)
+        for key, amount in (("before", 30), ("after", 7), ("after", 7)):
+            assert wire.event(amount, key=key).status_code == 201
+        assert [(event.idempotency_key, event.charged) for event in authority.charged_events()] == [("after", 7)]
+        assert (authority.balance(SCOPE, "TOKENS").spent, authority.check()) == (37, [])
 
 
 def test_another_encoding_is_refused():
