@@ -186,7 +186,7 @@ def sim(session: nox.Session) -> None:
         session.run(*run, *session.posargs)
         return
     session.run(*run, "--seconds", "60", "--at-least", "20000")
-    for kind in ("limits", "returned", "metered"):
+    for kind in ("limits", "returned", "metered", "metered-limits"):
         session.run(*run, f"--{kind}", "--seconds", "10", "--at-least", "200")
 
 

@@ -141,23 +141,24 @@ _HAVE_SOCKETS: Final = ("responses", "beta")
 
 def _metered_sdk(client: Any, meter: Meter) -> Any:
     copied = client.with_options(http_client=metered_http(client._client, meter))  # noqa: SLF001 - no SDK shows it
-    kind: Any = type(copied)
-    if meter.choices.unknown == "deny" and any(hasattr(kind, name) for name in (*_SOCKETS, *_HAVE_SOCKETS)):
-        copied.__class__ = _without_sockets(kind)
-    return copied
+    return _without_sockets(copied) if meter.choices.unknown == "deny" else copied
 
 
-@functools.cache
-def _without_sockets(kind: Any) -> type:
-    """Return *kind* without what opens a socket; copies that an SDK makes of its clients are of their class."""
+def _without_sockets(client: Any) -> Any:
+    """Return *client* without what opens a socket; copies that it makes of itself have none either."""
+    kind = type(client)
+    _closed(client)
+    for name in _HAVE_SOCKETS:
+        if hasattr(kind, name):
+            _closed(getattr(client, name))
+    for name in ("copy", "with_options"):
+        if hasattr(kind, name):
+            vars(client)[name] = _copying(getattr(client, name))
+    return client
 
-    def part(name: str) -> Any:
-        return functools.cached_property(lambda client: _closed(getattr(super(made, client), name)))
 
-    own = {name: _NotMetered(f"{_shown(kind)}.{name}") for name in _SOCKETS if hasattr(kind, name)}
-    parts = {name: part(name) for name in _HAVE_SOCKETS if hasattr(kind, name)}
-    made: Any = type(kind.__name__, (kind,), {"__module__": kind.__module__, **own, **parts})
-    return made  # type: ignore[no-any-return]
+def _copying(copied: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.wraps(copied)(lambda *args, **options: _without_sockets(copied(*args, **options)))
 
 
 def _closed(part: Any) -> Any:

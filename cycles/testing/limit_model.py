@@ -33,6 +33,11 @@ class Schedule(Protocol):
     """The schedule, as a limit knows it."""
 
     @property
+    def scale(self) -> int:
+        """By how much its limits are larger than those of plain sections."""
+        ...
+
+    @property
     def running(self) -> Running:
         """What runs now."""
         ...
@@ -53,22 +58,26 @@ class Spender:
     Attributes:
         held: What it counts in its limit while it is open: its estimate, or what it reported if that is more.
         least, most: What the authority takes for it at least and at most, should the process be killed now.
+        now: The same for what it has begun to report, or to settle, last.
     """
 
     def __init__(self, estimate: int) -> None:
         self.estimate: Final = estimate
         self.held = estimate
         self.least = self.most = 0
-        self.settles_at = 0
+        self.now = (0, 0)
 
-    def moves_to(self, amount: int) -> None:
-        """Begin to report, or to settle, *amount*: a kill may come before or after it is on record."""
-        self.settles_at = amount
-        self.least, self.most = min(self.least, amount), max(self.most, amount)
+    def moves_to(self, least: int, most: int | None = None) -> None:
+        """Begin to report, or to settle, *least* to *most*: a kill may come before or after that is on record."""
+        self.now = (least, least if most is None else most)
+        self._spans(self.now, (self.least, self.most))
 
-    def is_on_record(self, amount: int) -> None:
-        """*amount* is on record; what was begun after it may be, or not."""
-        self.least, self.most = min(amount, self.settles_at), max(amount, self.settles_at)
+    def is_on_record(self, amounts: tuple[int, int]) -> None:
+        """An amount between these is on record; what was begun after it may be, or not."""
+        self._spans(amounts, self.now)
+
+    def _spans(self, one: tuple[int, int], other: tuple[int, int]) -> None:
+        self.least, self.most = min(one[0], other[0]), max(one[1], other[1])
 
 
 class WatchedAccount(Account):
@@ -96,7 +105,7 @@ class SimulatedLimit:
 
     def __init__(self, simulation: Schedule, name: str, outer: SimulatedLimit | None) -> None:
         choice = simulation.random.choice
-        amount = choice((6, 15, 40, 60)) if outer is None else choice((5, 12))
+        amount = simulation.scale * (choice((6, 15, 40, 60)) if outer is None else choice((5, 12)))
         self.account: Final = WatchedAccount(
             tokens(amount), lock=nullcontext(), name=name, piece=choice((None, None, 2, 5, 20))
         )

@@ -32,6 +32,7 @@ from cycles.testing.violation import must
 if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._core.limits import Piece
+    from cycles._core.requests import Terms
     from cycles._core.section import Section
 
 _MOST_ROUNDS: Final = 120
@@ -40,13 +41,15 @@ _MOST_ROUNDS: Final = 120
 class LimitSimulation(LimitWorld):
     """A schedule with limits, from its seed; the same face as `Simulation`."""
 
+    scale = 1
+
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self._limits: Final[list[SimulatedLimit]] = []
         self.spenders: Final[list[Spender]] = []
         self._share_awaited: Final = self.random.choice((0.9, 0.4))
         self._interrupts: Final = self.random.choice((0.0, 0.3))
-        self._in_flux: Final[dict[Spender, int]] = {}
+        self.in_flux: Final[dict[Spender, tuple[int, int]]] = {}
 
     # -- the whole schedule --------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -115,7 +118,7 @@ class LimitSimulation(LimitWorld):
                 running.append(True)
             task = self.start(
                 f"{limit.account.name}.{number}",
-                self._waited_for(limit, number, running) if waited_for else self._section(limit, number),
+                self._waited_for(limit, number, running) if waited_for else self.section(limit, number),
             )
             if self.random.random() < self._interrupts:
                 task.interrupt_in, task.is_after = self.random.randrange(16), self.random.random() < 0.5
@@ -146,7 +149,7 @@ class LimitSimulation(LimitWorld):
             limit.outer.spent += limit.spent if pieces else 0
             limit.outer.open.difference_update(pieces)
         limit.open.clear()
-        self._in_flux.update((spender, spender.settles_at) for spender in leaving)
+        self.in_flux.update((spender, spender.now) for spender in leaving)
 
     def _pieces_of(self, limit: SimulatedLimit) -> list[Spender]:
         """Return what *limit* has of its outer one, as the model knows it."""
@@ -156,14 +159,30 @@ class LimitSimulation(LimitWorld):
         return [spenders[hold.section.share] for hold in limit.account.holds if hold.section.share in spenders]
 
     def _waited_for(self, limit: SimulatedLimit, number: int, running: list[bool]) -> Flow[None]:
-        yield from self._section(limit, number)
+        yield from self.section(limit, number)
         running.pop()
 
-    def _section(self, limit: SimulatedLimit, number: int) -> Flow[None]:
-        random, task = self.random, self.running
+    def section(self, limit: SimulatedLimit, number: int) -> Flow[None]:
+        random = self.random
         estimate, actual = random.randrange(1, 9), random.randrange(0, 12)
         wanted = terms(tokens(estimate), action=("tool", f"t{number % 3}"), levels=LEVELS, ttl=5.0)
-        account = limit.account
+        admitted = yield from self.admitted(limit, wanted)
+        if admitted is None:
+            return
+        section, spender = admitted
+        kind = random.choice(("commit", "commit", "release", "raise", "nothing"))
+        try:
+            for _ in range(random.choice((0, 0, 1, 2))):
+                yield from Sleep(random.choice((0.01, 0.3, 8.0)))
+                if random.random() < 0.6:
+                    yield from self._reports(section, spender, random.randrange(0, 12))
+        except KeyboardInterrupt:
+            kind = "raise"
+        yield from self._ends(limit, section, spender, actual, kind)
+
+    def admitted(self, limit: SimulatedLimit, wanted: Terms) -> Flow[tuple[Section, Spender] | None]:
+        """Ask *limit* for a section; return it, and what the model knows of it, or None when there is none."""
+        random, task, account = self.random, self.running, limit.account
         try:
             yield from Sleep(random.choice((0.0, 0.0, 0.2, 3.0)))
             section = yield from limit_flows.admit(
@@ -178,33 +197,25 @@ class LimitSimulation(LimitWorld):
             if isinstance(error, KeyboardInterrupt):
                 task.abandons()
             self._keep(limit)
-            return
+            return None
         share = section.share
-        spender = Spender(estimate) if share is None else account.spenders[share]
+        spender = Spender(wanted.estimate.amount) if share is None else account.spenders[share]
         self.spenders.append(spender)
         self._beats(section)
         self._keep(limit)
-        kind = random.choice(("commit", "commit", "release", "raise", "nothing"))
-        try:
-            for _ in range(random.choice((0, 0, 1, 2))):
-                yield from Sleep(random.choice((0.01, 0.3, 8.0)))
-                if random.random() < 0.6:
-                    yield from self._reports(section, spender, random.randrange(0, 12))
-        except KeyboardInterrupt:
-            kind = "raise"
-        yield from self._ends(limit, section, spender, actual, kind)
+        return section, spender
 
     def _reports(self, section: Section, spender: Spender, amount: int) -> Flow[None]:
         spender.moves_to(amount)
         spender.held = min(spender.held, max(spender.estimate, amount))  # the account may be there already
         try:
             yield from section_flows.report(section, tokens(amount), None, None)
-            self._in_flux[spender] = amount  # else it is counted, and perhaps on record
+            self.in_flux[spender] = spender.now  # else it is counted, and perhaps on record
         finally:
             spender.held = max(spender.estimate, amount)
 
     def _ends(self, limit: SimulatedLimit, section: Section, spender: Spender, actual: int, kind: str) -> Flow[None]:
-        reported = spender.settles_at if section.reported is not None else None
+        reported = spender.now[0] if section.reported is not None else None
         if kind == "commit":
             amount = actual
         elif kind == "release":
@@ -222,7 +233,7 @@ class LimitSimulation(LimitWorld):
                 yield from section_flows.release(section, "not needed")
             else:
                 yield from section_flows.end(section, raised=KeyError() if kind == "raise" else None)
-            self._in_flux[spender] = amount
+            self.in_flux[spender] = spender.now
         except KeyboardInterrupt:  # on record may be what it settled, or what it had reported
             amount = self._leaves(limit, section, amount)
             spender.moves_to(amount)
@@ -303,7 +314,7 @@ class LimitSimulation(LimitWorld):
 
     def _stepped(self) -> None:
         """What sections said is on record as soon as nobody is in the middle of recording."""
-        if self._in_flux and not any(limit.account.is_recording for limit in self._limits):
-            for spender, amount in self._in_flux.items():
-                spender.is_on_record(amount)
-            self._in_flux.clear()
+        if self.in_flux and not any(limit.account.is_recording for limit in self._limits):
+            for spender, amounts in self.in_flux.items():
+                spender.is_on_record(amounts)
+            self.in_flux.clear()

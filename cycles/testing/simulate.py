@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cycles.testing.faults import Fault
 from cycles.testing.limit_simulation import LimitSimulation
+from cycles.testing.metered_limits import MeteredLimits
 from cycles.testing.metered_work import MeteredWork
 from cycles.testing.returned_work import ReturnedWork
 from cycles.testing.simulation import Simulation
@@ -26,6 +27,7 @@ _KINDS: Final[dict[str, tuple[Kind, str]]] = {
     "limits": (LimitSimulation, "sections inside limits"),
     "returned": (ReturnedWork, "work that goes on after its call returned: generators, streams, tasks"),
     "metered": (MeteredWork, "metered requests, whole and streamed"),
+    "metered-limits": (MeteredLimits, "metered requests inside limits"),
 }
 """The kinds of schedules beside that of guarded sections, each with an option of its own."""
 
