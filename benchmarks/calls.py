@@ -2,9 +2,9 @@
 
 The authority is a stub in a process of its own, for one that thinks would hide what client and journal cost. Bare
 calls, guarded ones without a journal, with one that does not wait for the disk and with one that does take turns, in
-many short rounds. All but the disk is compared by the process's CPU time, of which waiting for the stub is no part, and
-which other programs on the machine disturb less. The base is a function that was decorated once; a with-block makes its guard
-anew each time.
+many short rounds. All but the disk is compared by the process's CPU time: waiting for the stub is no part of it, and
+other programs on the machine disturb it less. The base is a function that was decorated once; a with-block makes its
+guard anew each time.
 """
 
 from __future__ import annotations
