@@ -119,7 +119,7 @@ class ThreadHeartbeats:
         When no thread or no loop can be made now, the job waits for the next one that is kept: the section goes on, and
         its lease may end before it does.
         """
-        with self._lock:
+        with self._lock.native:
             jobs = [*self._unattended, (job, world)]
             if self._beats is None:
                 try:
@@ -169,7 +169,7 @@ class ThreadHeartbeats:
 
     def close(self, last: Coroutine[Any, Any, None] | None = None) -> None:
         """Stop, after *last* has run on the loop; leases still held end at their expiry."""
-        with self._lock:
+        with self._lock.native:
             beats, self._beats, self._unattended = self._beats, None, []
         if beats is None:
             if last is not None:

@@ -52,7 +52,7 @@ class Defaults(Generic[C, A]):
         """Set what the default clients are, or are made of; see `cycles.configure`."""
         if not isinstance(source, (*self._kinds, Config, type(None))):
             raise ConfigError(f"configure: give a Client, an AsyncClient or a Config, not {type(source).__name__}")
-        with self._lock:
+        with self._lock.native:
             self._config = source if isinstance(source, Config) else None
             self._client = source if self._is_blocking(source) else None
             self._async_client = source if self._is_async(source) else None
@@ -60,7 +60,7 @@ class Defaults(Generic[C, A]):
 
     def client(self) -> C:
         """Return the one for blocking code."""
-        with self._lock:
+        with self._lock.native:
             if self._client is None:
                 self._client = self._make(self._settings(self._async_client))
                 self._made.append(self._client)
@@ -68,7 +68,7 @@ class Defaults(Generic[C, A]):
 
     def async_client(self) -> A:
         """Return the one for asynchronous code in the running event loop."""
-        with self._lock:
+        with self._lock.native:
             if self._async_client is None:
                 self._async_client = self._make_async(self._settings(self._client))
                 self._made.append(self._async_client)
@@ -113,7 +113,7 @@ class Defaults(Generic[C, A]):
 
     def _taken(self, ends: Callable[[A], bool]) -> list[C | A]:
         """Forget the clients that were made here, of the asynchronous ones those that it *ends*; return them."""
-        with self._lock:
+        with self._lock.native:
             taken = [client for client in self._made if not self._is_async(client) or ends(client)]
             self._made = [client for client in self._made if client not in taken]
             self._client = None if self._client in taken else self._client
@@ -129,13 +129,13 @@ class Defaults(Generic[C, A]):
 
         Clients that guards made meanwhile for want of a configured one are closed: for tests.
         """
-        with self._lock:
+        with self._lock.native:
             before = self._config, self._client, self._async_client, self._made
             self._config, self._client, self._async_client, self._made = None, None, None, []
         try:
             yield
         finally:
-            with self._lock:
+            with self._lock.native:
                 made = self._made
                 self._config, self._client, self._async_client, self._made = before
                 self._by_loop.clear()

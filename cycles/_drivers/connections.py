@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import ssl
+import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cycles._drivers.bodies import ACCEPTED, Body, drop_if_more_follows, filled
@@ -84,6 +85,9 @@ class Engine:
         core, pool = importlib.import_module(self.core), self._pool
         inner = DeadlineBackend(pool._network_backend, core)  # noqa: SLF001 - httpx passes none on to httpcore
         pool._network_backend = EachAddress(inner, core)  # noqa: SLF001 - as above
+        # Its own lock has steps in Python: what a signal handler raised between them would leave it taken, and all
+        # requests after that would wait for ever (`threads.Lock.native`).
+        pool._optional_thread_lock = threading.Lock()  # noqa: SLF001 - as above
 
     def handle_request(self, request: Any) -> Any:
         base: Any = super()

@@ -40,6 +40,15 @@ class Lock:
             self._threads, self._inner = threading.Lock, getattr(threading, self._kind)(*self._args)
         return self._inner
 
+    @property
+    def native(self) -> Any:
+        """The lock as threads are now: `with lock.native` takes it for a block.
+
+        The block's steps are the interpreter's own. Between Python's own steps, of an `__enter__` of this class, a
+        signal handler could raise: the lock would be taken, without a block that gives it back.
+        """
+        return self._fitting()
+
     def acquire(self, timeout: float | None = None) -> bool:
         """Take it, and return whether that was possible within *timeout* seconds, or however long it takes."""
         lock = self._fitting()
@@ -49,9 +58,3 @@ class Lock:
     def release(self) -> None:
         """Give it back."""
         self._inner.release()
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()

@@ -136,7 +136,7 @@ def the_writer() -> Writer | None:
         None when no thread can be started now: what is to be written is written where it comes up.
     """
     global _the_writer  # noqa: PLW0603 - one a process
-    with _guard:
+    with _guard.native:
         if _the_writer is None:
             try:
                 _the_writer = Writer()

@@ -43,7 +43,7 @@ def held_while_forking(lock, work):
 
     thread = threading.Thread(target=hold)
     thread.start()
-    inside.wait()
+    assert inside.wait(PATIENCE)
     child = os.fork()
     if child == 0:
         try:
@@ -78,7 +78,7 @@ def test_a_lock_that_was_held_at_the_fork_is_free_in_the_child(tmp_path):
         journal = Journal(tmp_path / "journal" / "one")
         cases = {
             "generated client": (api._lock, api.get_httpx_client),
-            "default clients": (defaults._lock, defaults.client),
+            "default clients": (defaults._lock.native, defaults.client),
             "exit": (exit_drain._lock, lambda: cycles.Client(config)),
             "registry": (registry._guard, lambda: cycles.Client(config)),
             "journals": (journals._guard, journal.keep),
@@ -86,7 +86,7 @@ def test_a_lock_that_was_held_at_the_fork_is_free_in_the_child(tmp_path):
             "owner": (locks._guard, journal.owners.own),
             "claims": (journal.claims._lock, lambda: journal.claims.take("x")),
             "records": (journal.records._lock, journal.queue),
-            "writer": (writer._guard, writer.the_writer),
+            "writer": (writer._guard.native, writer.the_writer),
             "clock": (authority.clock._lock, lambda: authority.advance(1)),
             "history": (authority.requests._lock, authority.requests.clear),
             "faults": (authority.faults._lock, authority.faults.lose_request),
@@ -111,7 +111,7 @@ def test_no_fork_happens_while_connections_are_made():
     api = AuthenticatedClient("http://127.0.0.1:9", "key", client_factory=slowly)
     thread = threading.Thread(target=api.get_httpx_client)
     thread.start()
-    inside.wait()
+    assert inside.wait(PATIENCE)
     child = os.fork()
     if child == 0:
         os._exit(0 if made else 1)

@@ -36,8 +36,9 @@ def refuse_foreign(path: Path) -> None:
     if size == 0:
         return
     log = places.log_of(path)
-    has_log = log.exists() and log.stat().st_size > 0
+    has_log = _has_content(log)
     found = _looked_at(path, size)
+    has_log = has_log or _has_content(log)  # another process may have begun to use the file meanwhile
     if found.application == found.tables == 0 and size >= _SMALLEST_PAGE:
         if has_log:
             return  # another process is making it just now
@@ -65,6 +66,13 @@ def refuse_foreign(path: Path) -> None:
             f"{path}: is a copy that was made while the ledger was in use, without its log {log.name}, so the last "
             "that was spent is not in it; it was left untouched: copy the log too, or use `cycles local backup`"
         )
+
+
+def _has_content(log: Path) -> bool:
+    try:
+        return log.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _looked_at(path: Path, size: int) -> _Look:

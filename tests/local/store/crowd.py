@@ -150,12 +150,12 @@ def kills(directory: Path, *, rounds: int, seed: int, processes: int = 2) -> int
 # -- what must hold ----------------------------------------------------------------------------------------------------
 def examine(path: Path, lines: list[Line]) -> dict[str, Budget]:
     """Check the file by itself, and that everything acknowledged is in it; return the budgets."""
-    with LocalAuthority(path) as authority:
-        rows = {row.scope_path: row for row in authority.balances()}
-        holds = {hold.reservation_id: hold for hold in authority.reservations()}
-        with authority.store.reading() as books:
-            assert books.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            kept = books.connection.execute("SELECT key, data FROM replays WHERE scope = 'event:acme'").fetchall()
+    with LocalAuthority(path) as authority, authority.store.reading() as books:
+        # All as of one moment: leases of a second end meanwhile.
+        rows = {row.scope_path: row for row in books.all_budgets()}
+        holds = {hold.reservation_id: hold for hold in books.all_holds()}
+        assert books.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        kept = books.connection.execute("SELECT key, data FROM replays WHERE scope = 'event:acme'").fetchall()
     events: dict[str, tuple[int, set[str]]] = {}
     for key, data in kept:
         body = json.loads(data)[1]

@@ -14,6 +14,7 @@ import pytest
 from cycles import tokens
 from cycles.errors import ConfigError
 from cycles.local import LocalAuthority
+from cycles.local.store import files, schema
 from cycles.local.store import sqlite as store
 from tests.support.authorities import SCOPE
 from tests.support.waiting import PATIENCE
@@ -33,6 +34,22 @@ def test_a_copy_without_its_log_is_recognised(opened, path, monkeypatch):
         for file in beside(copy):
             file.unlink(missing_ok=True)
         assert opened.event(1).status_code == 201
+
+
+def test_a_ledger_that_comes_into_use_while_it_is_looked_at_is_no_copy(opened, path, monkeypatch):
+    """Its log was not there at first; then another process begins to move it, and the file alone says so."""
+    opened.authority.close()
+    assert not path.with_name("ledger.db-wal").exists()
+    look = files._looked_at
+    with closing(sqlite3.connect(path, isolation_level=None)) as another:
+
+        def meanwhile(*asked):
+            schema.note_moving(another)
+            another.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            return look(*asked)
+
+        monkeypatch.setattr(files, "_looked_at", meanwhile)
+        files.refuse_foreign(path)
 
 
 @pytest.mark.slow
