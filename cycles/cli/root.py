@@ -26,8 +26,7 @@ def cycles() -> None:
 
     Most commands ask the authority that CYCLES_BASE_URL, CYCLES_API_KEY and CYCLES_TENANT name; `cycles local` and
     `cycles serve` work on a ledger file of this machine. Exit codes: 0 yes, 1 no, 2 usage, 3 authority unreachable,
-    4 authority refuses,
-    5 output not written.
+    4 authority refuses, 5 output not written.
     """
 
 
