@@ -193,13 +193,16 @@ def sim(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("sdks", ["metering", "metering-old", "metering-more"], ids=["new", "old", "more"])
 def metering(session: nox.Session, sdks: str) -> None:
-    """Call real SDKs, metered, on a local endpoint that bills: prints the table of ledger and bill (`-- --more`)."""
-    options = [option for option in session.posargs if option != "--more"]
+    """Call real SDKs, metered, on a local endpoint that bills: prints the table of ledger and bill (`-- --more`).
+
+    `-- --brief` leaves it at that table and the denials for the older SDKs, too.
+    """
+    options = [option for option in session.posargs if option not in ("--more", "--brief")]
     if sdks == "metering-more" and "--more" not in session.posargs:
         session.skip("openai 2, groq and together: `-- --more`")
     session.install("-e", ".", *groups(sdks))
     cells = ["tests/metering/sdk"]
-    if sdks == "metering-more":
+    if sdks == "metering-more" or (sdks == "metering-old" and "--brief" in session.posargs):
         cells = [f"tests/metering/sdk/{name}.py" for name in ("test_table", "test_denials")]
     run = ("pytest", "-n", "2", "-o", "faulthandler_exit_on_timeout=true", *cells)
     session.run(*run, *options, env={"CYCLES_METERING": "1"})
