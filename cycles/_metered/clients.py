@@ -135,8 +135,8 @@ def _quiet(kind: Any) -> type:
 # -- SDKs --------------------------------------------------------------------------------------------------------------
 _SOCKETS: Final = ("realtime", "live", "realtime_speech")
 """Attributes of SDKs that open a socket, past their HTTP client."""
-_HAVE_SOCKETS: Final = ("responses", "beta")
-"""Attributes of SDKs with parts, or a method `connect`, that do so."""
+_PARTS: Final = ("responses", "beta")
+"""Attributes of SDKs whose parts do so."""
 
 
 def _metered_sdk(client: Any, meter: Meter) -> Any:
@@ -147,10 +147,7 @@ def _metered_sdk(client: Any, meter: Meter) -> Any:
 def _without_sockets(client: Any) -> Any:
     """Return *client* without what opens a socket; copies that it makes of itself have none either."""
     kind = type(client)
-    _closed(client)
-    for name in _HAVE_SOCKETS:
-        if hasattr(kind, name):
-            _closed(getattr(client, name))
+    _close(client)
     for name in ("copy", "with_options"):
         if hasattr(kind, name):
             vars(client)[name] = _copying(getattr(client, name))
@@ -161,17 +158,15 @@ def _copying(copied: Callable[..., Any]) -> Callable[..., Any]:
     return functools.wraps(copied)(lambda *args, **options: _without_sockets(copied(*args, **options)))
 
 
-def _closed(part: Any) -> Any:
-    """Return *part* of an SDK, and its own parts, without what opens a socket."""
+def _close(part: Any) -> None:
+    """Close what opens a socket in *part* of an SDK, and in its own parts."""
     kind = type(part)
-    if hasattr(kind, "connect"):
-        vars(part)["connect"] = _NotMetered(f"{_shown(kind)}.connect")
-    for name in _SOCKETS:
+    for name in ("connect", *_SOCKETS):
         if hasattr(kind, name):
             vars(part)[name] = _NotMetered(f"{_shown(kind)}.{name}")
-    if hasattr(kind, "responses"):
-        _closed(part.responses)
-    return part
+    for name in _PARTS:
+        if hasattr(kind, name):
+            _close(getattr(part, name))
 
 
 class _NotMetered:

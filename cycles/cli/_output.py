@@ -6,7 +6,8 @@ import io
 import json
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -16,11 +17,13 @@ from cycles_api.models.unit_enum import to_unit_enum
 from cycles_api.types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from cycles.errors import DenialDetail
     from cycles.local import Budget
     from cycles_api.models.balance import Balance
+
+R = TypeVar("R")
 
 json_output: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
@@ -186,3 +189,38 @@ def notes_on(budget: Mapping[str, Any]) -> list[str]:
         notes.append(f"anew each {period['kind']} ({period['zone']}), next {moment(period['ends_ms'])}")
     notes += [f"caps {json.dumps(budget.get('caps'))}"] * bool(budget.get("caps"))
     return notes
+
+
+def one_more_than(limit: int, found: Iterable[R]) -> list[R]:
+    """Read *limit* rows of *found*, and one that shows that there are more; all of them for 0."""
+    return list(islice(found, limit + 1 if limit else None))
+
+
+def write_list(
+    rows: list[R],
+    limit: int,
+    *,
+    as_json: bool,
+    facts: Callable[[R], Any],
+    show: Callable[[list[R]], None],
+    noun: str,
+) -> None:
+    """Write the first *limit* of *rows*, as JSON or as a table, and whether there are more.
+
+    Args:
+        rows: As `one_more_than` reads them.
+        limit: Rows at most; 0 is all.
+        as_json: Whether a program reads it.
+        facts: Makes the JSON of a row.
+        show: Writes the table.
+        noun: What a row is.
+    """
+    is_cut, rows = len(rows) > limit > 0, rows[:limit] if limit else rows
+    if as_json:
+        write_json([facts(row) for row in rows])
+    elif rows:
+        show(rows)
+    else:
+        click.echo(f"no {noun} found")
+    if is_cut:
+        click.echo(f"note: there are more than these {limit}; --limit 0 shows all", err=True)

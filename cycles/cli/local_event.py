@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +12,7 @@ from cycles.amounts import spelled
 from cycles.cli._errors import explained
 from cycles.cli._ledger import ledger, ledger_option
 from cycles.cli._options import given_levels, level_options
-from cycles.cli._output import json_output, moment, write_json, write_table
+from cycles.cli._output import json_output, moment, one_more_than, write_list, write_table
 from cycles.cli._parameters import MomentType, TenantType
 
 if TYPE_CHECKING:
@@ -57,16 +56,8 @@ def list_events(db: str, *, tenant_id: str | None, limit: int, as_json: bool, **
     with ledger(db, as_json=as_json) as authority:
         key, levels = values["idempotency_key"], given_levels(values)
         found = authority.charged_events(tenant_id, key=key, levels=levels, created=created)
-        rows = list(islice(found, limit + 1 if limit else None))
-    is_cut, rows = len(rows) > limit > 0, rows[:limit] if limit else rows
-    if as_json:
-        write_json([_facts(row) for row in rows])
-    elif rows:
-        _show(rows)
-    else:
-        click.echo("no event found")
-    if is_cut:
-        click.echo(f"note: there are more than these {limit}; --limit 0 shows all", err=True)
+        rows = one_more_than(limit, found)
+    write_list(rows, limit, as_json=as_json, facts=_facts, show=_show, noun="event")
 
 
 def _facts(row: ChargedEvent) -> dict[str, Any]:

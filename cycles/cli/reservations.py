@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +18,17 @@ from cycles._drivers.world import World
 from cycles._telemetry import log
 from cycles.cli._client import client_of
 from cycles.cli._options import authority_options, given_levels, level_options
-from cycles.cli._output import json_output, moment, money, printable, write_facts, write_json, write_table
+from cycles.cli._output import (
+    json_output,
+    moment,
+    money,
+    one_more_than,
+    printable,
+    write_facts,
+    write_json,
+    write_list,
+    write_table,
+)
 from cycles.cli._parameters import MomentType
 from cycles_api.models.release_request import ReleaseRequest
 from cycles_api.models.reservation_sort_field import ReservationSortField
@@ -91,16 +100,8 @@ def list_reservations(*, where: Where, limit: int, as_json: bool, **values: Any)
         found = client.reservations(
             **filters, include=list(values["include"]) or None, page_size=min(limit, 199) + 1 if limit else 200
         )
-        rows = list(islice(found, limit + 1)) if limit else list(found)
-    is_cut, rows = len(rows) > limit > 0, rows[:limit] if limit else rows
-    if as_json:
-        write_json([row.to_dict() for row in rows])
-    elif rows:
-        _show_rows(rows)
-    else:
-        click.echo("no reservation found")
-    if is_cut:
-        click.echo(f"note: there are more than these {limit}; --limit 0 shows all", err=True)
+        rows = one_more_than(limit, found)
+    write_list(rows, limit, as_json=as_json, facts=lambda row: row.to_dict(), show=_show_rows, noun="reservation")
 
 
 def _show_rows(rows: list[ReservationSummary]) -> None:
