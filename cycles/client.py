@@ -118,7 +118,7 @@ class Client(Face[BlockingRuntime]):
         """
         with raised_here:
             asked = arguments.checked(self._runtime.access, estimate, options)
-            return Reservation(self._runtime.reserve(asked))
+            return self._runtime.reserve(asked, Reservation)[1]
 
     def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; nothing is held, and a denial is a value.
@@ -454,9 +454,8 @@ class AsyncClient(Face[AsyncRuntime]):
             ```
         """
         with raised_here:
-            return AsyncReservation(
-                await self._runtime.reserve(arguments.checked(self._runtime.access, estimate, options))
-            )
+            asked = arguments.checked(self._runtime.access, estimate, options)
+            return (await self._runtime.reserve(asked, AsyncReservation))[1]
 
     async def decide(self, estimate: Amount, **options: Unpack[DecideOptions]) -> Decision:
         """Ask whether *estimate* would be granted now; see `Client.decide`.

@@ -107,8 +107,8 @@ class _View:
     """The part of a reservation that both kinds have."""
 
     def __init__(self, running: RunningSection) -> None:
-        self._running: Final = running
         self._section: Final = running.section
+        self._running: Final = running  # last: with it there is something to drop
 
     def __del__(self) -> None:
         running: RunningSection | None = getattr(self, "_running", None)

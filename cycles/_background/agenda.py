@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
@@ -55,7 +56,11 @@ class Agenda:
         self._rest: Final = _Line(MOST_AT_ONCE)
 
     def add(self, due: float, job: Job, world: World) -> bool:
-        """Add an entry and return whether it is now the earliest of its kind."""
+        """Add an entry and return whether the schedule has to be woken for it.
+
+        That is known from what `wait` said last, not from the order of the entries: who adds one may be interrupted
+        before it wakes the schedule, and then the next one that is added does.
+        """
         with self._lock:
             return self._line(job).add(due, job, world)
 
@@ -89,6 +94,7 @@ class _Line:
         self.heap: list[tuple[float, int, Job, World]] = []
         self.running = 0
         self._most: Final = most
+        self._wakes_at = math.inf  # what has room and is due before that does not begin by itself
         self._order: Final = itertools.count()
         self._sweep_at = _LEAST_SWEEP
 
@@ -102,7 +108,7 @@ class _Line:
                 heapq.heapify(kept)
                 self.heap = kept
             self._sweep_at = max(_LEAST_SWEEP, 2 * len(self.heap))
-        return bool(self.heap) and self.heap[0] is entry
+        return due < self._wakes_at
 
     def begin(self) -> tuple[Job, World] | None:
         if self.running >= self._most or not self.heap or self.heap[0][0] > time.monotonic():
@@ -112,6 +118,11 @@ class _Line:
         return job, world
 
     def wait(self) -> float | None:
-        if self.running >= self._most or not self.heap:
+        if self.running >= self._most:
+            self._wakes_at = -math.inf  # when one of them ends
             return None
-        return max(0.0, self.heap[0][0] - time.monotonic())
+        if not self.heap:
+            self._wakes_at = math.inf
+            return None
+        self._wakes_at = self.heap[0][0]
+        return max(0.0, self._wakes_at - time.monotonic())

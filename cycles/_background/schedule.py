@@ -132,10 +132,10 @@ class ThreadHeartbeats:
                     log.notify("no background, leases are not renewed and nothing is tried again", facts)
                     return
             self._unattended, beats = [], self._beats
-            is_first = False
+            is_missed = False
             for waiting, where in jobs:
-                is_first = beats.agenda.add(waiting.due, waiting, where) or is_first
-            if is_first:
+                is_missed = beats.agenda.add(waiting.due, waiting, where) or is_missed
+            if is_missed:
                 beats.wake_soon()
 
     def _start(self) -> _Beats | GreenBeats:

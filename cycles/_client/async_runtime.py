@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cycles._background.schedule import LoopHeartbeats, in_trio
 from cycles._client import arguments
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from cycles.config import Config
     from cycles_api.http import AsyncHttpClient
     from cycles_api.models.amount import Amount
+
+H = TypeVar("H")
 
 
 class AsyncRuntime(Runtime):
@@ -120,8 +122,8 @@ class AsyncRuntime(Runtime):
             self.home.has_begun = True
             self.upkeep.begin_recovery()
 
-    async def reserve(self, asked: Checked) -> RunningSection:
-        """Hold what is *asked* for and return the section that runs on it; see `Client.reserve`."""
+    async def reserve(self, asked: Checked, made: Callable[[RunningSection], H]) -> tuple[RunningSection, H]:
+        """Hold what is *asked* for; see `BlockingRuntime.reserve`."""
         self.must_be_open("reserve")
         limit = None if asked.own else drawn_on(self.access, asked.terms)
         self.enter_loop()
@@ -131,6 +133,9 @@ class AsyncRuntime(Runtime):
         begun: Section | None = None
         try:
             begun = section = await aio.run(arguments.reserving(self.access, asked, limit, asking), world)
+            running = self.running(section, asked, limit, world)
+            reservation = made(running)
+            asking.claim(section.reservation_id)
         except BudgetNotFound as error:
             self.access.advise(error, asked.terms.estimate.unit)
             raise
@@ -141,7 +146,7 @@ class AsyncRuntime(Runtime):
             self.upkeep.renew(section, world, _cancel_this_task() if cancels else None)
         elif limit is not None and cancels:
             limit.watch(section)
-        return self.running(section, asked, limit, world)
+        return running, reservation
 
     async def limit(self, amount: Amount, options: LimitOptions, owner: LimitOwner) -> RunningLimit:
         """Begin a limit of *amount* and return it; see `cycles.Limit`."""

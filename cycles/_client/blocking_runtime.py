@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cycles._background.schedule import ThreadHeartbeats
 from cycles._client import arguments
@@ -20,6 +20,8 @@ from cycles._drivers.readiness import get_ready
 from cycles.errors import BudgetNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cycles._client.checked import Checked
     from cycles._client.options import LimitOptions
     from cycles._client.running_limit import LimitOwner, RunningLimit
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from cycles.config import Config
     from cycles_api.http import HttpClient
     from cycles_api.models.amount import Amount
+
+H = TypeVar("H")
 
 
 class BlockingRuntime(Runtime):
@@ -94,8 +98,11 @@ class BlockingRuntime(Runtime):
         self.access.open()
         return self.world.traced()
 
-    def reserve(self, asked: Checked) -> RunningSection:
-        """Hold what is *asked* for and return the section that runs on it; see `Client.reserve`."""
+    def reserve(self, asked: Checked, made: Callable[[RunningSection], H]) -> tuple[RunningSection, H]:
+        """Hold what is *asked* for; return the section that runs on it, and its reservation; see `Client.reserve`.
+
+        What arrives from outside before the reservation is *made* leaves nothing behind that nobody has.
+        """
         self.must_be_open("reserve")
         limit = None if asked.own else drawn_on(self.access, asked.terms)
         get_ready(*self._needs)
@@ -104,6 +111,9 @@ class BlockingRuntime(Runtime):
         begun: Section | None = None
         try:
             begun = section = blocking.run(arguments.reserving(self.access, asked, limit, asking), world)
+            running = self.running(section, asked, limit, world)
+            reservation = made(running)
+            asking.claim(section.reservation_id)
         except BudgetNotFound as error:
             self.access.advise(error, asked.terms.estimate.unit)
             raise
@@ -111,7 +121,7 @@ class BlockingRuntime(Runtime):
             self.after_asking(asking, limit, world, begun)
         if section.share is None:
             self.upkeep.renew(section, world)
-        return self.running(section, asked, limit, world)
+        return running, reservation
 
     def limit(self, amount: Amount, options: LimitOptions, owner: LimitOwner) -> RunningLimit:
         """Begin a limit of *amount* and return it; see `cycles.Limit`."""

@@ -146,15 +146,12 @@ class RunningLimit:
     def reserve(self, asking: Asking, key: str | None, wait: float, amount: Amount) -> Flow[Section]:
         """Return the flow that reserves *amount* for this limit; see `reserving`."""
         config, terms = self._access.config, self._terms.of(amount)
-        alone = partial(
-            section_flows.begin,
-            terms,
-            config.retry,
-            key=key,
-            wait=wait,
-            unguarded=config.unavailable == "allow",
-            asking=asking,
-        )
+
+        def alone() -> Flow[Section]:
+            unguarded = config.unavailable == "allow"
+            reserving = section_flows.begin(terms, config.retry, key=key, wait=wait, unguarded=unguarded, asking=asking)
+            return section_flows.claimed(reserving, asking)
+
         if self.outer is None:
             return alone()
         outer = self.outer

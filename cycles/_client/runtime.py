@@ -37,7 +37,7 @@ class Runtime:
         self, asking: Asking, limit: RunningLimit | None, world: World, section: Section | None = None
     ) -> None:
         """Do what is left after a reserve, however it went; *section* is what it gave."""
-        if asking.unanswered is not None:
+        if asking.unclaimed is not None:
             self.upkeep.find_and_give_back(asking)
         if limit is not None and limit.account.wants_upkeep:
             self.upkeep.keep_limit(limit, world, section)

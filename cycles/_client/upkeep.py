@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from cycles._background import exit_drain
 from cycles._client.exit_world import exit_opener
 from cycles._client.teller import Teller
-from cycles._core import shares
-from cycles._core.effects import Forget, Record
+from cycles._core import section_flows, shares
+from cycles._core.effects import Forget, NewKey, Record
 from cycles._core.flows import Asking
 from cycles._core.jobs import Charge, GiveBack
 from cycles._core.limit_flows import NextPiece
@@ -149,9 +149,9 @@ class Upkeep:
     # -- holds that nobody has -----------------------------------------------------------------------------------------
     def find_and_give_back(self, asking: Asking) -> None:
         """Find and release the hold that a failed or interrupted reserve may have left."""
-        if asking.unanswered is not None:
+        if asking.unclaimed is not None:
             due = time.monotonic() + _SETTLING_IN
-            self._plan(GiveBack(self._config.retry, key=asking.unanswered, due=due))
+            self._plan(GiveBack(self._config.retry, key=asking.unclaimed, due=due))
 
     def give_back(self, section: Section) -> None:
         """Charge what a dropped *section* reported, else release its hold."""
@@ -169,6 +169,8 @@ class Upkeep:
 
         Its end may have been cut off before it was on record, and this background may end with its event loop.
         """
+        if section.owed is None and section.settlement is None:  # cut off at once
+            section_flows.decide_charge(section, self.world.perform(NewKey()))
         if section.owed is not None:
             charge = Charge(section.owed, self._config.retry, due=time.monotonic() + LATER)
             if not self.world.perform(Record(section.owed)):

@@ -25,6 +25,7 @@ from cycles.errors import (
     ActionKindNotAllowed,
     BudgetClosed,
     BudgetNotFound,
+    CyclesError,
     Denied,
     RateLimited,
     TenantClosed,
@@ -50,11 +51,17 @@ class Asking:
     """What a reserve leaves unknown when its flow is cut off, at whatever point.
 
     Attributes:
-        unanswered: The key of a create that may have left and has no answer yet; None when there is none. A key that
-            the caller chose is not noted: the caller may send it again.
+        unclaimed: The key of a create that may have left, and whose hold nobody has yet; None when there is none.
+            Whoever takes what was granted clears it. A key that the caller chose is not noted: the caller may send
+            it again.
     """
 
-    unanswered: str | None = None
+    unclaimed: str | None = None
+
+    def claim(self, reservation_id: str | None) -> None:
+        """Note that somebody has the hold *reservation_id*; None: nobody has any."""
+        if reservation_id is not None:
+            self.unclaimed = None
 
 
 def reserve(
@@ -90,7 +97,7 @@ def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[G
     """Ask once; when the answer is ambiguous, once more at once, under the same key."""
     body = terms.create_body(key)
     left = ends - (yield from Now())
-    asking.unanswered = key
+    asking.unclaimed = key
     answer = yield from Call(CREATE_RESERVATION, within=left, body=body)
     maybe_held = False
     if _ambiguous(answer):
@@ -103,8 +110,11 @@ def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[G
             "reserve ambiguous", {"operation": "create_reservation", "reason": reason, "is_told": _ambiguous(answer)}
         )
     if not _ambiguous(answer):
-        asking.unanswered = None
-        return _granted(terms, answer)
+        try:
+            return _granted(terms, answer)
+        except CyclesError:
+            asking.unclaimed = None
+            raise
     maybe_held = maybe_held or answer.trouble is not Trouble.NOT_SENT
     is_known, grant = not maybe_held, None
     if maybe_held and not terms.dry_run:
@@ -113,10 +123,10 @@ def _reserve_once(terms: Terms, key: str, asking: Asking, ends: float) -> Flow[G
             is_known, grant = yield from find(key, within=left)
     if grant is not None and not holds(grant.response.reserved, terms.estimate):
         is_known, grant = False, None  # it is given back, as one is that nobody heard of
-    if is_known:
-        asking.unanswered = None
     if grant is not None:
         return grant
+    if is_known:
+        asking.unclaimed = None
     raise error_of(CREATE_RESERVATION, answer, asked=terms.estimate)
 
 
@@ -194,11 +204,11 @@ def observe(terms: Terms, policy: RetryPolicy, *, key: str | None = None, asking
         return Grant(_denying(denied), {}, sent_at=now, received_at=now)
     held = grant.response.reservation_id
     if isinstance(held, Unset):
+        noted.unclaimed = None
         return grant
-    noted.unanswered = key  # until it is given back
     yield from Notify("observe mode ignored, hold given back", {"reservation_id": held})
     yield from release(held, "observed", policy)
-    noted.unanswered = None
+    noted.unclaimed = None
     response = evolve(grant.response, reservation_id=UNSET, expires_at_ms=UNSET, remaining_ttl_ms=UNSET)
     return Grant(response, grant.headers, sent_at=grant.sent_at, received_at=grant.received_at)
 

@@ -83,7 +83,7 @@ class Section:
         self.grant: Final = grant
         self.policy: Final = policy
         self._state = state or (_granted_state(terms, grant) if share is None else State.ACTIVE)
-        self._tickets = [None]
+        self._tickets = [step]  # the one that leaves takes it
         self._report_keys: list[str] = []
         self.details: Callable[[], Mapping[str, Any]] | None = None
         self.provisional: Pending | None = None
@@ -143,10 +143,10 @@ class Section:
         if self._state not in OPEN:
             return False
         try:
-            self._tickets.pop()  # atomic in the interpreter: no thread comes between looking and taking
+            # Taking it is atomic in the interpreter. A lost lease makes no difference to the step.
+            self._state = self._tickets.pop()(self._state, happened)
         except IndexError:
             return False
-        self._state = step(self._state, happened)  # where a lost lease makes no difference
         return True
 
     def settled(self) -> None:

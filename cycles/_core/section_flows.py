@@ -64,7 +64,7 @@ def begin(
         key: Idempotency key of the create, or None for a fresh one.
         wait: Seconds to keep asking while denied or throttled.
         unguarded: Whether the section may run without a hold when the authority can't be reached.
-        asking: Notes what is still unknown when this flow is cut off.
+        asking: Notes a hold that is left when this flow is cut off. Who takes the section claims it there.
 
     Raises:
         CyclesError: when the section must not run.
@@ -87,6 +87,13 @@ def begin(
         return section
     section = Section(terms, grant, policy)
     yield from _tell_begun(section)
+    return section
+
+
+def claimed(reserving: Flow[Section], asking: flows.Asking) -> Flow[Section]:
+    """Reserve by the flow *reserving*, and note in *asking* that the caller has what was granted."""
+    section = yield from reserving
+    asking.claim(section.reservation_id)
     return section
 
 
@@ -196,16 +203,21 @@ def decide_commit(section: Section, key: str) -> bool:
     """
     if not section.leave(Happened.COMMIT_WANTED):
         return False
+    decide_charge(section, key)
+    return True
+
+
+def decide_charge(section: Section, key: str) -> None:
+    """Decide what is charged for a *section* that was closed to be committed; an interrupt may have come before."""
     assert section.reported is not None  # noqa: S101 - types
     if section.share is not None:
         section.settlement = shares.take(section, section.share, section.reported)
     if section.settlement is not None:
         section.settled()
-        return True
+        return
     if section.provisional is not None and section.reservation_id is None:
         key = section.provisional.key  # its record is named after it
     section.owed = section.spend(key, section.reported)
-    return True
 
 
 def charge(section: Section, *, ends: float | None = None) -> Flow[Settlement]:

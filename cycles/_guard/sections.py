@@ -37,11 +37,11 @@ class BlockingSection:
 
     def __enter__(self) -> Opened[Reservation]:
         try:
-            running = self._runtime.reserve(checked(self._runtime.access, *self._asked))
+            running, reservation = self._runtime.reserve(checked(self._runtime.access, *self._asked), Reservation)
         except ANSWERS as error:
             error.__traceback__ = None  # see `raising`
             raise
-        opened = self._opened = Opened(running, Reservation(running))
+        opened = self._opened = Opened(running, reservation)
         if running.section.share is None:
             nesting.say_once(opened)
         return opened
@@ -86,11 +86,12 @@ class AsyncSection:
 
     async def __aenter__(self) -> Opened[AsyncReservation]:
         try:
-            running = await self._runtime.reserve(checked(self._runtime.access, *self._asked))
+            asked = checked(self._runtime.access, *self._asked)
+            running, reservation = await self._runtime.reserve(asked, AsyncReservation)
         except ANSWERS as error:
             error.__traceback__ = None  # see `raising`
             raise
-        opened = self._opened = Opened(running, AsyncReservation(running))
+        opened = self._opened = Opened(running, reservation)
         if running.section.share is None:
             nesting.say_once(opened)
         return opened

@@ -49,16 +49,18 @@ def begun(agenda):
 
 
 def test_what_is_due_begins_in_the_order_of_time(now):
-    agenda, early, late, later = Agenda(), Rest(), Rest(), Rest()
+    agenda, early, late, sooner, later = Agenda(), Rest(), Rest(), Rest(), Rest()
     assert agenda.add(99.0, late, None)
     assert agenda.add(98.0, early, None)
-    assert not agenda.add(107.5, later, None)
+    assert agenda.add(107.5, later, None), "it has not looked yet, and nobody may have woken it"
     assert begun(agenda) == [early, late]
     assert agenda.wait() == 7.5
+    assert not agenda.add(109.0, Rest(), None), "it wakes before that"
+    assert agenda.add(107.0, sooner, None)
     now(108.0)
     assert agenda.wait() == 0.0
-    assert begun(agenda) == [later]
-    assert agenda.wait() is None
+    assert begun(agenda) == [sooner, later]
+    assert agenda.wait() == 1.0
 
 
 def test_settlements_that_were_due_before_delay_no_renewal(now):

@@ -54,7 +54,7 @@ def test_a_contradictory_grant_is_no_grant_and_its_hold_is_looked_for(world, cha
     assert world.log == ["create_reservation", "create_reservation", "list_reservations"]
     assert world.keys_sent == ["key-1", "key-1"]
     # What holds another amount is left to be given back; what has no usable id can't be named.
-    assert asking.unanswered == ("key-1" if "reserved" in changes else None)
+    assert asking.unclaimed == ("key-1" if "reserved" in changes else None)
 
 
 def test_what_is_found_agrees_or_is_not_used(world):

@@ -90,7 +90,7 @@ def test_an_authority_that_reserved_all_the_same_gets_its_hold_back(world, obser
     assert [call.operation.name for call in world.calls] == ["create_reservation", "release_reservation"]
     assert world.calls[1].arguments["reservation_id"] == "res-1"
     assert (section.state, section.reservation_id, section.expires_at_ms) == (State.OBSERVED, None, None)
-    assert asking.unanswered is None
+    assert asking.unclaimed is None
     assert settles_nothing(world, section)
 
 
@@ -99,7 +99,7 @@ def test_a_release_that_is_cut_off_is_left_to_the_background(world, observed):
     asking = Asking()
     with pytest.raises(KeyboardInterrupt):
         world.run(section_flows.begin(observed, NO_RETRY, asking=asking))
-    assert asking.unanswered == "key-1"
+    assert asking.unclaimed == "key-1"
     world.answers = [granted(), KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
         world.run(section_flows.begin(observed, NO_RETRY, key="mine", asking=Asking()))
