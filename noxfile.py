@@ -195,12 +195,18 @@ def sim(session: nox.Session) -> None:
 def metering(session: nox.Session, sdks: str) -> None:
     """Call real SDKs, metered, on a local endpoint that bills: prints the table of ledger and bill (`-- --more`).
 
+    With today's SDKs it also checks the types of the programs in README and docs that call them.
+
     `-- --brief` leaves it at that table and the denials for the older SDKs, too.
     """
     options = [option for option in session.posargs if option not in ("--more", "--brief")]
     if sdks == "metering-more" and "--more" not in session.posargs:
         session.skip("openai 2, groq and together: `-- --more`")
     session.install("-e", ".", *groups(sdks))
+    if sdks == "metering":  # what README and docs show is written for today's SDKs
+        blocks = Path(session.create_tmp()).resolve() / "blocks"
+        session.run("python", "-m", "tests.docs.blocks", str(blocks), "sdks")
+        session.run("mypy", *map(str, sorted(blocks.glob("*.py"))))
     cells = ["tests/metering/sdk"]
     if sdks == "metering-more" or (sdks == "metering-old" and "--brief" in session.posargs):
         cells = [f"tests/metering/sdk/{name}.py" for name in ("test_table", "test_denials")]

@@ -6,8 +6,8 @@
     @cycles.Guard(estimate=usd("0.05"), action=("llm.completion", "gpt-4o"), actual=lambda reply: usd(reply.cost))
     def ask(prompt): ...
 
-Before the call an estimate is reserved at the authority that CYCLES_BASE_URL names; after it the actual is committed
-and the rest goes back. A reservation is a hold in a ledger, never a payment.
+Before the call, the guard reserves the estimate at the authority that CYCLES_BASE_URL names. After it, the guard
+commits the actual cost, and the rest goes back. A reservation is an entry in a ledger, never a payment.
 """
 
 from importlib import import_module

@@ -44,11 +44,11 @@ class Client(Face[BlockingRuntime]):
     """A client of an authority, for blocking code; safe to share between threads.
 
     Args:
-        config: Where and for whom; `Config.from_env()` when None.
+        config: The settings; `Config.from_env()` when None.
         http_client: An httpx.Client or httpx2.Client to send through (proxies, custom CAs, HTTP/2 are its options). It
             is not closed with this client, its own base URL is not used, and the key is sent only with requests made
-            here. Its answers are read within bounds: 4 MiB at most, decoded.
-        on_settlement: Called with what became of each spend, in whatever thread settled it; it must not block.
+            here. An answer has at most 4 MiB, decoded.
+        on_settlement: Called with the outcome of each settlement, in whichever thread made it; it must not block.
 
     Raises:
         ConfigError: when a setting is missing or wrong.
@@ -85,21 +85,21 @@ class Client(Face[BlockingRuntime]):
 
         Keyword Args:
             action: (kind, name), such as ("llm.completion", "gpt-4o"), or an `Action`. Required.
-            tenant, workspace, app, workflow, agent, toolset: Whom to spend for. A level that is not given is the one of
-                the innermost `cycles.subject`, else the configured one; None leaves it out.
+            tenant, workspace, app, workflow, agent, toolset: Who spends. A level that is not given comes from the
+                innermost `cycles.subject`, else from the configuration; None leaves it out.
             dimensions: At most 16 further labels; they choose no budget.
             metadata: JSON values to keep with it.
             tags: At most 10 labels of the action.
-            policy_keys: Where the action goes (`PolicyKeys`), for an authority whose policies look at that.
+            policy_keys: Where the action goes (`PolicyKeys`), for authorities whose policies look at that.
             idempotency_key: 1 to 256 characters; a fresh one when None.
             ttl: Seconds that the lease lasts, 1 to 86400 (default 60).
-            grace_period: Seconds after it in which a commit is still taken, 0 to 60.
-            overage_policy: What a commit above the estimate does (docs/protocol.md, Overage policies).
+            grace_period: Seconds after its end in which a commit is still accepted, 0 to 60.
+            overage_policy: What happens to a commit above the estimate (docs/protocol.md, Overage policies).
             dry_run: Only evaluate: nothing is held.
             observe: Only evaluate, and go on whatever the answer is.
             wait: Seconds to keep asking while denied or throttled; 0 (default) asks once.
             raise_on_unsettled: Whether the end raises when a charge could not be confirmed (default True).
-            own: Whether it is reserved at the authority even inside a `Limit` that covers it.
+            own: Whether to reserve at the authority even inside a `Limit` that covers it.
 
         Raises:
             InvalidRequest: refused before sending; names the field.
@@ -128,12 +128,12 @@ class Client(Face[BlockingRuntime]):
 
         Keyword Args:
             action: (kind, name), such as ("llm.completion", "gpt-4o"), or an `Action`. Required.
-            tenant, workspace, app, workflow, agent, toolset: Whom to spend for. A level that is not given is the one of
-                the innermost `cycles.subject`, else the configured one; None leaves it out.
+            tenant, workspace, app, workflow, agent, toolset: Who spends. A level that is not given comes from the
+                innermost `cycles.subject`, else from the configuration; None leaves it out.
             dimensions: At most 16 further labels; they choose no budget.
             metadata: JSON values to keep with it.
             tags: At most 10 labels of the action.
-            policy_keys: Where the action goes (`PolicyKeys`), for an authority whose policies look at that.
+            policy_keys: Where the action goes (`PolicyKeys`), for authorities whose policies look at that.
             idempotency_key: 1 to 256 characters; a fresh one when None.
 
         Raises:
@@ -156,19 +156,19 @@ class Client(Face[BlockingRuntime]):
     def record(self, actual: Amount, **options: Unpack[RecordOptions]) -> Settlement:
         """Charge *actual* for work that was done without a reservation, by an event.
 
-        Sent again under one key until its answer is known or the retries are used up.
+        It is sent again, under the same key, until an answer comes or the retries are used up.
 
         Args:
             actual: What it really cost, 0 or more.
 
         Keyword Args:
             action: (kind, name), such as ("llm.completion", "gpt-4o"), or an `Action`. Required.
-            tenant, workspace, app, workflow, agent, toolset: Whom to spend for. A level that is not given is the one of
-                the innermost `cycles.subject`, else the configured one; None leaves it out.
+            tenant, workspace, app, workflow, agent, toolset: Who spends. A level that is not given comes from the
+                innermost `cycles.subject`, else from the configuration; None leaves it out.
             dimensions: At most 16 further labels; they choose no budget.
             metadata: JSON values to keep with it.
             tags: At most 10 labels of the action.
-            policy_keys: Where the action goes (`PolicyKeys`), for an authority whose policies look at that.
+            policy_keys: Where the action goes (`PolicyKeys`), for authorities whose policies look at that.
             idempotency_key: 1 to 256 characters; a fresh one when None.
             overage_policy: What happens when too little is left (docs/protocol.md, Overage policies).
             metrics: Usage figures to keep with it.
@@ -197,7 +197,7 @@ class Client(Face[BlockingRuntime]):
             return blocking.run(arguments.recording(self._runtime.access, actual, options), self._runtime.traced())
 
     def balances(self, **filters: Unpack[BalanceFilters]) -> Rows[Balance]:
-        """Return an iterator over the budgets under a subject, on however many pages; by default the tenant's.
+        """Return an iterator over the budgets under a subject, by default the tenant's; it fetches page after page.
 
         Keyword Args:
             tenant, workspace, app, workflow, agent, toolset: Whose budgets; at least one, if no tenant is configured.
@@ -206,7 +206,7 @@ class Client(Face[BlockingRuntime]):
 
         Raises:
             InvalidRequest: refused before sending; names the field.
-            AuthorityError, AuthorityUnavailable: raised while iterating; going on asks for that page again.
+            AuthorityError, AuthorityUnavailable: raised while iterating; iterating on asks for that page again.
 
         Example:
             ```python
@@ -220,7 +220,7 @@ class Client(Face[BlockingRuntime]):
         return Rows(arguments.balances(self.config, filters), self._runtime.traced(), self.config.retry)
 
     def reservations(self, **filters: Unpack[ReservationFilters]) -> Rows[ReservationSummary]:
-        """Return an iterator over the reservations that all filters admit, on however many pages; newest first.
+        """Return an iterator over the reservations that match all filters, newest first; it fetches page after page.
 
         Keyword Args:
             tenant, workspace, app, workflow, agent, toolset: Whose reservations.
@@ -233,7 +233,7 @@ class Client(Face[BlockingRuntime]):
 
         Raises:
             InvalidRequest: refused before sending; names the field.
-            AuthorityError, AuthorityUnavailable: raised while iterating; going on asks for that page again.
+            AuthorityError, AuthorityUnavailable: raised while iterating; iterating on asks for that page again.
 
         Example:
             ```python
@@ -276,10 +276,10 @@ class Client(Face[BlockingRuntime]):
 
         Args:
             of: A reference, such as `reservation.evidence` or `error.evidence`; an id; or an envelope, decoded or as
-                bytes, which is not fetched. A fresh one that is not there yet is asked for again for a moment.
+                bytes, which is not fetched. One that is too fresh to be there yet is asked for again for a moment.
             keys: The server's keys: a `cycles.evidence.KeySet`, a pinned key, the path of a file, or the URL of a key
                 set; None for the key set that the client's authority publishes. What is fetched is fetched once.
-            server_id: The server that it must be of; None: whoever the keys are of.
+            server_id: The server that must have signed it; None: any whose keys these are.
 
         Returns:
             One of five outcomes, and why; true when it is authentic.
@@ -395,9 +395,9 @@ class AsyncClient(Face[AsyncRuntime]):
     """A client of an authority, for asynchronous code (asyncio, or trio); safe to share between tasks.
 
     Args:
-        config: Where and for whom; `Config.from_env()` when None.
+        config: The settings; `Config.from_env()` when None.
         http_client: An httpx.AsyncClient or httpx2.AsyncClient to send through; see `Client`.
-        on_settlement: Called with what became of each spend, in the loop; it must not block.
+        on_settlement: Called with the outcome of each settlement, in the event loop; it must not block.
 
     Raises:
         ConfigError: when a setting is missing or wrong.
@@ -663,7 +663,7 @@ class AsyncClient(Face[AsyncRuntime]):
             async def main() -> None:
                 client = cycles.AsyncClient()
                 await client.record(usd("0.02"), action=("tool.search", "web"))
-                await client.close()  # an async with-block does it by itself
+                await client.close()  # an async with-block does this
 
 
             asyncio.run(main())
@@ -709,11 +709,11 @@ def configure(source: Client | AsyncClient | Config | None) -> None:
 
 
 def close() -> None:
-    """End the clients that guards were given by default: stop their heartbeats, close their connections.
+    """Close the default clients of guards: stop their heartbeats, close their connections.
 
-    For the end of a program, a worker or a test. It may be called again, and the next guard makes new clients. A client
-    that `configure` was given stays open, and what is configured stays so. So does a client that belongs to an event
-    loop that is still open: `aclose` in that loop ends it.
+    Call it at the end of a program, a worker or a test; calling it again does no harm. The next guard makes new
+    clients, with the same configuration. A client that you gave to `configure` stays open, and so does one that belongs
+    to an event loop that is still open: `aclose` in that loop closes it.
 
     Example:
         ```python
@@ -726,7 +726,7 @@ def close() -> None:
 
 
 async def aclose() -> None:
-    """End the clients that guards were given by default, those of the running event loop too; see `close`.
+    """Close the default clients of guards, those of the running event loop too; see `close`.
 
     Example:
         ```python

@@ -24,7 +24,7 @@ __all__ = ["SETTINGS", "Config", "table"]
 
 
 class Config:
-    """How to reach an authority, and whom to spend for. Frozen.
+    """How to reach an authority, and who spends there. Frozen.
 
     Args:
         base_url: Where the authority is; the one setting without a default.
@@ -86,10 +86,10 @@ class Config:
         """Return the settings of the environment's variables.
 
         Args:
-            environ: The variables; os.environ when None. White space around a value does not count: what was read from
-                a file or a secret often ends with a line end. A variable that is empty counts as not set.
-            prefix: What their names begin with.
-            **settings: What wins over the variables, as in `Config(…)`; None counts as not given.
+            environ: The variables; os.environ when None. White space around a value does not count, because values from
+                files and secrets often end with a newline. A variable that is empty counts as not set.
+            prefix: How their names begin.
+            **settings: Settings that win over the variables, as in `Config(…)`; None counts as not given.
 
         Raises:
             ConfigError: naming the variable, its value (unless secret) and what is allowed.

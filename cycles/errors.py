@@ -13,8 +13,8 @@
     │   ├── DebtOutstanding       a scope owes and may not owe more
     │   ├── OverdraftLimitExceeded   a scope is over its limit and waits for an operator
     │   ├── TenantClosed          the tenant is closed
-    │   ├── ActionQuotaExceeded   as many actions of this kind as a quota allows were made
-    │   ├── ActionKindNotAllowed  a policy allows other kinds of actions only
+    │   ├── ActionQuotaExceeded   the quota of this kind of action is used up
+    │   ├── ActionKindNotAllowed  a policy allows only other kinds of actions
     │   └── ActionKindDenied      a policy denies this kind of action
     ├── AuthorityError            the authority answered, and the answer was an error
     │   ├── Unauthorized  Forbidden  NotFound  UnitMismatch  IdempotencyMismatch
@@ -206,7 +206,7 @@ class UnknownPrice(ConfigError):
 
 
 class Unmeterable(InvalidRequest):
-    """A request to a model provider bills in a way that can't be metered: nothing was sent. The message says why.
+    """A request to a model provider is billed in a way that can't be metered: nothing was sent. The message says why.
 
     Example:
         ```python
@@ -494,7 +494,7 @@ class TenantClosed(Denied):
 
 
 class ActionQuotaExceeded(Denied):
-    """As many actions of this kind as a quota allows were made: `quota` says which, and in what window.
+    """The quota of this kind of action is used up: `quota` says how many it allows, and in what window.
 
     Example:
         ```python
@@ -513,7 +513,7 @@ class ActionQuotaExceeded(Denied):
 
 
 class ActionKindNotAllowed(Denied):
-    """A policy allows other kinds of actions only.
+    """A policy allows only other kinds of actions.
 
     Example:
         ```python
@@ -589,7 +589,7 @@ class Unauthorized(AuthorityError):
 
 
 class Forbidden(AuthorityError):
-    """The key belongs to another tenant than the one that was named (403).
+    """The key belongs to a different tenant than the one named (403).
 
     Example:
         ```python
@@ -629,7 +629,7 @@ class NotFound(AuthorityError):
 
 
 class UnitMismatch(AuthorityError):
-    """The budgets at these scopes are kept in another unit; `details["expected_units"]` lists them (400).
+    """The budgets at these scopes are in another unit; `details["expected_units"]` lists theirs (400).
 
     Example:
         ```python
@@ -648,7 +648,7 @@ class UnitMismatch(AuthorityError):
 
 
 class IdempotencyMismatch(AuthorityError):
-    """The idempotency key was used before with another payload (409): a new intention needs a new key.
+    """The idempotency key was used before with a different payload (409): a new request needs a new key.
 
     Example:
         ```python
@@ -668,7 +668,7 @@ class IdempotencyMismatch(AuthorityError):
 
 
 class ReservationExpired(AuthorityError):
-    """The hold is gone (410): spend that happened is recorded as an event instead.
+    """The reservation has expired (410): spend that happened is charged by an event instead.
 
     Example:
         ```python
@@ -689,7 +689,7 @@ class ReservationExpired(AuthorityError):
 
 
 class ReservationFinalized(AuthorityError):
-    """The reservation was already committed or released, under another key (409).
+    """The reservation was already committed or released, under a different key (409).
 
     Example:
         ```python
@@ -780,7 +780,7 @@ class InternalError(AuthorityError):
 
 
 class UnexpectedResponse(AuthorityError):
-    """An answer that is not of the protocol: often a proxy in between, or a wrong CYCLES_BASE_URL.
+    """An answer that does not follow the protocol: often from a proxy in between, or a wrong CYCLES_BASE_URL.
 
     Example:
         ```python

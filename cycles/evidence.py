@@ -46,17 +46,17 @@ _MOST_BYTES: Final = 16 * 1024 * 1024
 
 
 class Outcome(StrEnum):
-    """What came of a verification."""
+    """The result of a verification."""
 
     AUTHENTIC = "authentic"  # the id and the signature fit, and the key is the server's, in its window
     BINDING_ONLY = "binding_only"  # the id and the signature fit, and no keys were given that say whose the key is
     SIGNER_AUTHORITY_FAILED = "signer_authority_failed"  # the key is not the server's, or not in its window
-    SIGNER_RESOLUTION_FAILED = "signer_resolution_failed"  # no key set could be had
+    SIGNER_RESOLUTION_FAILED = "signer_resolution_failed"  # no key set was available
     SIGNATURE_INVALID = "signature_invalid"  # it was changed, or is no envelope
 
 
 class Verification:
-    """What came of the verification of one envelope. It is true when, and only when, it is authentic.
+    """The result of verifying one envelope. It is true if and only if the envelope is authentic.
 
     Attributes:
         outcome: One of five; see `Outcome`.
@@ -274,8 +274,8 @@ def verify(
 
     Args:
         envelope: As JSON (the bytes of the answer are best), or decoded.
-        keys: The server's keys; see `Keys`. None: it can only be said whether the signature fits.
-        server_id: The server that it must be of; None: whoever the keys are of.
+        keys: The server's keys; see `Keys`. Without them, only whether the signature fits can be checked.
+        server_id: The server that must have signed it; None: any whose keys these are.
 
     Returns:
         One of five outcomes, and why. No content of an envelope makes this raise.

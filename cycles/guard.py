@@ -49,30 +49,30 @@ class Guard(Opener):
     Args:
         estimate: The most that the work is expected to cost.
         action: (kind, name), such as ("llm.completion", "gpt-4o").
-        actual: Takes the function's result (a generator's return value) and gives what it really cost: an amount, or
-            a Decimal of dollars, which is rounded up to a microcent. Or one of the two, which each section costs that
-            ends well and reports nothing.
-        tenant, workspace, app, workflow, agent, toolset: Whom to spend for. A level that is not given is the one of the
-            innermost `cycles.subject`, else the configured one; None leaves it out.
+        actual: A callable that takes the function's result (a generator's return value) and returns what it really
+            cost: an amount, or a Decimal of dollars, which is rounded up to a microcent. Or a constant of either kind:
+            the cost of each section that ends well and reports nothing.
+        tenant, workspace, app, workflow, agent, toolset: Who spends. A level that is not given comes from the innermost
+            `cycles.subject`, else from the configuration; None leaves it out.
         dimensions: At most 16 further labels.
         ttl: Seconds that the lease lasts, 1 to 86400.
-        grace_period: Seconds after it in which a commit is still taken, 0 to 60.
-        overage_policy: What a commit above the estimate does (docs/protocol.md, Overage policies).
+        grace_period: Seconds after its end in which a commit is still accepted, 0 to 60.
+        overage_policy: What happens to a commit above the estimate (docs/protocol.md, Overage policies).
         metadata: JSON values to keep with the reservation.
         tags: At most 10 labels of the action.
         idempotency_key: A fresh one for each reservation when None; for a decorator, give a callable.
-        policy_keys: Where the action goes (`PolicyKeys`: host, path …), for an authority whose policies look at that.
+        policy_keys: Where the action goes (`PolicyKeys`: host, path …), for authorities whose policies look at that.
         dry_run: Only evaluate. A decorated function is not called, and its result is a `DryRun`.
         observe: Only evaluate, and run the work whatever the answer is: nothing is held and nothing is settled.
         wait: Seconds to keep asking while denied or throttled; 0 asks once.
         unreported: What happens when the work ended well and no actual is known: "estimate" commits the estimate,
             marked `actual_source: estimate`; "release" gives it back; "error" raises UnreportedSpend.
         on_error: What happens when the work raised and nothing was reported: "release" gives the estimate back;
-            "estimate" commits it, marked; a callable takes the exception, and gives what was spent until then (as
-            `actual` gives it), or None for nothing.
+            "estimate" commits it, marked; a callable takes the exception and returns what was spent until then, as
+            `actual` does, or None for nothing.
         raise_on_unsettled: Whether a charge that could not be confirmed raises; else it is logged, and
             `reservation.settlement_error` has it.
-        own: Whether it is reserved at the authority even inside a `Limit` that covers it.
+        own: Whether to reserve at the authority even inside a `Limit` that covers it.
         client: A Client or AsyncClient; the default one when None (see `configure`).
 
     Raises:

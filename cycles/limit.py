@@ -58,7 +58,7 @@ R = TypeVar("R")
 
 
 class Limit(Opener):
-    """Bound what a run may cost: guards inside draw on one hold, and ask nobody.
+    """Bound what a run may cost: guards inside draw on its one reservation, and send no request.
 
     As a with-block (`async with` for asynchronous code), or as a decorator of sync, async, generator and
     async-generator functions: each call has a limit of its own, and any field but `on_limit` and `client` may be a
@@ -68,19 +68,19 @@ class Limit(Opener):
     Args:
         amount: The most that the run may cost.
         action: (kind, name) of the run, such as ("agent.run", "research").
-        hold: How much to hold at a time. None holds the whole amount from the beginning; else pieces of at least so
-            much are taken as needed and ahead of need, and a denied piece denies the section that needs it.
-        on_limit: "raise" (default) only refuses what goes over the limit. A callable is also told: it gets the Limit,
+        hold: How much to hold at a time. None holds the whole amount from the beginning. Otherwise the limit takes
+            pieces of at least this size, shortly before it needs them; a denied piece denies the section that needs it.
+        on_limit: "raise" (default) only refuses what goes over the limit. A callable is also called with the Limit,
             once at 80 % and once when it is reached (`is_reached`), so that an agent can wind down.
-        own: Whether it is apart from the limit that it is inside of.
-        tenant, workspace, app, workflow, agent, toolset: Whom to spend for; None leaves a configured level out.
+        own: Whether to have a reservation of its own even inside another limit.
+        tenant, workspace, app, workflow, agent, toolset: Who spends; None leaves a configured level out.
         dimensions: At most 16 further labels.
-        ttl: Seconds that the lease lasts, 1 to 86400; it is kept while the limit runs.
-        grace_period: Seconds after it in which a commit is still taken, 0 to 60.
-        overage_policy: What spend above the amount does (docs/protocol.md, Overage policies).
+        ttl: Seconds that the lease lasts, 1 to 86400; it is renewed while the limit runs.
+        grace_period: Seconds after its end in which a commit is still accepted, 0 to 60.
+        overage_policy: What happens to spend above the amount (docs/protocol.md, Overage policies).
         metadata: JSON values to keep with the reservation.
         tags: At most 10 labels of the action.
-        policy_keys: Where the run's actions go, for an authority whose policies look at that; see `Guard`.
+        policy_keys: Where the run's actions go, for authorities whose policies look at that; see `Guard`.
         idempotency_key: Of the first reservation; a fresh one when None; for a decorator, give a callable.
         wait: Seconds to keep asking at the beginning while denied or throttled; 0 asks once.
         raise_on_unsettled: Whether a charge that could not be confirmed raises; else it is logged, and
@@ -303,7 +303,7 @@ class Limit(Opener):
         """Call *function* inside this limit: in a thread of an executor, or another task.
 
         `executor.submit(limit.run, work, item)`. A coroutine that it returns, as async functions do, runs inside. In
-        another process the limit does not hold: the guards there go to the authority by themselves, which is logged.
+        another process the limit does not hold: the guards there ask the authority themselves, which is logged.
 
         Raises:
             TypeError: for a generator function, whose code would run outside.

@@ -54,34 +54,34 @@ def wrap(
 ) -> C:
     """Return a copy of *client* whose requests are reserved before they are sent, and charged after.
 
-    A denial comes out of the SDK's own call, after one attempt; each attempt of the SDK's own retries is reserved and
-    settled by itself. Inside a `Limit` nothing is asked of the authority, and `subject` says who spends. The copy sends
-    through the connections of the original, which stays as it is: closing one closes them for both.
+    The SDK's own call raises a denial, after one attempt. Each attempt of the SDK's own retries is reserved and settled
+    separately. Inside a `Limit` nothing is sent to the authority; `subject` says who spends. The original stays as it
+    is. The copy sends through its connections, so closing one closes them for both.
 
     Args:
-        client: Of openai, anthropic, groq, together, google-genai or mistralai, blocking or asynchronous; or an HTTP
-            client of httpx or httpx2.
-        provider: Whose wire and prices they are ("openai", "anthropic", "google", …). By default it follows from the
-            request's host, else from the SDK.
-        prices: The table; `Prices()` when None.
+        client: A client of openai, anthropic, groq, together, google-genai or mistralai, blocking or asynchronous; or
+            an HTTP client of httpx or httpx2.
+        provider: Whose API and prices apply ("openai", "anthropic", "google", …). By default the request's host tells,
+            else the SDK.
+        prices: The prices of models; `Prices()` when None.
         unit: USD_MICROCENTS, or TOKENS, which needs no prices: input and output count alike.
-        max_output: Output tokens that are asked for where a request names no bound.
-        estimate: A sharper bound of the input than one token for each byte: "tiktoken", or a callable that takes the
-            request's JSON and gives its input tokens, or an amount for all of it.
-        fit: Whether a request that is denied for lack of budget is asked for once more, with as much output as the
-            rest of the budget pays.
-        min_output: The least output that is worth it.
+        max_output: How many output tokens to ask for when a request sets no bound.
+        estimate: A closer bound of the input than one token for each byte: "tiktoken", or a callable that takes the
+            request's JSON and returns its input tokens, or an amount for the whole request.
+        fit: Whether to ask once more for a request that is denied for lack of budget, with as much output as the rest
+            of the budget pays for.
+        min_output: The least output, in tokens, for which `fit` asks.
         unknown: What happens to a request that is not understood: "deny" refuses it; "pass" sends it without counting
             it, and logs that once.
-        lost: What is charged when no answer came to a request that may have left: the "estimate", marked, or nothing
+        lost: What is charged when a request may have been sent and no answer came: the "estimate", marked, or nothing
             ("release").
-        on_5xx: The same where the provider answered 5xx.
-        partial: What is charged for a stream that ended before it told its usage: what was "received", marked; the
-            whole "estimate", marked; or, where the caller left it, its rest is read in the background ("drain").
-        **options: The fields of a `Guard` that hold for each request; see `WrapOptions`.
+        on_5xx: The same, when the provider answered 5xx.
+        partial: What is charged for a stream that ended before it reported its usage: what was "received", marked; the
+            whole "estimate", marked; or, if the caller left it, the rest is read in the background ("drain").
+        **options: Fields of a `Guard` that apply to each request; see `WrapOptions`.
 
     Raises:
-        InvalidRequest: it can't be metered, or an argument is wrong; says why.
+        InvalidRequest: the client can't be metered, or an argument is wrong; says why.
 
     Example:
         ```python

@@ -31,18 +31,18 @@ _EXAMPLE: Final = '{"input": "0.50", "output": "1.50"}'
 
 
 class Prices:
-    """Prices of models: your own, over those that genai-prices knows.
+    """Prices of models: your own first, then those of genai-prices.
 
     Args:
         models: Prices of your own, by the model's name, or by "provider:model" for one provider alone. Each is a
             mapping of `input`, `output`, `cached_input`, `cache_write`, `cache_write_1h`, `input_audio`,
             `cached_audio`, `input_image`, `cached_image`, `input_video`, `cached_video`, `output_reasoning`,
             `output_audio`, `output_image`, `output_video`, `output_citation` in dollars per million tokens, and of
-            `web_search`, `file_search`, `request` in dollars per thousand. What is left out costs what the wider kind
-            costs: cached input what `input` says. A str, int or Decimal; floats are refused.
+            `web_search`, `file_search`, `request` in dollars per thousand. A kind that is left out costs what the wider
+            kind costs: cached input costs what `input` does. Give a str, int or Decimal; floats are refused.
 
     Raises:
-        ConfigError: A price is none, or there are no prices at all: genai-prices is not installed, and none are given.
+        ConfigError: A price is not valid, or there are none at all: genai-prices is not installed, and you gave none.
 
     Example:
         ```python
@@ -63,20 +63,20 @@ class Prices:
         return f"Prices({own})"
 
     def cost(self, provider: str, model: str, usage: Any) -> Amount:
-        """Return what a usage of a model costs, exact, rounded up to a microcent.
+        """Return what a usage of a model costs, exactly, rounded up to a microcent.
 
-        A price of your own comes first; then what the provider itself says that it has cost (OpenRouter, Perplexity);
-        then the table's price for the version that has answered, where the usage names one, or for *model*.
+        A price of your own comes first; then the cost that the provider itself states (OpenRouter, Perplexity); then
+        the table's price for the version that answered, if the usage names one, else for *model*.
 
         Args:
             provider: "openai", "anthropic", "google", …, as `cycles prices` shows them.
             model: The model, as the request names it.
-            usage: A `Usage`, a provider's usage object, or a mapping: a provider's own, or of the names of `Usage`,
+            usage: A `Usage`, a provider's usage object, or a mapping with the provider's names or those of `Usage`,
                 where `input_tokens` is all input.
 
         Raises:
             UnknownPrice: No price is known; the message shows how to give it.
-            InvalidRequest: *usage* is none.
+            InvalidRequest: *usage* is not a usage.
 
         Example:
             ```python
@@ -102,15 +102,15 @@ class Prices:
         return usd_microcents(rates.microcents(used))
 
     def cost_of(self, response: Any, *, provider: str | None = None) -> Amount:
-        """Return what a provider's answer has cost; it fits a Guard as `actual=prices.cost_of`.
+        """Return what a provider's answer cost; a Guard takes it as `actual=prices.cost_of`.
 
         Args:
-            response: What an SDK returned, or its JSON as a dictionary; no stream.
-            provider: Whose answer it is, where neither its class nor its model's name says it.
+            response: What an SDK returned, or its JSON as a dictionary; not a stream.
+            provider: Whose answer it is, if neither its class nor its model's name tells.
 
         Raises:
             UnknownPrice: No price is known for its model.
-            InvalidRequest: It tells no usage or no model.
+            InvalidRequest: It reports no usage, or names no model.
 
         Example:
             ```python
@@ -127,7 +127,7 @@ class Prices:
         return self.cost(whose, model, shapes.usage_in(answer, whose))
 
     def load(self) -> None:
-        """Import the table now: it takes about a second, which the first price takes otherwise.
+        """Import the table now: that takes about a second, which otherwise the first price takes.
 
         Example:
             ```python

@@ -73,7 +73,7 @@ def report(
     """Set what the end of the current section will commit; see `Reservation.report`.
 
     Args:
-        actual: What it has really cost so far, in the estimate's unit; the last report wins.
+        actual: What the work has really cost so far, in the estimate's unit; the last report wins.
         metrics: The last report wins.
         metadata: JSON values; reports are merged, a later value wins.
 
@@ -243,16 +243,16 @@ class _View:
     ) -> None:
         """Set what the end of the section will commit; call it again as usage becomes known.
 
-        What was reported survives the process: it is in the journal within a tenth of a second, and settled at the next
-        start, with metadata `actual_source: "reported"`, should the section never end.
+        What was reported survives the process: it is in the journal within a tenth of a second. If the section never
+        ends, it is settled at the next start, with the metadata `actual_source: "reported"`.
 
         Args:
-            actual: What it has really cost so far, in the estimate's unit; the last report wins.
+            actual: What the work has really cost so far, in the estimate's unit; the last report wins.
             metrics: The last report wins.
             metadata: JSON values; reports are merged, a later value wins.
 
-        What no request can carry of metrics and metadata is left out, with a warning in the log: the charge does not
-        wait for it. `settlement.left_out` says what it was.
+        Metrics and metadata that no request can carry are left out, with a warning in the log; the charge is made all
+        the same. `settlement.left_out` says what they were.
 
         Raises:
             AlreadySettled: when it was committed or released before.
@@ -288,7 +288,7 @@ class _View:
 
     @property
     def reason_code(self) -> str | None:
-        """Why a dry run was denied, or a section that only observes would have been, or None."""
+        """Why a dry run was denied, or why a section that only observes would have been, or None."""
         return _present(self._response.reason_code)
 
     @property
@@ -316,7 +316,7 @@ def _present(value: T | Unset) -> T | None:
 class Reservation(_View):
     """A hold on a budget, for blocking code.
 
-    Made by `Client.reserve` or by entering a `Guard`. It is no payment: nothing is charged until it is committed.
+    Made by `Client.reserve` or by entering a `Guard`. It is not a payment: nothing is charged until it is committed.
 
     Example:
         ```python
@@ -370,7 +370,7 @@ class Reservation(_View):
         return self._running.conclude(settlement, asked=True)
 
     def release(self, reason: str | None = None) -> Settlement:
-        """Give the whole hold back, as best it can; what can't be given back ends at its expiry.
+        """Give the whole hold back if possible; otherwise it ends when it expires.
 
         Args:
             reason: Kept by the authority, at most 256 characters.
@@ -473,7 +473,7 @@ class AsyncReservation(_View):
         return self._running.conclude(settlement, asked=True)
 
     async def release(self, reason: str | None = None) -> Settlement:
-        """Give the whole hold back, as best it can; see `Reservation.release`.
+        """Give the whole hold back if possible; see `Reservation.release`.
 
         Example:
             ```python

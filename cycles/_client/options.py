@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PerCall: TypeAlias = T | Callable[..., T]
-"""A field of a `Guard` or a `Limit`: a value, or a callable that takes a call's arguments and gives its value.
+"""A field of a `Guard` or a `Limit`: a value, or a callable that takes a call's arguments and returns the value.
 
 Example:
     ```python
@@ -143,7 +143,7 @@ class Levels(TypedDict, total=False):
 
 
 class DecideOptions(Levels, total=False):
-    """The keyword arguments of `Client.decide` beside the estimate. All but `action` may be left out.
+    """The keyword arguments of `Client.decide`, besides the estimate. All but `action` may be left out.
 
     Example:
         ```python
@@ -165,13 +165,13 @@ class DecideOptions(Levels, total=False):
     tags: Sequence[str] | None
     """At most 10 labels of the action, of at most 64 characters."""
     policy_keys: GivenPolicyKeys
-    """Where the action goes (host, path …), for an authority whose policies look at that."""
+    """Where the action goes (host, path …), for authorities whose policies look at that."""
     idempotency_key: str | None
     """1 to 256 characters; a fresh one when None."""
 
 
 class RecordOptions(DecideOptions, total=False):
-    """The keyword arguments of `Client.record` beside the actual. All but `action` may be left out.
+    """The keyword arguments of `Client.record`, besides the actual. All but `action` may be left out.
 
     Example:
         ```python
@@ -191,7 +191,7 @@ class RecordOptions(DecideOptions, total=False):
 
 
 class ReserveOptions(DecideOptions, total=False):
-    """The keyword arguments of `Client.reserve` beside the estimate. All but `action` may be left out.
+    """The keyword arguments of `Client.reserve`, besides the estimate. All but `action` may be left out.
 
     Example:
         ```python
@@ -207,9 +207,9 @@ class ReserveOptions(DecideOptions, total=False):
     ttl: Seconds | None
     """Seconds that the lease lasts, 1 to 86400 (default 60); None for the authority's default."""
     grace_period: Seconds | None
-    """Seconds after the lease in which a commit is still taken, 0 to 60; None for the authority's default."""
+    """Seconds after the lease in which a commit is still accepted, 0 to 60; None for the authority's default."""
     overage_policy: OveragePolicy | None
-    """What a commit above the estimate does (docs/protocol.md, Overage policies); None for the authority's default."""
+    """What happens to a commit above the estimate (docs/protocol.md, Overage policies); None: as the authority says."""
     dry_run: bool
     """Only evaluate: nothing is held."""
     observe: bool
@@ -219,18 +219,18 @@ class ReserveOptions(DecideOptions, total=False):
     raise_on_unsettled: bool
     """Whether the end raises when a charge could not be confirmed (default: True by hand, False in a Guard)."""
     own: bool
-    """Whether it is reserved at the authority even inside a `Limit` that covers it (default: False)."""
+    """Whether to reserve at the authority even inside a `Limit` that covers it (default: False)."""
 
 
 class LimitOptions(DecideOptions, total=False):
     """The parts of a limit beside the amount. All but `action` may be left out."""
 
     ttl: Seconds | None
-    """Seconds that the lease lasts, 1 to 86400 (default 60); it is kept while the limit runs."""
+    """Seconds that the lease lasts, 1 to 86400 (default 60); it is renewed while the limit runs."""
     grace_period: Seconds | None
-    """Seconds after the lease in which a commit is still taken, 0 to 60; None for the authority's default."""
+    """Seconds after the lease in which a commit is still accepted, 0 to 60; None for the authority's default."""
     overage_policy: OveragePolicy | None
-    """What spend above the amount does (docs/protocol.md, Overage policies); None for the authority's default."""
+    """What happens to spend above the amount (docs/protocol.md, Overage policies); None: as the authority says."""
     wait: Seconds
     """Seconds to keep asking at the beginning while denied or throttled; 0 (default) asks once."""
     raise_on_unsettled: bool
@@ -238,7 +238,7 @@ class LimitOptions(DecideOptions, total=False):
     hold: Amount | None
     """How much to hold at a time; None (default) holds the whole amount from the beginning."""
     own: bool
-    """Whether it is apart from the limit that it is inside of."""
+    """Whether to have a reservation of its own even inside another limit."""
 
 
 class BalanceFilters(Levels, total=False):

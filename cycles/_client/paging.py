@@ -26,7 +26,7 @@ R = TypeVar("R")
 class Rows(Generic[R]):
     """The rows of a list of an authority, for blocking code: an iterator, which asks for pages when it needs them.
 
-    After an error, going on asks for the page that failed again. A notebook that shows one asks for the first page, and
+    After an error, iterating on asks for the failed page again. A notebook that shows one asks for the first page, and
     takes no row away. Made by `Client.balances` and `Client.reservations`.
 
     Example:

@@ -18,9 +18,9 @@ _DIGITS: Final = 16
 def level(name: str) -> str:
     """Return a value that names *name* at a level of the subject, such as an e-mail address or a title.
 
-    The same text gives the same value, in every process and version. What the protocol takes already (1 to 128
-    letters, digits, `_`, `.` and `-`), and so also what this function returned, comes back as it is. Any other text
-    gets the part of it that can be read, in lower case, and a digest of the whole:
+    The same text gives the same value, in every process and version. Text that is a valid value already (1 to 128
+    letters, digits, `_`, `.` and `-`) comes back as it is, and so does what this function returned. Any other text
+    becomes its readable part, in lower case, and a digest of the whole:
     `level("Zoë <z@x>")` is "zoe-z-x-5a70d4464ef7260b".
 
     An authority does not tell "Bob" from "bob". Two texts that differ in case get different digests; fold the case

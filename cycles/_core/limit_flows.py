@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cycles._core.effects import Flow
-    from cycles._core.limits import Account, Hold
+    from cycles._core.holds import Hold
+    from cycles._core.limits import Account
     from cycles._core.requests import Terms
     from cycles._core.results import Settlement
     from cycles._core.retry import RetryPolicy

@@ -1,12 +1,12 @@
-"""What a run may cost at most, as numbers: admission, what is spent and held, and where that is charged.
+"""What a run may cost at most, as numbers: admission, and what is spent and held.
 
     spent + held + estimate <= amount         admits a section (exact, whatever else runs at the same time)
     held                                      each open section counts its estimate, or what it reported if that is more
     spent + held + estimate <= granted        else the limit lacks budget: with `hold=`, one more piece is asked for
 
-An `Account` knows no section, clock or lock of its own: its lock is handed in, and the flows are in `shares` (a section
-inside) and `limit_flows` (the limit itself). An account ends once. A share that is open then is on its own: its section
-is charged at the authority by itself.
+An `Account` knows no section, clock or lock of its own: its lock is handed in, the reservations that it draws on are in
+`holds`, and the flows in `shares` (a section inside) and `limit_flows` (the limit itself). An account ends once. A
+share that is open then is on its own: its section is charged at the authority by itself.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cycles._core.breakdown import shown
+from cycles._core.holds import Hold, assign
 from cycles.amounts import describe
 from cycles.errors import BudgetExceeded
 from cycles_api.models.amount import Amount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from cycles._core.grant import Grant
+    from cycles._core.holds import Leased
     from cycles_api.models.action import Action
 
 _MOST_TALLIED: Final = 1000
@@ -33,23 +34,6 @@ _MOST_TALLIED: Final = 1000
 
 _NEAR: Final = 80
 """Per cent of the amount that is told before the limit is reached."""
-
-
-class Leased(Protocol):
-    """A section that holds budget for a limit: `cycles._core.section.Section`."""
-
-    details: Callable[[], Mapping[str, Any]] | None
-    """Makes what the metadata of its reports says."""
-
-    @property
-    def reservation_id(self) -> str | None:
-        """The authority's id of it."""
-        ...
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether its lease was lost."""
-        ...
 
 
 class Lack(Enum):
@@ -70,24 +54,6 @@ class Piece(NamedTuple):
 
     amount: int
     least: int
-
-
-class Hold:
-    """One reservation that a limit draws on: its only one, or a piece.
-
-    Attributes:
-        section: The reservation.
-        size: What it holds.
-        assigned: What of the limit's spend is charged to it.
-        recorded: What of that was put on record last.
-    """
-
-    __slots__ = ("assigned", "recorded", "section", "size")
-
-    def __init__(self, section: Any, size: int) -> None:
-        self.section: Final = section
-        self.size: Final = size
-        self.assigned = self.recorded = 0
 
 
 class Share:
@@ -363,7 +329,7 @@ class Account:
             if self.is_closed:
                 self.is_recording = False
                 return []
-            self._assign(self.numbers[0] + self._reported)
+            assign(self.holds, self.numbers[0] + self._reported)
             due = [(hold, hold.assigned) for hold in self.holds if hold.assigned != hold.recorded]
             self.is_recording = bool(due)
             return due
@@ -371,19 +337,6 @@ class Account:
     def ends_recording(self) -> None:
         """Give up the turn, however it went."""
         self.is_recording = False
-
-    def _assign(self, known: int) -> None:
-        """Charge *known* to the holds, each up to its size, first ones first; what is over, to the last."""
-        if len(self.holds) == 1:
-            self.holds[0].assigned = known
-            return
-        delta = known - sum(hold.assigned for hold in self.holds)
-        for hold in self.holds if delta > 0 else reversed(self.holds):
-            step = min(delta, max(0, hold.size - hold.assigned)) if delta > 0 else max(delta, -hold.assigned)
-            hold.assigned += step
-            delta -= step
-        if delta > 0 and self.holds:
-            self.holds[-1].assigned += delta
 
     # -- the end -------------------------------------------------------------------------------------------------------
     def ends(self) -> list[Share] | None:
@@ -400,7 +353,7 @@ class Account:
             spent, _, sections = self.numbers
             self.numbers = (spent, 0, sections)
             self._reported = 0
-            self._assign(spent)
+            assign(self.holds, spent)
             return left
 
     @property

@@ -19,7 +19,7 @@ _PORT: Final = re.compile(r"(?:[^:]*|\[.*\]):[0-9]*")
 
 
 class PolicyKeys(TypedDict, total=False):
-    """Where an action goes. All may be left out; an authority without policies keeps them, and goes by none.
+    """Where an action goes. All may be left out; an authority without policies keeps them, and ignores them.
 
     Example:
         ```python
@@ -38,9 +38,9 @@ class PolicyKeys(TypedDict, total=False):
     resource_type: str
     """What kind of thing is acted on; at most 128 characters."""
     path_prefix: str
-    """How the path begins that is read or written; at most 512 characters."""
+    """The beginning of the path that is read or written; at most 512 characters."""
     custom: Mapping[str, str]
-    """At most 8 keys of one's own, with values of at most 256 characters."""
+    """At most 8 keys of your own, with values of at most 256 characters."""
 
 
 def policy_keys_of(given: PolicyKeys | models.ActionPolicyKeys) -> models.ActionPolicyKeys:

@@ -27,7 +27,7 @@ def reference(evidence: CyclesEvidenceRef | Unset) -> dict[str, Any] | None:
 
 
 class Decision:
-    """What the authority would say to a reservation; nothing is held. It is true when, and only when, it allows.
+    """What the authority would say to a reservation; nothing is held. It is true if and only if it allows.
 
     Attributes:
         allowed: Whether the decision is ALLOW or ALLOW_WITH_CAPS; an unknown one is not
@@ -95,7 +95,7 @@ class Decision:
 
 
 class Settlement:
-    """How a reservation ended, or what became of a spend without one (`Client.record`).
+    """How a reservation ended, or how spend without one was charged (`Client.record`).
 
     Attributes:
         state: COMMITTED, RELEASED, EXPIRED, or UNSETTLED when the spend is not acknowledged.
@@ -110,7 +110,7 @@ class Settlement:
         attempts: Requests sent for it.
         is_kept: Whether the journal holds it, so that it is settled later; only for an unsettled spend.
         is_refused: Whether the authority refused the spend or the key, so that the same request can't help.
-        prospect: What becomes of a spend that the journal holds, in words.
+        prospect: What will happen to spend that the journal holds, in words.
         left_out: What could not be sent along with the charge, and why: metrics or metadata that no request can carry.
         evidence: The authority's evidence reference (`evidence_id`, `cycles_evidence_url`), or None.
         goes_on: Whether the background goes on with it; without a journal, from memory.

@@ -30,16 +30,16 @@ MIN_OUTPUT: Final = 256
 
 
 class WrapOptions(Levels, total=False):
-    """The fields of a `Guard` that `cycles.wrap` takes: they hold for each request."""
+    """The fields of a `Guard` that `cycles.wrap` takes: they apply to each request."""
 
     dimensions: Mapping[str, str] | None
     """At most 16 further labels; they choose no budget."""
     ttl: float | timedelta | None
     """Seconds that a lease lasts, 1 to 86400 (default 60); it is renewed as long as the answer takes."""
     grace_period: float | timedelta | None
-    """Seconds after the lease in which a commit is still taken, 0 to 60; None for the authority's default."""
+    """Seconds after the lease in which a commit is still accepted, 0 to 60; None for the authority's default."""
     overage_policy: CommitOveragePolicy | str | None
-    """What a charge above the estimate does (docs/protocol.md, Overage policies); None for the authority's default."""
+    """What happens to a charge above the estimate (docs/protocol.md, Overage policies); None: as the authority says."""
     metadata: Mapping[str, Any] | None
     """JSON values to keep with each reservation."""
     tags: Sequence[str] | None
@@ -49,9 +49,9 @@ class WrapOptions(Levels, total=False):
     raise_on_unsettled: bool
     """Whether a call raises when its charge could not be confirmed (default: False)."""
     own: bool
-    """Whether requests are reserved at the authority even inside a `Limit` (default: False)."""
+    """Whether to reserve at the authority even inside a `Limit` (default: False)."""
     client: Client | AsyncClient | None
-    """Of the authority; the default one when None (see `configure`)."""
+    """The client of the authority; the default one when None (see `configure`)."""
 
 
 def _upper(unit: object) -> str:

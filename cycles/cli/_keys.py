@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cycles.errors import ConfigError
-from cycles.local.admin.keys import new_secret
+from cycles.local.admin.new_keys import new_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

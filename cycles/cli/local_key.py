@@ -13,7 +13,7 @@ from cycles.cli._keys import chosen_key, key_options
 from cycles.cli._ledger import ledger, ledger_option, tenant_argument
 from cycles.cli._output import json_output, moment, write_json, write_table
 from cycles.cli._parameters import MomentType, TenantType
-from cycles.local.admin.keys import new_secret
+from cycles.local.admin.new_keys import new_secret
 from cycles.local.wire.clock import wall_clock
 
 if TYPE_CHECKING:

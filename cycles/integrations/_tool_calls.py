@@ -79,7 +79,7 @@ class ToolOptions(Levels, total=False):
     ttl: float | timedelta | None
     """Seconds that the lease lasts, 1 to 86400 (default 60); it is kept while the tool runs."""
     grace_period: float | timedelta | None
-    """Seconds after the lease in which a commit is still taken, 0 to 60; None for the authority's default."""
+    """Seconds after the lease in which a commit is still accepted, 0 to 60; None for the authority's default."""
     overage_policy: CommitOveragePolicy | str | None
     """What a charge above the estimate does (docs/protocol.md, Overage policies); None for the authority's default."""
     metadata: Mapping[str, Any] | None

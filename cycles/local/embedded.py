@@ -8,8 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles.errors import ConfigError
+from cycles.local.admin.budgets import Budgets
+from cycles.local.admin.keys import Keys
 from cycles.local.admin.names import own_scope
-from cycles.local.admin.provisioning import Provisioning
+from cycles.local.admin.spending import Spending
+from cycles.local.admin.tenants import Tenants
+from cycles.local.admin.upkeep import Upkeep
 from cycles.local.ledger import leases
 from cycles.local.ledger.keys import key_hash
 from cycles.local.store.stores import store_of
@@ -43,7 +47,7 @@ HISTORY: Final = 1000
 """Requests and events that an authority in memory remembers."""
 
 
-class EmbeddedAuthority(Provisioning):
+class EmbeddedAuthority(Upkeep, Spending, Budgets, Keys, Tenants):  # docs/reference.md shows the last one first
     """All of `LocalAuthority` but the clients of it, and with the same arguments."""
 
     def __init__(

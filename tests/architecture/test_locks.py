@@ -22,6 +22,7 @@ RENEWED_BY_THEIR_OWNER = {
     ("cycles/_drivers/threads.py", "Lock"): "it is a lock itself: whoever has one renews it",
     ("cycles/_client/lanes.py", ""): "BlockingRuntime.reconnect opens new ones",
     ("cycles/local/wire/server.py", "Server"): "its thread is not in the child, and nothing serves there",
+    ("cycles/local/store/connections.py", "Connections"): "SqliteStore.forget_parent calls its own",
     ("cycles/local/store/turns.py", "SleepersLock"): "it is a lock itself: whoever has one renews it",
     ("cycles/local/store/turns.py", "Turn"): "SqliteStore.forget_parent makes another one",
 }

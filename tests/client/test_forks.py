@@ -90,7 +90,7 @@ def test_a_lock_that_was_held_at_the_fork_is_free_in_the_child(tmp_path):
             "clock": (authority.clock._lock, lambda: authority.advance(1)),
             "history": (authority.requests._lock, authority.requests.clear),
             "faults": (authority.faults._lock, authority.faults.lose_request),
-            "store": (authority.store._lock, lambda: spent_in(guard)),
+            "store": (authority.store.connections._lock, lambda: spent_in(guard)),
         }
         answers = {name: held_while_forking(lock, work) for name, (lock, work) in cases.items()}
         client.close()

@@ -6,8 +6,9 @@ nothing. `python -m tests.docs.blocks FOLDER` writes them there, for type checke
 So does the example in the docstring of each public name that docs/reference.md shows, of its methods and of each
 error.
 
-A block with a title, the name of a file, calls the SDK of a model provider: tests/metering/sdk/test_readme.py runs it.
-Or it is a test: tests/testing/test_documented.py.
+A block with a title, the name of a file, calls the SDK of a model provider: tests/metering/sdk/test_readme.py runs it
+in `nox -s metering`, for which `python -m tests.docs.blocks FOLDER sdks` writes these. Or it is a test:
+tests/testing/test_documented.py.
 
 Each block of docs/frameworks.md stands alone, too, and needs frameworks: `nox -s integrations` runs them, and
 `python -m tests.docs.blocks FOLDER frameworks` writes them.
@@ -21,7 +22,7 @@ import re
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cycles import errors
 from tests.docs.pages import ROOT
@@ -40,6 +41,9 @@ INNER = frozenset({"forked", "meets", "next", "remove", "spoil", "world"})
 """Methods that other rooms call; docs/reference.md leaves them out (zensical.toml)."""
 
 FRAMEWORKS = ROOT / "docs" / "frameworks.md"
+
+_CELERY: Final = '# mypy: disable-error-code="import-untyped, untyped-decorator"\n'
+"""Celery has no types; what a program does beside it is checked."""
 
 
 def blocks_of(page: Path) -> list[str]:
@@ -124,6 +128,23 @@ def framework_programs() -> dict[str, str]:
     return {f"frameworks_{number}": block for number, block in enumerate(blocks_of(FRAMEWORKS), 1)}
 
 
+def typed_sdk_programs() -> dict[str, str]:
+    """Return the programs that call a real SDK, README's too, by a name that can be a module's."""
+    found = {re.sub(r"\W", "_", name.removesuffix(".py")): text for name, text in sdk_programs().items()}
+    return found | {name: text for name, text in programs().items() if name.startswith("readme_")}
+
+
+def typed_framework_programs() -> dict[str, str]:
+    """Return the programs of docs/frameworks.md as type checkers read them."""
+    return {
+        name: f"{_CELERY}{program}" if program.startswith("import celery\n") else program
+        for name, program in framework_programs().items()
+    }
+
+
+KINDS: Final = {"frameworks": typed_framework_programs, "sdks": typed_sdk_programs}
+
+
 def write(folder: Path, made: dict[str, str]) -> None:
     """Write the programs *made* into *folder*, each as a file of its own."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,4 +155,4 @@ def write(folder: Path, made: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), framework_programs() if sys.argv[2:] == ["frameworks"] else programs())
+    write(Path(sys.argv[1]), KINDS[sys.argv[2]]() if sys.argv[2:] else programs())

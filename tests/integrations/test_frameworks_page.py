@@ -14,7 +14,7 @@ from tests.metering.provider import Turn
 
 PROGRAMS = framework_programs()
 PACKAGES = ("langchain", "langchain_openai", "langgraph", "agents", "stamina", "tenacity", "genai_prices")
-PACKAGES += ("pydantic_ai", "mcp", "fastapi", "litellm")
+PACKAGES += ("pydantic_ai", "mcp", "fastapi", "litellm", "celery")
 
 # The SDKs' own clients, which a program leaves to its end.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -37,6 +37,20 @@ def test_a_program_of_the_page_runs(name, world, monkeypatch, tmp_path):
     world.settled()
     searches = int(any("nothing about" in str(sent) for _, sent, _ in world.provider.seen))
     assert world.ledger == world.provider.microcents + searches * cycles.usd("0.01").amount
+
+
+def test_the_tasks_of_celery_spend(world, tmp_path):
+    """In this process: tests/integrations/test_celery.py has workers."""
+    pytest.importorskip("celery")
+    (program,) = [text for text in PROGRAMS.values() if text.startswith("import celery\n")]
+    tasks = tmp_path / "jobs.py"
+    tasks.write_text(program, encoding="utf-8")
+    made = runpy.run_path(str(tasks))
+    made["jobs"].conf.task_always_eager = True
+    assert made["send_mail"].delay("you").get() == "sent to you"
+    assert made["research"].delay("Why?").get() == "Why? Because."
+    world.settled()
+    assert world.ledger == cycles.usd("0.04").amount
 
 
 def _turns(program: str) -> list[Turn]:

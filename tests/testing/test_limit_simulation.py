@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cycles._core import limit_flows, section_flows, shares
+from cycles._core import limit_flows, limits, section_flows, shares
 from cycles._core.lifecycle import State
 from cycles._core.limits import Account
 from cycles._core.results import Settlement
@@ -100,12 +100,12 @@ def test_a_section_that_outlives_its_limit_and_is_charged_nowhere(monkeypatch):
 
 
 def test_a_spend_that_crosses_two_pieces_and_is_charged_to_both(monkeypatch):
-    def assign(self, known, assign=Account._assign):
-        assign(self, known)
-        if len(self.holds) > 1:
-            self.holds[1].assigned = max(self.holds[1].assigned, min(known, 1))
+    def assign(holds, spent, assign=limits.assign):
+        assign(holds, spent)
+        if len(holds) > 1:
+            holds[1].assigned = max(holds[1].assigned, min(spent, 1))
 
-    monkeypatch.setattr(Account, "_assign", assign)
+    monkeypatch.setattr(limits, "assign", assign)
     found(_CHARGED)
 
 

@@ -1,41 +1,153 @@
-"""New API keys: their secrets, their records and their expiry."""
+"""API keys, as `LocalAuthority` offers them in Python."""
 
 from __future__ import annotations
 
-import secrets
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING
 
 from cycles.errors import InvalidRequest
-from cycles.local.ledger import times
-from cycles.local.ledger.keys import ApiKey, key_hash
+from cycles.local.admin.access import Access
+from cycles.local.admin.names import own_scope
+from cycles.local.admin.new_keys import expiry_ms, new_key, new_secret
+from cycles.local.ledger import funding
+from cycles.local.ledger.keys import DEFAULT_PERMISSIONS
+from cycles.local.ledger.values import Refusal
+from cycles.local.wire import validation
 
-_LAST_MS: Final = times.of(datetime.max.replace(tzinfo=UTC)) // 1000
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
 
-
-def new_secret() -> str:
-    """Return an API key that nobody can guess: 192 random bits."""
-    return f"cyc_live_{secrets.token_urlsafe(24)}"
-
-
-def new_key(secret: str, *, key_id: str | None = None, **fields: Any) -> ApiKey:
-    """Return the record of *secret*: its hash, and so much of its beginning as gives nothing away."""
-    prefix = secret[:14] if secret.startswith("cyc_") and len(secret) >= 32 else ""
-    return ApiKey(key_id or f"key_{secrets.token_hex(8)}", key_hash(secret), prefix=prefix, **fields)
+    from cycles.local.ledger.keys import ApiKey
 
 
-def expiry_ms(expires: datetime | timedelta | None, now_ms: int) -> int | None:
-    """Return when a key ends: at a time with its zone, or so long from now. None: never."""
-    if expires is None:
-        return None
-    if isinstance(expires, datetime):
-        if expires.tzinfo is None:
-            raise InvalidRequest(f"expires={expires!r}: give a datetime with its zone, or a timedelta from now")
-        at_ms = times.of(expires) // 1000
-    elif isinstance(expires, timedelta):
-        at_ms = now_ms + expires // timedelta(milliseconds=1)
-    else:
-        raise InvalidRequest(f"expires={expires!r}: give a datetime with its zone, or a timedelta from now")
-    if not now_ms < at_ms <= _LAST_MS:
-        raise InvalidRequest(f"expires={expires!r}: that is over already, or beyond the year 9999; give another time")
-    return at_ms
+class Keys(Access):
+    """An operator's calls on API keys."""
+
+    def key(
+        self,
+        *,
+        tenant: str,
+        name: str = "",
+        permissions: Sequence[str] | None = None,
+        expires: datetime | timedelta | None = None,
+    ) -> str:
+        """Make an API key of *tenant* and return it; only its hash is kept, so this is the one time it is shown.
+
+        Args:
+            tenant: The tenant that it belongs to.
+            name: For people.
+            permissions: What it may do on the administration's paths, such as "budgets:write"; None: spend and look
+                only. The runtime takes every key (docs/authority.md, Over HTTP).
+            expires: When it ends: a time with its zone, or how long from now; None: never.
+
+        Raises:
+            InvalidRequest: naming what is wrong.
+
+        Example:
+            ```python
+            from datetime import timedelta
+
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                secret = authority.key(tenant="acme", name="planner", expires=timedelta(days=30))
+                assert secret.startswith("cyc_live_")
+            ```
+        """
+        secret = new_secret()
+        self.add_key(secret, tenant=tenant, name=name, permissions=permissions, expires=expires)
+        return secret
+
+    def add_key(
+        self,
+        secret: str,
+        *,
+        tenant: str,
+        name: str = "",
+        permissions: Sequence[str] | None = None,
+        expires: datetime | timedelta | None = None,
+    ) -> ApiKey:
+        """Let *secret* be an API key of *tenant* (scripts that need a fixed one); see `key`.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                key = authority.add_key("a-key-that-the-script-knows", tenant="acme")
+                assert key.tenant == "acme"
+            ```
+        """
+        own_scope(f"tenant:{tenant}")
+        if not secret or secret != secret.strip():
+            raise InvalidRequest("secret: an API key has at least one character, and no space around it")
+        with self._changing() as books:
+            now_ms = self.clock()
+            known = books.key(secret)
+            made = new_key(
+                secret,
+                key_id=None if known is None else known.key_id,
+                tenant=tenant,
+                name=name,
+                permissions=validation.permissions(
+                    list(DEFAULT_PERMISSIONS if permissions is None else permissions), "permissions"
+                ),
+                created_at_ms=now_ms,
+                expires_at_ms=expiry_ms(expires, now_ms),
+            )
+            books.put_key(made)
+            return made
+
+    def keys(self, tenant: str | None = None) -> list[ApiKey]:
+        """Return the API keys of *tenant*, or of all, oldest first; revoked ones too. No secrets: none are kept.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.key(tenant="acme", name="planner")
+                assert [key.name for key in authority.keys("acme")] == ["planner"]
+            ```
+        """
+        with self._changing() as books:
+            return books.keys(tenant)
+
+    def revoke(self, secret: str) -> None:
+        """Revoke an API key; a secret that is no key of this authority is ignored.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                secret = authority.key(tenant="acme")
+                authority.revoke(secret)
+            ```
+        """
+        with self._changing() as books:
+            key = books.key(secret)
+            if key is not None:
+                funding.revoke(books, key, now_ms=self.clock())
+
+    def revoke_key(self, key_id: str, reason: str | None = None) -> ApiKey:
+        """Revoke the API key with this id, and return it; doing so again changes nothing.
+
+        Raises:
+            InvalidRequest: when there is no such key.
+
+        Example:
+            ```python
+            from cycles.local import LocalAuthority
+
+            with LocalAuthority() as authority:
+                authority.key(tenant="acme")
+                (key,) = authority.keys("acme")
+                assert authority.revoke_key(key.key_id, "not used any more").revoked_at_ms is not None
+            ```
+        """
+        with self._changing() as books:
+            key = books.key_named(key_id)
+            if key is None:
+                raise Refusal(404, "KEY_NOT_FOUND", f"key_id={key_id!r}: no such key; keys() lists them")
+            return funding.revoke(books, key, now_ms=self.clock(), reason=reason)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from cycles.local.admin.bodies import key_body, ledger_body, tenant_body
-from cycles.local.admin.keys import new_key, new_secret
+from cycles.local.admin.new_keys import new_key, new_secret
 from cycles.local.ledger import funding, times
 from cycles.local.ledger.bodies import amount_body
 from cycles.local.ledger.idempotency import KEPT_MS, digest_of, replayed_body

@@ -7,12 +7,9 @@ process loses nothing that was acknowledged; a power failure may lose the last m
 
 from __future__ import annotations
 
-import ctypes
-import logging
 import os
 import random
 import sqlite3
-import threading
 import time
 import weakref
 from contextlib import contextmanager, nullcontext, suppress
@@ -20,12 +17,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from cycles.errors import ConfigError
 from cycles.local.ledger import leases
-from cycles.local.ledger.values import Refusal, Unusable
-from cycles.local.store import integrity, tenants
-from cycles.local.store.files import backed_up, move_log, prepare, refuse_foreign, switch_to_wal
+from cycles.local.store import integrity
+from cycles.local.store.connections import Connections
+from cycles.local.store.files import backed_up, move_log, refuse_foreign
 from cycles.local.store.hurry import HURRY, must_not_wait
-from cycles.local.store.known import Known
-from cycles.local.store.places import Place, located, made
+from cycles.local.store.places import located, made
 from cycles.local.store.rows import HurriedBooks, SqliteBooks
 from cycles.local.store.turns import BUSY_TIMEOUT, Turn
 
@@ -35,6 +31,8 @@ if TYPE_CHECKING:
 
     from cycles.local.ledger.notices import Notice, Origin
     from cycles.local.ledger.touched import Touched
+    from cycles.local.store.connections import Connection
+    from cycles.local.store.known import Known
     from cycles.local.store.protocols import StoredBooks
 
 T = TypeVar("T")
@@ -48,31 +46,8 @@ _SHORTEST_PAUSE: Final = 0.0001
 _LONGEST_PAUSE: Final = 0.01
 """Seconds between two attempts to write while another process does; they grow."""
 
-IDLE_CONNECTIONS: Final = 8
-"""Connections to a file that stay open for the next request."""
-
 _NO_LOCK: Final = nullcontext()
-_log: Final = logging.getLogger("cycles.local")
-
-
-class _Connection(sqlite3.Connection):
-    """A connection of a store.
-
-    Attributes:
-        known: What it knows of the ledger's rows. Only whoever has the writer's turn may use that.
-        waits: Whether SQLite itself waits for another process that writes.
-    """
-
-    known: Known
-    waits: bool
-
-
 _stores: Final[weakref.WeakSet[SqliteStore]] = weakref.WeakSet()
-_abandoned: Final[list[_Connection]] = []
-"""Connections to files that are not there any more; see `_abandon`."""
-
-_inherited: Final[list[_Connection]] = []
-"""Connections of the parent process, in its fork: kept, for SQLite forbids any use of them there, closing included."""
 
 
 def _after_fork() -> None:
@@ -82,26 +57,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _abandon(connection: _Connection) -> None:
-    """Let *connection* stay open until the process ends, whoever forgets it.
-
-    Its file is not there any more. The last connection to a file deletes the log by its name when it is closed, and
-    that may be the log of the ledger which is there now.
-    """
-    if connection not in _abandoned:
-        _abandoned.append(connection)
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # or the end of the interpreter would close it
-
-
-def _forgotten(connection: _Connection, pid: int) -> None:
-    """Close the connection of a ledger in memory that went without `close`, in the process that made it.
-
-    Nothing is lost with it that anybody could ask for; from 3.13 on, Python would warn of it. Of a file it may warn.
-    """
-    if os.getpid() == pid:
-        connection.close()
 
 
 _TROUBLES: Final = {
@@ -124,37 +79,20 @@ class SqliteStore:
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path: Final = None if path is None else located(path)
-        self._lock = threading.RLock()  # guards the two sets of connections
-        self._idle: list[_Connection] = []  # writers take the last one, readers the first, so each find their own
-        self._busy: set[_Connection] = set()
         # Orders this process's writers, cheaper and fairer than SQLite's polling; in memory all use of the connection.
         self._turn = Turn()
-        self._inherited = False  # a ledger in memory, in a fork of the process that made it
-        self._closed = False
         self.publish: Callable[[list[Notice], Origin | None], None] | None = None
         """See `Store.publish`."""
-        self._place: Place | None = None
         self._written = 0
         if self.path is not None:
             refuse_foreign(self.path)
             made(self.path)
-            self._place = Place(self.path)
-        connection = self._opened()
+        self.connections: Final = Connections(self.path)
+        self._place: Final = self.connections.place
         try:
-            prepare(connection, self.path)
-            if self._place is not None:
-                connection.execute("SELECT count(*) FROM tenants").fetchone()  # now its log is there
-                self._place.opened(connection)
-                for told in tenants.that_share(connection):
-                    _log.warning("%s: %s", self.path, told)
-        except BaseException as error:
-            connection.close()  # which undoes what was begun
-            if self._place is not None:
-                self._place.close()
-            if isinstance(error, sqlite3.Error):
-                raise ConfigError(f"{self.path}: can't be used as a ledger: {error}") from None
-            raise
-        self._idle.append(connection)
+            self.connections.begin()
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self.path}: can't be used as a ledger: {error}") from None
         _stores.add(self)
 
     @property
@@ -170,7 +108,7 @@ class SqliteStore:
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
-        return self._closed
+        return self.connections.is_closed
 
     @property
     def is_memory(self) -> bool:
@@ -220,7 +158,7 @@ class SqliteStore:
         if self._place is not None and self._written % MOVE_LOG_EVERY in (0, MOVE_LOG_EVERY - 1):
             must_not_wait()  # the disk: the log is moved after the one, and begun anew by the other
         with self._turn:
-            connection = self._taken(-1)
+            connection = self.connections.take(-1)
             known = connection.known
             try:
                 if self._place is not None and self._place.log_size == 0:
@@ -243,16 +181,16 @@ class SqliteStore:
                 known.undone()
                 raise
             finally:
-                self._give_back(connection)
+                self.connections.give_back(connection)
             if books.notices and self.publish is not None:
                 self.publish(books.notices, books.origin)
 
     @staticmethod
-    def _move_log(connection: _Connection) -> None:
+    def _move_log(connection: Connection) -> None:
         connection.waits = True  # as `move_log` leaves it
         move_log(connection)
 
-    def _begin(self, connection: _Connection) -> None:
+    def _begin(self, connection: Connection) -> None:
         """Begin to write, when no other process does.
 
         SQLite would sleep a millisecond, then two, five and ten: a whole reserve takes less. What the connection knows
@@ -279,7 +217,7 @@ class SqliteStore:
             connection.known.version = version
 
     @staticmethod
-    def _wait(connection: _Connection, *, waits: bool) -> None:
+    def _wait(connection: Connection, *, waits: bool) -> None:
         """Let SQLite wait for another process that writes, or not."""
         if connection.waits != waits:
             connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000) if waits else 0}")
@@ -307,19 +245,19 @@ class SqliteStore:
                 connection.execute("ROLLBACK")
 
     @contextmanager
-    def _reader(self) -> Iterator[_Connection]:
+    def _reader(self) -> Iterator[Connection]:
         if self.path is not None:
             must_not_wait()
         with self._read_turn:
-            connection = self._taken(0)
+            connection = self.connections.take(0)
             try:
                 if self.path is not None:
                     self._wait(connection, waits=True)
                 yield connection
             finally:
-                self._give_back(connection, 0)
+                self.connections.give_back(connection, 0)
 
-    def _known_to_readers(self, connection: _Connection) -> Known | None:
+    def _known_to_readers(self, connection: Connection) -> Known | None:
         """Return what a reader need not ask for: in memory, where nobody else writes, all that is known."""
         return connection.known if self.path is None else None
 
@@ -328,103 +266,14 @@ class SqliteStore:
         """The lock that readers wait for; none with a file, where each reader has a connection of its own."""
         return self._turn if self.path is None else _NO_LOCK
 
-    def _taken(self, end: int) -> _Connection:
-        """Take a connection, from the *end* of the idle ones that readers (0) or writers (-1) use."""
-        with self._lock:
-            self._must_be_open()
-            connection = self._idle.pop(end) if self._idle else self._connect()
-            self._busy.add(connection)
-        if self._place is not None:
-            trouble = self._place.trouble()
-            if trouble is not None:
-                with self._lock:
-                    for each in (*self._idle, *self._busy):
-                        _abandon(each)
-                self._give_back(connection)
-                raise Unusable(trouble)
-        return connection
-
-    def _give_back(self, connection: _Connection, end: int = -1) -> None:
-        if connection.in_transaction:  # a second interrupt came while what the first one left was undone
-            connection.execute("ROLLBACK")
-            connection.known.undone()
-        with self._lock:
-            if connection not in self._busy:  # the process forked meanwhile, and this is the fork
-                return
-            self._busy.remove(connection)
-            if not self._closed and len(self._idle) < IDLE_CONNECTIONS:
-                self._idle.insert(len(self._idle) if end else 0, connection)
-                return
-        self._parted(connection)
-        self._leave()
-
-    def _leave(self) -> None:
-        """Forget the file when this store has closed its last connection to it."""
-        with self._lock:
-            is_over = self._closed and not self._busy and not self._idle
-        if is_over and self._place is not None:
-            self._place.close()
-
-    def _parted(self, connection: _Connection) -> None:
-        """Close a connection; one to a file that is not there any more stays open, see `_abandon`."""
-        if self._place is not None and self._place.trouble() is not None:
-            _abandon(connection)
-        else:
-            connection.close()
-
-    def _must_be_open(self) -> None:
-        if self._closed:
-            raise Refusal(500, "INTERNAL_ERROR", "this authority is closed")
-        if self._inherited:
-            raise Refusal(
-                500,
-                "INTERNAL_ERROR",
-                "a ledger in memory belongs to the process that made it, and this one is its fork: "
-                "use local:PATH to share one",
-            )
-
     def forget_parent(self) -> None:
         """Begin anew in a fork, which neither uses nor closes the parent's connections and locks."""
-        _inherited.extend(self._idle)
-        _inherited.extend(self._busy)
-        self._lock, self._turn, self._idle, self._busy = threading.RLock(), Turn(), [], set()
-        self._inherited = self.path is None
-
-    def _connect(self) -> _Connection:
-        """Return one more connection; the first in a fork opens the log anew."""
-        connection = self._opened()
-        if self._place is not None:
-            switch_to_wal(connection)
-            if not self._busy and not self._idle:
-                connection.execute("SELECT count(*) FROM tenants").fetchone()
-                self._place.opened(connection)
-        return connection
-
-    def _opened(self) -> _Connection:
-        connection = sqlite3.connect(
-            ":memory:" if self.path is None else self.path,
-            timeout=BUSY_TIMEOUT,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=64,
-            factory=_Connection,
-        )
-        connection.known, connection.waits = Known(), True
-        if self.path is None:
-            weakref.finalize(self, _forgotten, connection, os.getpid()).atexit = False
-        else:
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-        return connection
+        self._turn = Turn()
+        self.connections.forget_parent()
 
     def close(self) -> None:
         """Close the connections; ones in use are closed when they are given back."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            self._parted(connection)
-        self._leave()
+        self.connections.close()
 
     def __repr__(self) -> str:
         return f"<SqliteStore {'in memory' if self.path is None else str(self.path)!r}>"

@@ -13,7 +13,7 @@ from attrs import evolve
 from cycles import tokens
 from cycles.errors import InvalidRequest
 from cycles.local import LocalAuthority
-from cycles.local.admin import events
+from cycles.local.admin import spending
 from cycles.local.store.encoding import EVENT_KEPT_MS
 from tests.support.authorities import SCOPE
 from tests.support.wire import Wire
@@ -99,7 +99,7 @@ def test_what_can_not_be_asked_for_is_refused_at_once(authority):
 @pytest.mark.parametrize("at_once", [1, 2, 5, 6, 7])
 def test_every_page_begins_where_the_last_one_ended(charged, authority, monkeypatch, at_once):
     """Also among those of one millisecond, and while more are charged."""
-    monkeypatch.setattr(events, "AT_ONCE", at_once)
+    monkeypatch.setattr(spending, "AT_ONCE", at_once)
     for key in "ghi":
         assert charged.event(1, key=key).status_code == 201
     found = authority.charged_events("acme")

@@ -60,7 +60,7 @@ from cycles.local import registry as module
 shared = LocalAuthority.from_url(sys.argv[1] + "?tokens=5", tenant="acme")
 inside, done = threading.Event(), threading.Event()
 def hold():
-    with module._registry_lock, shared.store._lock:
+    with module._registry_lock, shared.store.connections._lock:
         inside.set()
         done.wait()
 def write():

@@ -10,6 +10,7 @@ from cycles import tokens
 from cycles.local import LocalAuthority
 from cycles.local.ledger.values import Budget, Tenant, changed
 from cycles.local.store import known, sqlite
+from cycles.local.store.connections import Connection
 from tests.support.authorities import SCOPE, Clock
 from tests.support.wire import Wire, failed
 
@@ -120,13 +121,13 @@ def test_an_interrupt_while_another_is_undone_leaves_nothing(store, monkeypatch)
         books.put_budget(Budget(SCOPE, "TOKENS", 100, "acme"))
     interrupts = [KeyboardInterrupt()]
 
-    class Interrupted(sqlite._Connection):
+    class Interrupted(Connection):
         def execute(self, sql, *parameters):
             if sql == "ROLLBACK" and interrupts:
                 raise interrupts.pop()
             return super().execute(sql, *parameters)
 
-    connection = store._idle[-1]
+    connection = store.connections.idle[-1]
     connection.__class__ = Interrupted
 
     def cut_off():
@@ -190,7 +191,7 @@ def test_a_writer_asks_for_nothing_that_it_knows(path, monkeypatch):
         wire = Wire(authority, Clock())
         wire.commit(wire.reserve(1), 1)
         assert isinstance(authority.store, sqlite.SqliteStore)
-        (connection,) = authority.store._idle
+        (connection,) = authority.store.connections.idle
         connection.set_trace_callback(lambda sql: asked.append(sql.split()[0]))
         held = wire.reserve(1)
         begin, end = ["BEGIN", "PRAGMA"], ["COMMIT"]

@@ -191,7 +191,7 @@ def test_one_in_memory_that_is_forgotten_is_closed_and_no_warning():
     """From 3.13 on Python warns of an unclosed connection; README's programs close none that is in memory."""
     authority = LocalAuthority()
     authority.budget(SCOPE, tokens(1))
-    (connection,) = authority.store._idle
+    (connection,) = authority.store.connections.idle
     del authority
     gc.collect()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):

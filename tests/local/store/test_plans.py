@@ -15,7 +15,7 @@ DAY = 86_400_000
 
 def plan(authority, work) -> str:
     """Return how SQLite goes about the one SELECT of rows that *work* makes it do."""
-    (connection,) = authority.store._idle
+    (connection,) = authority.store.connections.idle
     seen = []
     connection.set_trace_callback(seen.append)
     try:
@@ -80,7 +80,7 @@ def test_balances_go_by_an_index(stored, authority):
 
 def test_the_sweep_and_the_purge_go_by_an_index(authority):
     """They run with every request, and must not look at what is not due."""
-    (connection,) = authority.store._idle
+    (connection,) = authority.store.connections.idle
     seen = []
     connection.set_trace_callback(seen.append)
     with authority.store.writing() as books:

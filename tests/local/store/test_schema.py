@@ -253,9 +253,9 @@ def test_an_upgraded_file_is_what_a_new_one_is(old, version_3, version_4, tmp_pa
 DYING = """
 import json, os, signal, sqlite3, sys
 from cycles.local import LocalAuthority
-from cycles.local.store import sqlite as store
+from cycles.local.store import connections as store
 path, last = sys.argv[1], 0
-class Connection(store._Connection):
+class Connection(store.Connection):
     began, over, done = False, False, 0
     def execute(self, sql, *rest):
         self.began = self.began or sql.startswith("BEGIN IMMEDIATE")

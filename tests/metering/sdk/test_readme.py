@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+from importlib.metadata import version
 
 import pytest
 
@@ -75,5 +76,18 @@ def test_a_program_of_the_pages_spends_what_it_is_billed(monkeypatch, provider, 
     assert row.spent.amount <= (usd(limit).amount if limit else 0)
 
 
+@pytest.mark.usefixtures("_as_a_reader")
+@pytest.mark.skipif(version("openai").partition(".")[0] == "1", reason="openai 1 takes clients of httpx only")
+def test_a_function_stands_for_the_provider(provider, tmp_path, capsys):
+    program = tmp_path / "program.py"
+    program.write_text(sdk_programs()["testing:fake_model.py"], encoding="utf-8")
+    runpy.run_path(str(program))["client"].close()
+    assert capsys.readouterr().out == "And then?\n"
+    assert provider.seen == []
+    (row,) = [row for row in cycles.Client().balances() if str(row.remaining.unit) == "USD_MICROCENTS"]
+    assert row.spent == usd("0.00305")  # 20 tokens at $2.50, and 300 at $10 a million
+
+
 def test_each_program_that_calls_an_sdk_is_run_here():
-    assert set(sdk_programs()) == {"tutorial:agent.py", "metering:writer.py", "index:agent.py", "metering:clients.py"}
+    run = {"tutorial:agent.py", "metering:writer.py", "index:agent.py", "metering:clients.py", "testing:fake_model.py"}
+    assert set(sdk_programs()) == run
