@@ -114,7 +114,7 @@ def test_the_short_way_sends_compact_json(authority, monkeypatch):
     monkeypatch.setattr(authority.app, "handle", lambda request: sent.append(request.body) or handle(request))
     body = {"text": 'é "\\ \u2028 \x7f', "large": 2**70, "float": 1e16, "none": None, "nested": [{}, [True, False]]}
     with authority.http_client() as http:
-        assert http.post("/v1/decide", json=body).status_code == 401
+        assert http.request("POST", "/v1/decide", json=body).status_code == 401
         with pytest.raises(ValueError, match=r"NaN|nan|Out of range"):
-            http.post("/v1/decide", json={"float": float("nan")})
+            http.request("POST", "/v1/decide", json={"float": float("nan")})
     assert sent == [json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()]
