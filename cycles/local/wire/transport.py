@@ -6,13 +6,13 @@ the authority: URLs, cookies, redirects and hooks took httpx longer than the led
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
+from cycles.local.ledger.encoding import answer
 from cycles.local.wire.clock import ManualClock
 from cycles.local.wire.faults import FaultKind
 from cycles.local.wire.messages import ORIGIN, Request
@@ -28,8 +28,6 @@ R = TypeVar("R")
 
 _PLAIN: Final = frozenset({"json", "headers", "timeout"})
 """The options of a request that needs nothing of httpx; without a network timeouts mean nothing."""
-
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 _EMPTY: Final = httpx.SyncByteStream()
 
@@ -161,7 +159,7 @@ def _plain(method: str, url: httpx.URL | str, options: dict[str, Any]) -> Reques
         return None
     given = options.get("headers")
     headers = {name.lower(): value for name, value in given.items()} if given else {}
-    return Request(method, path, "", headers, _ENCODE(options["json"]).encode())
+    return Request(method, path, "", headers, answer(options["json"]).encode())
 
 
 def _asked(request: httpx.Request, body: bytes) -> Request:

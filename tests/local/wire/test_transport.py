@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 
 import httpx
@@ -105,3 +106,15 @@ def test_the_short_way_answers_as_httpx_does(authority, wire):
             http.request("POST", origin, json=ask, headers=headers)
     with pytest.raises(RuntimeError, match="closed"):
         http.request("POST", origin, json=ask, headers=headers)
+
+
+def test_the_short_way_sends_compact_json(authority, monkeypatch):
+    sent = []
+    handle = authority.app.handle
+    monkeypatch.setattr(authority.app, "handle", lambda request: sent.append(request.body) or handle(request))
+    body = {"text": 'é "\\ \u2028 \x7f', "large": 2**70, "float": 1e16, "none": None, "nested": [{}, [True, False]]}
+    with authority.http_client() as http:
+        assert http.request("POST", "/v1/decide", json=body).status_code == 401
+        with pytest.raises(ValueError, match=r"NaN|nan|Out of range"):
+            http.request("POST", "/v1/decide", json={"float": float("nan")})
+    assert sent == [json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()]
