@@ -108,15 +108,15 @@ class Records:
             raise
         return temporary, descriptor
 
-    def publish(self, pending: Pending, temporary: str) -> None:
-        """Give a draft its name; it overtakes a report that waits to be written.
+    def publish(self, name: str, temporary: str) -> None:
+        """Give a draft its *name*; it overtakes a report that waits to be written.
 
         Raises:
             OSError: when it can't be renamed.
         """
-        name = name_of(pending)
         with self._lock:
-            self._overtake(name)
+            if self._late or self._reported_at:
+                self._overtake(name)
             os.replace(temporary, self.partition.file(name))
 
     def _drafted(self, pending: Pending, *, fsync: bool) -> str:
@@ -138,9 +138,10 @@ class Records:
         Raises:
             OSError: when it can't be kept.
         """
-        if not self._is_ours(name_of(pending)):
+        name = name_of(pending)
+        if self._taken and not self._is_ours(name):
             return
-        self.publish(pending, self._drafted(pending, fsync=self.fsync))
+        self.publish(name, self._drafted(pending, fsync=self.fsync))
         if self.fsync:
             flush_directory(self.partition.path)
 
@@ -152,12 +153,15 @@ class Records:
         """
         name = name_of(pending)
         with self._lock:
-            self._overtake(name)
+            if self._late or self._reported_at:
+                self._overtake(name)
             if refusal is not None:
                 rejected.keep(self.partition, pending, refusal, _now(), fsync=self.fsync)
-            with suppress(FileNotFoundError):  # another process settled it too, or it could not be kept
-                if self._is_ours(name):
+            try:  # costs less than a context manager
+                if not self._taken or self._is_ours(name):
                     os.unlink(self.partition.file(name))
+            except FileNotFoundError:
+                pass  # another process settled it too, or it could not be kept
 
     def read(self, name: str) -> tuple[Pending, str | None] | None:
         """Return a record and its owner; None when it is gone. A file that is no record goes to quarantine."""
@@ -226,9 +230,8 @@ class Records:
                 os.utime(self.partition.file(name))
 
     def _overtake(self, name: str) -> None:
-        if self._late or self._reported_at:
-            self._late.pop(name, None)
-            self._reported_at.pop(name, None)
+        self._late.pop(name, None)
+        self._reported_at.pop(name, None)
 
 
 def _intent(pending: Pending) -> tuple[str, int]:
