@@ -117,7 +117,14 @@ class Records:
         with self._lock:
             if self._late or self._reported_at:
                 self._overtake(name)
+            self._named(name, temporary)
+
+    def _named(self, name: str, temporary: str) -> None:
+        try:
             os.replace(temporary, self.partition.file(name))
+        except BaseException:
+            discarded(temporary)
+            raise
 
     def _drafted(self, pending: Pending, *, fsync: bool) -> str:
         temporary, descriptor = self.draft(pending)
@@ -201,7 +208,7 @@ class Records:
                 self._late[name] = pending
                 return None if is_waiting else due
             self._late.pop(name, None)  # the writer is late itself: what waits for it is older
-            os.replace(self._drafted(pending, fsync=False), self.partition.file(name))
+            self._named(name, self._drafted(pending, fsync=False))
             self._reported_at[name] = now
         return now if self.fsync else None
 
@@ -215,7 +222,7 @@ class Records:
             late = self._late.pop(name, None)
             if late is not None:
                 self._reported_at[name] = time.monotonic()
-                os.replace(self._drafted(late, fsync=False), self.partition.file(name))
+                self._named(name, self._drafted(late, fsync=False))
         if self.fsync:
             try:
                 flush_file(self.partition.file(name))
