@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 REPORT_PERIOD: Final = 0.1
 """Seconds between two writes of what one running section reports."""
 
+_drafts: Final = itertools.count()
+"""Numbers drafts, also those of two journals of one directory: one that flushes, and one that does not."""
+
 
 class Records:
     """The records of one partition.
@@ -49,7 +52,6 @@ class Records:
         self.partition: Final = partition
         self.fsync: Final = fsync
         self._owners: Final = owners
-        self._counter: Final = itertools.count()
         self.forked()
 
     def forked(self) -> None:
@@ -94,7 +96,7 @@ class Records:
         """
         owner = self._owners.own()
         content = dump(pending, owner, _now())
-        temporary = self.partition.file(f"{TEMPORARY}{owner or os.getpid()}-{next(self._counter)}")
+        temporary = self.partition.file(f"{TEMPORARY}{owner or os.getpid()}-{next(_drafts)}")
         try:
             descriptor = created(temporary)
         except FileNotFoundError:  # the first record, or somebody removed the directory
