@@ -7,6 +7,7 @@ client's side is left to measure.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import subprocess
@@ -15,7 +16,7 @@ import tempfile
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles import AsyncClient, Client, Config, Guard, usd
 from cycles.local import LocalAuthority
@@ -23,6 +24,8 @@ from cycles_api import models
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+T = TypeVar("T")
 
 ACTION: Final = ("llm.completion", "gpt-4o")
 ESTIMATE, ACTUAL = usd("0.0001"), usd("0.00005")
@@ -38,10 +41,14 @@ GRANT: Final = (
 )
 """What the stub says to everything; its status is that of a commit, or of an extension."""
 
+_FIRST: Final = b"019ab7f0-7c3e-7d5a-9c0e-3f1d5b7a9c0e"
+
 
 # -- what answers ------------------------------------------------------------------------------------------------------
 class Stub(asyncio.Protocol):
-    """A server that says the same to everybody, at once."""
+    """A server that says the same to everybody, at once; each reservation has its own id, and so its own record."""
+
+    granted = itertools.count()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
@@ -58,7 +65,11 @@ class Stub(asyncio.Protocol):
             self.received = self.received[size:]
 
     def answer(self, request: bytes) -> bytes:
-        return answered(GRANT % (b"ACTIVE" if b"/extend " in request.partition(b"\r\n")[0] else b"COMMITTED"))
+        asked = request.partition(b"\r\n")[0]
+        answer = GRANT % (b"ACTIVE" if b"/extend " in asked else b"COMMITTED")
+        if asked.startswith(b"POST /v1/reservations "):
+            answer = answer.replace(_FIRST, b"%s%012x" % (_FIRST[:-12], next(self.granted)))
+        return answered(answer)
 
 
 def answered(body: bytes) -> bytes:
@@ -172,20 +183,24 @@ def by_hand(client: Any) -> None:
     models.CommitResponse.from_dict(answer)
 
 
-def decorated(client: Client) -> Callable[[], None]:
-    """Return a guarded function, which is decorated once."""
+def nothing() -> None:
+    """Work that costs nothing itself."""
+
+
+def decorated(client: Client, inside: Callable[[], T] = nothing) -> Callable[[], T]:  # type: ignore[assignment]
+    """Return a guarded function, which is decorated once, and does what *inside* does."""
 
     @Guard(ESTIMATE, action=ACTION, actual=ACTUAL, client=client)
-    def work() -> None:
-        return None
+    def work() -> T:
+        return inside()
 
     return work
 
 
-def decorated_async(client: AsyncClient) -> Callable[[], Awaitable[None]]:
+def decorated_async(client: AsyncClient, inside: Callable[[], T] = nothing) -> Callable[[], Awaitable[T]]:  # type: ignore[assignment]
     @Guard(ESTIMATE, action=ACTION, actual=ACTUAL, client=client)
-    async def work() -> None:
-        return None
+    async def work() -> T:
+        return inside()
 
     return work
 

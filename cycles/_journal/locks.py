@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TOUCHED_EVERY: Final = 60.0
 """Seconds between two touches of what must not look old."""
 
+LOOKED_EVERY: Final = 1.0
+"""Seconds after which a write looks again whether this process's lock is still there."""
+
 _guard = threading.RLock()
 
 
@@ -100,7 +103,7 @@ class Owner:
         self._lock: Lock | None = None
         self._directory: Final = directory
         self._partitions = 0
-        self._touched_at = time.monotonic()
+        self._touched_at = self._looked_at = time.monotonic()
         while self.name is None:
             name = processes.named(uuid.uuid4().hex)
             self._path = directory / f"{name}.lock"
@@ -114,11 +117,20 @@ class Owner:
             elif self._lock is not None:
                 self._lock.leave()
 
+    def look(self) -> None:
+        """Refresh the file, unless that was done just now.
+
+        A lock that was swept since is missing until the next look. What others do with this process's records then,
+        they do under the same keys.
+        """
+        if time.monotonic() - self._looked_at >= LOOKED_EVERY:
+            self.refresh()
+
     def refresh(self) -> bool:
         """Make the file again if it is gone; touch it if that was long ago, and return whether it was."""
         if self._lock is None:
             return False
-        now = time.monotonic()
+        now = self._looked_at = time.monotonic()
         is_due = now - self._touched_at >= TOUCHED_EVERY
         if self._lock.has_name() and not is_due:
             return False

@@ -59,7 +59,7 @@ class Owners:
                 if len(os.listdir(self._partition.owners)) > _MANY:
                     self.sweep()
             else:
-                self._own.refresh()
+                self._own.look()
             return self._own.name
 
     def refresh(self) -> bool:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 REPORT_PERIOD: Final = 0.1
 """Seconds between two writes of what one running section reports."""
 
+_drafts: Final = itertools.count()
+"""Numbers drafts, also those of two journals of one directory: one that flushes, and one that does not."""
+
 
 class Records:
     """The records of one partition.
@@ -49,7 +52,6 @@ class Records:
         self.partition: Final = partition
         self.fsync: Final = fsync
         self._owners: Final = owners
-        self._counter: Final = itertools.count()
         self.forked()
 
     def forked(self) -> None:
@@ -94,7 +96,7 @@ class Records:
         """
         owner = self._owners.own()
         content = dump(pending, owner, _now())
-        temporary = self.partition.file(f"{TEMPORARY}{owner or os.getpid()}-{next(self._counter)}")
+        temporary = self.partition.file(f"{TEMPORARY}{owner or os.getpid()}-{next(_drafts)}")
         try:
             descriptor = created(temporary)
         except FileNotFoundError:  # the first record, or somebody removed the directory
@@ -108,16 +110,23 @@ class Records:
             raise
         return temporary, descriptor
 
-    def publish(self, pending: Pending, temporary: str) -> None:
-        """Give a draft its name; it overtakes a report that waits to be written.
+    def publish(self, name: str, temporary: str) -> None:
+        """Give a draft its *name*; it overtakes a report that waits to be written.
 
         Raises:
             OSError: when it can't be renamed.
         """
-        name = name_of(pending)
         with self._lock:
-            self._overtake(name)
+            if self._late or self._reported_at:
+                self._overtake(name)
+            self._named(name, temporary)
+
+    def _named(self, name: str, temporary: str) -> None:
+        try:
             os.replace(temporary, self.partition.file(name))
+        except BaseException:
+            discarded(temporary)
+            raise
 
     def _drafted(self, pending: Pending, *, fsync: bool) -> str:
         temporary, descriptor = self.draft(pending)
@@ -138,9 +147,10 @@ class Records:
         Raises:
             OSError: when it can't be kept.
         """
-        if not self._is_ours(name_of(pending)):
+        name = name_of(pending)
+        if self._taken and not self._is_ours(name):
             return
-        self.publish(pending, self._drafted(pending, fsync=self.fsync))
+        self.publish(name, self._drafted(pending, fsync=self.fsync))
         if self.fsync:
             flush_directory(self.partition.path)
 
@@ -152,12 +162,15 @@ class Records:
         """
         name = name_of(pending)
         with self._lock:
-            self._overtake(name)
+            if self._late or self._reported_at:
+                self._overtake(name)
             if refusal is not None:
                 rejected.keep(self.partition, pending, refusal, _now(), fsync=self.fsync)
-            with suppress(FileNotFoundError):  # another process settled it too, or it could not be kept
-                if self._is_ours(name):
+            try:  # costs less than a context manager
+                if not self._taken or self._is_ours(name):
                     os.unlink(self.partition.file(name))
+            except FileNotFoundError:
+                pass  # another process settled it too, or it could not be kept
 
     def read(self, name: str) -> tuple[Pending, str | None] | None:
         """Return a record and its owner; None when it is gone. A file that is no record goes to quarantine."""
@@ -197,7 +210,7 @@ class Records:
                 self._late[name] = pending
                 return None if is_waiting else due
             self._late.pop(name, None)  # the writer is late itself: what waits for it is older
-            os.replace(self._drafted(pending, fsync=False), self.partition.file(name))
+            self._named(name, self._drafted(pending, fsync=False))
             self._reported_at[name] = now
         return now if self.fsync else None
 
@@ -211,7 +224,7 @@ class Records:
             late = self._late.pop(name, None)
             if late is not None:
                 self._reported_at[name] = time.monotonic()
-                os.replace(self._drafted(late, fsync=False), self.partition.file(name))
+                self._named(name, self._drafted(late, fsync=False))
         if self.fsync:
             try:
                 flush_file(self.partition.file(name))
@@ -226,9 +239,8 @@ class Records:
                 os.utime(self.partition.file(name))
 
     def _overtake(self, name: str) -> None:
-        if self._late or self._reported_at:
-            self._late.pop(name, None)
-            self._reported_at.pop(name, None)
+        self._late.pop(name, None)
+        self._reported_at.pop(name, None)
 
 
 def _intent(pending: Pending) -> tuple[str, int]:

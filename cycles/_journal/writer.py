@@ -11,6 +11,7 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cycles._core.record_format import name_of
 from cycles._drivers import threads
 from cycles._journal.files import discarded, flush_directory
 from cycles._outside.arrivals import arrived
@@ -108,7 +109,7 @@ def _published(write: _Write, temporary: str, descriptor: int) -> bool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        write.records.publish(write.pending, temporary)
+        write.records.publish(name_of(write.pending), temporary)
     except Exception as error:  # noqa: BLE001 - its caller has to know
         discarded(temporary)
         write.done.set_exception(error)

@@ -11,9 +11,10 @@ import pytest
 from cycles import usd
 from cycles._core.record_format import name_of
 from cycles._core.records import Claim
+from cycles._journal.journal import Journal
 from cycles._journal.partitions import partition_of
 from tests.support.records import pending
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 def files(journal, where=""):
@@ -73,11 +74,24 @@ def test_a_write_that_fails_leaves_the_record_before_it_and_no_litter(journal, m
     monkeypatch.setattr(os, step, full)
     with pytest.raises(OSError, match="no space"):
         journal.write(pending(actual=usd("0.09")))
+    with pytest.raises(OSError, match="no space"):
+        journal.write_soon(pending(actual=usd("0.09")), None).result(PATIENCE)
+    if step != "fsync":  # a report is not flushed here
+        with pytest.raises(OSError, match="no space"):
+            journal.report(pending("res_2", provisional=True))
     monkeypatch.setattr(os, step, real)
     assert journal.read(name_of(pending()))[0].actual == usd("0.03")
     journal.forget(pending())
-    litter = [path.name for path in journal.directory.iterdir() if path.name.startswith(".tmp-")]
-    assert len(litter) <= (step == "replace"), "a rename that fails may leave one, for the next sweep"
+    assert [path.name for path in journal.directory.iterdir() if path.name.startswith(".tmp-")] == []
+
+
+def test_two_journals_of_one_directory_write_at_once(journal):
+    hasty = Journal(journal.directory, fsync=False)
+    drafts = [each.records.draft(pending(f"res_{number}")) for number, each in enumerate((journal, hasty))]
+    for number, (each, (temporary, descriptor)) in enumerate(zip((journal, hasty), drafts, strict=True)):
+        os.close(descriptor)
+        each.records.publish(name_of(pending(f"res_{number}")), temporary)
+    assert files(journal) == sorted(name_of(pending(f"res_{number}")) for number in range(2))
 
 
 def test_what_a_dead_process_left_over_is_swept_and_a_living_ones_kept(journal):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import suppress
@@ -35,12 +36,26 @@ def sweep(journal_dir):
 
 
 # -- kept fresh --------------------------------------------------------------------------------------------------------
-def test_a_lock_that_is_gone_is_made_again_at_the_next_write(journal):
+def test_a_lock_that_is_gone_is_made_again_at_the_next_write(journal, monkeypatch):
+    monkeypatch.setattr(locks, "LOOKED_EVERY", -1.0)
     journal.write(pending())
     (swept,) = sweep(journal.directory.parent)
     assert not locks.is_locked(swept)
     journal.write(pending())
     assert locks.is_locked(swept), "under the same name: the records are its"
+
+
+@linux
+def test_a_write_looks_for_its_lock_only_now_and_then_and_until_then_its_process_is_known_by_name(journal, monkeypatch):
+    monkeypatch.setattr(locks, "LOOKED_EVERY", math.inf)
+    journal.write(pending())
+    sweep(journal.directory.parent)
+    journal.write(pending())
+    assert not list((journal.directory.parent / "owners").iterdir()), "it has not looked"
+    assert processes.is_running(journal.owners.own())
+    assert journal.owners.is_alive(journal.owners.own())
+    journal.refresh()
+    assert locks.is_locked(journal.directory.parent / "owners" / f"{journal.owners.own()}.lock"), "a heartbeat looks"
 
 
 def test_a_lock_whose_directory_is_gone_is_made_again(journal):
