@@ -100,9 +100,10 @@ class Crowd:
 
 
 async def crowd(sheet: Sheet, what: str, config: Config) -> None:
-    few = Crowd(config, TRIAL)
-    opening, _ = await few.run(60.0, 0.0)
-    count = 50 if sheet.quick else min(MOST, int(20 * TRIAL / opening))
+    for _ in range(2):  # the first one only warms up
+        opening, _ = await Crowd(config, TRIAL).run(60.0, 0.0)
+    rate = TRIAL / opening
+    count = 50 if sheet.quick else MOST if MOST / rate <= 30 else int(20 * rate)
     ttl, seconds = (12.0, 6.0) if sheet.quick else (60.0, 90.0)
     crowd, cpu = Crowd(config, count), time.process_time()
     opening, ending = await crowd.run(ttl, seconds)

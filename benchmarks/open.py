@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import httpx
 from _measure import Sheet, main
@@ -23,12 +23,26 @@ from _sides import ACTION, ACTUAL, ESTIMATE, authority, bare_settings, config, r
 from cycles import Client, Guard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cycles import Config
+
+OWN_CALLS: Final = 8
+"""Calls of the program's own beneath each. With none at all, a request of httpx just fits into the first page of its
+thread's Python frames, and a guarded one just does not."""
 
 
 def resident_kib() -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmRSS:")[1].split()[0])
+
+
+def beneath(work: Callable[[], None], calls: int = OWN_CALLS) -> None:
+    """Do *work* beneath so many *calls* of the program's own."""
+    if calls == 0:
+        work()
+    else:
+        beneath(work, calls - 1)
 
 
 def waiting(kind: str, settings: Config, count: int) -> dict[str, int]:
@@ -52,7 +66,8 @@ def waiting(kind: str, settings: Config, count: int) -> dict[str, int]:
         begun.release()
         done.wait()
 
-    threads = [threading.Thread(target=guarded if kind == "guarded" else bare) for _ in range(count)]
+    work = guarded if kind == "guarded" else bare
+    threads = [threading.Thread(target=beneath, args=(work,)) for _ in range(count)]
     for thread in threads:
         thread.start()
         begun.acquire()  # one after the other: what is measured is waiting, not the burst

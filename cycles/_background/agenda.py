@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from cycles._drivers.world import World
 
 MOST_AT_ONCE: Final = 16
-"""Jobs under way of each of the two kinds: with more, httpx's pool gets slower, and attempts wait within their
-timeouts."""
+"""Jobs under way of each of the two kinds: more would only wait for each other, within their timeouts."""
 
 _LEAST_SWEEP: Final = 64
 """Entries from which on those of ended sections are swept out."""

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 _MOST_IN_FLIGHT: Final = {"httpx": 20, "httpx2": 20, "aiohttp": 100}
 """Requests that a client has in flight, by engine: as many as it keeps connections alive. For more, httpx and httpx2
-open others and close them again, and httpx looks through all connections and all that wait whenever a request ends:
-500 reserves at once took 8 s that way (docs/performance.md)."""
+open others and close them again, each with a TLS handshake: 500 reserves at once took 8 s that way."""
 
 
 def thread_lanes() -> threads.Lock:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import httpx
 
 from cycles._drivers.bounds import Bounds
 from cycles._drivers.connections import AsyncDirect, AsyncEngine, Direct, Engine
+from cycles._drivers.pools import AsyncPools, Pools
 
 
 class Transport(Engine, httpx.HTTPTransport):
@@ -21,7 +23,7 @@ class DirectClient(Direct, httpx.Client):
     """A blocking client."""
 
     http: ClassVar[Any] = httpx
-    transport = Transport
+    transport: ClassVar[Any] = staticmethod(partial(Pools, Transport))
 
 
 class AsyncTransport(AsyncEngine, httpx.AsyncHTTPTransport):
@@ -35,7 +37,7 @@ class AsyncDirectClient(AsyncDirect, httpx.AsyncClient):
     """An asynchronous client."""
 
     http: ClassVar[Any] = httpx
-    transport = AsyncTransport
+    transport: ClassVar[Any] = staticmethod(partial(AsyncPools, AsyncTransport))
 
 
 class BoundedAuth(Bounds, httpx.Auth):

@@ -9,6 +9,7 @@ after one in a write, or at one of a host's addresses.
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from contextlib import suppress
@@ -175,6 +176,9 @@ class _Unsent:
         return b"".join(parts), self._timeout
 
 
+_HAS_POLL: Final = hasattr(select, "poll")  # not on Windows
+
+
 # -- asynchronous ------------------------------------------------------------------------------------------------------
 class AsyncBackend:
     """What httpcore opens its asynchronous connections with; the driver bounds each request as a whole.
@@ -226,6 +230,7 @@ class _AsyncStream:
         self._inner: Final = inner
         self._core: Final = core
         self._unsent: Final = _Unsent()
+        self._poll: Any = None
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's own
         if self._unsent.parts:
@@ -244,4 +249,16 @@ class _AsyncStream:
         return _AsyncStream(await self._inner.start_tls(*args, **options), self._core)
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and _HAS_POLL:  # asked of each idle connection before and after each request
+            return self._is_readable()
         return self._inner.get_extra_info(info)
+
+    def _is_readable(self) -> bool:
+        """Return what the library does, but don't look all about the connection up for it each time."""
+        if self._poll is None:
+            descriptor = self._inner.get_extra_info("socket").fileno()
+            if descriptor < 0:  # closed: the end can be read
+                return True
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLIN)
+        return bool(self._poll.poll(0))

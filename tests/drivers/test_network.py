@@ -13,6 +13,7 @@ import pytest
 
 import cycles
 from cycles import usd
+from cycles._drivers import network
 from cycles._drivers.deadline import Deadline
 from cycles._drivers.network import AsyncBackend, DeadlineBackend, EachAddress
 from tests.support.authorities import ACTION
@@ -313,3 +314,30 @@ def test_a_request_and_its_body_are_one_call_of_the_system(server, config, monke
         with cycles.Client(config) as client:
             client.decide(usd("0.10"), action=ACTION)
     assert [b'"idempotency_key"' in head for head in heads] == [True]
+
+
+class Idle:
+    """An idle connection's stream, which counts how often its socket was looked up."""
+
+    def __init__(self, end):
+        self.end, self.looked_up = end, 0
+
+    def get_extra_info(self, info):
+        self.looked_up += info == "socket"
+        return self.end if info == "socket" else f"the library's {info}"
+
+
+def test_whether_an_idle_connection_was_ended_is_asked_of_its_socket(monkeypatch):
+    near, far = socket.socketpair()
+    with near, far:
+        idle = Idle(near)
+        stream = network._AsyncStream(idle, httpcore)
+        assert not stream.get_extra_info("is_readable")
+        assert not stream.get_extra_info("is_readable")
+        far.close()
+        assert stream.get_extra_info("is_readable")
+        assert idle.looked_up == 1
+        assert stream.get_extra_info("server_addr") == "the library's server_addr"
+    assert network._AsyncStream(Idle(near), httpcore).get_extra_info("is_readable"), "a closed one is at its end"
+    monkeypatch.setattr(network, "_HAS_POLL", False)
+    assert stream.get_extra_info("is_readable") == "the library's is_readable"
