@@ -8,7 +8,11 @@ that their work does not count.
 
 Rounds are short, and take turns. What disturbs one disturbs its neighbour: so the share that is added is the median of
 the rounds' ratios. In milliseconds it is that share of the quickest tenth of the rounds without metering, for a busy
-machine is slow at both. SPREAD
+machine is slow at both.
+
+On two cores that 5 to 13 programs wanted, eight sync and six async runs lay within 0.26 and 0.31 ms of their medians
+(12 and 11 % of the SDK's call), inside a limit within 0.17 and 0.12 ms (8 and 4 %). What is added to a stream lay within
+10 and 5 % of the stream. A run takes about a minute of CPU time.
 """
 
 from __future__ import annotations
@@ -176,7 +180,7 @@ async def asynchronous(
 def work(sheet: Sheet) -> None:
     """Meter an SDK's calls."""
     openai: Any = importlib.import_module("openai")  # of the session that runs this, and no dependency
-    rounds, streams = (1, 1) if sheet.quick else (60, 20)
+    rounds, streams = (1, 1) if sheet.quick else (100, 30)
     with stub(__file__) as url:
         key: dict[str, Any] = {"api_key": "key", "base_url": f"{url}/v1"}
         settings = config(url)
