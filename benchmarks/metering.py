@@ -11,8 +11,8 @@ the rounds' ratios. In milliseconds it is that share of the quickest tenth of th
 machine is slow at both.
 
 On two cores that 5 to 13 programs wanted, eight sync and six async runs lay within 0.26 and 0.31 ms of their medians
-(12 and 11 % of the SDK's call), inside a limit within 0.17 and 0.12 ms (8 and 4 %). What is added to a stream lay within
-10 and 5 % of the stream. A run takes about a minute of CPU time.
+(12 and 11 % of the SDK's call), inside a limit within 0.17 and 0.12 ms (8 and 4 %). What is added to a stream lay
+within 10 and 5 % of the stream. A run takes about a minute of CPU time.
 """
 
 from __future__ import annotations
