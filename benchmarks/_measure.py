@@ -198,10 +198,11 @@ def quiet(times: Times, ours: str, *theirs: str) -> float:
 
     What else the machine did was in the other rounds; many short ones have quiet moments on a busy machine, too.
     """
-    return _tenth(times[ours]) / _tenth([sum(each) for each in zip(*(times[name] for name in theirs), strict=True)])
+    return quickest(times[ours]) / quickest([sum(each) for each in zip(*(times[name] for name in theirs), strict=True)])
 
 
-def _tenth(rounds: list[float]) -> float:
+def quickest(rounds: list[float]) -> float:
+    """Return the time of the quickest tenth of *rounds*."""
     return sorted(rounds)[len(rounds) // 10]
 
 

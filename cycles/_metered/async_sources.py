@@ -32,7 +32,7 @@ class AsyncSource(AnySource):
 
     def __init__(self, response: Any, call: Call, rest: Rest[Any]) -> None:
         super().__init__(response, call, rest)
-        self._parts: Final = async_parts(response)
+        self._parts: Final = async_parts(call.library, response)
         self._pending: asyncio.Task[bytes] | None = None
         self._turn = 0
         # Where a task can outlive the block around it: under trio none can.

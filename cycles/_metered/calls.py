@@ -172,9 +172,14 @@ class Call:
         return now
 
     # -- an answer that is read as it comes ----------------------------------------------------------------------------
-    def begin_stream(self) -> None:
-        """Begin to read a streamed answer. From now on the input has been spent, whatever comes."""
+    def begin_stream(self, *, readable: bool = True) -> None:
+        """Begin to read a streamed answer. From now on the input has been spent, whatever comes.
+
+        Of one that is not *readable*, what has come is as unknown as its usage: it costs the estimate.
+        """
         self._reading = self.billable.stream()
+        if not readable:
+            self._unread = ValueError("the stream has a content-encoding that is not understood here")
         self._report()
 
     def feed(self, data: bytes) -> bytes:

@@ -81,25 +81,38 @@ def decoded(library: Any, response: Any, raw: bytes) -> bytes:
     return content
 
 
+def can_decode(library: Any, response: Any) -> bool:
+    """Return whether *library* decodes the body of *response*: it passes on what it knows no decoder for."""
+    coded = response.headers.get("content-encoding")
+    if coded is None:
+        return True
+    known: Any = library._decoders.SUPPORTED_DECODERS  # noqa: SLF001 - no public name says which are installed
+    return all(coding.strip().lower() in known for coding in coded.split(","))
+
+
 def replay(library: Any, response: Any, raw: bytes) -> None:
     """Give *response* its body back, whose stream was read."""
     response.stream = library.ByteStream(raw)
 
 
-def parts(response: Any) -> Iterator[bytes]:
-    """Return the decoded parts of a body, as they come."""
-    return iter(response.iter_bytes() if "content-encoding" in response.headers else response.stream)
+def parts(library: Any, response: Any) -> Iterator[bytes]:
+    """Return the parts of a body, as they come: decoded, or as they are if they can't be."""
+    return iter(response.iter_bytes() if _must_decode(library, response) else response.stream)
 
 
-def async_parts(response: Any) -> AsyncIterator[bytes]:
+def async_parts(library: Any, response: Any) -> AsyncIterator[bytes]:
     """The same for asynchronous code; see `parts`."""
-    return aiter(response.aiter_bytes() if "content-encoding" in response.headers else response.stream)
+    return aiter(response.aiter_bytes() if _must_decode(library, response) else response.stream)
+
+
+def _must_decode(library: Any, response: Any) -> bool:
+    return "content-encoding" in response.headers and can_decode(library, response)
 
 
 def restreamed(library: Any, response: Any, stream: Any) -> Any:
-    """Return *response* with *stream*, which gives decoded bytes, for a body."""
+    """Return *response* with *stream*, which gives decoded bytes if they can be decoded, for a body."""
     headers = response.headers.copy()
-    for name in ("content-encoding", "content-length"):
+    for name in ("content-encoding", "content-length") if can_decode(library, response) else ("content-length",):
         headers.pop(name, None)
     return library.Response(response.status_code, headers=headers, stream=stream, extensions=response.extensions)
 

@@ -52,7 +52,7 @@ class Source(AnySource):
 
     def __init__(self, response: Any, call: Call, rest: Rest[Any]) -> None:
         super().__init__(response, call, rest)
-        self.pieces: Final[Iterator[bytes]] = parts(response)
+        self.pieces: Final[Iterator[bytes]] = parts(call.library, response)
 
     def end(self, error: BaseException | None, *, whole: bool) -> None:
         """Close the answer, and end its section."""

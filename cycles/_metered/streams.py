@@ -14,6 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from cycles._metered.async_sources import AsyncSource
+from cycles._metered.messages import can_decode
 from cycles._metered.sources import Source
 
 if TYPE_CHECKING:
@@ -108,11 +109,11 @@ def _kinds(library: Any) -> tuple[type[Any], type[Any]]:
 
 def metered_body(library: Any, response: Any, call: Call, rest: Rest[Any]) -> Any:
     """Return the body of *response* for blocking code; the section of *call* lasts as long."""
-    call.begin_stream()
+    call.begin_stream(readable=can_decode(library, response))
     return _kinds(library)[0](response, call, rest)
 
 
 def metered_async_body(library: Any, response: Any, call: Call, rest: Rest[Any]) -> Any:
     """The same for asynchronous code; see `metered_body`."""
-    call.begin_stream()
+    call.begin_stream(readable=can_decode(library, response))
     return _kinds(library)[1](response, call, rest)

@@ -41,9 +41,9 @@ def edited(body: bytes, before: Mapping[str, Any], changes: Mapping[str, Any], w
 
     New names are put in front, so that a body with megabytes of images is not written anew.
     """
-    if not without and before and not any(name in before for name in changes):
-        if not changes:
-            return body
+    if not changes and not without:
+        return body
+    if not without and before and before.keys().isdisjoint(changes):
         inserted = json.dumps(changes, ensure_ascii=False, separators=(",", ":"))[1:-1].encode()
         start = body.index(b"{") + 1
         return b"%b%b,%b" % (body[:start], inserted, body[start:])

@@ -53,9 +53,11 @@ def _exact(value: object) -> int:
     Raises:
         _NoCount: It is none.
     """
-    if value is not None and not is_count(value):
+    if value is None:  # as nearly all are
+        return 0
+    if not is_count(value):
         raise _NoCount
-    return count(value)
+    return int(value)
 
 
 def _whole(read: Callable[P, Usage | None]) -> Callable[P, Usage | None]:
@@ -80,7 +82,7 @@ def is_count(value: object) -> TypeGuard[float]:
 def part(of: object, *names: str) -> Any:
     """Return what *names* lead to in nested mappings; None when it is not there."""
     for name in names:
-        if not isinstance(of, _MAPPING):
+        if of is None or not isinstance(of, _MAPPING):  # to ask Mapping about None takes as long as all the rest
             return None
         of = of.get(name)
     return of
@@ -93,6 +95,8 @@ def text(value: object) -> str | None:
 
 def terms(**said: object) -> tuple[tuple[str, str], ...]:
     """Return what a price depends on, sorted; what is not said is left out."""
+    if not any(said.values()):  # as in nearly all requests and answers
+        return ()
     return tuple(sorted([(name, value) for name, value in said.items() if value and isinstance(value, str)]))
 
 

@@ -33,6 +33,11 @@ class Framing(Protocol):
         """Return what came after the last whole event; nothing is cut after it."""
         ...
 
+    @property
+    def held(self) -> int:
+        """How many bytes have come of an event that is not over."""
+        ...
+
     def content(self, event: bytes) -> bytes:
         """Return what an event says."""
         ...
@@ -45,6 +50,11 @@ class EventStream:
         self._held: list[bytes] = []
         self._seam = b""
         self._first: bytes | None = None
+
+    @property
+    def held(self) -> int:
+        """How many bytes have come of an event that is not over."""
+        return sum(map(len, self._held))
 
     @property
     def is_between(self) -> bool:
@@ -142,6 +152,11 @@ class JsonArray:
             if sign in {b"}", b"]"} and self._depth:
                 return -1
         return 0
+
+    @property
+    def held(self) -> int:
+        """How many bytes have come of an object that is not over."""
+        return sum(map(len, self._held))
 
     def rest(self) -> bytes:
         """Return nothing: half an object can't be read."""

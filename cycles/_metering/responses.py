@@ -47,6 +47,11 @@ def read(provider: str, model: str, body: bytes, said: Mapping[str, Any], *, max
     """Return what a request of a response may bill."""
     if said.get("background"):
         raise Unmeterable("background=True answers before it is billed: it can't be metered")
+    if said.get("prompt") and said.get("tools") is None:
+        raise Unmeterable(
+            "prompt: a stored prompt may have tools of the provider's own, which are billed beside the tokens; say "
+            "which there are, as in tools=[]"
+        )
     changes = {} if said.get("max_output_tokens") is not None else {"max_output_tokens": max_output}
     return Responses(provider, model).billable(edited(body, said, changes), {**said, **changes})
 

@@ -192,7 +192,8 @@ class EventReading:
             self._seen = max(self._seen, self._new_bytes)
         self._count()
         most, told = self._at_most, self._tally.told()
-        output = min(self._seen + self._tally.unseen, most.output_tokens)
+        begun = 0 if self._framing is None or self._whole else self._framing.held  # a half of an event may be long
+        output = min(self._seen + begun + self._tally.unseen, most.output_tokens)
         if told is None or not told.says_cost:  # some tell the input at the end
             audio, image = min(most.output_audio_tokens, output), min(most.output_image_tokens, output)
             return attrs.evolve(most, output_tokens=output, output_audio_tokens=audio, output_image_tokens=image)

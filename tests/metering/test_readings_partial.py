@@ -37,6 +37,17 @@ def test_what_came_is_never_more_than_what_was_asked_for():
     assert received.output_tokens == 5
 
 
+@pytest.mark.parametrize("kind", ["event", "element"])
+def test_what_came_of_an_event_that_is_not_over_counts(kind):
+    text = "many words " * 50
+    billable = chat(stream=True) if kind == "event" else generate(method="streamGenerateContent")
+    begun = {"event": b'data: {"choices":[{"index":0,"delta":{"content":"', "element": b'[{"candidates":[{"text":"'}
+    reading = billable.stream()
+    reading.feed(begun[kind])
+    reading.feed(text.encode())
+    assert len(text) <= reading.received.output_tokens <= len(text) + 64
+
+
 def test_every_choice_and_every_call_of_a_tool_counts():
     call = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": '{"a": 1}'}}
     data = events(*({"choices": [{"index": n, "delta": {"tool_calls": [call]}}]} for n in range(3)))

@@ -163,6 +163,13 @@ def test_a_request_without_a_model_is_refused():
         asked("openai", "/v1/responses", prompt={"id": "pmpt_1"})
 
 
+def test_a_stored_prompt_is_refused_unless_the_request_says_its_tools():
+    with pytest.raises(cycles.Unmeterable, match="a stored prompt may have tools"):
+        asked("openai", "/v1/responses", model="gpt-4o", prompt={"id": "pmpt_1"})
+    billable = asked("openai", "/v1/responses", model="gpt-4o", prompt={"id": "pmpt_1"}, tools=[])
+    assert billable.unbounded == ("prompt",)
+
+
 def test_a_deployment_stands_for_the_model_where_the_body_names_none():
     billable = asked("azure", "/openai/deployments/my%20gpt/chat/completions", messages=[])
     assert billable.model == "my gpt"

@@ -98,6 +98,20 @@ def test_an_answer_that_cannot_be_priced_costs_the_estimate(metered, caplog, mon
     assert metered.source == "estimate"
 
 
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_redirected_request_is_metered_as_what_it_goes_to(metered, status):
+    elsewhere = {"location": "https://api.groq.com/openai/v1/chat/completions"}
+    metered.answers = [httpx.Response(status, headers=elsewhere), completion(told(20, 5))]
+    metered.post(metered.client(metered.plain(follow_redirects=True)))
+    assert metered.only.action.name == "groq:gpt-4o"
+    assert metered.figures == (25, 0)
+    metered.answers = [httpx.Response(status, headers={"location": "/v1/images/generations"})]
+    with pytest.raises(cycles.Unmeterable, match="images are billed"):
+        metered.post(metered.client(metered.plain(follow_redirects=True)))
+    assert metered.figures == (25, 0)
+    assert len(metered.sent) == 3, "what is not understood is not sent"
+
+
 @pytest.mark.parametrize("status", [302, 400, 401, 429, 500, 503])
 def test_what_the_provider_refused_costs_nothing(metered, status):
     metered.answers = [httpx.Response(status, json={"error": {"message": "no"}})]

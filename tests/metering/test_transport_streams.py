@@ -137,6 +137,35 @@ def test_a_compressed_stream_is_read_and_passed_on_plain(metered):
     assert metered.figures == (25, 0)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_stream_in_a_coding_that_is_not_known_costs_the_estimate_and_is_passed_on_as_it_came(metered, whole):
+    packed = [b"\x8b one", b"\x8b two", b"\x8b three"]
+    metered.answers = [streamed(*packed, headers={"content-encoding": "gzip, cmpr"})]
+    seen = []
+
+    def run(client):
+        with client.stream("POST", URL, json=STREAM) as response:
+            for part in response.iter_raw():
+                seen.append(part)
+                if not whole:
+                    break
+        return response
+
+    async def run_async(client):
+        async with client.stream("POST", URL, json=STREAM) as response:
+            async for part in response.aiter_raw():
+                seen.append(part)
+                if not whole:
+                    break
+        return response
+
+    client = metered.client(estimate=lambda request: 100, max_output=300)
+    response = metered.side.call(run if metered.side.kind == "sync" else run_async, client)
+    assert seen == (packed if whole else packed[:1])
+    assert response.headers["content-encoding"] == "gzip, cmpr", "who can decode it has to know"
+    assert metered.figures == (400, 0)
+
+
 def test_a_whole_answer_to_a_stream_is_read_as_it_is(metered):
     metered.answers = [completion({"prompt_tokens": 20, "completion_tokens": 5})]
     assert b"Fine." in metered.stream(metered.client())
