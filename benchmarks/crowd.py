@@ -100,8 +100,8 @@ class Crowd:
 
 
 async def crowd(sheet: Sheet, what: str, config: Config) -> None:
-    for _ in range(2):  # the first one only warms up
-        opening, _ = await Crowd(config, TRIAL).run(60.0, 0.0)
+    await Crowd(config, TRIAL).run(60.0, 0.0)  # warms up
+    opening, _ = await Crowd(config, TRIAL).run(60.0, 0.0)
     rate = TRIAL / opening
     count = 50 if sheet.quick else MOST if MOST / rate <= 30 else int(20 * rate)
     ttl, seconds = (12.0, 6.0) if sheet.quick else (60.0, 90.0)

@@ -13,7 +13,7 @@ from cycles._client.forks import reconnect_in_forks
 from cycles._client.lanes import LoopLanes
 from cycles._client.loop_home import LoopHome, running_loop
 from cycles._client.running_limit import drawn_on
-from cycles._client.runtime import Runtime
+from cycles._client.runtime import Runtime, claimed
 from cycles._client.siblings import parent_of
 from cycles._client.upkeep import Upkeep
 from cycles._core.flows import Asking
@@ -133,20 +133,18 @@ class AsyncRuntime(Runtime):
         begun: Section | None = None
         try:
             begun = section = await aio.run(arguments.reserving(self.access, asked, limit, asking), world)
+            cancels = self.access.config.heartbeat == "cancel"
+            if section.share is None:
+                self.upkeep.renew(section, world, _cancel_this_task() if cancels else None)
+            elif limit is not None and cancels:
+                limit.watch(section)
             running = self.running(section, asked, limit, world)
-            reservation = made(running)
-            asking.claim(section.reservation_id)
+            return running, claimed(made(running), asking, section)
         except BudgetNotFound as error:
             self.access.advise(error, asked.terms.estimate.unit)
             raise
         finally:
             self.after_asking(asking, limit, world, begun)
-        cancels = self.access.config.heartbeat == "cancel"
-        if section.share is None:
-            self.upkeep.renew(section, world, _cancel_this_task() if cancels else None)
-        elif limit is not None and cancels:
-            limit.watch(section)
-        return running, reservation
 
     async def limit(self, amount: Amount, options: LimitOptions, owner: LimitOwner) -> RunningLimit:
         """Begin a limit of *amount* and return it; see `cycles.Limit`."""

@@ -11,7 +11,7 @@ from cycles._client.evidence_desk import EvidenceDesk
 from cycles._client.forks import reconnect_in_forks
 from cycles._client.lanes import thread_lanes
 from cycles._client.running_limit import drawn_on
-from cycles._client.runtime import Runtime
+from cycles._client.runtime import Runtime, claimed
 from cycles._client.siblings import parent_of
 from cycles._client.upkeep import Upkeep
 from cycles._core.flows import Asking
@@ -111,17 +111,15 @@ class BlockingRuntime(Runtime):
         begun: Section | None = None
         try:
             begun = section = blocking.run(arguments.reserving(self.access, asked, limit, asking), world)
+            if section.share is None:
+                self.upkeep.renew(section, world)
             running = self.running(section, asked, limit, world)
-            reservation = made(running)
-            asking.claim(section.reservation_id)
+            return running, claimed(made(running), asking, section)
         except BudgetNotFound as error:
             self.access.advise(error, asked.terms.estimate.unit)
             raise
         finally:
             self.after_asking(asking, limit, world, begun)
-        if section.share is None:
-            self.upkeep.renew(section, world)
-        return running, reservation
 
     def limit(self, amount: Amount, options: LimitOptions, owner: LimitOwner) -> RunningLimit:
         """Begin a limit of *amount* and return it; see `cycles.Limit`."""

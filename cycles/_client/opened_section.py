@@ -114,6 +114,12 @@ def enter(opened: Opened[Any]) -> Before:
     return outer, inside, None if inside is None else inside.enter()
 
 
+def put_back(opened: Opened[Any]) -> None:
+    """Make current again what was before *opened*, which an interrupted `enter` may have made current."""
+    if _current.get() is opened:
+        _current.set(opened.outer)
+
+
 def leave(before: Before) -> None:
     """Make current again what was *before* `enter`."""
     outer, inside, token = before

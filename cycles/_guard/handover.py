@@ -6,7 +6,7 @@ import weakref
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from cycles._client.opened_section import enter, leave
+from cycles._client.opened_section import enter, leave, put_back
 from cycles._client.raising import ANSWERS
 from cycles._drivers.asyncgens import closing
 
@@ -53,8 +53,12 @@ class Handover(Generic[H]):
         except ANSWERS as error:
             error.__traceback__ = None  # see `raising`
             raise
-        self._before = enter(opened)
-        return opened
+        try:
+            self._before = enter(opened)
+            return opened  # noqa: TRY300 - an interrupt may come at this line, too
+        except BaseException:
+            put_back(opened)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -85,8 +89,12 @@ class AsyncHandover(Generic[H]):
         except ANSWERS as error:
             error.__traceback__ = None  # see `raising`
             raise
-        self._before = enter(opened)
-        return opened
+        try:
+            self._before = enter(opened)
+            return opened  # noqa: TRY300 - an interrupt may come at this line, too
+        except BaseException:
+            put_back(opened)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

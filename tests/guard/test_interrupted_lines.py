@@ -95,12 +95,6 @@ def reserved(client, interrupt):
     reservation.release()
 
 
-def committed(client, interrupt):
-    reservation = client.reserve(usd("0.10"), action=ACTION)
-    with interrupt:
-        reservation.commit(usd("0.07"))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("work", [guarded, reserved])
 def test_an_interrupt_at_any_line_after_the_answer_leaves_no_hold(server, config, work, monkeypatch):
@@ -119,15 +113,3 @@ def test_an_interrupt_at_any_line_of_a_section_inside_a_limit_leaves_nothing_of_
             whole.commit(usd("0.02"))
     until(lambda: server.held() == 0)
     assert server.spent() == 2
-
-
-@pytest.mark.slow
-def test_an_interrupt_at_any_line_of_a_commit_charges_once_or_nothing_and_leaves_no_hold(server, config, monkeypatch):
-    monkeypatch.setattr("cycles._client.upkeep.LATER", 0.0)
-    server.authority.fund("tenant:acme", "CREDIT", usd("1000"))
-    with cycles.Client(config) as client:
-        interrupts = interrupted_at_each_line(partial(committed, client), monkeypatch, is_counting=True)
-        assert interrupts > 50
-        until(lambda: server.held() == 0)
-    assert set(server.commits.values()) == {7_000_000}
-    assert server.spent() == 7 * len(server.commits) > 7 * interrupts / 2
