@@ -20,7 +20,7 @@ from cycles.errors import CyclesError, UnreportedSpend
 from cycles.testing.programs import reserved
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from cycles._core.effects import Effect, Flow
     from cycles._core.section import Section
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cycles.testing.programs import Program
 
 T = TypeVar("T")
+H = TypeVar("H")
 
 _LATER: Final = 1.0
 """Seconds after which the background goes on with what an end has left."""
@@ -232,7 +233,7 @@ class SimulatedRuntime:
         self._plan: Final = plan
         self._own_terms: Final = own_terms
 
-    def reserve(self, asked: Checked) -> RunningSection:
+    def reserve(self, asked: Checked, made: Callable[[RunningSection], H]) -> tuple[RunningSection, H]:
         """See `BlockingRuntime.reserve`."""
         case = self._asks(asked)
         try:
@@ -240,7 +241,8 @@ class SimulatedRuntime:
         except CyclesError as error:
             self._host.refused(case, error)
             raise
-        return self._running(case, section)
+        running = self._running(case, section)
+        return running, made(running)
 
     def _asks(self, asked: Checked) -> Case:
         plan = self._plan._replace(terms=asked.terms) if self._own_terms else self._plan
@@ -256,7 +258,9 @@ class SimulatedRuntime:
 class AsyncSimulatedRuntime(SimulatedRuntime):
     """The same for asynchronous code."""
 
-    async def reserve(self, asked: Checked) -> RunningSection:  # type: ignore[override]
+    async def reserve(  # type: ignore[override]
+        self, asked: Checked, made: Callable[[RunningSection], H]
+    ) -> tuple[RunningSection, H]:
         """See `AsyncRuntime.reserve`."""
         case = self._asks(asked)
         try:
@@ -264,4 +268,5 @@ class AsyncSimulatedRuntime(SimulatedRuntime):
         except CyclesError as error:
             self._host.refused(case, error)
             raise
-        return self._running(case, section)
+        running = self._running(case, section)
+        return running, made(running)
