@@ -56,6 +56,23 @@ def test_an_interrupt_in_actual_of_a_coroutine_charges_the_estimate(server, conf
     assert seen == [10]
 
 
+def test_an_interrupt_at_the_very_beginning_of_a_commit_loses_no_charge(server, client, monkeypatch):
+    monkeypatch.setattr("cycles._client.upkeep.LATER", 0.01)
+    reservation = client.reserve(usd("0.10"), action=ACTION)
+    spend, interrupts = section.Section.spend, [KeyboardInterrupt()]
+
+    def spending(*args, **options):
+        if interrupts:
+            raise interrupts.pop()
+        return spend(*args, **options)
+
+    monkeypatch.setattr(section.Section, "spend", spending)
+    with pytest.raises(KeyboardInterrupt):
+        reservation.commit(usd("0.07"))
+    until(lambda: (server.spent(), server.held()) == (7, 0))
+    assert len(server.of("commit")) == 1
+
+
 def test_an_interrupted_record_is_written_before_the_interrupt_goes_on(server, client, kept, monkeypatch):
     reservation = client.reserve(usd("0.10"), action=ACTION)
     replace, interrupts = os.replace, [KeyboardInterrupt()]
