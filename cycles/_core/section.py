@@ -5,7 +5,7 @@ Nothing here asks for anything outside; what begins and ends a section are the f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cycles._core.lifecycle import NOTHING_HELD, OPEN, Happened, State, step
 from cycles._core.records import Pending
@@ -83,7 +83,7 @@ class Section:
         self.grant: Final = grant
         self.policy: Final = policy
         self._state = state or (_granted_state(terms, grant) if share is None else State.ACTIVE)
-        self._tickets = [step]  # the one that leaves takes it
+        self._tickets: list[Literal[True]] = [True]  # the one that leaves takes it
         self._report_keys: list[str] = []
         self.details: Callable[[], Mapping[str, Any]] | None = None
         self.provisional: Pending | None = None
@@ -142,9 +142,10 @@ class Section:
         """
         if self._state not in OPEN:
             return False
+        left = step(self._state, happened)  # where a lost lease makes no difference
         try:
-            # Taking it is atomic in the interpreter. A lost lease makes no difference to the step.
-            self._state = self._tickets.pop()(self._state, happened)
+            # Taking it is atomic in the interpreter. One statement, so that an interrupt comes before it or after it.
+            self._state = self._tickets.pop() and left
         except IndexError:
             return False
         return True

@@ -7,6 +7,7 @@ import gc
 import linecache
 import sys
 import threading
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import pytest
 import cycles
 from cycles import usd
 from cycles._drivers.world import World
+from cycles.local import LocalAuthority
 from tests.support.authorities import ACTION
 from tests.support.waiting import until
 
 OURS = str(Path(cycles.__file__).parent)
+AUTHORITY = str(Path(cycles.local.__file__).parent)
 RUN = ("agent.run", "interrupted")
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -49,7 +52,9 @@ class Interrupt:
         sys.settrace(None)
 
     def entered(self, frame, event, arg):
-        return self.line if frame.f_code.co_filename.startswith(OURS) and not is_end(frame) else None
+        name = frame.f_code.co_filename
+        is_client = name.startswith(OURS) and not name.startswith(AUTHORITY)
+        return self.line if is_client and not is_end(frame) else None
 
     def line(self, frame, event, arg):
         # At the end of a with-block tracing can raise before the block is left, which a signal can't.
@@ -95,6 +100,12 @@ def reserved(client, interrupt):
     reservation.release()
 
 
+def committed(client, interrupt):
+    reservation = client.reserve(usd("0.10"), action=ACTION)
+    with interrupt:
+        reservation.commit(usd("0.07"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("work", [guarded, reserved])
 def test_an_interrupt_at_any_line_after_the_answer_leaves_no_hold(server, config, work, monkeypatch):
@@ -113,3 +124,18 @@ def test_an_interrupt_at_any_line_of_a_section_inside_a_limit_leaves_nothing_of_
             whole.commit(usd("0.02"))
     until(lambda: server.held() == 0)
     assert server.spent() == 2
+
+
+@pytest.mark.slow
+def test_an_interrupt_at_any_line_of_a_commit_charges_once_or_nothing(monkeypatch):
+    monkeypatch.setattr("cycles._client.upkeep.LATER", 0.0)
+    with LocalAuthority() as authority:
+        authority.budget("tenant:acme", usd("1000"))
+        with authority.client(tenant="acme") as client:  # without a journal
+            interrupts = interrupted_at_each_line(partial(committed, client), monkeypatch, is_counting=True)
+            assert interrupts > 50
+            until(lambda: not any(hold.status == "ACTIVE" for hold in authority.reservations()))
+        charged = Counter(hold.charged for hold in authority.reservations())
+        assert charged.keys() == {None, 7_000_000}
+        assert authority.balance("tenant:acme", "USD_MICROCENTS").spent == 7_000_000 * charged[7_000_000]
+        assert charged[7_000_000] > interrupts / 2

@@ -7,7 +7,7 @@ from attrs import evolve
 
 from cycles._core import attempts, endings, flows, queries, records, recovery, retry, section_flows, settlements
 from cycles._core.effects import Call, Jitter, NewKey, Sleep
-from cycles._core.lifecycle import State, step
+from cycles._core.lifecycle import State
 from cycles._core.outcomes import Verdict, judge
 from cycles._core.records import Pending
 from cycles.local.ledger import charging, events, leases
@@ -81,7 +81,7 @@ def test_a_second_settlement_after_an_interrupted_commit(monkeypatch):
     def end(section, end=section_flows.end, **how):
         if section.state is State.UNSETTLED and section.settlement is None:
             section._state = State.ACTIVE
-            section._tickets.append(step)
+            section._tickets.append(True)
         return (yield from end(section, **how))
 
     monkeypatch.setattr(section_flows, "end", end)
