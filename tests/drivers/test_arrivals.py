@@ -43,8 +43,14 @@ class OwnTimeout(TimeoutError):
 LIMITS = [SoftTimeLimitExceeded, OwnTimeout("over"), TimeoutError("timed out"), ConnectionResetError(104, "reset")]
 
 
+RUNG = threading.Event()
+
+
 def ring(limit):
+    RUNG.clear()
+
     def handler(signum, frame):
+        RUNG.set()
         raise limit
 
     return handler
@@ -67,12 +73,18 @@ def limited(limit):
 
 @contextmanager
 def hit_by(server, operation):
-    """Send this thread the signal as soon as *server* has seen a request."""
+    """Send this thread the signal as soon as *server* has seen a request.
+
+    One that comes just before the thread begins to wait for the answer is handled only when that wait is over; the next
+    one ends it.
+    """
     main = threading.get_ident()
 
     def watch():
         server.wait_for(operation)
         signal.pthread_kill(main, signal.SIGUSR1)
+        while not RUNG.wait(5.0):
+            signal.pthread_kill(main, signal.SIGUSR1)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
