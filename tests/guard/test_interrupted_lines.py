@@ -24,7 +24,13 @@ OURS = str(Path(cycles.__file__).parent)
 AUTHORITY = str(Path(cycles.local.__file__).parent)
 RUN = ("agent.run", "interrupted")
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.skipif(
+        sys.version_info >= (3, 12),
+        reason="later versions trace the ends of with-blocks as lines where no signal can come",
+    ),
+]
 
 
 class Interrupt:
@@ -45,11 +51,12 @@ class Interrupt:
         monkeypatch.setattr(World, "answered", counted)
 
     def __enter__(self):
+        self.before = sys.gettrace()
         sys.settrace(self.entered)
         return self
 
     def __exit__(self, *_):
-        sys.settrace(None)
+        sys.settrace(self.before)
 
     def entered(self, frame, event, arg):
         name = frame.f_code.co_filename
