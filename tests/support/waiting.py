@@ -15,13 +15,13 @@ PATIENCE = 300.0
 
 def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < deadline:
+    while not condition():  # asked no more once it is true: some conditions are no longer so the next time
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert condition()
 
 
 async def until_async(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < deadline:
+    while not condition():
+        assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
-    assert condition()
