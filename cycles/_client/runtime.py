@@ -22,7 +22,8 @@ H = TypeVar("H")
 def claimed(reservation: H, asking: Asking, section: Section) -> H:
     """Return *reservation*, which has *section* from now on: whoever drops it gives the hold back.
 
-    In the frame of whoever reserves it is no variable. A traceback of an error that was dealt with there may keep that.
+    Whoever reserves returns it at once, and keeps it in no variable. The traceback of an error that was caught
+    meanwhile may keep that frame alive, and would keep a reservation that everybody else has dropped.
     """
     asking.claim(section.reservation_id)
     return reservation

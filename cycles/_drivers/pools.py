@@ -7,8 +7,8 @@ use.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,13 +29,13 @@ connection for. A pool looks at its connections only when it is used."""
 
 
 class _Pool:
-    """One pool, and its requests in flight: a deque, for threads add and take at the same time."""
+    """One pool, and how many requests are in flight in it."""
 
     __slots__ = ("in_flight", "transport", "used_at")
 
     def __init__(self, transport: Any) -> None:
         self.transport: Final = transport
-        self.in_flight: Final[deque[None]] = deque()
+        self.in_flight = 0
         self.used_at = 0.0
 
 
@@ -51,30 +51,32 @@ class _Pools:
         self._opened: Final = partial(engine, **options)
         # The first one at once: what can't be opened is said when a client is made.
         self._pools: Final = [_Pool(self._opened())]
+        self._lock: Final = threading.Lock()  # nobody begins in a pool that another thread is about to close
 
-    def _next(self) -> _Pool:
-        """Return the pool that the next request goes to."""
-        for pool in self._pools:
-            if len(pool.in_flight) < _CONNECTIONS:
-                return pool
-        if len(self._pools) < _MOST:
-            pool = _Pool(self._opened())
-            self._pools.append(pool)
+    def _begin(self) -> _Pool:
+        """Return the pool that the next request goes to, which is in flight from now on."""
+        with self._lock:
+            pool = next((pool for pool in self._pools if pool.in_flight < _CONNECTIONS), None)
+            if pool is None and len(self._pools) < _MOST:
+                pool = _Pool(self._opened())
+                self._pools.append(pool)
+            if pool is None:
+                pool = min(self._pools, key=lambda pool: pool.in_flight)
+            pool.in_flight += 1
             return pool
-        return min(self._pools, key=lambda pool: len(pool.in_flight))
 
-    def _left_over(self) -> _Pool | None:
-        """Take out and return the last pool, when it is not needed any more; the first one stays."""
-        if len(self._pools) < 2:
-            return None
-        last = self._pools[-1]
-        if last.in_flight or last.used_at + _KEPT > time.monotonic():
-            return None
-        try:
-            self._pools.remove(last)
-        except ValueError:  # another thread did
-            return None
-        return last
+    def _end(self, pool: _Pool) -> _Pool | None:
+        """Note the end of a request in *pool*; take out and return the last pool when it is not needed any more.
+
+        The first one stays.
+        """
+        with self._lock:
+            pool.in_flight -= 1
+            now = pool.used_at = time.monotonic()
+            last = self._pools[-1]
+            if len(self._pools) == 1 or last.in_flight or last.used_at + _KEPT > now:
+                return None
+            return self._pools.pop()
 
 
 class Pools(_Pools, httpx.BaseTransport):
@@ -82,15 +84,12 @@ class Pools(_Pools, httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send *request* through the first pool that is not in full use."""
-        pool = self._next()
-        pool.in_flight.append(None)
+        pool = self._begin()
         try:
             response: httpx.Response = pool.transport.handle_request(request)
             return response
         finally:
-            pool.in_flight.pop()
-            pool.used_at = time.monotonic()
-            if (left_over := self._left_over()) is not None:
+            if (left_over := self._end(pool)) is not None:
                 left_over.transport.close()
 
     def close(self) -> None:
@@ -104,15 +103,12 @@ class AsyncPools(_Pools, httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send *request* through the first pool that is not in full use."""
-        pool = self._next()
-        pool.in_flight.append(None)
+        pool = self._begin()
         try:
             response: httpx.Response = await pool.transport.handle_async_request(request)
             return response
         finally:
-            pool.in_flight.pop()
-            pool.used_at = time.monotonic()
-            if (left_over := self._left_over()) is not None:
+            if (left_over := self._end(pool)) is not None:
                 await left_over.transport.aclose()
 
     async def aclose(self) -> None:

@@ -19,6 +19,7 @@ RENEWED_BY_THEIR_OWNER = {
     ("cycles/_background/agenda.py", "Agenda"): "ThreadHeartbeats.forked forgets it; a loop's belongs to that loop",
     ("cycles/_background/greenlets.py", "GreenBeats"): "ThreadHeartbeats.forked forgets it",
     ("cycles/_drivers/connections.py", "Engine"): "a fork opens connections of its own: `reconnect` of both runtimes",
+    ("cycles/_drivers/pools.py", "_Pools"): "a fork opens connections of its own: `reconnect` of both runtimes",
     ("cycles/_drivers/threads.py", "Lock"): "it is a lock itself: whoever has one renews it",
     ("cycles/_client/lanes.py", ""): "BlockingRuntime.reconnect opens new ones",
     ("cycles/local/wire/server.py", "Server"): "its thread is not in the child, and nothing serves there",

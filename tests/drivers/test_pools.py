@@ -165,23 +165,6 @@ def test_a_pool_in_use_is_not_closed(made, clock):
     ended(threads, made)
 
 
-def test_two_threads_close_a_pool_once(made, clock, monkeypatch):
-    transport = Pools(made)
-    ended(in_threads(transport, made, 5), made)
-    clock[0] += 10.0
-
-    class Contended(list):
-        """A list that another thread is always quicker to take from."""
-
-        def remove(self, pool):
-            super().remove(pool)
-            super().remove(pool)
-
-    monkeypatch.setattr(transport, "_pools", Contended(transport._pools))
-    transport.handle_request(REQUEST)
-    assert made.pools[1].closed == 0
-
-
 @pytest.mark.anyio
 async def test_closing_reaches_all_pools(made):
     blocking, asynchronous = Pools(made), AsyncPools(made)
