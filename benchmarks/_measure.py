@@ -103,6 +103,7 @@ def main(work: Callable[[Sheet], None]) -> None:
     parser.add_argument("--json", type=Path, help="write what was found there")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
+    gc.freeze()  # what was imported: to look through it in each round took longer than the round (`steady`)
     sheet = Sheet(quick=options.quick)
     work(sheet)
     if options.json is not None:
