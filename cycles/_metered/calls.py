@@ -138,8 +138,11 @@ class Call:
         return lambda section: section_flows.release(section, f"HTTP {status}")
 
     def _charged(self, usage: Usage, source: str | None = None) -> Ending:
-        amount, metrics = self.meter.cost(self.billable, usage), self._metrics(usage)
-        metadata = None if source is None else {"actual_source": source}
+        amount, metadata = self.meter.cost(self.billable, usage), None if source is None else {"actual_source": source}
+        section = self._section
+        if section.is_open:
+            section.report(amount, None, metadata)  # the background charges it, should an interrupt come before the end
+        metrics = self._metrics(usage)
         return lambda section: section_flows.commit(section, amount, metrics, metadata)
 
     def _estimated(self) -> Ending:
@@ -165,6 +168,11 @@ class Call:
         if usage.model:
             metrics.model_version = usage.model[:128]
         return metrics
+
+    @property
+    def _section(self) -> Section:
+        assert self._opened is not None  # noqa: S101 - types: nothing is sent without a section
+        return self._opened.running.section
 
     def _now(self) -> float:
         assert self._opened is not None  # noqa: S101 - types: nothing is sent without a section
