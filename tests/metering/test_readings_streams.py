@@ -163,6 +163,18 @@ def test_what_anthropic_tells_later_is_cumulative():
     assert (usage.cache_write_1h_tokens, usage.web_searches, usage.output_tokens) == (700, 2, 9)
 
 
+def test_what_is_written_later_is_as_dear_as_the_dearest_part_before():
+    """The second telling does not say for how long; the first did, for minutes and for an hour."""
+    start = json.loads(json.dumps(ANTHROPIC[0]))
+    made = {"ephemeral_5m_input_tokens": 159_000, "ephemeral_1h_input_tokens": 217}
+    start["message"]["usage"]["cache_creation"] = made
+    told = {"cache_creation_input_tokens": 159_317, "output_tokens": 9}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": told}
+    _, usage, _ = read_in(message(stream=True), [events(start, end)])
+    assert usage is not None
+    assert (usage.cache_write_tokens, usage.cache_write_1h_tokens) == (159_317, 317)
+
+
 def test_anthropics_first_telling_is_not_the_whole():
     """Servers that speak its wire may leave out the second: what was made is not known then."""
     silent = [*ANTHROPIC[:-2], {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, ANTHROPIC[-1]]

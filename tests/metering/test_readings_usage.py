@@ -92,7 +92,75 @@ def test_anthropics_input_leaves_out_what_was_cached():
         "inference_geo": "global",
         "service_tier": "priority",
     }
-    assert answer(message(), usage=plain) == Usage(input_tokens=6, output_tokens=1)
+    told = (("inference_geo", "global"), ("speed", "standard"))
+    assert answer(message(), usage=plain) == Usage(input_tokens=6, output_tokens=1, terms=told)
+
+
+def test_what_anthropic_wrote_to_a_cache_is_never_less_than_its_parts():
+    hour, minutes = {"ephemeral_1h_input_tokens": 70}, {"ephemeral_5m_input_tokens": 30}
+    usage = answer(message(), usage={"input_tokens": 6, "output_tokens": 1, "cache_creation": {**hour, **minutes}})
+    assert (usage.input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens) == (106, 100, 70)
+
+
+def test_a_cache_that_the_answer_says_no_more_of_lives_as_long_as_was_asked_for():
+    """Others that serve Claude tell only how much was written: for an hour that costs twice the input."""
+    told = {"input_tokens": 6, "output_tokens": 1, "cache_creation_input_tokens": 100}
+    asked_for = {"type": "ephemeral", "ttl": "1h"}
+    assert answer(message(cache_control=asked_for), usage=told).cache_write_1h_tokens == 100
+    assert answer(message(cache_control={"type": "ephemeral"}), usage=told).cache_write_1h_tokens == 0
+    whole = {**told, "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 100}}
+    assert answer(message(cache_control=asked_for), usage=whole).cache_write_1h_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("provider", "told", "output"),
+    [
+        ("google", {"prompt_tokens": 11, "completion_tokens": 13, "total_tokens": 327}, 316),
+        ("openai", {"prompt_tokens": 21, "completion_tokens": 0, "total_tokens": 81}, 60),
+        ("openai", {"prompt_tokens": 21, "completion_tokens": 60, "total_tokens": 81}, 60),
+        ("openai", {"prompt_tokens": 21, "completion_tokens": 60, "total_tokens": 70}, 60),
+        ("openai", {"prompt_tokens": 21, "completion_tokens": 60, "total_tokens": "many"}, 60),
+        ("x-ai", {"prompt_tokens": 9, "completion_tokens": 4, "reasoning_tokens": 7, "total_tokens": 20}, 11),
+    ],
+)
+def test_what_a_total_counts_beside_its_parts_is_output(provider, told, output):
+    """Gemini, as it speaks OpenAI's wire, leaves thoughts out of `completion_tokens`, and bills them."""
+    assert answer(chat(provider), usage=told).output_tokens == output
+
+
+def test_what_the_total_of_a_response_counts_beside_its_parts_is_output():
+    told = {"input_tokens": 11, "output_tokens": 13, "total_tokens": 327}
+    assert answer(respond(), usage=told).output_tokens == 316
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"prompt_tokens_details": {"cache_creation_tokens": 70}},
+        {"prompt_tokens_details": {"cache_creation_input_tokens": 70}},
+        {"cache_creation_input_tokens": 70},
+    ],
+)
+def test_what_others_write_to_a_cache_has_other_names(told):
+    assert answer(chat(), usage={"prompt_tokens": 100, "completion_tokens": 1, **told}).cache_write_tokens == 70
+
+
+@pytest.mark.parametrize(
+    ("told", "tier"),
+    [
+        ({"trafficType": "ON_DEMAND"}, "standard"),
+        ({"trafficType": "ON_DEMAND_FLEX"}, "flex"),
+        ({"trafficType": "PROVISIONED_THROUGHPUT"}, "standard"),
+        ({"trafficType": "TRAFFIC_TYPE_UNSPECIFIED"}, None),
+        ({"serviceTier": "SERVICE_TIER_PRIORITY"}, "priority"),
+        ({"serviceTier": "standard"}, "standard"),
+        ({"serviceTier": "of tomorrow"}, "of tomorrow"),
+        ({}, None),
+    ],
+)
+def test_googles_tiers_have_several_names(told, tier):
+    usage = answer(generate(), usageMetadata={"promptTokenCount": 5, **told})
+    assert dict(usage.terms).get("service_tier") == tier
 
 
 def test_anthropics_totals_leave_out_compactions():
