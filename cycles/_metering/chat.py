@@ -206,10 +206,10 @@ class Chat:
         said = {name: value for name, value in {**billable.parsed, **changes}.items() if name not in left_out}
         return self.billable(edited(billable.body, billable.parsed, changes, left_out), said)
 
-    def answer(self, _: Billable, body: bytes) -> Usage | None:
+    def answer(self, billable: Billable, body: bytes) -> Usage | None:
         """Return what a whole answer says that it used."""
-        answer = answered(body)
-        return None if answer is None else conventions.chat(self.provider, answer)
+        answer, audio = answered(body), billable.at_most.input_audio_tokens
+        return None if answer is None else conventions.chat(self.provider, answer, audio=audio)
 
     def stream(self, billable: Billable) -> StreamReading:
         """Return a reading of the streamed answer."""
@@ -218,6 +218,7 @@ class Chat:
                 self.provider,
                 billable.output_bound if self._reasons_unseen(billable.parsed) else 0,
                 self._candidates(billable.parsed),
+                billable.at_most.input_audio_tokens,
             ),
             at_most=billable.at_most,
             answer=billable.answer,
@@ -270,10 +271,11 @@ class ChatTally:
 
     marks = (_USAGE,)
 
-    def __init__(self, provider: str, unseen: int = 0, candidates: int = 1) -> None:
+    def __init__(self, provider: str, unseen: int = 0, candidates: int = 1, audio: int = 0) -> None:
         self.usage: Usage | None = None
         self.unseen = unseen
         self._provider = provider
+        self._audio = audio
         self._told: Usage | None = None
         self._is_late = False  # whether output came after what was told
         self._begun: set[object] = set()
@@ -281,7 +283,7 @@ class ChatTally:
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Take the usage; some tell it in every chunk, so that it is whole when each choice has ended."""
-        told = conventions.chat(self._provider, event)
+        told = conventions.chat(self._provider, event, audio=self._audio)
         choices = event.get("choices")
         if told is None:
             if self.usage is not None and _has_output(choices):  # it was told in between

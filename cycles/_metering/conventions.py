@@ -107,8 +107,14 @@ def dearer(tier: object) -> str | None:
 
 
 @_whole
-def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
-    """Read OpenAI's chat completions and completions, and all that speak like them."""
+def chat(provider: str, answer: Mapping[str, Any], *, audio: int = 0) -> Usage | None:
+    """Read OpenAI's chat completions and completions, and all that speak like them.
+
+    Args:
+        provider: Who answers.
+        answer: The answer, or a chunk of it.
+        audio: How much of the input may be sound, where the answer does not say: Gemini's, on this wire.
+    """
     told = answer.get("usage") or part(answer, "x_groq", "usage")
     if not isinstance(told, _MAPPING):
         return None
@@ -118,7 +124,7 @@ def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
     if not (is_count(told.get("prompt_tokens")) and is_count(output)):
         return None
     within, made = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
-    apart = provider in _REASONING_APART
+    apart, heard = provider in _REASONING_APART, part(within, "audio_tokens")
     reasoning = (_exact if apart else count)(part(made, "reasoning_tokens") or told.get("reasoning_tokens"))
     citation = _exact(told.get("citation_tokens"))
     counted = count(output) + (reasoning if apart else 0) + citation
@@ -126,7 +132,7 @@ def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
         input_tokens=count(told["prompt_tokens"]),
         cache_read_tokens=_cached(told, within),
         cache_write_tokens=_written(told, within),
-        input_audio_tokens=_exact(part(within, "audio_tokens")),
+        input_audio_tokens=min(audio, count(told["prompt_tokens"])) if heard is None else _exact(heard),
         output_tokens=max(counted, _more(told.get("total_tokens"), told["prompt_tokens"]) or 0),
         output_reasoning_tokens=reasoning,
         output_audio_tokens=_exact(part(made, "audio_tokens")),
@@ -197,10 +203,11 @@ def embedding(answer: Mapping[str, Any]) -> Usage | None:
     told = answer.get("usage")
     if not isinstance(told, Mapping):
         return None
-    used = told.get("prompt_tokens", told.get("total_tokens"))
+    total = told.get("total_tokens")
+    used = told.get("prompt_tokens", total)
     if not is_count(used):
         return None
-    return Usage(input_tokens=count(used), model=text(answer.get("model")))
+    return Usage(input_tokens=max(count(used), count(total)), model=text(answer.get("model")))
 
 
 def _tells(told: object, *totals: str) -> TypeGuard[Mapping[str, Any]]:
@@ -221,8 +228,10 @@ def responses(provider: str, answer: Mapping[str, Any]) -> Usage | None:
         input_tokens=count(told["input_tokens"]),
         cache_read_tokens=count(part(within, "cached_tokens")),
         cache_write_tokens=_exact(part(within, "cache_write_tokens")),
+        input_audio_tokens=_exact(part(within, "audio_tokens")),
         output_tokens=max(count(told["output_tokens"]), _more(told.get("total_tokens"), told["input_tokens"]) or 0),
         output_reasoning_tokens=count(part(made, "reasoning_tokens")),
+        output_audio_tokens=_exact(part(made, "audio_tokens")),
         web_searches=_calls(output, "web_search_call") if searches is None else _exact(searches),
         storage_searches=_calls(output, "file_search_call"),
         model=text(answer.get("model")),
@@ -362,7 +371,11 @@ def googles_tier(named: str) -> str | None:
 def _searches(answer: Mapping[str, Any]) -> int:
     """Count what Google Search was asked: from Gemini 3 on each query is billed, before it each grounded prompt."""
     candidates = answer.get("candidates")
-    found = [part(one, "groundingMetadata", "webSearchQueries") for one in candidates] if candidates else []
+    found = [
+        part(one, "groundingMetadata", name)
+        for one in (candidates if isinstance(candidates, list) else ())
+        for name in ("webSearchQueries", "imageSearchQueries")
+    ]
     queries = sum(len(one) for one in found if isinstance(one, list))
     model = text(answer.get("modelVersion")) or ""
     return min(queries, 1) if model.startswith(("gemini-1", "gemini-2")) else queries

@@ -213,8 +213,12 @@ class GeminiTally:
         told = conventions.gemini(event)
         if told is None:
             return
-        searches = max(told.web_searches, self._told.web_searches if self._told else 0)
-        self._told = evolve(told, web_searches=searches)
+        before = self._told or told
+        self._told = evolve(
+            told,
+            output_tokens=max(told.output_tokens, before.output_tokens),
+            web_searches=max(told.web_searches, before.web_searches),
+        )
         self.unseen = 0
         candidates = event.get("candidates")
         for one in candidates if isinstance(candidates, list) else ():

@@ -60,11 +60,13 @@ _REGION: Final = re.compile(
     r"|^(?P<google>[a-z0-9-]+)-aiplatform\.googleapis\.com$|^aiplatform\.(?P<several>[a-z]+)\.rep\.googleapis\.com$"
 )
 """Hosts whose region has a price of its own for newer models."""
-_SAME_EVERYWHERE: Final = {
-    "openai": re.compile(r"^(ft:)?(gpt-[34]|gpt-5(?!\.)|gpt-5\.[0-3](?!\d)|o\d|chatgpt|codex|computer-use|text-|davinci|babbage)"),
-    "google": re.compile(r"^(gemini-(embedding|[12]\b)|text-|claude-(3|(sonnet|opus)-4(-1)?(@|$|-20)))"),
+_NEWER: Final = {
+    "openai": re.compile(
+        r"^(?!(ft:)?(gpt-[34]|gpt-5(?!\.)|gpt-5\.[0-3](?!\d)|o\d|chatgpt|codex|computer-use|text-|davinci|babbage))"
+    ),
+    "google": re.compile(r"^(gemini-(?!embedding|[12]\b)|claude-(?!3|(sonnet|opus)-4(-1)?(@|$|-20)))"),
 }
-"""Models from before there were such prices: OpenAI's until March 2026, Claude until 4.1, Gemini until 2.5."""
+"""Models that such prices are for: OpenAI's since March 2026, Claude from 4.5 on, Gemini from 3 on."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -74,7 +76,7 @@ def region_of(host: str, model: str) -> str | None:
     if (found := _REGION.search(name)) is None:
         return _REGIONS.get(name)
     kind = "openai" if found["openai"] else "google"
-    return None if _SAME_EVERYWHERE[kind].search(model) else found[found.lastgroup or 0]
+    return found[found.lastgroup or 0] if _NEWER[kind].search(model.rpartition("/")[2]) else None
 
 
 @functools.lru_cache(maxsize=256)

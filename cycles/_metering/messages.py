@@ -245,11 +245,17 @@ def _grown(told: Usage, most: Usage) -> Usage:
 
 
 def _later(before: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the usage after another telling: it is cumulative, never to be added."""
-    after = {**before, **{name: value for name, value in told.items() if value is not None}}
+    """Return the usage after another telling: it is cumulative, never to be added. No count becomes less."""
+    after = {**before, **{name: _more(before.get(name), value) for name, value in told.items() if value is not None}}
     hour = conventions.count(conventions.part(before, "cache_creation", "ephemeral_1h_input_tokens"))
     if "cache_creation" not in told and hour:  # only the first telling says for how long: what came later may be dearer
         total, was = (conventions.count(one.get("cache_creation_input_tokens")) for one in (after, before))
-        hour = min(hour + max(total - was, 0), total)
-        after["cache_creation"] = {"ephemeral_1h_input_tokens": hour, "ephemeral_5m_input_tokens": total - hour}
+        made = {"ephemeral_1h_input_tokens": hour + total - was, "ephemeral_5m_input_tokens": was - hour}
+        after["cache_creation"] = made
     return after
+
+
+def _more(before: object, told: object) -> object:
+    """Return the greater of two counts; what is none replaces what was told before."""
+    both = conventions.is_count(before) and conventions.is_count(told)
+    return max(before, told) if both else told

@@ -267,8 +267,12 @@ def test_the_provider_at_a_host(host, provider):
         ("europe-west1-aiplatform.googleapis.com", "gemini-3.5-flash", "europe-west1"),
         *(
             ("europe-west1-aiplatform.googleapis.com", model, None)
-            for model in ("gemini-2.5-pro", "claude-opus-4-1@20250805", "claude-sonnet-4@20250514", "claude-3-haiku")
+            for model in (
+                *("gemini-2.5-pro", "google/gemini-2.5-pro", "gemini-embedding-001", "text-embedding-005"),
+                *("claude-opus-4-1@20250805", "claude-sonnet-4@20250514", "claude-3-haiku", "meta/llama-4-maas"),
+            )
         ),
+        ("europe-west1-aiplatform.googleapis.com", "google/gemini-3.5-flash", "europe-west1"),
     ],
 )
 def test_a_region_is_part_of_the_price_where_it_has_one(host, model, region):

@@ -225,6 +225,32 @@ def test_from_gemini_3_on_each_query_is_billed():
     told = {"modelVersion": "gemini-3.5-flash", "usageMetadata": {"promptTokenCount": 1}}
     assert answer(generate(), candidates=candidates, **told).web_searches == 2
     assert answer(generate(), candidates=[{}], **told).web_searches == 0
+    candidates[0]["groundingMetadata"]["imageSearchQueries"] = ["c"]
+    assert answer(generate(), candidates=candidates, **told).web_searches == 3
+
+
+def test_sounds_that_an_answer_does_not_tell_are_as_many_as_were_sent():
+    """Gemini has a price of its own for them, and does not count them apart on OpenAI's wire."""
+    part = {"type": "input_audio", "input_audio": {"data": "A" * 4_000, "format": "mp3"}}
+    billable = chat("google", messages=[{"role": "user", "content": [part]}])
+    told = {"prompt_tokens": 1_000, "completion_tokens": 5}
+    assert answer(billable, usage=told).input_audio_tokens == billable.bound().input_audio_tokens > 300
+    assert answer(billable, usage=told | {"prompt_tokens": 40}).input_audio_tokens == 40
+    assert answer(billable, usage=told | {"prompt_tokens_details": {"audio_tokens": 7}}).input_audio_tokens == 7
+    assert answer(chat("google"), usage=told).input_audio_tokens == 0
+
+
+def test_sounds_of_a_response_are_told_apart():
+    told = {"input_tokens": 9, "output_tokens": 5}
+    details = {"input_tokens_details": {"audio_tokens": 7}, "output_tokens_details": {"audio_tokens": 4}}
+    usage = answer(respond(), usage=told | details)
+    assert (usage.input_audio_tokens, usage.output_audio_tokens) == (7, 4)
+
+
+def test_an_embedding_costs_the_total():
+    billable = asked("openai", "/v1/embeddings", model="m", input="hi")
+    assert answer(billable, usage={"prompt_tokens": 3, "total_tokens": 40}).input_tokens == 40
+    assert answer(billable, usage={"prompt_tokens": 3, "total_tokens": "many"}).input_tokens == 3
 
 
 def test_a_response_counts_its_searches():
