@@ -145,9 +145,9 @@ def _metered_sdk(client: Any, meter: Meter) -> Any:
 
 
 def _kept(client: Any, meter: Meter) -> Any:
-    """Return *client* with its sockets seen to; the copies that it makes of itself are metered as it is."""
+    """Return *client*, whose sockets are refused or logged; the copies that it makes of itself are metered as it is."""
     kind = type(client)
-    _see_to_sockets(client, meter)
+    _watch_sockets(client, meter)
     for name in ("copy", "with_options"):
         if hasattr(kind, name):
             vars(client)[name] = _copying(getattr(client, name), meter)
@@ -173,8 +173,8 @@ def _metered_once(client: Any, meter: Meter) -> Any:
     return client if is_metered else metered_http(client, meter)
 
 
-def _see_to_sockets(part: Any, meter: Meter) -> None:
-    """Refuse, or tell the log of, what opens a socket in *part* of an SDK, and in its own parts."""
+def _watch_sockets(part: Any, meter: Meter) -> None:
+    """Refuse what opens a socket in *part* of an SDK, and in its own parts, or log when it is used."""
     kind = type(part)
     for name in ("connect", *_SOCKETS):
         if hasattr(kind, name):
@@ -183,11 +183,11 @@ def _see_to_sockets(part: Any, meter: Meter) -> None:
             vars(part)[name] = _NotMetered(what) if refuses else _Passing(getattr(part, name), what, meter)
     for name in _PARTS:
         if hasattr(kind, name):
-            _see_to_sockets(getattr(part, name), meter)
+            _watch_sockets(getattr(part, name), meter)
 
 
 class _Passing:
-    """Stands before what an SDK sends past its HTTP client, and says once that it is not counted."""
+    """Stands before what an SDK sends past its HTTP client, and logs once that it is not counted."""
 
     def __init__(self, real: Any, what: str, meter: Meter) -> None:
         self._real, self._what, self._meter = real, what, meter
