@@ -257,5 +257,6 @@ def _later(before: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]
 
 def _more(before: object, told: object) -> object:
     """Return the greater of two counts; what is none replaces what was told before."""
-    both = conventions.is_count(before) and conventions.is_count(told)
-    return max(before, told) if both else told
+    if conventions.is_count(before) and conventions.is_count(told):
+        return max(before, told)
+    return told

@@ -197,7 +197,7 @@ def test_what_a_transport_sent_and_could_not_send_again_costs_the_estimate(meter
     assert metered.source == "estimate"
 
 
-def test_a_transport_that_tries_again_by_itself_is_told_of(metered, caplog):
+def test_a_transport_that_tries_again_by_itself_is_logged(metered, caplog):
     """Its earlier attempts are not seen, and may have been billed."""
 
     def tried_thrice(request):

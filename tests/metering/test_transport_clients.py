@@ -198,7 +198,7 @@ class Parted:
         return Connects()
 
 
-def test_sockets_that_pass_are_told_of_once(metered, caplog):
+def test_sockets_that_pass_are_logged_once(metered, caplog):
     class Sockets(Sdk):
         responses = functools.cached_property(lambda _: Connects())
         beta = functools.cached_property(lambda _: Beta())
@@ -209,8 +209,8 @@ def test_sockets_that_pass_are_told_of_once(metered, caplog):
         for one in (client, client, client.with_options(max_retries=1)):
             assert one.responses.connect() == one.beta.realtime.connect() == one.live.forks.connect() == "connected"
             assert (one.responses.create(), one.live.version) == ("created", 3)
-    told_of = [record.cycles_request.rpartition("test_transport_clients.")[2] for record in caplog.records]
-    assert told_of == ["Connects.connect", "Beta.realtime.connect", "test_sockets_that_pass_are_told_of_once.<locals>.Sockets.live.forks.connect"]
+    logged = [record.cycles_request.rpartition(".test_transport_clients.")[2] for record in caplog.records]
+    assert logged == ["Connects.connect", "Beta.realtime.connect", f"{Sockets.__qualname__}.live.forks.connect"]
     assert {record.cycles_event for record in caplog.records} == {"sent without being counted"}
     assert not hasattr(client.live, "__len__")
 
