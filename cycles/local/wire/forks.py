@@ -1,4 +1,4 @@
-"""Forks: in a forked child, what this room locks gets new locks, for the parent's threads are not there to let go."""
+"""Forks: a forked child gets new locks, because the parent's threads, which may hold the old ones, are not there."""
 
 from __future__ import annotations
 
