@@ -15,13 +15,13 @@ _MOST_IN_FLIGHT: Final = {"httpx": 20, "httpx2": 20, "aiohttp": 100}
 open others and close them again, each with a TLS handshake: 500 reserves at once took 8 s that way."""
 
 
-def thread_lanes() -> threads.Lock:
+def thread_lanes() -> threads.Permits:
     """Return lanes for threads: no more of them send at a time than connections are kept alive.
 
     More would only wait for each other in turn, and for the interpreter's lock: 1,000 threads that reserved at once
     left the thread that renews their leases no time for it (benchmarks/open.py).
     """
-    return threads.Lock("Semaphore", _MOST_IN_FLIGHT["httpx"])
+    return threads.Permits(_MOST_IN_FLIGHT["httpx"])
 
 
 class LoopLanes:

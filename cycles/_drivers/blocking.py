@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from queue import Empty
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cycles._core.effects import Call, Record, Sleep
@@ -13,9 +14,13 @@ from cycles._drivers.world import LONGEST_ATTEMPT, endpoint
 if TYPE_CHECKING:
     from cycles._core.effects import Effect, Flow
     from cycles._core.outcomes import Answer
+    from cycles._drivers.threads import Steps
     from cycles._drivers.world import World
 
 T = TypeVar("T")
+
+_FREE: Final[Steps] = (bool, bool)
+"""The steps of what waits for no permit."""
 
 _LONG: Final = frozenset((Call, Sleep, Record))
 """Effects that can take a while; the world performs all others."""
@@ -104,18 +109,21 @@ def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
         arguments["request_timeout"] = _phases(within, world.timeout)
     module = endpoint(call.operation.module)
     sent_at = time.monotonic()
+    take, put = _FREE if lanes is None else lanes.steps
+    taken: list[object] = []
+    given_back = map(put, taken)  # begins when it is asked for: see `Permits`
     try:
         with Deadline(LONGEST_ATTEMPT if within is None else within, waiting_counts=within is not None):
-            if lanes is not None and not lanes.acquire(timeout=within):
-                raise PoolTimeout("no connection was free in time")  # noqa: TRY301 - as the library's own
             try:
+                taken.extend(map(take, (within,)))
                 sent_at = time.monotonic()  # a lease is judged by the time on the wire, and not by that in a queue
                 response = module.sync_detailed(
                     **{"client": world.api, "request_headers": world.headers(), **arguments}
                 )
             finally:
-                if lanes is not None:
-                    lanes.release()
+                any(given_back)
+    except Empty:
+        failure: Exception = PoolTimeout("no connection was free in time")
     except Exception as error:  # noqa: BLE001 - World.failed tells apart whose it is
         failure = error
     else:

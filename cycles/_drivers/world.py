@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cycles._core.records import Claim, Pending
     from cycles._core.results import SettlementDetails
     from cycles._drivers.lanes import Lanes
-    from cycles._drivers.threads import Lock
+    from cycles._drivers.threads import Permits
     from cycles_api.client import AuthenticatedClient
     from cycles_api.http import HttpHeaders
     from cycles_api.types import Response
@@ -155,7 +155,7 @@ class World:
         tell: Callable[[SettlementDetails], None] | None = None,
         seen: Callable[[Mapping[str, str]], None] | None = None,
         gate: Lanes | None = None,
-        lanes: Lock | None = None,
+        lanes: Permits | None = None,
         timeout: Phases = _TIMEOUT,
     ) -> None:
         self.api: Final = api

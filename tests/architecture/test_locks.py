@@ -21,7 +21,7 @@ RENEWED_BY_THEIR_OWNER = {
     ("cycles/_drivers/connections.py", "Engine"): "a fork opens connections of its own: `reconnect` of both runtimes",
     ("cycles/_drivers/pools.py", "_Pools"): "a fork opens connections of its own: `reconnect` of both runtimes",
     ("cycles/_drivers/threads.py", "Lock"): "it is a lock itself: whoever has one renews it",
-    ("cycles/_client/lanes.py", ""): "BlockingRuntime.reconnect opens new ones",
+    ("cycles/_drivers/threads.py", "Permits"): "BlockingRuntime.reconnect opens new ones",
     ("cycles/local/wire/server.py", "Server"): "its thread is not in the child, and nothing serves there",
     ("cycles/local/store/connections.py", "Connections"): "SqliteStore.forget_parent calls its own",
     ("cycles/local/store/turns.py", "SleepersLock"): "it is a lock itself: whoever has one renews it",

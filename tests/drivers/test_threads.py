@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import threading
+from queue import Empty
 from types import MethodDescriptorType
 
 import pytest
@@ -49,9 +50,9 @@ def test_a_lock_is_made_anew_when_the_kind_of_threads_changes(monkeypatch):
     assert not lock.acquire(timeout=0.5)
 
 
-@pytest.mark.parametrize(("kind", "arguments", "times"), [("Lock", (), 1), ("RLock", (), 2), ("Semaphore", (3,), 3)])
-def test_it_is_of_the_kind_that_was_asked_for(kind, arguments, times):
-    lock = threads.Lock(kind, *arguments)
+@pytest.mark.parametrize(("kind", "times"), [("Lock", 1), ("RLock", 2)])
+def test_it_is_of_the_kind_that_was_asked_for(kind, times):
+    lock = threads.Lock(kind)
     assert all(lock.acquire(timeout=0) for _ in range(times))
     if kind != "RLock":
         assert not lock.acquire(timeout=0)
@@ -67,3 +68,19 @@ def test_no_exception_of_a_signal_leaves_a_lock_taken(transport):
             assert isinstance(type(lock).__enter__, MethodDescriptorType)
     with pytest.raises(TypeError), threads.Lock():
         pass
+
+
+@pytest.mark.parametrize("greenlets", [False, True])
+def test_as_many_permits_are_taken_as_there_are(greenlets, monkeypatch):
+    permits = threads.Permits(2)
+    native = permits.steps
+    if greenlets:
+        monkeypatch.setattr(_thread, "start_new_thread", lambda *_: None)
+        monkeypatch.setattr(threading, "Lock", lambda lock=threading.Lock: lock())
+    take, put = permits.steps
+    assert (permits.steps is native) is not greenlets
+    taken = [take(None), take(0.0)]
+    with pytest.raises(Empty):
+        take(0.0)
+    put(taken.pop())
+    take(0.0)

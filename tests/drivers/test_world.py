@@ -18,6 +18,7 @@ from cycles._core.outcomes import Trouble
 from cycles._core.results import SettlementDetails
 from cycles._drivers import aio, blocking
 from cycles._drivers.lanes import Lanes
+from cycles._drivers.threads import Permits
 from cycles._drivers.world import World
 from cycles_api.client import AuthenticatedClient
 from tests.support.records import pending
@@ -67,15 +68,16 @@ def test_a_stack_that_is_too_deep_never_hides_what_a_section_did():
 
 def test_the_time_in_a_queue_is_no_time_on_the_wire():
     """A lease is judged by its round trips: 1,000 guards that began at once lost most of theirs to the queue."""
-    lanes = threading.Semaphore(0)
+    lanes = Permits(0)
+    take, put = lanes.steps
     api = AuthenticatedClient("http://a", "key", httpx_args={"transport": httpx.MockTransport(answer)})
     with api:
-        threading.Timer(0.3, lanes.release).start()
+        threading.Timer(0.3, put, (None,)).start()
         began = time.monotonic()
         found = blocking.run(asked(), World(api, lambda event, facts: None, lanes=lanes))
     assert found.status == 200
     assert found.sent_at - began >= 0.29
-    assert lanes.acquire(blocking=False), "the lane is free again"
+    assert take(0.0) is None, "the lane is free again"
 
 
 def test_who_waits_too_long_for_a_turn_has_sent_nothing():
@@ -84,7 +86,7 @@ def test_who_waits_too_long_for_a_turn_has_sent_nothing():
     def one():
         return (yield from Call(CREATE_RESERVATION, within=0.05, body=None))
 
-    found = blocking.run(one(), World(api, lambda event, facts: None, lanes=threading.Semaphore(0)))
+    found = blocking.run(one(), World(api, lambda event, facts: None, lanes=Permits(0)))
     assert found.trouble is Trouble.NOT_SENT
     assert "no connection was free in time" in found.reason
 
