@@ -159,7 +159,7 @@ class Connections:
                 "use local:PATH to share one",
             )
 
-    def forget_parent(self) -> None:
+    def forked(self) -> None:
         """Begin anew in a fork, which neither uses nor closes the parent's connections."""
         _inherited.extend(self.idle)
         _inherited.extend(self._busy)
