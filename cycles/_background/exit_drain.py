@@ -53,7 +53,7 @@ class _Debt(NamedTuple):
 _known: Final[WeakKeyDictionary[Journal, tuple[Config, Opener]]] = WeakKeyDictionary()
 _owed: list[_Debt] = []
 _sweep_at = _MANY
-_lock = threading.RLock()  # a collected reservation owes its charge, wherever its thread just is
+_lock = threading.RLock()  # a reservation that is collected in the middle of this adds its charge
 _is_registered = False
 
 

@@ -140,7 +140,7 @@ class ThreadHeartbeats:
                 beats.wake_soon()
 
     def _start(self) -> _Beats | GreenBeats:
-        if threads.are_greenlets():  # of which one that runs an event loop would run it in all of them
+        if threads.are_greenlets():  # an event loop in one of them would run in all of them
             green = GreenBeats()
             weakref.finalize(self, green.stop).atexit = False
             return green

@@ -100,7 +100,7 @@ class EvidenceDesk:
             content = yield from evidence_flows.key_set(self._access.config.retry, **self._elsewhere(url))
             self._key_sets[name] = evidence.KeySet.of(content)
         except CyclesError as error:
-            return evidence.unresolved(found, f"no key set could be had: {error.message}", server_id=server_id)
+            return evidence.unresolved(found, f"no key set could be fetched: {error.message}", server_id=server_id)
         return evidence.verify(found, self._key_sets[name], server_id=server_id)
 
     def _is_own(self, base: str | None) -> bool:

@@ -196,7 +196,7 @@ class RunningLimit:
 
     @property
     def section(self) -> Section | None:
-        """Its first reservation, for the span; None when a piece is still to be had."""
+        """Its first reservation, for the span; None until it has a piece."""
         return self.account.holds[0].section if self.account.holds else None
 
     def tell_news(self) -> None:

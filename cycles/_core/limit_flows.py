@@ -83,7 +83,7 @@ def _take(account: Account, piece: Piece, reserve: Reserve) -> Flow[None]:
 
 
 def take_ahead(account: Account, piece: Piece, reserve: Reserve) -> Flow[None]:
-    """Ask for a *piece* ahead of need: that it can't be had is for the section that needs it to say."""
+    """Ask for a *piece* ahead of need. A refusal is only reported: it is raised in the section that needs the piece."""
     try:
         yield from _take(account, piece, reserve)
     except CyclesError as error:
@@ -142,7 +142,7 @@ def admit(
 
     Raises:
         BudgetExceeded: when it would go over the limit.
-        CyclesError: when a piece that it needs can't be had.
+        CyclesError: when the authority does not grant a piece that it needs.
     """
     estimate = terms.estimate.amount
     if terms.dry_run or terms.observe:

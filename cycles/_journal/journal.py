@@ -99,7 +99,7 @@ class Journal:
         """Refuse a directory that others may write to.
 
         Raises:
-            JournalError: naming the path, and whose it is.
+            JournalError: naming the path and its owner.
         """
         self.partition.must_be_ours()
 

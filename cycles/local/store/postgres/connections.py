@@ -57,7 +57,7 @@ AGAIN: Final = (
 """Errors of a transaction that the database undid, and that may go well the next time."""
 
 GONE: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-"""Errors of a connection that broke, of a server that shuts down or starts, and of locks that were not to be had."""
+"""Errors of a connection that broke, of a server that shuts down or starts, and of locks that were not free in time."""
 
 _SESSION: Final = (
     f"SELECT set_config('lock_timeout', '{round(LOCKS_WITHIN * 1000)}', false), "
