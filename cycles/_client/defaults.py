@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 from cycles._client.async_runtime import AsyncRuntime

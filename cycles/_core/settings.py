@@ -22,7 +22,10 @@ _END_OF_HOST: Final = re.compile(r"[/?#\\\s]")
 _UNSEEN: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Unicode categories of characters that nobody sees, and that no name can hold: controls, formats, surrogates."""
 
-_FLAGS: Final = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
+_FLAGS: Final[dict[str, bool]] = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
 
 def _base_url(value: str) -> str:

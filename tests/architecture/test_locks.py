@@ -70,5 +70,6 @@ def test_a_lock_is_made_anew_in_a_fork(module, kind):
     if (module, kind) in RENEWED_BY_THEIR_OWNER:
         return
     text = (ROOT / module).read_text("utf-8")
-    hooks = ("@in_forked_child\n", "renewed_in_forks(self)", "os.register_at_fork(")  # the bindings know no room of ours
+    # The last is the bindings', which know no room of ours.
+    hooks = ("@in_forked_child\n", "renewed_in_forks(self)", "os.register_at_fork(")
     assert any(hook in text for hook in hooks), f"{module}: {kind or 'the module'}"

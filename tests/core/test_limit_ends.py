@@ -1,4 +1,4 @@
-"""The end of a limit, effect by effect: what it charges, gives back, and moves to records of its own, interrupted or not."""
+"""The end of a limit, effect by effect: what it charges, gives back, and moves to records of its own."""
 
 from __future__ import annotations
 

@@ -57,17 +57,19 @@ def cited_wrongly(text: str, place: str) -> list[str]:
     return [f"{place}:{text.count(chr(10), 0, at) + 1}: {' '.join(found[at].split())}" for at in sorted(found)]
 
 
-_DOTTED = re.compile(r"`(?:cycles\.)?((?:_[a-z]+|local|cli|testing|integrations)(?:\.\w+)+)`")
+_DOTTED = re.compile(r"`(?:cycles\.)?((?:_[a-z]+|local|cli|testing|integrations)(?:\.(?!NAME\b)\w+)+)`")
 
 
 def is_there(dotted: str) -> bool:
-    """Whether a module of the package, or a name at the top of one, is called so."""
+    """Whether a module of the package is called so, or a name that one defines, or a room exports."""
     inside = ROOT / "cycles" / Path(*dotted.split("."))
     if inside.with_suffix(".py").is_file() or inside.is_dir():
         return True
-    modules = inside.parent.with_suffix(".py"), inside.parent / "__init__.py"
-    name = rf"^(?:async def |def |class )?{inside.name}\b|\bimport .*\b{inside.name}\b"
-    return any(file.is_file() and re.search(name, file.read_text("utf-8"), re.MULTILINE) for file in modules)
+    defined, exported = rf"^(?:async def |def |class )?{inside.name}\b", rf"\bimport .*\b{inside.name}\b"
+    places = {inside.parent.with_suffix(".py"): defined, inside.parent / "__init__.py": exported}
+    return any(
+        file.is_file() and re.search(name, file.read_text("utf-8"), re.MULTILINE) for file, name in places.items()
+    )
 
 
 def test_every_module_that_is_cited_is_in_the_package():

@@ -1,4 +1,4 @@
-"""Files that are no ledgers of this version, or not any more, are left as they are (docs/authority.md, The ledger file)."""
+"""Files that are no ledgers of this version are left as they are (docs/authority.md, The ledger file)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queries go by an index, and cost the same in a large ledger; they are taken from the authority, not written down anew."""
+"""Queries go by an index, and cost the same in a large ledger; they are the authority's own, not copies of them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ What libpq says may quote the password: it passes through `Connections.told`.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import threading
 from contextlib import contextmanager, suppress
