@@ -1,16 +1,13 @@
-"""Queries go by an index, and cost the same in a large ledger; they are the authority's own, not copies of them."""
+"""What clients ask for goes by an index: the queries are taken from the authority, not written down a second time."""
 
 from __future__ import annotations
 
 import pytest
 
 from cycles import tokens
-from cycles.local import LocalAuthority
 from cycles.local.store.protocols import EventQuery, Window
-from tests.support.authorities import SCOPE, Clock
+from tests.support.authorities import SCOPE
 from tests.support.postgres import on_sqlite
-from tests.support.sqlite_steps import counted_steps
-from tests.support.wire import Wire
 
 pytestmark = on_sqlite  # PostgreSQL plans by what it has counted in its tables
 DAY = 86_400_000
@@ -109,34 +106,3 @@ def test_a_page_of_events_goes_by_an_index(stored, authority, tenant, goes_by):
         found = " ".join(row[3] for row in books.connection.execute(f"EXPLAIN QUERY PLAN {seen[0]}"))
     assert f"USING INDEX {goes_by}" in found, found
     assert "TEMP B-TREE" not in found
-
-
-@pytest.mark.slow
-def test_the_cost_of_a_reserve_is_flat(tmp_path, monkeypatch):
-    """With 20,000 finished reservations in the file, a reserve costs about what it did at the start.
-
-    Counted in steps of SQLite's machine: they are the same however busy this machine is.
-    """
-    steps = counted_steps(monkeypatch)
-    with LocalAuthority(tmp_path / "ledger.db") as authority:
-        authority.budget(SCOPE, tokens(10**9))
-        wire = Wire(authority, Clock())
-
-        def cost() -> int:
-            samples = []
-            for _ in range(40):
-                before = steps()
-                assert wire.commit(wire.reserve(1), 1).is_success
-                samples.append(steps() - before)
-            return sorted(samples)[10]
-
-        cost()
-        before = cost()
-        with authority.store.writing() as books:
-            books.connection.execute(
-                "INSERT INTO holds SELECT reservation_id || '-' || value, tenant, idempotency_key, scope_path, unit, "
-                "estimate, status, created_at_ms, expires_at_ms, deadline_ms, finalized_at_ms, data FROM "
-                "(SELECT * FROM holds LIMIT 1), "
-                "(WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT 20000) SELECT * FROM n)"
-            )
-        assert cost() < 3 * before
