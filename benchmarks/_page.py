@@ -31,7 +31,7 @@ def table(run: dict[str, Any]) -> str:
     head = (
         f"Measured on {run['date']} UTC, commit {run['commit']}: {machine['cores']} cores ({machine['cpu']}), "
         f"Python {machine['python']}, at a load of {machine['load']}, the best of {run['runs']} runs. "
-        f"{missed} of {goals} goals were missed by more than {MARGIN:.0%}; they are bold.\n\n"
+        f"{missed} of {goals} goals were missed by more than {MARGIN:.0%}{'; they are bold' * bool(missed)}.\n\n"
     )
     head += "| | goal | measured | floor |\n|---|---|---|---|\n"
     return head + "".join(map(row, figures))

@@ -58,7 +58,7 @@ TO_BARE: Final = {"sync": 1.05, "async, 1 task": 1.03, f"async, {AT_ONCE} tasks"
 JOURNAL: Final = 1.06
 """What a journal may take beside a file that is kept in the call: no journal can do without that file."""
 
-FLUSHED: Final = {"sync": 1.15, "async, 1 task": 1.35, f"async, {AT_ONCE} tasks": 1.15}
+FLUSHED: Final = {"sync": 1.15, "async, 1 task": 1.2, f"async, {AT_ONCE} tasks": 1.15}
 """The same beside a file that is kept and flushed. An async client flushes on a thread, for its loop must not wait."""
 
 

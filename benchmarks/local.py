@@ -157,9 +157,9 @@ def one_process(sheet: Sheet, directory: Path, rounds: int) -> None:
             rounds,
         )
     floor = f"the same by the bindings alone: {quiet(times, 'bindings', 'bare'):.2f}"
-    sheet.add("reserve and commit on `local:`, to two bare posts", quiet(times, "memory", "bare"), 0.6, floor=floor)
+    sheet.add("reserve and commit on `local:`, to two bare posts", quiet(times, "memory", "bare"), 0.5, floor=floor)
     floor = f"two bare posts: {middle(times, 'bare'):.0f} µs"
-    sheet.add("reserve and commit on `local:FILE`, to two bare posts", quiet(times, "file", "bare"), 0.7, floor=floor)
+    sheet.add("reserve and commit on `local:FILE`, to two bare posts", quiet(times, "file", "bare"), 0.6, floor=floor)
 
 
 def many_processes(sheet: Sheet, directory: Path, rounds: int, seconds: float) -> None:
@@ -209,7 +209,7 @@ def served(sheet: Sheet, directory: Path, rounds: int) -> None:
             samples[name] = lambda process=process, client=client: cpu(process, client)  # type: ignore[misc]
         times = in_turns(samples, rounds)
     floor = f"the ASGI server with nothing behind it: {middle(times, 'floor'):.0f} µs"
-    for where, goal in (("in memory", 2.1), ("on a file", 2.3)):
+    for where, goal in (("in memory", 2.0), ("on a file", 2.2)):
         sheet.add(
             f"CPU of a request served {where}, to the server's own", quiet(times, where, "floor"), goal, floor=floor
         )

@@ -34,8 +34,8 @@ import cycles
 from cycles import usd
 
 CPU: Final = time.process_time
-CALL: Final = 0.8
-INSIDE: Final = 0.65
+CALL: Final = 0.6
+INSIDE: Final = 0.4
 """Milliseconds that a metered call may add, and one inside a limit. 0.3 and 0.15 were wanted. The latter takes 0.15 ms
 when all of it is in the processor's caches, as it never is beside requests (docs/performance.md, Metered calls)."""
 CHUNKS: Final = 1000

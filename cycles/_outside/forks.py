@@ -1,4 +1,4 @@
-"""Forks: what begins anew in a forked child, where a lock that a thread of the parent held would stay taken.
+"""Forks: what begins anew in a forked child. The parent's threads, which may hold its locks, are not there.
 
 Handlers run in the order in which their modules were loaded; none depends on another.
 """

@@ -1,21 +1,21 @@
 """An authority inside the process: the protocol's runtime plane on SQLite or PostgreSQL, without any server.
 
-It computes what a production server computes (reserve, commit, release, extend, decide, events, balances, lists), to
-the unit and in the same order of checks, so that code which works here works there. It shares no code with the client.
-Tenants, API keys and budgets are made in Python, on the command line, or over HTTP (docs/authority.md).
+It computes exactly what a production server computes (reserve, commit, release, extend, decide, events, balances,
+lists), with the same order of checks, so code that works here works there. It shares no code with the client. You make
+tenants, API keys and budgets in Python, on the command line, or over HTTP (docs/authority.md).
 
 What it is not:
 
-- a conformant server: it claims the runtime plane only, and of the administration only what provisioning needs. There
-  are no event stream and webhooks, audit log, policies, quotas, bulk actions, metrics and rate limits. It signs
-  evidence when it has a key.
-- distributed: a ledger file belongs to one machine, one process writes at a time, and the machine has the one clock.
-  A ledger in PostgreSQL is shared by servers on many, and the clock is the database's (docs/postgres.md).
+- a conformant server: it has the runtime plane, and of the administration only what provisioning needs. It has no event
+  stream, webhooks, audit log, policies, quotas, bulk actions, metrics or rate limits. It signs evidence when it has a
+  key.
+- distributed: a ledger file belongs to one machine, whose clock counts, and one process writes at a time. Servers on
+  many machines can share a ledger in PostgreSQL; then the database's clock counts (docs/postgres.md).
 - a vault: whoever can read the file can read every figure in it (of API keys only hashes), and whoever can write it can
-  change them. Over HTTP keys travel in plain text, so it listens on loopback unless told otherwise.
-- an archive: reservations are deleted 30 days after their deadline, and events 30 days after they were charged.
+  change them. Over HTTP keys travel in plain text, so it listens on loopback unless you allow more.
+- an archive: it deletes reservations 30 days after their deadline, and events 30 days after they were charged.
 
-Beyond the protocol it can put caps on a budget, so that their handling can be tried out.
+Beyond the protocol it can put caps on a budget, so that you can try how your code handles them.
 """
 
 from cycles.local.authority import LocalAuthority

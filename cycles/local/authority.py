@@ -19,15 +19,16 @@ class LocalAuthority(EmbeddedAuthority):
         path: A file, shared by every process of this machine that names it; or postgresql://…, a database, shared by
             every machine that reaches it (docs/postgres.md); None keeps the ledger in memory, and it ends with the
             process.
-        clock: Gives milliseconds since the epoch; the one clock of every comparison. For tests. Without it, it is the
-            machine's, and that of a database the database's.
-        admin_key: What X-Admin-API-Key must be; None: nobody is the administrator over HTTP.
-        lenient_permissions: Whether over HTTP a tenant's key may fund its own budgets, and whatever else a key can be
-            given, without having been given it.
-        signing_key: What answers are signed with: the path of a key file (`cycles local keygen`), or the 32 bytes of an
+        clock: For tests: a callable that returns milliseconds since the epoch, such as a `ManualClock`. Without it, the
+            machine's clock counts, or the database's.
+        admin_key: The key that the administrator sends over HTTP in X-Admin-API-Key; None: there is no administrator
+            over HTTP.
+        lenient_permissions: Whether over HTTP a tenant's key may do what needs a permission, such as fund its own
+            budgets, without having that permission.
+        signing_key: The key that signs answers: the path of a key file (`cycles local keygen`), or the 32 bytes of an
             Ed25519 key; None signs nothing (docs/evidence.md). Needs the extra `evidence`.
         history: How many of the last requests and runtime events `requests` and `events` show; None: 1000 with a
-            ledger in memory, and none with a file.
+            ledger in memory, and none with a file or a database.
 
     Attributes:
         faults: Makes requests go wrong, in process or over HTTP; for tests (`Faults`).
@@ -49,7 +50,7 @@ class LocalAuthority(EmbeddedAuthority):
         ```
     """
 
-    # -- clients: only here does the authority know them, and only when they are asked for -----------------------------
+    # -- clients: only this module knows them, and imports them when somebody asks for one -----------------------------
     def client(self, *, tenant: str) -> Client:
         """Return a `cycles.Client` of this authority with a fresh key of *tenant*.
 
@@ -110,9 +111,9 @@ class LocalAuthority(EmbeddedAuthority):
         asked its copy would have the budget a second time, so it is refused.
 
         Args:
-            url: "local:" (memory), "local:PATH", "local:postgresql://…", each with ?usd=1.00 (or tokens, credits,
-                risk_points): a budget that is created for *tenant* unless it is there; with ?usd=5.00/day or
-                ?usd=5.00/day/Europe/Berlin one that begins anew (`budget`).
+            url: "local:" (memory), "local:PATH" or "local:postgresql://…". Each may have ?usd=1.00 (or tokens, credits,
+                risk_points), which creates a budget of *tenant* unless there is one; ?usd=5.00/day or
+                ?usd=5.00/day/Europe/Berlin creates one that begins anew (see `budget`).
             tenant: The tenant of that budget; "default" when None.
 
         Raises:

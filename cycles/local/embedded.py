@@ -48,7 +48,7 @@ HISTORY: Final = 1000
 
 
 class EmbeddedAuthority(Upkeep, Spending, Budgets, Keys, Tenants):  # docs/reference.md shows the last one first
-    """All of `LocalAuthority` but the clients of it, and with the same arguments."""
+    """`LocalAuthority` without its clients; it takes the same arguments."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class EmbeddedAuthority(Upkeep, Spending, Budgets, Keys, Tenants):  # docs/refer
         self._app: App | None = None
 
     def session_key(self, *, tenant: str) -> str:
-        """Return an API key of *tenant* for requests in this process, as long as it lives; no ledger file keeps it.
+        """Return an API key of *tenant* that is good in this process, as long as it lives; no ledger keeps the key.
 
         Example:
             ```python
@@ -94,7 +94,7 @@ class EmbeddedAuthority(Upkeep, Spending, Budgets, Keys, Tenants):  # docs/refer
     # -- what tests look at --------------------------------------------------------------------------------------------
     @property
     def requests(self) -> Log[RecordedRequest]:
-        """The last requests to this authority, oldest first; also those that an injected fault kept away from it.
+        """The last requests to this authority, oldest first, including those that an injected fault kept from it.
 
         Raises:
             ConfigError: when this authority keeps no history.
@@ -103,7 +103,7 @@ class EmbeddedAuthority(Upkeep, Spending, Budgets, Keys, Tenants):  # docs/refer
 
     @property
     def events(self) -> Log[RuntimeEvent]:
-        """What a server would have published about the transactions of this object, oldest first.
+        """The last runtime events of this object's transactions, as a server would publish them, oldest first.
 
         Raises:
             ConfigError: when this authority keeps no history.
@@ -116,13 +116,13 @@ class EmbeddedAuthority(Upkeep, Spending, Budgets, Keys, Tenants):  # docs/refer
         return self._history
 
     def advance(self, by: float | timedelta) -> None:
-        """Let time pass by the authority's own clock, and expire what is overdue then.
+        """Move the authority's `ManualClock` forward, and expire the reservations that are overdue then.
 
         Args:
-            by: Seconds, or a timedelta; from 0.
+            by: Seconds, or a timedelta; 0 or more.
 
         Raises:
-            ConfigError: when its clock is the machine's.
+            ConfigError: when its clock is no `ManualClock`.
             InvalidRequest: when *by* is no duration.
 
         Example:
@@ -213,7 +213,7 @@ class EmbeddedAuthority(Upkeep, Spending, Budgets, Keys, Tenants):  # docs/refer
     def http_client(self, **settings: Any) -> httpx.Client:
         """Return an httpx client of this authority, quicker than one made of `transport`.
 
-        It knows the address; *settings* are httpx's others, such as headers.
+        Its base URL is set; *settings* are other arguments of httpx.Client, such as headers.
 
         Example:
             ```python
@@ -251,7 +251,7 @@ class EmbeddedAuthority(Upkeep, Spending, Budgets, Keys, Tenants):  # docs/refer
         return AsyncLocalClient(self.app, **settings)
 
     def close(self) -> None:
-        """Close the store; a ledger in memory is gone.
+        """Close the ledger; one in memory is lost.
 
         Example:
             ```python

@@ -29,7 +29,7 @@ _kind: type[EmbeddedAuthority] = EmbeddedAuthority
 
 
 def named_by_urls(kind: type[T]) -> type[T]:
-    """Let authorities that `local:` URLs name be of this *kind*: the class that people get, which knows the client.
+    """Make *kind* the class of the authorities that `local:` URLs name: the public one, which knows the client.
 
     The client gets its authority here, and must get the same one as callers of `LocalAuthority.from_url`.
     """
@@ -41,12 +41,12 @@ def named_by_urls(kind: type[T]) -> type[T]:
 def authority_of(
     url: str, *, tenant: str | None = None, kind: type[EmbeddedAuthority] | None = None
 ) -> EmbeddedAuthority:
-    """Return the authority that a `local:` URL names, made if there is none that is open.
+    """Return the authority that a `local:` URL names; it is made when none is open.
 
     Args:
         url: See `LocalAuthority.from_url`.
         tenant: The tenant of the budgets in the URL; DEFAULT_TENANT when None.
-        kind: The class of an authority that is made; when None the one that is `named_by_urls`.
+        kind: The class of an authority that is made here; None: the one that `named_by_urls` has set.
 
     Raises:
         ConfigError: naming what is wrong with the URL.
@@ -86,7 +86,7 @@ def standing_in(authority: EmbeddedAuthority) -> Iterator[None]:
 
 @atexit.register
 def forget_shared() -> None:
-    """Close and forget the authorities that `local:` URLs of this process share; also at its end."""
+    """Close and forget the authorities that `local:` URLs of this process share; the exit does so, too."""
     with _registry_lock:
         for authority in _registry.values():
             authority.close()

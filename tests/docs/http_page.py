@@ -20,7 +20,7 @@ DOCUMENT: Final = ROOT / "openapi" / "cycles.yaml"
 INTRO: Final = f"""# The HTTP API
 
 This page is made from [openapi/cycles.yaml]({AT_SOURCE}openapi/cycles.yaml), from which the bindings are made, too.
-The embedded authority (`cycles serve`) and every server of the protocol answer to it. The key goes into the header
+The embedded authority (`cycles serve`) and every server of the protocol offer this API. The key goes into the header
 `X-Cycles-API-Key`.
 """
 

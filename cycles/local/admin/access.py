@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Access:
-    """What the calls of every subject share: the store, the clock, and their transactions.
+    """The store, the clock and the transactions that all of an operator's calls share.
 
     Args:
         store: Keeps the ledger.
@@ -29,7 +29,7 @@ class Access:
 
     @contextmanager
     def _changing(self) -> Iterator[StoredBooks]:
-        """Give the books in one transaction, overdue holds given back first."""
+        """Give the books in one transaction, which expires overdue holds first."""
         with self._translated(), self.store.writing() as books:
             leases.sweep(books, self.clock())
             yield books

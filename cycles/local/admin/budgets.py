@@ -1,4 +1,4 @@
-"""Budgets, and what scopes begin with, as `LocalAuthority` offers them in Python."""
+"""Budgets, and defaults for scopes without one, as `LocalAuthority` offers them in Python."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Budgets(Access):
     ) -> Budget:
         """Create a budget, or set the allocation of the one that is there.
 
-        Setting keeps what was spent, is held and is owed. What is left out stays as it is.
+        Setting keeps what is spent, reserved and owed. What you leave out stays as it is.
 
         Args:
             scope: A scope path, "tenant:acme" or "tenant:acme/agent:planner"; levels in canonical order. With "*" as a
-                value, "tenant:acme/workspace:*", it is what each such scope without a budget begins with when it is
-                first used; such a row is returned.
+                value, "tenant:acme/workspace:*", it is a default: each such scope without a budget gets one when it is
+                first used. The row that they begin with is returned.
             allocated: How much there is in all, with its unit.
             overdraft_limit: How much may be owed, in the same unit.
-            caps: What grants at exactly this scope are limited to (local only; {} takes them away).
-            period: Let the budget begin anew each "hour", "day", "week" (on Monday) or "month", with *allocated*; what
-                is held then is settled in the period that it was held in. "none": it does not begin anew any more.
-            zone: Whose midnight counts: "UTC", which it is at first, or a name such as "Europe/Berlin".
+            caps: The caps of grants at exactly this scope; {} removes them. Only this authority has such an option.
+            period: "hour", "day", "week" (from Monday on) or "month": then the budget begins anew with *allocated*, and
+                a reservation is settled in the period in which it was made. "none" ends that.
+            zone: The zone whose midnight counts, such as "Europe/Berlin"; at first it is "UTC".
 
         Raises:
             InvalidRequest: naming what is wrong with the scope, the amounts, the period or the zone.
@@ -128,7 +128,7 @@ class Budgets(Access):
             return children.set_default(books, default, now_ms=self.clock(), keeps=keeps)
 
     def defaults(self) -> list[Budget]:
-        """Return what scopes begin with when they are first used: rows whose paths have "*" as a value.
+        """Return the rows that scopes without a budget begin with when they are first used: their paths have a "*".
 
         Example:
             ```python
@@ -144,16 +144,16 @@ class Budgets(Access):
             return children.first_rows(books.tenants(), self.clock())
 
     def fund(self, scope: str, operation: str, amount: Amount, *, spent: int | None = None) -> Budget:
-        """Change a budget's figures, in the amount's unit; each operation also opens a budget that a commit capped.
+        """Change a budget's figures, in the amount's unit; a budget that a commit capped then grants again.
 
         Args:
             scope: Where the budget is.
-            operation: CREDIT and DEBIT change what is allocated (DEBIT needs as much remaining). RESET sets it and
-                keeps what was spent; RESET_SPENT sets it and what was spent, for a new period. REPAY_DEBT lowers the
-                debt; what is left over is allocated. Where a budget begins anew by itself, CREDIT, DEBIT and
-                REPAY_DEBT are about its present period only.
-            amount: From 0.
-            spent: What RESET_SPENT sets spent to; 0 when None.
+            operation: CREDIT and DEBIT change the allocation (DEBIT needs as much remaining). RESET sets it, and keeps
+                what was spent; RESET_SPENT sets it and what was spent, for a new period. REPAY_DEBT lowers the debt,
+                and adds what is left over to the allocation. Of a budget that begins anew, CREDIT, DEBIT and REPAY_DEBT
+                change the present period only.
+            amount: 0 or more.
+            spent: What RESET_SPENT sets spent to, in the amount's unit; 0 when None.
 
         Raises:
             InvalidRequest: when there is no such budget, it is frozen or closed, or has too little.
@@ -184,7 +184,7 @@ class Budgets(Access):
             )
 
     def freeze(self, scope: str, unit: str) -> Budget:
-        """Refuse new reservations; what is held can still be settled.
+        """Freeze a budget: it refuses new reservations and events, and open reservations can still be settled.
 
         Example:
             ```python
@@ -215,7 +215,7 @@ class Budgets(Access):
         return self._status(scope, unit, "ACTIVE")
 
     def close_budget(self, scope: str, unit: str) -> Budget:
-        """Close a budget for good; with "*" in *scope*, let such scopes begin with nothing any more.
+        """Close a budget for good; with "*" in *scope*, remove the default.
 
         Example:
             ```python
@@ -237,7 +237,7 @@ class Budgets(Access):
             return funding.set_status(books, own_scope(scope), unit, status, now_ms=self.clock())
 
     def terms(self, scope: str, unit: str) -> Terms:
-        """Return what was noted about a budget over HTTP: kept, not evaluated.
+        """Return an operator's notes about a budget, given over HTTP: kept, not evaluated.
 
         Example:
             ```python
@@ -255,7 +255,7 @@ class Budgets(Access):
             return books.terms(path, unit)
 
     def balance(self, scope: str, unit: str) -> Budget:
-        """Return the ledger row of *scope* in *unit*, overdue holds given back first.
+        """Return the ledger row of *scope* in *unit*, after expiring overdue reservations.
 
         Raises:
             InvalidRequest: when there is none.

@@ -36,9 +36,9 @@ class Keys(Access):
         Args:
             tenant: The tenant that it belongs to.
             name: For people.
-            permissions: What it may do on the administration's paths, such as "budgets:write"; None: spend and look
-                only. The runtime takes every key (docs/authority.md, Over HTTP).
-            expires: When it ends: a time with its zone, or how long from now; None: never.
+            permissions: What it may do on the administration's paths, such as "budgets:write"; None: nothing there, so
+                it can only spend and read balances. The runtime takes every key (docs/authority.md, Over HTTP).
+            expires: When it ends: a datetime with its zone, or a timedelta from now; None: never.
 
         Raises:
             InvalidRequest: naming what is wrong.
@@ -67,7 +67,7 @@ class Keys(Access):
         permissions: Sequence[str] | None = None,
         expires: datetime | timedelta | None = None,
     ) -> ApiKey:
-        """Let *secret* be an API key of *tenant* (scripts that need a fixed one); see `key`.
+        """Make *secret* an API key of *tenant*, for scripts that need a fixed one; see `key`.
 
         Example:
             ```python
@@ -99,7 +99,7 @@ class Keys(Access):
             return made
 
     def keys(self, tenant: str | None = None) -> list[ApiKey]:
-        """Return the API keys of *tenant*, or of all, oldest first; revoked ones too. No secrets: none are kept.
+        """Return the API keys of *tenant*, or of all tenants, oldest first, revoked ones included; no secrets are kept.
 
         Example:
             ```python

@@ -1,4 +1,4 @@
-"""What programs held and charged, as `LocalAuthority` shows it in Python."""
+"""Reservations and events, as `LocalAuthority` shows them in Python."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Spending(Access):
         levels: Mapping[str, str] | None = None,
         created: tuple[datetime | None, datetime | None] = (None, None),
     ) -> Iterator[ChargedEvent]:
-        """Give what was charged without a reservation in the last 30 days, newest first.
+        """Return an iterator over what was charged without a reservation in the last 30 days, newest first.
 
         It reads a page at a time, so it may lack what is charged meanwhile.
 
@@ -60,7 +60,7 @@ class Spending(Access):
             created: Only those that were charged between these times, both included; None leaves an end open.
 
         Raises:
-            InvalidRequest: for a level that there is not, and a time without a zone.
+            InvalidRequest: for an unknown level, or a time without a zone.
 
         Example:
             ```python

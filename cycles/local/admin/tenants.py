@@ -28,16 +28,16 @@ class Tenants(Access):
         overage_policy: str = "ALLOW_IF_AVAILABLE",
         metadata: dict[str, str] | None = None,
     ) -> Tenant:
-        """Create or change a tenant.
+        """Create or change a tenant; each setting that you leave out gets its default, even if it had another value.
 
         Args:
             tenant_id: Its name in subjects and scopes.
             name: For people; None keeps the one that it has.
-            status: ACTIVE, SUSPENDED (its keys are refused), or CLOSED: for good; its holds are released, its budgets
-                closed and its keys revoked.
-            default_ttl_ms, max_ttl_ms: Milliseconds of a lease when none is asked for, and at most.
+            status: ACTIVE; SUSPENDED, which refuses its keys; or CLOSED, for good, which releases its reservations,
+                closes its budgets and revokes its keys.
+            default_ttl_ms, max_ttl_ms: Milliseconds that a lease lasts when the request names no ttl, and at most.
             max_extensions: How often a reservation may be extended; 0 forbids it.
-            overage_policy: Of reservations and events that name none.
+            overage_policy: The overage policy of reservations and events that name none.
             metadata: At most 32 strings by name; None keeps what there is.
 
         Raises:
@@ -68,7 +68,7 @@ class Tenants(Access):
             return funding.set_tenant(books, tenant, now_ms=self.clock())
 
     def tenants(self) -> list[Tenant]:
-        """Return every tenant by its id; those that have a key or a budget and no record have the default settings.
+        """Return every tenant, by id; one that has a key or a budget but no record has the default settings.
 
         Example:
             ```python

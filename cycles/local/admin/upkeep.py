@@ -19,7 +19,7 @@ class Upkeep(Access):
         """Expire overdue holds now and return how many, at most 1000; every request does so first anyway.
 
         It also deletes what nobody can ask for any more: reservations 30 days after their deadline, events 30 days
-        after they were charged, replays when their keys are free again (a day; events' a week).
+        after they were charged, idempotency keys when they are free again (after a day; an event's after a week).
 
         Example:
             ```python
@@ -38,9 +38,9 @@ class Upkeep(Access):
         return self.store.sweep(self.clock)
 
     def check(self) -> list[str]:
-        """Return what is wrong with the ledger, for people; an empty list when all is well. Reads all of it.
+        """Read the whole ledger, and return what is wrong with it, for people; an empty list when all is well.
 
-        Opening a file checks its budgets, tenants and keys only, and a small file as a whole.
+        Opening a file checks only its budgets, tenants and keys, and a small file as a whole.
 
         Example:
             ```python

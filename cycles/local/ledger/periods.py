@@ -29,10 +29,10 @@ class Period(NamedTuple):
 
     Attributes:
         kind: "hour", "day", "week" (from Monday on) or "month".
-        zone: "UTC", or a name of the IANA database such as "Europe/Berlin": whose midnight counts.
-        amount: What each period begins with; what is credited or debited later is of the period only.
-        starts_ms: When the present period began.
-        ends_ms: When the next one begins: the first millisecond that is not of this one.
+        zone: The zone whose midnight counts: "UTC", or a name of the IANA database such as "Europe/Berlin".
+        amount: The allocation that each period begins with; CREDIT and DEBIT change the present period only.
+        starts_ms: The first millisecond of the present period, since the epoch.
+        ends_ms: The first millisecond of the next period, since the epoch.
 
     Example:
         ```python

@@ -1,8 +1,8 @@
 """Budgets that begin anew: the row of the present period, and those of earlier ones in which something is still held.
 
-Nothing happens at the boundary itself. Whoever next looks at a budget sees it as of that moment, and whoever next
-writes it keeps the row of the period that is over: what was reserved in it is settled there. A period that has begun
-does not begin a second time, even when the clock is put back.
+Nothing happens at the boundary itself. The next reader sees the budget as of that moment. The next writer keeps the row
+of the period that is over, because reservations made in it are settled there. A period that has begun does not begin a
+second time, even when the clock is put back.
 """
 
 from __future__ import annotations

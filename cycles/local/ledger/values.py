@@ -132,8 +132,8 @@ class Terms:
 class Budget:
     """One ledger row: a budget at a scope path in one unit. `remaining = allocated - reserved - spent - debt`, always.
 
-    `remaining` alone may be negative. `is_over_limit` stays until an operator funds the budget, or it begins anew.
-    `period` is None when it never does, and `renewals` is how often it has.
+    All amounts are whole numbers of `unit`; only `remaining` may be negative. `is_over_limit` stays until an operator
+    funds the budget, or it begins anew. `period` is None when it never begins anew; `renewals` counts how often it did.
 
     Example:
         ```python
@@ -167,9 +167,9 @@ class Budget:
 
 @frozen(slots=False)
 class Hold:
-    """A reservation. `budgeted` are the scope paths that had a budget when it was made: all that it ever touches.
+    """A reservation. `budgeted` are the scope paths that had a budget when it was made; it never touches another.
 
-    `renewals` are those of each of these budgets when it was made; None: none of them had begun anew.
+    `renewals` says how often each of these budgets had begun anew by then; None: none of them had.
 
     Example:
         ```python

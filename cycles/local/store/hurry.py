@@ -1,4 +1,4 @@
-"""Threads that must not wait: an event loop's, which answers from a ledger file where that takes no longer than memory.
+"""Threads that must not wait, such as an event loop's: they answer from a ledger file as long as nothing waits.
 
 Most transactions on a file wait for nothing: SQLite writes into the log, and the system writes the log to the disk
 later. A thread in a hurry goes on with those, and leaves at the first sign of a wait, before anything was written:

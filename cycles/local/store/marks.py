@@ -1,4 +1,4 @@
-"""What a ledger file says by itself, beneath SQLite, which shows a file and its log as one.
+"""The mark of a ledger file, read beneath SQLite, which shows a file and its log as one.
 
 The table `log_state` has a mark: the ledger's id, and how often its log was moved into the file. Between two moves
 nobody writes to the file. So a file with the mark of another ledger, or of an earlier move, is not the one that its

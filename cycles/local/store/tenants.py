@@ -1,7 +1,8 @@
-"""Tenants of files that were made when their names could have capitals: a budget's path has its tenant in lower case.
+"""Tenants of old files, whose names could have capitals, while paths of budgets never had any.
 
-A tenant that is the only one of its name gets it in lower case, with all that it has. Where two differ in case only,
-nobody can say whose the budgets are that both spent from: they stay as they are, and only the one in lower case spends.
+The upgrade renames a tenant to lower case, with all that it has, when no other tenant's name differs in case only. Two
+such tenants spent from the same budgets, and nobody can say which of them owns those. So both stay as they are, and
+only the one in lower case spends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whose turn it is: the locks of the authority that are held while their holder may sleep."""
+"""The locks of the authority whose holders may sleep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this process charged lately, which the page shows: bounded, in memory, and gone with the process."""
+"""The last charges of this process, which the page shows: bounded, in memory, and gone with the process."""
 
 from __future__ import annotations
 

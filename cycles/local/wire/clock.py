@@ -60,7 +60,7 @@ class ManualClock:
         """Let time pass.
 
         Args:
-            by: Seconds, or a timedelta; from 0, rounded to the millisecond.
+            by: Seconds, or a timedelta; 0 or more, rounded to the millisecond.
 
         Raises:
             InvalidRequest: when it is negative (`set` goes back), or no duration.
@@ -79,7 +79,7 @@ class ManualClock:
             self._now_ms = _checked("by", by, self._now_ms + passed)
 
     def set(self, now: datetime | int) -> None:
-        """Be at *now*, a datetime with a zone or milliseconds since the epoch; also in the past, as real clocks do.
+        """Set the clock to *now*, a datetime with a zone or milliseconds since the epoch; it may go back.
 
         Raises:
             InvalidRequest: naming what is wrong with it.

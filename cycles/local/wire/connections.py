@@ -1,7 +1,7 @@
 """The connections of a server: how many there may be, and how long one may do nothing.
 
-uvicorn takes every connection, and waits for a first request, or for the rest of one, as long as it takes: as many idle
-connections as the process may have open files kept everybody else out. What asyncio then logs is limited, too.
+uvicorn takes every connection, and waits without end for a first request, or for the rest of one. So idle connections
+could use up all files that the process may open, and keep everybody else out. What asyncio then logs is limited, too.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     authority.faults.fail(503, nth=2, times=3)                  # requests 2, 3 and 4 from now are answered 503
     with authority.faults.refuse_connection(times=None):        # an outage, as long as the block
 
-Each request goes through the faults in the order in which they were declared. One that is not due yet counts it; the
-first that is due hits it, and those after that one do not see it. So two faults of one operation follow each other,
-and a run of the same requests has the same faults.
+Each request goes through the faults in the order in which they were declared. A fault that is not due yet counts the
+request; the first fault that is due hits it, and later faults do not see it. So two faults of one operation follow each
+other, and a run of the same requests has the same faults.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Fault:
     """One declared fault; as a with-block it lasts no longer than the block.
 
     Attributes:
-        kind: What it does.
-        operation: The requests that it hits; None: any.
-        happened: How many it has hit.
+        kind: How it makes a request go wrong.
+        operation: The operation whose requests it hits; None: any.
+        happened: How many requests it has hit.
         seconds: How long a delay lasts.
 
     Example:
@@ -106,7 +106,7 @@ class Fault:
 
     @property
     def left(self) -> int | None:
-        """How many requests it has still to hit; None: no end."""
+        """How many more requests it will hit; None: no end."""
         return self._left
 
     def cancel(self) -> None:
@@ -164,9 +164,10 @@ class Fault:
 class Faults:
     """The faults of one authority; safe between threads.
 
-    Every method declares one and returns it. They share three arguments: `operation`, whose requests it befalls
-    ("reserve", "commit", "release", "extend", "decide", "event", "reservation", "reservations", "balances"; None: any);
-    `nth`, the first of them that it befalls, counted from now, from 1; and `times`, how many from there on (None: all).
+    Each method for a kind of fault declares one and returns it. These methods share three arguments: `operation`, whose
+    requests the fault hits ("reserve", "commit", "release", "extend", "decide", "event", "reservation", "reservations",
+    "balances"; None: any); `nth`, the first of them that it hits (1: the next); and `times`, how many it hits from
+    there on (None: all).
 
     Example:
         ```python
@@ -257,7 +258,7 @@ class Faults:
         nth: int = 1,
         times: int | None = 1,
     ) -> Fault:
-        """Answer with a server's error.
+        """Answer with a 5xx.
 
         Args:
             status: 500 to 599.
@@ -298,7 +299,7 @@ class Faults:
         """Answer 429; nothing is done.
 
         Args:
-            retry_after: Whole seconds in the Retry-After header, from 0; None: no such header.
+            retry_after: Whole seconds in the Retry-After header, 0 or more; None: no such header.
             operation, nth, times: See `Faults`.
 
         Raises:
@@ -349,7 +350,7 @@ class Faults:
         """Delay the request, and then do what it asks.
 
         A `ManualClock` is advanced without waiting; with the machine's clock the caller waits. In process, a client
-        whose read timeout is shorter has given up by then: `httpx.ReadTimeout`.
+        with a shorter read timeout gets an `httpx.ReadTimeout`.
 
         Args:
             by: Seconds, or a timedelta.
@@ -376,7 +377,7 @@ class Faults:
     # -- keeping them --------------------------------------------------------------------------------------------------
     @property
     def pending(self) -> list[Fault]:
-        """Faults that have still to hit a request, in order: empty when all that was declared has happened."""
+        """Faults that will still hit a request, in order; empty when all have happened."""
         with self._lock:
             return list(self._declared)
 

@@ -38,17 +38,17 @@ class RecordedRequest:
 
     Attributes:
         operation: reserve, commit, release, extend, decide, event, reservation, reservations,
-            balances, …; None for the administration, and for what no route takes.
+            balances, …; None for the administration, and for a path without a route.
         method, path: As they came.
-        parameters: Of the query.
-        tenant: The API key's; None without one, or with the administrator's.
+        parameters: The parameters of the query.
+        tenant: The tenant of the API key; None without a key, or with the administrator's.
         body: The JSON that was sent; None when there was none, or it could not be read.
-        idempotency_key: The body's.
+        idempotency_key: The idempotency key in the body.
         status: HTTP status of the answer; None when an injected fault kept the request from the authority, and
             answered nothing itself.
         answer: The JSON that was answered; None when there was none.
         at_ms: Milliseconds since the epoch, by the authority's clock.
-        fault: The injected fault that befell it ("lost response", …); None mostly.
+        fault: The injected fault that hit it ("lost response", …); None without one.
 
     Example:
         ```python
@@ -78,7 +78,7 @@ class RecordedRequest:
 
 
 class Log(Sequence[T], Generic[T]):
-    """The last of something, oldest first; it goes on growing, and drops the oldest at its bound.
+    """The last items of one kind, oldest first; it grows up to its bound, and then drops the oldest.
 
     Args:
         bound: How many are kept.

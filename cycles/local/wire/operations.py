@@ -1,6 +1,6 @@
 """The operations of the runtime plane: what each one checks of its request, and which transaction it runs.
 
-The key is known by then, and the route: `app`.
+By then `app` has checked the key and found the route.
 """
 
 from __future__ import annotations

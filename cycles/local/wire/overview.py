@@ -1,5 +1,4 @@
-"""The snapshot behind the page, `GET /status.json`: budgets, what scopes without one begin with, what was charged, live
-reservations, the last denials.
+"""The snapshot behind the page, `GET /status.json`: budgets, defaults, charges, live reservations, the last denials.
 
 It is no part of the protocol and may change with any version; programs ask /v1/balances and /v1/reservations. Amounts
 are texts, because a browser's numbers are exact only up to 2**53.

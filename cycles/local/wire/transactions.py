@@ -1,4 +1,4 @@
-"""The transactions of requests: one moment each, with overdue holds expired before."""
+"""The transactions of requests: each is as of one moment, and expires overdue holds first."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Whose each API key is, asked once: in the transaction that a request needs anyway.
+"""The tenant of each API key, looked up in the transaction that a request needs anyway.
 
-A request that writes is checked by what its key was when it was last looked up. Its transaction asks again, first of
-all, under the writer's lock, or with the rows that it locks. So a key that was revoked meanwhile, by whatever process,
-changes nothing.
+A request that writes is first checked against what was last known of its key. Its transaction then looks the key up
+again, under the writer's lock or with the rows that it locks. So a key that any process has revoked meanwhile changes
+nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Threads of a server that answer requests which may wait for a disk or for another process, so that its loop need not.
+"""Threads of a server for requests that may wait for a disk or for another process, so that its loop does not wait.
 
 anyio's took 126 µs of CPU time for each request, and these 42 (docs/performance.md).
 """

@@ -1,7 +1,7 @@
 """`PostgresStore`: a ledger in a PostgreSQL database, which servers and programs of many machines share.
 
-A request is one transaction, and locks the rows that it touches, in one order (planned.py). What does not say
-beforehand what it touches, such as an operator's call, runs alone: its transaction takes the gate that all others
+A request is one transaction, and locks the rows that it touches, in one order (planned.py). An operation that does not
+say beforehand what it touches, such as an operator's call, runs alone: its transaction takes the gate that all others
 share. Both see what is committed, and nobody waits for a lock for longer than connections.py's LOCKS_WITHIN.
 """
 
