@@ -251,12 +251,12 @@ def end(account: Account, key: str) -> Flow[list[Settlement]]:
     if left is None:
         return []
     decided = _decided(account, key)
-    reporting = [share for share in left if share.section is not None and share.reported]
-    if reporting:
-        yield from _part(account, reporting)
+    if account.is_parting or (account.is_recorded and any(hold.recorded != hold.assigned for hold in account.holds)):
+        yield from _part(account, left, decided)
     started = yield from Now()
     settlements: list[Settlement] = []
-    for section in decided:
+    for hold in decided:
+        section = hold.section
         wait = section.policy.settle_wait
         ends = None if wait is None else started + wait
         if section.state is State.RELEASED:
@@ -270,12 +270,13 @@ def end(account: Account, key: str) -> Flow[list[Settlement]]:
 def give_up(account: Account) -> None:
     """End a limit whose beginning was cut off: what it holds already is the background's to release."""
     account.ends()
+    account.parted()  # no section was in it
     _decided(account, "")
 
 
-def _decided(account: Account, key: str) -> list[Section]:
+def _decided(account: Account, key: str) -> list[Hold]:
     """Close the reservations of a limit that has ended, each to be charged or given back; return those."""
-    decided: list[Section] = []
+    decided: list[Hold] = []
     first: Hold | None = None
     for number, hold in enumerate(account.holds, 1):
         section: Section = hold.section
@@ -288,48 +289,56 @@ def _decided(account: Account, key: str) -> list[Section]:
             first = first or hold
         else:
             section_flows.decide_release(section)
-        decided.append(section)
+        decided.append(hold)
     return decided
 
 
-def _part(account: Account, reporting: list[Share]) -> Flow[None]:
+def _part(account: Account, left: list[Share], decided: list[Hold]) -> Flow[None]:
     """Move what the sections that outlive the limit have reported from its record to records of their own.
 
-    An interrupt does not keep it from that: it goes through all of them once more, and comes out then.
+    What was settled inside just before the end is in the limit's record from here on, whoever was about to put it
+    there: a reservation that is decided is open for nobody else. An interrupt does not keep it from that: it goes
+    through all of them once more, and comes out then.
     """
     claim, interrupt = Claim(), None
     try:
         try:
-            yield from _parted(account, reporting, claim)
+            yield from _parted(account, left, decided, claim)
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - it comes out below
             interrupt = error
         if interrupt is not None:  # all that is left to do is local
-            yield from _parted(account, reporting, claim)
+            yield from _parted(account, left, decided, claim)
             raise interrupt
     finally:
         claim.active = False
+        account.parted()
 
 
-def _parted(account: Account, reporting: list[Share], claim: Claim) -> Flow[None]:
-    for hold in account.holds:
-        yield from _kept_alone(hold, account, claim)
-    for share in reporting:
-        section = share.section
-        if section.is_open:
+def _parted(account: Account, left: list[Share], decided: list[Hold], claim: Claim) -> Flow[None]:
+    for hold in decided:
+        yield from _kept_alone(hold.section, account, claim)
+    reported = [(section, section.reported) for share in left if (section := share.section) is not None]
+    for section, _ in reported:
+        yield from shares.keep_alone(section, claim)
+    account.parted()
+    for section, amount in reported:
+        if section.is_open and section.reported is not amount:  # it has reported more meanwhile
             yield from shares.keep_reported(section, section.reported)
 
 
-def _kept_alone(hold: Hold, account: Account, claim: Claim) -> Flow[None]:
-    """Put what the limit's own part of *hold* is on record, in place of what it was with the sections that leave.
+def _kept_alone(section: Section, account: Account, claim: Claim) -> Flow[None]:
+    """Put what was decided for *section*, the limit's own part of it, on record in place of what was there.
 
     Inside another limit, that one's record has it.
     """
-    section = hold.section
     if section.share is not None and section.share.account.is_recorded:
         yield from shares.grow(section.share.account)
-    if section.provisional is None or section.share is not None:
+    if section.share is not None:
         return
-    amount = Amount(unit=account.unit, amount=hold.assigned)
-    yield from Record(section.spend(section.provisional.key, amount), claim)
+    if section.owed is not None:
+        yield from Record(section.owed, claim)
+    elif section.provisional is not None:
+        nothing = Amount(unit=account.unit, amount=0)
+        yield from Record(section.spend(section.provisional.key, nothing), claim)

@@ -100,6 +100,7 @@ class Account:
         numbers: (spent, held, sections admitted), replaced as a whole.
         is_closed: Whether the limit has ended.
         is_recording: Whether somebody has the turn to put the spend on record.
+        is_parting: Whether the limit has ended, and its records still have what its open sections have reported.
         news: How many levels were passed that the program was not told of yet.
     """
 
@@ -118,6 +119,7 @@ class Account:
         "granted",
         "holds",
         "is_closed",
+        "is_parting",
         "is_recorded",
         "is_recording",
         "name",
@@ -156,7 +158,7 @@ class Account:
         self._asked = 0
         self._asks_ahead = True
         self._reported = 0  # by open sections
-        self.is_recording = False
+        self.is_recording = self.is_parting = False
         self._unkept: Final[list[Hold]] = []
         self._told = self.news = 0
 
@@ -346,6 +348,7 @@ class Account:
                 return None
             self._settle_dropped()
             self.is_closed = True
+            self.is_parting = self._reported > 0
             left = list(self._open)
             self._open.clear()
             for share in left:
@@ -355,6 +358,10 @@ class Account:
             self._reported = 0
             assign(self.holds, spent)
             return left
+
+    def parted(self) -> None:
+        """Note that no record of the limit has anything of a section that outlives it."""
+        self.is_parting = False
 
     @property
     def has_settled(self) -> bool:

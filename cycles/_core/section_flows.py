@@ -223,6 +223,8 @@ def decide_charge(section: Section, key: str) -> None:
 def charge(section: Section, *, ends: float | None = None) -> Flow[Settlement]:
     """Charge what was decided for *section*, waiting for the authority until *ends* at most, or as its policy says."""
     if section.owed is not None:
+        if section.share is not None:
+            yield from shares.parted(section.share)
         policy = section.policy
         wait = policy.settle_wait if ends is None else max(0.0, ends - (yield from Now()))
         section.settlement = yield from settle(

@@ -7,9 +7,9 @@ by itself, by event.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from cycles._core.effects import NewKey, Record
+from cycles._core.effects import NewKey, Record, Sleep
 from cycles._core.lifecycle import Happened
 from cycles._core.results import CountedSettlement
 from cycles_api.models.amount import Amount
@@ -17,8 +17,14 @@ from cycles_api.models.amount import Amount
 if TYPE_CHECKING:
     from cycles._core.effects import Flow
     from cycles._core.limits import Account, Share
+    from cycles._core.records import Claim, Pending
     from cycles._core.results import Settlement
     from cycles._core.section import Section
+
+_PAUSE: Final = 0.005
+"""Seconds between two looks at a limit whose records are being parted."""
+
+_MOST_PAUSES: Final = 200
 
 
 def keep_reported(section: Section, amount: Amount) -> Flow[None]:
@@ -28,11 +34,42 @@ def keep_reported(section: Section, amount: Amount) -> Flow[None]:
         if share.account.is_recorded:
             yield from grow(share.account)
         return
+    own = yield from _own_record(section, amount)
+    if share is not None and share.account.is_parting:
+        return  # the limit's record has some of it still: its end puts this on record when it has not
+    if section.is_open:  # looked at last: who commits meanwhile has not seen this key, and would charge it once more
+        yield from Record(own)
+
+
+def _own_record(section: Section, amount: Amount) -> Flow[Pending]:
     known = section.provisional
     key = section.report_key((yield from NewKey())) if known is None else known.key
-    section.provisional = section.spend(key, amount, provisional=True)
-    if section.is_open:  # looked at last: who commits meanwhile has not seen this key, and would charge it once more
-        yield from Record(section.provisional)
+    section.provisional = own = section.spend(key, amount, provisional=True)
+    return own
+
+
+def keep_alone(section: Section, claim: Claim) -> Flow[None]:
+    """Put what *section* has spent, which outlives its limit, on a record of its own; under *claim* if it has ended.
+
+    One that has ended waits for this in `parted`.
+    """
+    if section.is_open and section.reported is not None:
+        own = yield from _own_record(section, section.reported)
+        if section.is_open:  # as in `keep_reported`
+            yield from Record(own)
+    if section.owed is not None and section.settlement is None:
+        yield from Record(section.owed, claim)
+
+
+def parted(share: Share) -> Flow[None]:
+    """Wait until no record of the ended limit has what its section has reported: a kill would charge both.
+
+    That takes a few writes to disk. Whoever does them may have been interrupted: then nobody waits for ever.
+    """
+    for _ in range(_MOST_PAUSES):
+        if not share.account.is_parting:
+            return
+        yield from Sleep(_PAUSE)
 
 
 def grow(account: Account) -> Flow[None]:

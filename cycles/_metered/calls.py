@@ -3,7 +3,7 @@
 the attempt …                             then
 told its usage                            commit its price, with metrics
 was answered without a usage              commit the estimate (marked)
-was answered 3xx or 4xx                   release
+was answered 3xx or 4xx                   release; what Azure bills of them: commit the estimate (marked)
 was answered 5xx                          release, or commit the estimate (marked): as `on_5xx` says
 never left                                release
 was lost after it may have left           commit the estimate (marked), or release: as `lost` says
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from cycles._core import section_flows
 from cycles._core.effects import Notify, Now, Sleep
 from cycles._drivers import blocking
-from cycles._metered.messages import may_have_left, with_body
+from cycles._metered.messages import may_have_left, times_sent, with_body
 from cycles._metered.meter import with_input
+from cycles._metering import failures
 from cycles._outside.arrivals import arrived, harmless
 from cycles.errors import Denied
 from cycles_api.models.amount import Amount
@@ -120,26 +121,33 @@ class Call:
     def is_billed(self, status: int) -> bool:
         """Note the *status* of the answer; return whether its body says what it has cost."""
         self._status = status
+        if (times := times_sent(self.library, self._transport, self._sent)) > 1:
+            self.meter.repeated(self.billable, times)
         return 200 <= status < 300
 
     def answered(self, body: bytes) -> Ending:
         """Return how the section of an answer ends that has been read; *body* is decoded."""
         if self._status is None or not 200 <= self._status < 300:
-            return self._failed(self._status or 0)
+            return self._failed(self._status or 0, body)
         try:
             usage = self._usage = _told(self.billable.answer(body))
             return self._estimated() if usage is None else self._charged(usage)
         except BaseException as error:  # noqa: BLE001 - the work was done: whatever fails here must not hide it
             return self._unreadable(error)
 
-    def _failed(self, status: int) -> Ending:
+    def _failed(self, status: int, body: bytes = b"") -> Ending:
+        if failures.is_billed(self.billable.provider, status, body):
+            return self._estimated()
         if status >= 500 and self.meter.choices.on_5xx == "estimate":
             return self._estimated()
         return lambda section: section_flows.release(section, f"HTTP {status}")
 
     def _charged(self, usage: Usage, source: str | None = None) -> Ending:
-        amount, metrics = self.meter.cost(self.billable, usage), self._metrics(usage)
-        metadata = None if source is None else {"actual_source": source}
+        amount, metadata = self.meter.cost(self.billable, usage), None if source is None else {"actual_source": source}
+        section = self._section
+        if section.is_open:
+            section.report(amount, None, metadata)  # the background charges it, should an interrupt come before the end
+        metrics = self._metrics(usage)
         return lambda section: section_flows.commit(section, amount, metrics, metadata)
 
     def _estimated(self) -> Ending:
@@ -165,6 +173,11 @@ class Call:
         if usage.model:
             metrics.model_version = usage.model[:128]
         return metrics
+
+    @property
+    def _section(self) -> Section:
+        assert self._opened is not None  # noqa: S101 - types: nothing is sent without a section
+        return self._opened.running.section
 
     def _now(self) -> float:
         assert self._opened is not None  # noqa: S101 - types: nothing is sent without a section

@@ -141,32 +141,71 @@ _PARTS: Final = ("responses", "beta")
 
 def _metered_sdk(client: Any, meter: Meter) -> Any:
     copied = client.with_options(http_client=metered_http(client._client, meter))  # noqa: SLF001 - no SDK shows it
-    return _without_sockets(copied) if meter.choices.unknown == "deny" else copied
+    return _kept(copied, meter)
 
 
-def _without_sockets(client: Any) -> Any:
-    """Return *client* without what opens a socket; copies that it makes of itself have none either."""
+def _kept(client: Any, meter: Meter) -> Any:
+    """Return *client*, whose sockets are refused or logged; the copies that it makes of itself are metered as it is."""
     kind = type(client)
-    _close(client)
+    _watch_sockets(client, meter)
     for name in ("copy", "with_options"):
         if hasattr(kind, name):
-            vars(client)[name] = _copying(getattr(client, name))
+            vars(client)[name] = _copying(getattr(client, name), meter)
     return client
 
 
-def _copying(copied: Callable[..., Any]) -> Callable[..., Any]:
-    return functools.wraps(copied)(lambda *args, **options: _without_sockets(copied(*args, **options)))
+def _copying(copied: Callable[..., Any], meter: Meter) -> Callable[..., Any]:
+    @functools.wraps(copied)
+    def copying(*args: Any, **options: Any) -> Any:
+        if "http_client" in options:
+            options["http_client"] = _metered_once(options["http_client"], meter)
+        return _kept(copied(*args, **options), meter)
+
+    return copying
 
 
-def _close(part: Any) -> None:
-    """Close what opens a socket in *part* of an SDK, and in its own parts."""
+def _metered_once(client: Any, meter: Meter) -> Any:
+    """Return the metered copy of an HTTP client that a copy of an SDK is given; itself, if it is metered already."""
+    transport = getattr(client, "_transport", None)
+    if transport is None or library_of(type(client)) is None:  # the SDK has its own words for it
+        return client
+    is_metered = isinstance(transport, MeteredTransport | AsyncMeteredTransport)
+    return client if is_metered else metered_http(client, meter)
+
+
+def _watch_sockets(part: Any, meter: Meter) -> None:
+    """Refuse what opens a socket in *part* of an SDK, and in its own parts, or log when it is used."""
     kind = type(part)
     for name in ("connect", *_SOCKETS):
         if hasattr(kind, name):
-            vars(part)[name] = _NotMetered(f"{_shown(kind)}.{name}")
+            what = f"{_shown(kind)}.{name}"
+            refuses = meter.choices.unknown == "deny"
+            vars(part)[name] = _NotMetered(what) if refuses else _Passing(getattr(part, name), what, meter)
     for name in _PARTS:
         if hasattr(kind, name):
-            _close(getattr(part, name))
+            _watch_sockets(getattr(part, name), meter)
+
+
+class _Passing:
+    """Stands before what an SDK sends past its HTTP client, and logs once that it is not counted."""
+
+    def __init__(self, real: Any, what: str, meter: Meter) -> None:
+        self._real, self._what, self._meter = real, what, meter
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = getattr(self._real, name)
+        is_part = _package(value) == _package(self._real)
+        return _Passing(value, f"{self._what}.{name}", self._meter) if callable(value) or is_part else value
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self._meter.passed(self._what, "it sends through a socket of its own")
+        return self._real(*args, **options)
+
+
+def _package(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
 
 
 class _NotMetered:
@@ -220,7 +259,9 @@ def _referring(part: Any, api: Any, made: Any, meter: Meter) -> Any:
         elif name == "_live" and meter.choices.unknown == "deny":
             setattr(copied, name, _NotMetered(f"{_shown(type(part))}.live"))
         elif module.startswith("google.genai") and getattr(value, "_api_client", None) is api:
-            setattr(copied, name, _referring(value, api, made, meter))
+            made_part = _referring(value, api, made, meter)
+            what = f"{_shown(type(part))}.live"
+            setattr(copied, name, _Passing(made_part, what, meter) if name == "_live" else made_part)
     return copied
 
 
@@ -237,8 +278,11 @@ def _metered_mistral(client: Any, meter: Meter) -> Any:
         delattr(copied, name)  # made again of the configuration when it is asked for
     copied.sdk_configuration = configuration
     copied.parent_ref = client  # which closes its connections when it is collected
-    audio = copied.audio if "audio" in parts and meter.choices.unknown == "deny" else None
+    audio = copied.audio if "audio" in parts else None
     for name in _SOCKETS:
         if hasattr(type(audio), name):
-            setattr(audio, f"_{name}", _NotMetered(f"{_shown(type(audio))}.{name}"))  # where it keeps what it made
+            what = f"{_shown(type(audio))}.{name}"
+            refuses = meter.choices.unknown == "deny"
+            stands = _NotMetered(what) if refuses else _Passing(getattr(audio, name), what, meter)
+            setattr(audio, f"_{name}", stands)  # where it keeps what it made
     return copied

@@ -25,18 +25,18 @@ def library_of(kind: type) -> Any:
 
 
 class _Departing:
-    """A request's body that knows whether it was asked for: a transport connects before it does that."""
+    """A request's body that knows how often it was asked for: a transport connects before it does that."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
-        self.has_begun = False
+        self.times = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        self.has_begun = True
+        self.times += 1
         yield self._body
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.has_begun = True
+        self.times += 1
         yield self._body
 
 
@@ -61,12 +61,21 @@ def may_have_left(library: Any, transport: Any, sent: Any, error: BaseException)
     """Return whether *sent* may have reached the provider, although *error* came instead of an answer."""
     if trouble_of(error) is Trouble.NOT_SENT:
         # Of a transport that tries again by itself, an earlier attempt may have left.
-        return bool(sent.stream.has_begun)
+        return bool(sent.stream.times)
     if library_of(type(error)) is not None:
         return True
     # Only of the libraries' own transports it is known when they ask for the body.
     is_known = isinstance(transport, library.HTTPTransport | library.AsyncHTTPTransport)
-    return bool(sent.stream.has_begun) if is_known else True
+    return bool(sent.stream.times) if is_known else True
+
+
+def times_sent(library: Any, transport: Any, sent: Any) -> int:
+    """Return how often a *transport* has sent a request by itself, so that each time may have been billed.
+
+    The libraries' own send a request again only if the provider says that it has not begun to read it (HTTP/2).
+    """
+    is_plain = type(transport) in (library.HTTPTransport, library.AsyncHTTPTransport)
+    return 1 if is_plain else int(sent.stream.times)
 
 
 def decoded(library: Any, response: Any, raw: bytes) -> bytes:
@@ -88,6 +97,17 @@ def can_decode(library: Any, response: Any) -> bool:
         return True
     known: Any = library._decoders.SUPPORTED_DECODERS  # noqa: SLF001 - no public name says which are installed
     return all(coding.strip().lower() in known for coding in coded.split(","))
+
+
+def unread(library: Any, response: Any) -> Any:
+    """Return *response* with its body still to come, also where the user's own transport has read it."""
+    if isinstance(response.stream, library.ByteStream):  # it can be read again
+        return response
+    try:
+        content = response.content
+    except library.ResponseNotRead:
+        return response
+    return restreamed(library, response, library.ByteStream(content))
 
 
 def replay(library: Any, response: Any, raw: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,8 @@ _FREE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
 
 _MANY: Final = 64
 """Actions that are remembered, and warnings, which are so given once."""
+_IDS: Final = re.compile(r"(?<=/)[^/:]*\d[^/:]*")
+"""Parts of a path that have a digit: ids, models, versions."""
 
 
 class Meter:
@@ -61,7 +64,7 @@ class Meter:
         self._prices: Final = prices
         self._authority: Final = DEFAULTS if authority is None else authority
         self._usual_provider: Final = usual_provider
-        self._said: Final[set[str]] = set()
+        self._said: Final[set[tuple[str, str]]] = set()
         self._asked: Final[dict[tuple[str, str], tuple[Mapping[str, Any], Same | None]]] = {}
 
     def client(self) -> Client:
@@ -95,9 +98,19 @@ class Meter:
         except Unmeterable as error:
             if self.choices.unknown == "deny":
                 raise
-            what = f"{request.method} {host}{path.partition('?')[0]}"
-            self._say_once("sent without being counted", what, {"request": what, "reason": str(error)})
+            self.passed(f"{request.method} {host}{path.partition('?')[0]}", str(error))
             return None
+
+    def passed(self, what: str, reason: str) -> None:
+        """Say once that *what* is sent without being counted. Paths that differ in their ids alone are one."""
+        self._say_once("sent without being counted", _IDS.sub("…", what), {"request": what, "reason": reason})
+
+    def repeated(self, billable: Billable, times: int) -> None:
+        """Say once that the user's transport has sent a request several *times*, of which one is counted."""
+        what = billable.action[1]
+        reason = f"its transport has sent it {times} times by itself: what all but the last have cost is not counted"
+        facts = {"action": what, "reason": reason, "remedy": "let the SDK retry (max_retries=)"}
+        self._say_once("sent more than once", what, facts)
 
     def _read(self, host: str, path: str, request: Any, body: bytes) -> Billable | None:
         provider = self.choices.provider or self._provider_at(host)
@@ -111,7 +124,7 @@ class Meter:
         billable = read(provider, request.method, path, request.headers, body, max_output=self.choices.max_output)
         if billable is None:
             return None
-        region = region_of(host)
+        region = region_of(host, billable.model)
         return self._bounded(billable if region is None else evolve(billable, terms=terms(inference_geo=region)))
 
     def _provider_at(self, host: str) -> str | None:
@@ -132,17 +145,20 @@ class Meter:
         return billable.bounded(window)
 
     def _say_once(self, event: str, what: str, facts: dict[str, Any]) -> None:
-        if what not in self._said and len(self._said) < _MANY:
-            self._said.add(what)
-            log.notify(event, facts)
+        if (event, what) in self._said:
+            return
+        if len(self._said) >= _MANY:
+            self._said.clear()  # rather twice than never
+        self._said.add((event, what))
+        log.notify(event, facts)
 
     # -- bounding and pricing ------------------------------------------------------------------------------------------
     def cost(self, billable: Billable, usage: Usage) -> Amount:
         """Return what *usage* costs, in the unit of the budget."""
         if self._prices is None:
             return tokens(usage.total_tokens)
-        if billable.terms:
-            usage = evolve(usage, terms=terms(**{**dict(usage.terms), **dict(billable.terms)}))
+        if (asked := billable.at_most.terms) or billable.terms:  # what the answer does not say was as it was asked for
+            usage = evolve(usage, terms=terms(**{**dict(asked), **dict(usage.terms), **dict(billable.terms)}))
         return self._prices.cost(billable.provider, billable.model, usage)
 
     def estimate(self, billable: Billable) -> Amount:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cycles._drivers import aio, blocking
 from cycles._guard.handover import AsyncHandover, Handover
 from cycles._metered.calls import Call
-from cycles._metered.messages import decoded, is_event_stream, replay, restreamed
+from cycles._metered.messages import decoded, is_event_stream, replay, restreamed, unread
 from cycles._metered.refusals import refused
 from cycles._metered.sections import opening, opening_async
 from cycles._metered.streams import metered_async_body, metered_body
@@ -66,7 +66,7 @@ class MeteredTransport(_Transport):
         handover = Handover(opening(call))
         with handover as opened:
             blocking.run(call.granted(opened), opened.running.world)
-            response = self._inner.handle_request(call.sending(request))
+            response = unread(self._library, self._inner.handle_request(call.sending(request)))
             if _is_streamed(call, response):
                 body = metered_body(self._library, response, call, handover.keep())
                 return restreamed(self._library, response, body)
@@ -109,7 +109,7 @@ class AsyncMeteredTransport(_Transport):
         handover = AsyncHandover(opening_async(call))
         async with handover as opened:
             await aio.run(call.granted(opened), opened.running.world)
-            response = await self._inner.handle_async_request(call.sending(request))
+            response = unread(self._library, await self._inner.handle_async_request(call.sending(request)))
             if _is_streamed(call, response):
                 body = metered_async_body(self._library, response, call, handover.keep())
                 return restreamed(self._library, response, body)

@@ -10,7 +10,7 @@ from cycles.errors import Unmeterable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["answered", "edited", "parsed", "whole", "width"]
+__all__ = ["answered", "caches_for_an_hour", "edited", "parsed", "whole", "width"]
 
 _ESCAPE: Final = b"\\u"
 
@@ -61,6 +61,11 @@ def _written(content: object) -> bytes:
 def width(body: bytes, content: object) -> int:
     """Return how many bytes of UTF-8 a body is, escapes undone: no text of it has more tokens."""
     return len(_written(content)) if _ESCAPE in body else len(body)
+
+
+def caches_for_an_hour(body: bytes) -> bool:
+    """Return whether a body may ask for a part of it to be kept in a cache for an hour, as Claude does."""
+    return b'"cache_control"' in body and b'"1h"' in body
 
 
 def whole(value: object, name: str, *, otherwise: int | None = None) -> int | None:

@@ -10,7 +10,7 @@ from attrs import define
 
 from cycles._metering import conventions
 from cycles._metering.billable import Billable, StreamReading, completion
-from cycles._metering.bodies import answered, edited, whole, width
+from cycles._metering.bodies import answered, caches_for_an_hour, edited, whole, width
 from cycles._metering.media import Found
 from cycles._metering.streams import Candidates, EventReading, text_bytes
 from cycles._metering.tools import remaining
@@ -29,6 +29,8 @@ HIDES_REASONING: Final = re.compile(
     r"(^|/)(ft:)?(o\d|gpt-[5-9](?!.*-chat)|gpt-\d\d|codex|computer-use|grok-(?!.*non-reasoning)|gemini)"
 )
 """Models that may reason without a trace of it in the stream."""
+_ASKS_TO_REASON: Final = ("reasoning", "reasoning_effort", "thinking")
+"""What makes Claude reason, of which others show a summary, or nothing."""
 _USAGE: Final = b'_tokens"'
 """What a chunk contains that tells usage: `"usage": null` is in each of them."""
 _BOUNDS: Final = ("max_tokens", "max_completion_tokens")
@@ -130,10 +132,11 @@ class Chat:
         predicted = text_bytes(conventions.part(said, "prediction", "content"))
         each = max([whole(said.get(name), name, otherwise=0) or 0 for name in _BOUNDS])
         inputs, output = found.input(counted), (each + predicted) * candidates
-        modalities = said.get("modalities")
+        modalities, written = said.get("modalities"), inputs - found.audio - found.images
         most = Usage(
             input_tokens=inputs,
-            cache_write_tokens=inputs - found.audio - found.images,
+            cache_write_tokens=written,
+            cache_write_1h_tokens=written if caches_for_an_hour(body) else 0,
             input_audio_tokens=found.audio,
             input_image_tokens=found.images,
             output_tokens=output,
@@ -203,10 +206,10 @@ class Chat:
         said = {name: value for name, value in {**billable.parsed, **changes}.items() if name not in left_out}
         return self.billable(edited(billable.body, billable.parsed, changes, left_out), said)
 
-    def answer(self, _: Billable, body: bytes) -> Usage | None:
+    def answer(self, billable: Billable, body: bytes) -> Usage | None:
         """Return what a whole answer says that it used."""
-        answer = answered(body)
-        return None if answer is None else conventions.chat(self.provider, answer)
+        answer, audio = answered(body), billable.at_most.input_audio_tokens
+        return None if answer is None else conventions.chat(self.provider, answer, audio=audio)
 
     def stream(self, billable: Billable) -> StreamReading:
         """Return a reading of the streamed answer."""
@@ -215,6 +218,7 @@ class Chat:
                 self.provider,
                 billable.output_bound if self._reasons_unseen(billable.parsed) else 0,
                 self._candidates(billable.parsed),
+                billable.at_most.input_audio_tokens,
             ),
             at_most=billable.at_most,
             answer=billable.answer,
@@ -225,7 +229,10 @@ class Chat:
     def _reasons_unseen(self, said: Mapping[str, Any]) -> bool:
         if said.get("reasoning_format") == "hidden" or said.get("include_reasoning") is False:
             return True
-        return not self.legacy and said.get("reasoning_effort") != "none" and bool(HIDES_REASONING.search(self.model))
+        if self.legacy or said.get("reasoning_effort") == "none":
+            return False
+        shortens = "claude" in self.model and any(said.get(name) for name in _ASKS_TO_REASON)
+        return shortens or bool(HIDES_REASONING.search(self.model))
 
 
 def _look_at(part: Mapping[str, Any], found: Found) -> None:
@@ -264,10 +271,11 @@ class ChatTally:
 
     marks = (_USAGE,)
 
-    def __init__(self, provider: str, unseen: int = 0, candidates: int = 1) -> None:
+    def __init__(self, provider: str, unseen: int = 0, candidates: int = 1, audio: int = 0) -> None:
         self.usage: Usage | None = None
         self.unseen = unseen
         self._provider = provider
+        self._audio = audio
         self._told: Usage | None = None
         self._is_late = False  # whether output came after what was told
         self._begun: set[object] = set()
@@ -275,7 +283,7 @@ class ChatTally:
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Take the usage; some tell it in every chunk, so that it is whole when each choice has ended."""
-        told = conventions.chat(self._provider, event)
+        told = conventions.chat(self._provider, event, audio=self._audio)
         choices = event.get("choices")
         if told is None:
             if self.usage is not None and _has_output(choices):  # it was told in between

@@ -16,7 +16,7 @@ from typing import Any, Final, ParamSpec, TypeGuard
 
 from cycles._metering.usage import Usage
 
-__all__ = ["OWN_COST", "chat", "dearer", "embedding", "gemini", "messages", "responses", "terms"]
+__all__ = ["OWN_COST", "chat", "dearer", "embedding", "gemini", "googles_tier", "messages", "responses", "terms"]
 
 P = ParamSpec("P")
 
@@ -31,6 +31,7 @@ _GEMINI_PARTS: Final = ("toolUsePromptTokenCount", "candidatesTokenCount", "thou
 _TIER_IN_USAGE: Final = frozenset({"mistral"})
 """Who says in `usage.service_tier`, not beside it, how a request was served."""
 _USUAL_TIERS: Final = frozenset({"flex", "auto", "default", "standard", "standard_only"})
+_STANDARD_AT_GOOGLE: Final = frozenset({"standard", "default", "on_demand", "provisioned_throughput"})
 _MODALITIES: Final = {"AUDIO": "audio", "IMAGE": "image", "DOCUMENT": "image", "VIDEO": "video"}
 
 
@@ -106,8 +107,14 @@ def dearer(tier: object) -> str | None:
 
 
 @_whole
-def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
-    """Read OpenAI's chat completions and completions, and all that speak like them."""
+def chat(provider: str, answer: Mapping[str, Any], *, audio: int = 0) -> Usage | None:
+    """Read OpenAI's chat completions and completions, and all that speak like them.
+
+    Args:
+        provider: Who answers.
+        answer: The answer, or a chunk of it.
+        audio: How much of the input may be sound, where the answer does not say: Gemini's, on this wire.
+    """
     told = answer.get("usage") or part(answer, "x_groq", "usage")
     if not isinstance(told, _MAPPING):
         return None
@@ -117,15 +124,16 @@ def chat(provider: str, answer: Mapping[str, Any]) -> Usage | None:
     if not (is_count(told.get("prompt_tokens")) and is_count(output)):
         return None
     within, made = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
-    apart = provider in _REASONING_APART
+    apart, heard = provider in _REASONING_APART, part(within, "audio_tokens")
     reasoning = (_exact if apart else count)(part(made, "reasoning_tokens") or told.get("reasoning_tokens"))
     citation = _exact(told.get("citation_tokens"))
+    counted = count(output) + (reasoning if apart else 0) + citation
     return Usage(
         input_tokens=count(told["prompt_tokens"]),
         cache_read_tokens=_cached(told, within),
-        cache_write_tokens=_exact(part(within, "cache_write_tokens")),
-        input_audio_tokens=_exact(part(within, "audio_tokens")),
-        output_tokens=count(output) + (reasoning if apart else 0) + citation,
+        cache_write_tokens=_written(told, within),
+        input_audio_tokens=min(audio, count(told["prompt_tokens"])) if heard is None else _exact(heard),
+        output_tokens=max(counted, _more(told.get("total_tokens"), told["prompt_tokens"]) or 0),
         output_reasoning_tokens=reasoning,
         output_audio_tokens=_exact(part(made, "audio_tokens")),
         output_citation_tokens=citation,
@@ -155,6 +163,23 @@ def _cached(told: Mapping[str, Any], within: object) -> int:
     return 0
 
 
+def _written(told: Mapping[str, Any], within: object) -> int:
+    """Return the part of the input that was put into a cache: OpenAI's name for it, then those of others for Claude.
+
+    Raises:
+        _NoCount: It is none.
+    """
+    for value in (
+        part(within, "cache_write_tokens"),
+        part(within, "cache_creation_tokens"),
+        part(within, "cache_creation_input_tokens"),
+        told.get("cache_creation_input_tokens"),
+    ):
+        if value is not None:
+            return _exact(value)
+    return 0
+
+
 def _cost(told: Mapping[str, Any]) -> Decimal | None:
     """Return what the provider says that a request has cost, with what it has passed on to the user's own account."""
     cost = _dollars(told.get("cost"))
@@ -178,10 +203,11 @@ def embedding(answer: Mapping[str, Any]) -> Usage | None:
     told = answer.get("usage")
     if not isinstance(told, Mapping):
         return None
-    used = told.get("prompt_tokens", told.get("total_tokens"))
+    total = told.get("total_tokens")
+    used = told.get("prompt_tokens", total)
     if not is_count(used):
         return None
-    return Usage(input_tokens=count(used), model=text(answer.get("model")))
+    return Usage(input_tokens=max(count(used), count(total)), model=text(answer.get("model")))
 
 
 def _tells(told: object, *totals: str) -> TypeGuard[Mapping[str, Any]]:
@@ -202,8 +228,10 @@ def responses(provider: str, answer: Mapping[str, Any]) -> Usage | None:
         input_tokens=count(told["input_tokens"]),
         cache_read_tokens=count(part(within, "cached_tokens")),
         cache_write_tokens=_exact(part(within, "cache_write_tokens")),
-        output_tokens=count(told.get("output_tokens")),
+        input_audio_tokens=_exact(part(within, "audio_tokens")),
+        output_tokens=max(count(told["output_tokens"]), _more(told.get("total_tokens"), told["input_tokens"]) or 0),
         output_reasoning_tokens=count(part(made, "reasoning_tokens")),
+        output_audio_tokens=_exact(part(made, "audio_tokens")),
         web_searches=_calls(output, "web_search_call") if searches is None else _exact(searches),
         storage_searches=_calls(output, "file_search_call"),
         model=text(answer.get("model")),
@@ -224,28 +252,43 @@ def _calls(output: object, kind: str) -> int:
 
 
 @_whole
-def messages(answer: Mapping[str, Any]) -> Usage | None:
-    """Read Anthropic's messages: cache reads and writes come beside the input, and compactions beside everything."""
+def messages(answer: Mapping[str, Any], *, for_an_hour: bool = False) -> Usage | None:
+    """Read Anthropic's messages: cache reads and writes come beside the input, and compactions beside everything.
+
+    Args:
+        answer: The message.
+        for_an_hour: Whether what was written to a cache may be kept for an hour, where the answer does not say.
+    """
     told = answer.get("usage")
     if not _tells(told, "input_tokens", "output_tokens"):
         return None
     parts = [told, *_compactions(told.get("iterations"))]
     read = sum(_exact(one.get("cache_read_input_tokens")) for one in parts)
-    written = sum(_exact(one.get("cache_creation_input_tokens")) for one in parts)
+    written, hour = (sum(counts) for counts in zip(*(_writes(one, for_an_hour) for one in parts), strict=True))
     return Usage(
         input_tokens=sum(_exact(one.get("input_tokens")) for one in parts) + read + written,
         cache_read_tokens=read,
         cache_write_tokens=written,
-        cache_write_1h_tokens=sum(_exact(part(one, "cache_creation", "ephemeral_1h_input_tokens")) for one in parts),
+        cache_write_1h_tokens=hour,
         output_tokens=sum(_exact(one.get("output_tokens")) for one in parts),
         output_reasoning_tokens=count(part(told, "output_tokens_details", "thinking_tokens")),
         web_searches=_exact(part(told, "server_tool_use", "web_search_requests")),
         model=text(answer.get("model")),
-        terms=terms(
-            speed="fast" if told.get("speed") == "fast" else None,
-            inference_geo="us" if told.get("inference_geo") == "us" else None,
-        ),
+        terms=terms(speed=told.get("speed"), inference_geo=told.get("inference_geo")),
     )
+
+
+def _writes(told: Mapping[str, Any], for_an_hour: bool) -> tuple[int, int]:  # noqa: FBT001 - of one reading
+    """Return how much was written to a cache, and the part of it for an hour. The parts count where the sum is less.
+
+    Raises:
+        _NoCount: One of them is no count.
+    """
+    total, made = _exact(told.get("cache_creation_input_tokens")), told.get("cache_creation")
+    if not made:
+        return total, total if for_an_hour else 0
+    hour = _exact(part(made, "ephemeral_1h_input_tokens"))
+    return max(total, hour + _exact(part(made, "ephemeral_5m_input_tokens"))), hour
 
 
 def _compactions(iterations: object) -> Iterable[Mapping[str, Any]]:
@@ -311,14 +354,28 @@ def _named(value: object) -> str:
 
 
 def _tier(told: Mapping[str, Any]) -> str | None:
-    tier = _named(told.get("serviceTier") or told.get("trafficType")).removeprefix("ON_DEMAND_").lower()
-    return tier if tier in {"flex", "priority"} else None
+    """Return how a request was served; None where nothing says it."""
+    return googles_tier(_named(told.get("serviceTier") or told.get("trafficType")))
+
+
+def googles_tier(named: str) -> str | None:
+    """Return the name that prices have for a tier of Google's; None for none."""
+    short = named.lower()
+    for prefix in ("service_tier_", "traffic_type_", "on_demand_"):
+        short = short.removeprefix(prefix)
+    if short in {"", "unspecified"}:
+        return None
+    return "standard" if short in _STANDARD_AT_GOOGLE else short
 
 
 def _searches(answer: Mapping[str, Any]) -> int:
     """Count what Google Search was asked: from Gemini 3 on each query is billed, before it each grounded prompt."""
     candidates = answer.get("candidates")
-    found = [part(one, "groundingMetadata", "webSearchQueries") for one in candidates] if candidates else []
+    found = [
+        part(one, "groundingMetadata", name)
+        for one in (candidates if isinstance(candidates, list) else ())
+        for name in ("webSearchQueries", "imageSearchQueries")
+    ]
     queries = sum(len(one) for one in found if isinstance(one, list))
     model = text(answer.get("modelVersion")) or ""
     return min(queries, 1) if model.startswith(("gemini-1", "gemini-2")) else queries

@@ -89,7 +89,7 @@ class Gemini:
         asked = _get(config, "responseModalities")
         modalities = {str(one).upper() for one in asked} if isinstance(asked, list) else set()
         images = "IMAGE" in modalities or (not modalities and _MAKES_IMAGES.search(self.model))
-        tier = _get(said, "serviceTier")
+        tier = conventions.googles_tier(str(_get(said, "serviceTier") or ""))
         most = Usage(
             input_tokens=inputs,
             input_audio_tokens=found.audio,
@@ -98,7 +98,7 @@ class Gemini:
             output_audio_tokens=output if "AUDIO" in modalities else 0,
             output_image_tokens=output if images else 0,
             web_searches=searches,
-            terms=conventions.terms(service_tier=conventions.dearer(tier.lower() if isinstance(tier, str) else None)),
+            terms=conventions.terms(service_tier=conventions.dearer(tier)),
         )
         return completion(self, body, said, most, unbounded=found.unbounded, streamed=self.streamed)
 
@@ -213,8 +213,12 @@ class GeminiTally:
         told = conventions.gemini(event)
         if told is None:
             return
-        searches = max(told.web_searches, self._told.web_searches if self._told else 0)
-        self._told = evolve(told, web_searches=searches)
+        before = self._told or told
+        self._told = evolve(
+            told,
+            output_tokens=max(told.output_tokens, before.output_tokens),
+            web_searches=max(told.web_searches, before.web_searches),
+        )
         self.unseen = 0
         candidates = event.get("candidates")
         for one in candidates if isinstance(candidates, list) else ():

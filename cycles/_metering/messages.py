@@ -9,7 +9,7 @@ from attrs import define, evolve
 
 from cycles._metering import conventions
 from cycles._metering.billable import Billable, StreamReading, completion
-from cycles._metering.bodies import answered, edited, whole, width
+from cycles._metering.bodies import answered, caches_for_an_hour, edited, whole, width
 from cycles._metering.media import Found
 from cycles._metering.streams import EventReading, json_bytes, text_bytes
 from cycles._metering.tools import remaining
@@ -67,7 +67,7 @@ class Messages:
         most = Usage(
             input_tokens=inputs,
             cache_write_tokens=written,
-            cache_write_1h_tokens=written if cached and b'"1h"' in body else 0,
+            cache_write_1h_tokens=written if caches_for_an_hour(body) else 0,
             input_image_tokens=found.images,
             output_tokens=output,
             web_searches=searches,
@@ -123,14 +123,19 @@ class Messages:
         said = {name: value for name, value in {**billable.parsed, **changes}.items() if name not in left_out}
         return self.billable(edited(billable.body, billable.parsed, changes, left_out), said)
 
-    def answer(self, _: Billable, body: bytes) -> Usage | None:
+    def answer(self, billable: Billable, body: bytes) -> Usage | None:
         """Return what a whole answer says that it used."""
         answer = answered(body)
-        return None if answer is None else conventions.messages(answer)
+        return None if answer is None else _read(answer, billable.at_most)
 
     def stream(self, billable: Billable) -> StreamReading:
         """Return a reading of the streamed answer."""
         return EventReading(MessagesTally(billable.at_most), at_most=billable.at_most, answer=billable.answer)
+
+
+def _read(answer: Mapping[str, Any], most: Usage) -> Usage | None:
+    """Return what an answer says that it used; a cache that it does not say more of is as dear as the request asks."""
+    return conventions.messages(answer, for_an_hour=most.cache_write_1h_tokens > 0)
 
 
 def _kind(tool: object) -> str:
@@ -190,14 +195,14 @@ class MessagesTally:
 
     def ended(self) -> None:
         """Note that the provider said it was the end: what it has told is whole, if it has counted the output."""
-        self.usage = conventions.messages(self._answer) if self._has_counted else None
+        self.usage = _read(self._answer, self._at_most) if self._has_counted else None
 
     def closed(self) -> None:
         """Nothing: the events have said it, or not."""
 
     def told(self) -> Usage | None:
         """Return what has been told so far, whole or not; what tools of Anthropic's own find is told at the end."""
-        told = conventions.messages(self._answer)
+        told = _read(self._answer, self._at_most)
         return told if told is None or not self._has_looked_up else _grown(told, self._at_most)
 
     def output(self, event: Mapping[str, Any]) -> int:
@@ -240,11 +245,18 @@ def _grown(told: Usage, most: Usage) -> Usage:
 
 
 def _later(before: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the usage after another telling: it is cumulative, never to be added."""
-    after = {**before, **{name: value for name, value in told.items() if value is not None}}
-    made, was = after.get("cache_creation"), conventions.count(before.get("cache_creation_input_tokens"))
-    hour = conventions.count(conventions.part(made, "ephemeral_1h_input_tokens"))
-    if "cache_creation" not in told and hour and hour == was:  # only the first telling says for how long
-        total = conventions.count(after.get("cache_creation_input_tokens"))
-        after["cache_creation"] = {"ephemeral_1h_input_tokens": total, "ephemeral_5m_input_tokens": 0}
+    """Return the usage after another telling: it is cumulative, never to be added. No count becomes less."""
+    after = {**before, **{name: _more(before.get(name), value) for name, value in told.items() if value is not None}}
+    hour = conventions.count(conventions.part(before, "cache_creation", "ephemeral_1h_input_tokens"))
+    if "cache_creation" not in told and hour:  # only the first telling says for how long: what came later may be dearer
+        total, was = (conventions.count(one.get("cache_creation_input_tokens")) for one in (after, before))
+        made = {"ephemeral_1h_input_tokens": hour + total - was, "ephemeral_5m_input_tokens": was - hour}
+        after["cache_creation"] = made
     return after
+
+
+def _more(before: object, told: object) -> object:
+    """Return the greater of two counts; what is none replaces what was told before."""
+    if conventions.is_count(before) and conventions.is_count(told):
+        return max(before, told)
+    return told

@@ -6,13 +6,13 @@ A count is priced in the narrowest kind that has a rate: cached audio as such, e
 from __future__ import annotations
 
 from bisect import bisect_left
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import Factory, define, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
 
     from cycles._metering.usage import Usage
 
@@ -41,6 +41,8 @@ PER_THOUSAND: Final = ("web_search", "file_search", "request")
 """What has a price in dollars per thousand."""
 KINDS: Final = (*PER_TOKEN, *PER_THOUSAND)
 
+_EXACTLY: Final = Context(prec=100)
+"""A price has less than half as many digits."""
 _MICROCENTS_A_TOKEN: Final = 100
 """A dollar per million tokens, in microcents per token."""
 _MICROCENTS_A_PIECE: Final = 100_000
@@ -58,10 +60,18 @@ class Price:
         """Return the price for a request with an input of this length."""
         return next((price for start, price in reversed(self.above) if input_tokens > start), self.base)
 
+    def times(self, factor: int) -> Price:
+        """Return *factor* times the price."""
+        return Price(_times(self.base, factor), tuple((start, _times(price, factor)) for start, price in self.above))
+
     @property
     def exponent(self) -> int:
         """How many decimals it has at most."""
         return max(-int(price.as_tuple().exponent) for price in (self.base, *(price for _, price in self.above)))
+
+
+def _times(price: Decimal, factor: int) -> Decimal:
+    return _EXACTLY.multiply(price, Decimal(factor))
 
 
 def _scaled(price: Decimal, decimals: int) -> int:

@@ -43,11 +43,17 @@ _NAMES: Final = {
     "requests_kcount": "request",
 }
 """The table's names for what we price; what else it has (hours, pages, letters) no metered request is billed by."""
-_TIERS: Final = frozenset({"auto", "default", "standard", "scale", "flex", "priority", "fast"})
-"""Tiers of OpenAI's that a model without a price of their own serves as standard."""
+_TIERS: Final = frozenset({"auto", "default", "standard", "scale", "flex"})
+"""Tiers that a model without a price of their own serves as standard, or for less."""
 _TIERS_OF_MISTRAL: Final = frozenset({"auto", "default", "standard", "standard_only"})
-"""Priority is agreed upon with each customer: only a price of its own is one."""
-_REGIONS: Final = frozenset({"eu", "us"})
+_NAMES_TIERS: Final = frozenset({"openai", "azure", "google", "mistral"})
+"""Whose tiers are known: one that is not may be dearer."""
+_DEARER: Final = frozenset({("service_tier", "priority"), ("service_tier", "fast"), ("speed", "fast")})
+"""What is dearer at everybody: only a price of its own is one."""
+_EVERYWHERE: Final = frozenset({"global", "not_available"})
+"""What Anthropic says of an inference that no region was asked for."""
+_HOUR_AT_ANTHROPIC: Final = 2
+"""An hour in the cache costs twice the input, with each model of Anthropic's; not all entries say so."""
 _REMEMBERED: Final = 1_000
 _CHECKED: Final = re.compile(r"\b(?:verified|checked|observed)\b[^.;0-9]{0,60}(20\d\d-[01]\d-[0-3]\d)\b", re.IGNORECASE)
 """A check in the table's comments. Other dates in it are of prices to come."""
@@ -180,26 +186,35 @@ class Table:
 
 def _entry(found: Any, entry: Any, terms: Mapping[str, str], provider: str, now: datetime) -> Entry:
     """Return an entry as it is *now* for *terms*."""
-    # Anthropic's for inference in the US alone, and Mistral's for its regional endpoints.
-    surcharge = 11 if terms.get("inference_geo") in _REGIONS else 10
+    # Anthropic's for inference in the US alone, and that of regional endpoints of others.
+    surcharge = 10 if terms.get("inference_geo", "global") in _EVERYWHERE else 11
     context = {name: value for name, value in terms.items() if name != "inference_geo"}
     own = any(entry is model for model in found.models)
-    prices = entry.get_prices(now, context if own else None)
-    rates = Rates(_prices(prices) if _is_served(provider, context, entry.price_variants or ()) else {}, surcharge)
-    return Entry(str(found.id), str(entry.id), rates, entry.context_window)
+    applied = [one for one in entry.price_variants or () if own and _applies(one, context, now)]
+    prices = _prices(entry.get_prices(now, context if own else None)) if _is_served(provider, context, applied) else {}
+    if "cache_write" in prices and "input" in prices and "claude" in str(entry.id):
+        prices.setdefault("cache_write_1h", prices["input"].times(_HOUR_AT_ANTHROPIC))
+    return Entry(str(found.id), str(entry.id), Rates(prices, surcharge), entry.context_window)
 
 
-def _is_served(provider: str, context: Mapping[str, str], variants: Any) -> bool:
-    """Return whether the price is known for a tier: one that nobody has heard of may cost more."""
-    tier = context.get("service_tier")
+def _applies(variant: Any, context: Mapping[str, str], now: datetime) -> bool:
+    """Return whether prices of a variant hold *now*, for these terms."""
+    is_active = variant.constraint is None or variant.constraint.active(now)
+    return is_active and all(context.get(name) == value for name, value in variant.when.items())
+
+
+def _is_served(provider: str, context: Mapping[str, str], applied: list[Any]) -> bool:
+    """Return whether the price is known for these terms: one that nobody has heard of may be dearer."""
+    has_price = {name for variant in applied for name in variant.when}
+    if any(name not in has_price for name, value in context.items() if (name, value) in _DEARER):
+        return False
     usual = _TIERS_OF_MISTRAL if provider == "mistral" else _TIERS
-    if tier is None or provider not in {"openai", "azure", "mistral"} or tier in usual:
-        return True
-    return any(variant.when.get("service_tier") == tier for variant in variants)
+    tier = context.get("service_tier")
+    return tier is None or provider not in _NAMES_TIERS or tier in usual or "service_tier" in has_price
 
 
 def _prices(prices: Any) -> dict[str, Price]:
-    made = {}
+    made: dict[str, Price] = {}
     for name, ours in _NAMES.items():
         price = getattr(prices, name, None)
         if price is not None:

@@ -145,6 +145,11 @@ class SimulatedLimit:
             used <= self.account.amount, "admission never exceeds the limit", f"{used} of {self.account.amount}"
         )
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether somebody is in the middle of putting on record what was spent inside."""
+        return self.account.is_recording or self.account.is_parting
+
     def settled(self, spender: Spender, amount: int) -> None:
         """Note the end of a section that counted here."""
         if spender in self.open:

@@ -314,7 +314,7 @@ class LimitSimulation(LimitWorld):
 
     def _stepped(self) -> None:
         """What sections said is on record as soon as nobody is in the middle of recording."""
-        if self.in_flux and not any(limit.account.is_recording for limit in self._limits):
+        if self.in_flux and not any(limit.is_recording for limit in self._limits):
             for spender, amounts in self.in_flux.items():
                 spender.is_on_record(amounts)
             self.in_flux.clear()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -214,8 +215,8 @@ class MeteredLimits(LimitSimulation):
             self.in_flux[spender] = spender.now
         except KeyboardInterrupt:  # before it was decided, what counts is what was reported last
             least = asked.reported if section.is_open else least
-            self._drops(section)
             leave_to_background(section, self)
+            self._drops(section)
             spender.moves_to(least, most)
         limit.settled(spender, least)
 
@@ -235,4 +236,5 @@ class MeteredLimits(LimitSimulation):
     def _dropped(self, limit: SimulatedLimit, section: Section, spender: Spender, asked: Asked) -> Flow[None]:
         self._reports_of(section, spender, asked, asked.call.dropped)
         limit.settled(spender, asked.billed[0])
-        yield from Sleep(0.0)
+        with suppress(KeyboardInterrupt):  # nothing is left that it could cut off
+            yield from Sleep(0.0)

@@ -292,8 +292,10 @@ def test_a_bound_is_of_the_dearest_kind_that_may_be_billed():
     cached = message(system=[{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}])
     assert cached.bound().cache_write_tokens == cached.input_bound
     assert cached.bound().cache_write_1h_tokens == 0
-    hour = message(cache_control={"type": "ephemeral", "ttl": "1h"})
-    assert hour.bound().cache_write_1h_tokens == hour.input_bound
+    for asks in (message, chat):
+        hour = asks(cache_control={"type": "ephemeral", "ttl": "1h"})
+        assert hour.bound().cache_write_1h_tokens == hour.input_bound
+    assert chat().bound().cache_write_1h_tokens == 0
     assert respond(tools=[{"type": "web_search"}], max_tool_calls=3).bound().web_searches == 3
     assert respond(tools=[{"type": "file_search"}]).bound().storage_searches == 10
     assert (
@@ -307,7 +309,9 @@ def test_a_bound_is_of_the_dearest_kind_that_may_be_billed():
 def test_a_bound_is_priced_in_the_dearer_tier():
     assert chat(service_tier="priority").bound().terms == (("service_tier", "priority"),)
     assert respond(service_tier="ultrafast").bound().terms == (("service_tier", "ultrafast"),)
-    assert generate(serviceTier="PRIORITY").bound().terms == (("service_tier", "priority"),)
+    for tier in ("PRIORITY", "SERVICE_TIER_PRIORITY"):
+        assert generate(serviceTier=tier).bound().terms == (("service_tier", "priority"),)
+    assert generate(serviceTier="SERVICE_TIER_UNSPECIFIED").bound().terms == ()
     assert message(speed="fast", inference_geo="us").bound().terms == (("inference_geo", "us"), ("speed", "fast"))
     for tier in ("flex", "auto", "default", None):
         assert chat(service_tier=tier).bound().terms == ()

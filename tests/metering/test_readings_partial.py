@@ -55,6 +55,19 @@ def test_every_choice_and_every_call_of_a_tool_counts():
     assert received.output_tokens >= 3 * (len("f") + len('{"a": 1}') + 16)
 
 
+@pytest.mark.parametrize(
+    ("more", "least"),
+    [({"reasoning": {"effort": "high"}}, 700), ({"thinking": {"type": "adaptive"}}, 700), ({}, 0)],
+)
+def test_claude_reasons_unseen_where_others_serve_it(more, least):
+    """They show a summary of what it thought, or nothing."""
+    billable = asked(
+        "openrouter", "/v1/chat/completions", model="anthropic/claude-opus-5", messages=[], max_tokens=700, **more
+    )
+    _, _, received = read_in(billable, [events(chunk("a"))])
+    assert least <= received.output_tokens <= max(least, 64)
+
+
 def test_the_input_that_was_told_is_taken_for_the_bound_of_it():
     _, _, received = read_in(message(stream=True), [events(*ANTHROPIC[:4])])
     assert received.input_tokens == 159_223

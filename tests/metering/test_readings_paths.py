@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 import cycles
-from cycles._metering.request import provider_of, read
+from cycles._metering import failures
+from cycles._metering.request import provider_of, read, region_of
 from tests.metering.samples import asked, chat
 
 BODY = json.dumps({"model": "m", "messages": [], "prompt": "", "input": "", "contents": [], "max_tokens": 5}).encode()
@@ -248,3 +249,52 @@ def test_unmeterable_is_an_error_of_ours_and_a_value_error():
 )
 def test_the_provider_at_a_host(host, provider):
     assert provider_of(host) == provider
+
+
+@pytest.mark.parametrize(
+    ("host", "model", "region"),
+    [
+        ("api.openai.com", "gpt-6-sol", None),
+        ("eu.api.openai.com", "gpt-6-sol", "eu"),
+        ("us.api.openai.com:443", "gpt-5.4-mini", "us"),
+        ("eu.api.openai.com", "gpt-5.10", "eu"),
+        *(("eu.api.openai.com", model, None) for model in ("gpt-4o", "gpt-5-mini", "gpt-5.2", "o3", "ft:gpt-4.1:x")),
+        ("us.api.x.ai", "grok-4.6", "us"),
+        ("api.eu.mistral.ai", "mistral-large-2512", "eu"),
+        ("aiplatform.googleapis.com", "claude-opus-5", None),
+        ("europe-west1-aiplatform.googleapis.com", "claude-opus-5", "europe-west1"),
+        ("aiplatform.eu.rep.googleapis.com", "claude-sonnet-4-5@20250929", "eu"),
+        ("europe-west1-aiplatform.googleapis.com", "gemini-3.5-flash", "europe-west1"),
+        *(
+            ("europe-west1-aiplatform.googleapis.com", model, None)
+            for model in (
+                *("gemini-2.5-pro", "google/gemini-2.5-pro", "gemini-embedding-001", "text-embedding-005"),
+                *("claude-opus-4-1@20250805", "claude-sonnet-4@20250514", "claude-3-haiku", "meta/llama-4-maas"),
+            )
+        ),
+        ("europe-west1-aiplatform.googleapis.com", "google/gemini-3.5-flash", "europe-west1"),
+    ],
+)
+def test_a_region_is_part_of_the_price_where_it_has_one(host, model, region):
+    assert region_of(host, model) == region
+
+
+def test_a_region_of_several_has_a_host_of_its_own():
+    assert provider_of("aiplatform.eu.rep.googleapis.com") == "google"
+
+
+@pytest.mark.parametrize(
+    ("provider", "status", "body", "is_billed"),
+    [
+        ("azure", 400, {"error": {"code": "content_filter"}}, True),
+        ("azure", 400, {"error": {"code": "x", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}, True),
+        ("azure", 400, {"error": {"code": "invalid_request"}}, False),
+        ("azure", 400, ["content_filter"], False),
+        ("azure", 408, {}, True),
+        ("azure", 429, {}, False),
+        ("openai", 400, {"error": {"code": "content_filter"}}, False),
+        ("openai", 408, {}, False),
+    ],
+)
+def test_azure_bills_some_of_what_it_refuses(provider, status, body, is_billed):
+    assert failures.is_billed(provider, status, json.dumps(body).encode()) is is_billed

@@ -156,11 +156,33 @@ def test_what_anthropic_tells_later_is_cumulative():
         },
     }
     start = json.loads(json.dumps(ANTHROPIC[0]))
-    start["message"]["usage"]["cache_creation"] = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 159_217}
+    made = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 600}
+    start["message"]["usage"] |= {"cache_creation_input_tokens": 600, "cache_creation": made}
     _, usage, _ = read_in(message(stream=True), [events(start, later)])
     assert usage is not None
     assert (usage.input_tokens, usage.cache_write_tokens, usage.cache_read_tokens) == (1_050, 700, 300)
     assert (usage.cache_write_1h_tokens, usage.web_searches, usage.output_tokens) == (700, 2, 9)
+
+
+def test_zeros_that_are_told_later_take_nothing_back():
+    """Servers that speak its wire may fill in what they do not know at the end."""
+    zeros = {"input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 9}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": zeros}
+    _, usage, _ = read_in(message(stream=True), [events(ANTHROPIC[0], end)])
+    assert usage is not None
+    assert (usage.input_tokens, usage.cache_write_tokens, usage.output_tokens) == (159_223, 159_217, 9)
+
+
+def test_what_is_written_later_is_as_dear_as_the_dearest_part_before():
+    """The second telling does not say for how long; the first did, for minutes and for an hour."""
+    start = json.loads(json.dumps(ANTHROPIC[0]))
+    made = {"ephemeral_5m_input_tokens": 159_000, "ephemeral_1h_input_tokens": 217}
+    start["message"]["usage"]["cache_creation"] = made
+    told = {"cache_creation_input_tokens": 159_317, "output_tokens": 9}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": told}
+    _, usage, _ = read_in(message(stream=True), [events(start, end)])
+    assert usage is not None
+    assert (usage.cache_write_tokens, usage.cache_write_1h_tokens) == (159_317, 317)
 
 
 def test_anthropics_first_telling_is_not_the_whole():
@@ -180,6 +202,15 @@ def test_a_response_tells_its_usage_however_it_ends(kind):
     assert usage is not None
     assert (usage.input_tokens, usage.cache_read_tokens, usage.output_tokens, usage.web_searches) == (9, 4, 3, 1)
     assert usage.terms == (("service_tier", "default"),)
+
+
+def test_what_gemini_has_told_before_is_not_taken_back():
+    first, last = json.loads(json.dumps(GEMINI))
+    first["usageMetadata"]["thoughtsTokenCount"] = 40
+    last["usageMetadata"] = {"promptTokenCount": 9}
+    _, usage, _ = read_in(generate(method="streamGenerateContent"), [events(first, last)])
+    assert usage is not None
+    assert usage.output_tokens == 42
 
 
 def test_gemini_tells_as_much_as_a_json_array():

@@ -92,7 +92,75 @@ def test_anthropics_input_leaves_out_what_was_cached():
         "inference_geo": "global",
         "service_tier": "priority",
     }
-    assert answer(message(), usage=plain) == Usage(input_tokens=6, output_tokens=1)
+    told = (("inference_geo", "global"), ("speed", "standard"))
+    assert answer(message(), usage=plain) == Usage(input_tokens=6, output_tokens=1, terms=told)
+
+
+def test_what_anthropic_wrote_to_a_cache_is_never_less_than_its_parts():
+    hour, minutes = {"ephemeral_1h_input_tokens": 70}, {"ephemeral_5m_input_tokens": 30}
+    usage = answer(message(), usage={"input_tokens": 6, "output_tokens": 1, "cache_creation": {**hour, **minutes}})
+    assert (usage.input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens) == (106, 100, 70)
+
+
+def test_a_cache_that_the_answer_says_no_more_of_lives_as_long_as_was_asked_for():
+    """Others that serve Claude tell only how much was written: for an hour that costs twice the input."""
+    told = {"input_tokens": 6, "output_tokens": 1, "cache_creation_input_tokens": 100}
+    asked_for = {"type": "ephemeral", "ttl": "1h"}
+    assert answer(message(cache_control=asked_for), usage=told).cache_write_1h_tokens == 100
+    assert answer(message(cache_control={"type": "ephemeral"}), usage=told).cache_write_1h_tokens == 0
+    whole = {**told, "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 100}}
+    assert answer(message(cache_control=asked_for), usage=whole).cache_write_1h_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("provider", "told", "output"),
+    [
+        ("google", {"prompt_tokens": 11, "completion_tokens": 13, "total_tokens": 327}, 316),
+        ("openai", {"prompt_tokens": 21, "completion_tokens": 0, "total_tokens": 81}, 60),
+        ("openai", {"prompt_tokens": 21, "completion_tokens": 60, "total_tokens": 81}, 60),
+        ("openai", {"prompt_tokens": 21, "completion_tokens": 60, "total_tokens": 70}, 60),
+        ("openai", {"prompt_tokens": 21, "completion_tokens": 60, "total_tokens": "many"}, 60),
+        ("x-ai", {"prompt_tokens": 9, "completion_tokens": 4, "reasoning_tokens": 7, "total_tokens": 20}, 11),
+    ],
+)
+def test_what_a_total_counts_beside_its_parts_is_output(provider, told, output):
+    """Gemini, as it speaks OpenAI's wire, leaves thoughts out of `completion_tokens`, and bills them."""
+    assert answer(chat(provider), usage=told).output_tokens == output
+
+
+def test_what_the_total_of_a_response_counts_beside_its_parts_is_output():
+    told = {"input_tokens": 11, "output_tokens": 13, "total_tokens": 327}
+    assert answer(respond(), usage=told).output_tokens == 316
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"prompt_tokens_details": {"cache_creation_tokens": 70}},
+        {"prompt_tokens_details": {"cache_creation_input_tokens": 70}},
+        {"cache_creation_input_tokens": 70},
+    ],
+)
+def test_what_others_write_to_a_cache_has_other_names(told):
+    assert answer(chat(), usage={"prompt_tokens": 100, "completion_tokens": 1, **told}).cache_write_tokens == 70
+
+
+@pytest.mark.parametrize(
+    ("told", "tier"),
+    [
+        ({"trafficType": "ON_DEMAND"}, "standard"),
+        ({"trafficType": "ON_DEMAND_FLEX"}, "flex"),
+        ({"trafficType": "PROVISIONED_THROUGHPUT"}, "standard"),
+        ({"trafficType": "TRAFFIC_TYPE_UNSPECIFIED"}, None),
+        ({"serviceTier": "SERVICE_TIER_PRIORITY"}, "priority"),
+        ({"serviceTier": "standard"}, "standard"),
+        ({"serviceTier": "of tomorrow"}, "of tomorrow"),
+        ({}, None),
+    ],
+)
+def test_googles_tiers_have_several_names(told, tier):
+    usage = answer(generate(), usageMetadata={"promptTokenCount": 5, **told})
+    assert dict(usage.terms).get("service_tier") == tier
 
 
 def test_anthropics_totals_leave_out_compactions():
@@ -157,6 +225,32 @@ def test_from_gemini_3_on_each_query_is_billed():
     told = {"modelVersion": "gemini-3.5-flash", "usageMetadata": {"promptTokenCount": 1}}
     assert answer(generate(), candidates=candidates, **told).web_searches == 2
     assert answer(generate(), candidates=[{}], **told).web_searches == 0
+    candidates[0]["groundingMetadata"]["imageSearchQueries"] = ["c"]
+    assert answer(generate(), candidates=candidates, **told).web_searches == 3
+
+
+def test_sounds_that_an_answer_does_not_tell_are_as_many_as_were_sent():
+    """Gemini has a price of its own for them, and does not count them apart on OpenAI's wire."""
+    part = {"type": "input_audio", "input_audio": {"data": "A" * 4_000, "format": "mp3"}}
+    billable = chat("google", messages=[{"role": "user", "content": [part]}])
+    told = {"prompt_tokens": 1_000, "completion_tokens": 5}
+    assert answer(billable, usage=told).input_audio_tokens == billable.bound().input_audio_tokens > 300
+    assert answer(billable, usage=told | {"prompt_tokens": 40}).input_audio_tokens == 40
+    assert answer(billable, usage=told | {"prompt_tokens_details": {"audio_tokens": 7}}).input_audio_tokens == 7
+    assert answer(chat("google"), usage=told).input_audio_tokens == 0
+
+
+def test_sounds_of_a_response_are_told_apart():
+    told = {"input_tokens": 9, "output_tokens": 5}
+    details = {"input_tokens_details": {"audio_tokens": 7}, "output_tokens_details": {"audio_tokens": 4}}
+    usage = answer(respond(), usage=told | details)
+    assert (usage.input_audio_tokens, usage.output_audio_tokens) == (7, 4)
+
+
+def test_an_embedding_costs_the_total():
+    billable = asked("openai", "/v1/embeddings", model="m", input="hi")
+    assert answer(billable, usage={"prompt_tokens": 3, "total_tokens": 40}).input_tokens == 40
+    assert answer(billable, usage={"prompt_tokens": 3, "total_tokens": "many"}).input_tokens == 3
 
 
 def test_a_response_counts_its_searches():

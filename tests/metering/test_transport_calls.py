@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import types
 
 import httpx
 import pytest
 
 import cycles
 from cycles._core import section_flows
+from cycles._metered import messages
 from cycles._metering.billable import Billable
-from tests.metering.metered import CHAT, URL, Metered, completion, told
+from tests.metering.metered import CHAT, DONE, URL, Metered, chunk, completion, told, usage_chunk
+from tests.support.authorities import SCOPE
 
 
 @pytest.fixture
@@ -127,6 +130,37 @@ def test_a_failure_of_the_provider_may_cost_the_estimate(metered):
     assert metered.figures == (400, 0)
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "spent"),
+    [(400, {"error": {"code": "content_filter"}}, 400), (408, {}, 400), (400, {"error": {"code": "x"}}, 0)],
+)
+def test_what_azure_bills_of_its_refusals_costs_the_estimate(metered, status, body, spent):
+    metered.answers = [httpx.Response(status, json=body)]
+    client = metered.client(provider="azure", estimate=lambda request: 100, max_output=300)
+    assert metered.post(client).json() == body
+    assert metered.figures == (spent, 0)
+
+
+TIERS = {
+    "asked for": ({"service_tier": "priority"}, {}, 4.25),
+    "told": ({"service_tier": "priority"}, {"service_tier": "default"}, 2.5),
+    "neither": ({}, {}, 2.5),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", TIERS)
+def test_a_tier_that_the_answer_does_not_tell_is_the_one_that_was_asked_for(side, authority, case):
+    pytest.importorskip("genai_prices")
+    asked, told_beside, dollars = TIERS[case]
+    authority.budget(SCOPE, cycles.usd(100))
+    metered = Metered(side, authority)
+    answer = completion(told(1_000_000, 0))
+    metered.answers = [httpx.Response(200, json=answer.json() | told_beside)]
+    metered.post(metered.client(unit="USD_MICROCENTS"), body=CHAT | asked)
+    assert authority.balance(SCOPE, "USD_MICROCENTS").spent == cycles.usd(str(dollars)).amount
+
+
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])
 def test_what_was_never_sent_costs_nothing(metered, error):
     metered.answers = [error("no way")]
@@ -161,6 +195,78 @@ def test_what_a_transport_sent_and_could_not_send_again_costs_the_estimate(meter
         metered.post(client)
     assert metered.figures == (400, 0)
     assert metered.source == "estimate"
+
+
+def test_a_transport_that_tries_again_by_itself_is_logged(metered, caplog):
+    """Its earlier attempts are not seen, and may have been billed."""
+
+    def tried_thrice(request):
+        for _ in range(3):
+            metered.sent.append(b"".join(request.stream))
+        return completion(told(20, 5))
+
+    client = metered.client()
+    client._transport._inner.handler = tried_thrice
+    with caplog.at_level(logging.WARNING, "cycles.guard"):
+        metered.post(client)
+        metered.post(client)
+    (record,) = caplog.records
+    assert record.cycles_event == "sent more than once"
+    assert "3 times" in record.cycles_reason
+    assert metered.figures == (50, 0)
+
+
+def test_httpxs_own_transports_send_once():
+    """They begin again where the provider has ended a connection of HTTP/2 before it read the request."""
+    twice = types.SimpleNamespace(stream=types.SimpleNamespace(times=2))
+    assert messages.times_sent(httpx, httpx.HTTPTransport(), twice) == 1
+
+    class Retrying(httpx.HTTPTransport):
+        pass
+
+    assert messages.times_sent(httpx, Retrying(), twice) == 2
+
+
+class Reading(httpx.MockTransport):
+    """Reads each answer before it passes it on, to log it."""
+
+    def handle_request(self, request):
+        response = super().handle_request(request)
+        response.read()
+        return response
+
+    async def handle_async_request(self, request):
+        response = await super().handle_async_request(request)
+        await response.aread()
+        return response
+
+
+class Once(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that can be read once, as those are that come from a connection."""
+
+    def __init__(self, data):
+        self.rest = [data]
+
+    def __iter__(self):
+        yield self.rest.pop()
+
+    async def __aiter__(self):
+        yield self.rest.pop()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "stream"])
+def test_a_transport_may_have_read_the_answer(metered, is_streamed, packed):
+    said = b"".join([chunk("Fine."), usage_chunk(20, 5), DONE]) if is_streamed else completion(told(20, 5)).content
+    headers = {"content-type": "text/event-stream" if is_streamed else "application/json"}
+    headers |= {"content-encoding": "gzip"} if packed else {}
+    answers = [httpx.Response(200, headers=headers, stream=Once(gzip.compress(said) if packed else said))]
+    plain = type(metered.plain())(transport=Reading(lambda request: answers.pop()))
+    client = metered.client(plain)
+    came = metered.stream(client) if is_streamed else metered.post(client).content
+    assert came == (chunk("Fine.") + DONE if is_streamed else said)
+    assert metered.figures == (25, 0)
+    assert metered.source is None
 
 
 def test_an_answer_that_breaks_off_costs_the_estimate(metered):

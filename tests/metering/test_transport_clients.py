@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import gc
+import logging
 import types
 
 import httpx
@@ -164,6 +165,19 @@ def test_an_sdk_is_copied_around_a_metered_client(metered):
     assert metered.figures == (50, 0)
 
 
+@pytest.mark.parametrize("unknown", ["deny", "pass"])
+def test_a_copy_around_another_http_client_is_metered_too(metered, unknown):
+    sdk = metered.client(Sdk(metered.plain()), unknown=unknown)
+    metered.answers = [completion(told(20, 5)) for _ in range(3)]
+    plain = metered.plain()
+    for others in (plain, metered.client()):
+        metered.post(sdk.with_options(http_client=others).with_options(max_retries=0)._client)
+    assert metered.figures == (50, 0), "each once"
+    metered.post(plain)
+    assert metered.figures == (50, 0)
+    assert sdk.with_options(http_client="none of ours")._client == "none of ours"
+
+
 def test_sockets_are_refused(metered, monkeypatch):
     class Realtime(Sdk):
         @functools.cached_property
@@ -172,7 +186,33 @@ def test_sockets_are_refused(metered, monkeypatch):
 
     with pytest.raises(cycles.Unmeterable, match=r"Realtime\.realtime can't be metered"):
         metered.client(Realtime(metered.plain())).realtime.connect()
-    assert metered.client(Realtime(metered.plain()), unknown="pass").realtime.connect() == "connected"
+
+
+class Parted:
+    """A part of an SDK whose own parts open sockets."""
+
+    version = 3
+
+    @functools.cached_property
+    def forks(self):
+        return Connects()
+
+
+def test_sockets_that_pass_are_logged_once(metered, caplog):
+    class Sockets(Sdk):
+        responses = functools.cached_property(lambda _: Connects())
+        beta = functools.cached_property(lambda _: Beta())
+        live = functools.cached_property(lambda _: Parted())
+
+    client = metered.client(Sockets(metered.plain()), unknown="pass")
+    with caplog.at_level(logging.WARNING, "cycles.guard"):
+        for one in (client, client, client.with_options(max_retries=1)):
+            assert one.responses.connect() == one.beta.realtime.connect() == one.live.forks.connect() == "connected"
+            assert (one.responses.create(), one.live.version) == ("created", 3)
+    logged = [record.cycles_request.rpartition(".test_transport_clients.")[2] for record in caplog.records]
+    assert logged == ["Connects.connect", "Beta.realtime.connect", f"{Sockets.__qualname__}.live.forks.connect"]
+    assert {record.cycles_event for record in caplog.records} == {"sent without being counted"}
+    assert not hasattr(client.live, "__len__")
 
 
 class Connects:
@@ -299,7 +339,8 @@ def test_all_parts_of_an_sdk_refer_to_the_metered_client(metered, genai):
     assert metered.figures == (25, 0)
     with pytest.raises(cycles.Unmeterable, match=r"\.live can't be metered"):
         wrapped._aio._live.connect(model="m")
-    assert type(metered.client(genai, unknown="pass")._aio._live) is Part
+    passing = metered.client(genai, unknown="pass")
+    assert passing._aio._live._api_client is passing._api_client
 
 
 def test_azure_is_a_provider_of_its_own(metered):

@@ -310,14 +310,16 @@ class Mistral:
         return self.__dict__.setdefault(name, Audio(self.sdk_configuration))
 
 
-def test_sockets_of_mistrals_client_are_refused_by_name(metered):
+def test_sockets_of_mistrals_client_are_refused_by_name(metered, caplog):
     original = Mistral(client=httpx.Client(), async_client=httpx.AsyncClient())
     assert original.audio.realtime == "a socket"
     socket = metered.client(original).audio.realtime
     with pytest.raises(cycles.Unmeterable, match=r"Audio\.realtime can't be metered"):
         socket.connect("m")
     assert not hasattr(socket, "__wrapped__"), "tools that look at it learn nothing, and raise nothing"
-    assert metered.client(original, unknown="pass").audio.realtime == "a socket"
+    with caplog.at_level("WARNING", "cycles.guard"):
+        assert metered.client(original, unknown="pass").audio.realtime.upper() == "A SOCKET"
+    assert [record.cycles_event for record in caplog.records] == ["sent without being counted"]
     assert original.audio.realtime == "a socket"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import httpx
@@ -34,6 +35,22 @@ def test_it_may_pass_with_one_warning(metered, caplog):
         metered.post(client, url=IMAGES)
     assert [record.cycles_event for record in caplog.records] == ["sent without being counted"]
     assert metered.figures == (0, 0)
+
+
+def test_each_kind_of_path_is_logged_however_many_ids_there_are(metered, caplog):
+    metered.answers = [httpx.Response(200) for _ in range(200)]
+    client = metered.client(unknown="pass")
+    with caplog.at_level(logging.WARNING, "cycles.guard"):
+        for number in range(100):
+            metered.post(client, url=f"https://api.openai.com/v1/threads/thread_{number}/runs")
+        metered.post(client, url=IMAGES)
+    assert [record.cycles_request.rpartition("/")[2] for record in caplog.records] == ["runs", "generations"]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "cycles.guard"):
+        for letters in itertools.islice(itertools.product("abcdefghi", repeat=2), 70):
+            metered.post(client, url=f"https://api.openai.com/v1/{''.join(letters)}")
+        metered.post(client, url=IMAGES)
+    assert len(caplog.records) == 71, "what was logged long ago is logged again, and nothing passes in silence"
 
 
 def test_an_unknown_host_is_asked_freely_by_get(metered):

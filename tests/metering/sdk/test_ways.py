@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 
 import openai
 import pytest
@@ -104,6 +105,26 @@ def test_copies_and_raw_responses(world):
     assert "usage" in told
     world.exact()
     assert len(world.charged()) == 2
+
+
+def test_a_copy_around_another_http_client(world):
+    if world.api.name in ("Gemini", "Mistral"):
+        pytest.skip("its client makes no copies")
+    client = world.client()
+    world.api.ask(client.with_options(http_client=world.bare(client)._client))
+    world.exact()
+    assert len(world.charged()) == 1
+
+
+def test_sockets_that_pass_are_logged(world, caplog):
+    if not world.api.name.startswith("OpenAI"):
+        pytest.skip("the SDK opens none")
+    client = world.client(unknown="pass")
+    with caplog.at_level(logging.WARNING, "cycles.guard"):
+        (client.beta.realtime if OLD else client.realtime).connect(model="gpt-metered")
+    (record,) = caplog.records
+    assert record.cycles_event == "sent without being counted"
+    assert record.cycles_request.endswith("realtime.connect")
 
 
 def test_stream_helpers(world):
