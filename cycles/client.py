@@ -339,7 +339,7 @@ class Client(Face[BlockingRuntime]):
 
         Args:
             timeout: Seconds that it takes at most, 0 to 86400; what is left stays in the journal.
-            now: Also try, once, what the authority asked to wait with: a Retry-After, of which an hour counts.
+            now: Also try, once, what the authority asked to delay (by a Retry-After, which counts for an hour at most).
 
         Returns:
             How many charges were settled and rejected, and how many are still pending.

@@ -261,7 +261,7 @@ def _public(text: object) -> bytes | None:
 
 # -- verification ------------------------------------------------------------------------------------------------------
 class _InvalidError(Exception):
-    """An envelope that is none, or was changed; the text says why."""
+    """This is no envelope, or one that was changed; the text says why."""
 
 
 def verify(
@@ -295,7 +295,7 @@ def verify(
 
 
 def unresolved(envelope: Mapping[str, Any] | bytes | str, reason: str, *, server_id: str | None = None) -> Verification:
-    """Return what can be said of an envelope when no key set could be had, for this *reason*."""
+    """Return what can be said of an envelope without a key set, which is missing for this *reason*."""
     found = verify(envelope, None, server_id=server_id)
     if found.outcome in (Outcome.BINDING_ONLY, Outcome.SIGNER_RESOLUTION_FAILED):
         return Verification(Outcome.SIGNER_RESOLUTION_FAILED, reason, found.envelope)
@@ -352,7 +352,7 @@ def _signs(public: bytes, signature: bytes, signed: bytes) -> bool:
 
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, signed)
-    except (InvalidSignature, ValueError):  # a point that is none
+    except (InvalidSignature, ValueError):  # no point of the curve
         return False
     return True
 

@@ -246,13 +246,13 @@ class _View:
         What was reported survives the process: it is in the journal within a tenth of a second. If the section never
         ends, it is settled at the next start, with the metadata `actual_source: "reported"`.
 
+        Metrics and metadata that no request can carry are left out, with a warning in the log; the charge is made all
+        the same. `settlement.left_out` says what they were.
+
         Args:
             actual: What the work has really cost so far, in the estimate's unit; the last report wins.
             metrics: The last report wins.
             metadata: JSON values; reports are merged, a later value wins.
-
-        Metrics and metadata that no request can carry are left out, with a warning in the log; the charge is made all
-        the same. `settlement.left_out` says what they were.
 
         Raises:
             AlreadySettled: when it was committed or released before.

@@ -51,7 +51,7 @@ class Agenda:
     """
 
     def __init__(self, renewals: int = MOST_AT_ONCE) -> None:
-        self._lock: Final = threading.RLock()  # a collected reservation adds an entry, wherever its thread just is
+        self._lock: Final = threading.RLock()  # a reservation that is collected in the middle of this adds an entry
         self._leases: Final = _Line(renewals)
         self._rest: Final = _Line(MOST_AT_ONCE)
 

@@ -8,7 +8,6 @@ ends a Python program without an exit, unless the program turns it into one.
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 from functools import partial
@@ -18,6 +17,7 @@ from weakref import WeakKeyDictionary
 from cycles._drivers import blocking
 from cycles._journal.recovery import drain
 from cycles._outside.arrivals import arrived
+from cycles._outside.forks import in_forked_child
 from cycles._telemetry import log
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _Debt(NamedTuple):
 _known: Final[WeakKeyDictionary[Journal, tuple[Config, Opener]]] = WeakKeyDictionary()
 _owed: list[_Debt] = []
 _sweep_at = _MANY
-_lock = threading.RLock()  # a collected reservation owes its charge, wherever its thread just is
+_lock = threading.RLock()  # a reservation that is collected in the middle of this adds its charge
 _is_registered = False
 
 
@@ -159,10 +159,7 @@ def _drain(journal: Journal, config: Config, opener: Opener, left: float) -> Non
         log.notify("pending at exit", facts)
 
 
-def _in_child() -> None:
+@in_forked_child
+def _forget_debts() -> None:
     global _lock, _owed
     _lock, _owed = threading.RLock(), []  # another thread of the parent may have held it; what is owed is the parent's
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -19,6 +19,7 @@ from cycles._background.agenda import MOST_AT_ONCE, Agenda
 from cycles._background.greenlets import GreenBeats
 from cycles._drivers import aio, blocking, threads
 from cycles._outside.arrivals import arrived
+from cycles._outside.forks import renewed_in_forks
 from cycles._telemetry import log
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class ThreadHeartbeats:
         self._lock = threads.Lock("RLock")  # see Agenda
         self._beats: _Beats | GreenBeats | None = None
         self._unattended: list[tuple[Job, World]] = []
-        _forkable.add(self)
+        renewed_in_forks(self)
 
     def keep(self, job: Job, world: World) -> None:
         """Attempt *job* whenever it is due, until it is done.
@@ -139,7 +140,7 @@ class ThreadHeartbeats:
                 beats.wake_soon()
 
     def _start(self) -> _Beats | GreenBeats:
-        if threads.are_greenlets():  # of which one that runs an event loop would run it in all of them
+        if threads.are_greenlets():  # an event loop in one of them would run in all of them
             green = GreenBeats()
             weakref.finalize(self, green.stop).atexit = False
             return green
@@ -289,15 +290,3 @@ def _halt(beats: _Beats) -> None:
         loop.stop()
     else:
         gathered.add_done_callback(lambda _: loop.stop())
-
-
-_forkable: Final[weakref.WeakSet[ThreadHeartbeats]] = weakref.WeakSet()
-
-
-def _in_child() -> None:
-    for beats in list(_forkable):
-        beats.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

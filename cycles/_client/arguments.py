@@ -23,7 +23,6 @@ from cycles._core import limit_flows, listings, queries, requests, section_flows
 from cycles._core.policy_keys import policy_keys_of
 from cycles._core.requests import LEVELS
 from cycles._journal.recovery import drain
-from cycles.errors import InvalidRequest
 from cycles_api.models.action import Action
 from cycles_api.models.amount import Amount
 from cycles_api.types import UNSET, Unset
@@ -178,8 +177,7 @@ def reading(config: Config, reservation_id: str) -> Flow[ReservationDetail]:
 
 def draining(config: Config, upkeep: Upkeep, timeout: float | timedelta, *, now: bool) -> Flow[Drained]:
     """Return the flow of `Client.drain`."""
-    if not isinstance(now, bool):
-        raise InvalidRequest(f"now={now!r}: give True or False")
+    requests.switch("now", now)
     seconds = requests.milliseconds("timeout", timeout, low=0.0, high=requests.MAX_TTL) / 1000
     patience = config.connect_timeout + config.read_timeout
     return drain(upkeep.journal, config.retry, seconds, patience, now=now, owed=upkeep.owed)

@@ -51,7 +51,7 @@ class Checked(NamedTuple):
         """Return the same arguments with another *estimate* in the same unit.
 
         Raises:
-            InvalidRequest: It is none.
+            InvalidRequest: It is no amount.
         """
         if estimate.amount == self.terms.estimate.amount:
             return self

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
-from weakref import WeakKeyDictionary, WeakSet, ref
+from typing import TYPE_CHECKING, Final, Generic, TypeGuard, TypeVar
+from weakref import WeakKeyDictionary, ref
 
 from cycles._client.async_runtime import AsyncRuntime
 from cycles._client.blocking_runtime import BlockingRuntime
 from cycles._client.faces import Face, runtime_of
 from cycles._client.loop_home import running_loop
 from cycles._drivers import threads
+from cycles._outside.forks import renewed_in_forks
 from cycles.config import Config
 from cycles.errors import ConfigError
 
@@ -42,7 +42,7 @@ class Defaults(Generic[C, A]):
         self._made: list[C | A] = []  # for want of a configured one
         self._home: ref[AbstractEventLoop] | None = None  # the loop that the default client was last given to
         self._by_loop: WeakKeyDictionary[AbstractEventLoop, A] = WeakKeyDictionary()
-        _forkable.add(self)
+        renewed_in_forks(self)
 
     def forked(self) -> None:
         """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
@@ -166,15 +166,3 @@ class Defaults(Generic[C, A]):
 
     def _is_async(self, source: object) -> TypeGuard[A]:
         return isinstance(source, self._kinds[1])
-
-
-_forkable: Final[WeakSet[Defaults[Any, Any]]] = WeakSet()
-
-
-def _in_child() -> None:
-    for defaults in list(_forkable):
-        defaults.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -60,14 +60,15 @@ class EvidenceDesk:
         else:
             evidence_id, base = _named(asked)
             self._must_reach(base)
-        return self._verified(found, evidence_id, base, known, url, server_id)
+        return self._verified(found, evidence_id, base, known=known, url=url, server_id=server_id)
 
-    def _verified(  # noqa: PLR0917 - the parts of one question
+    def _verified(
         self,
         found: bytes | Mapping[str, Any] | None,
         evidence_id: str,
         base: str | None,
-        known: Any,
+        *,
+        known: KeySet | None,
         url: str | None,
         server_id: str | None,
     ) -> Flow[Verification]:
@@ -100,7 +101,7 @@ class EvidenceDesk:
             content = yield from evidence_flows.key_set(self._access.config.retry, **self._elsewhere(url))
             self._key_sets[name] = evidence.KeySet.of(content)
         except CyclesError as error:
-            return evidence.unresolved(found, f"no key set could be had: {error.message}", server_id=server_id)
+            return evidence.unresolved(found, f"no key set could be fetched: {error.message}", server_id=server_id)
         return evidence.verify(found, self._key_sets[name], server_id=server_id)
 
     def _is_own(self, base: str | None) -> bool:

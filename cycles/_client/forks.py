@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from typing import Final, Protocol
 
+from cycles._outside.forks import in_forked_child
 
-class Forkable(Protocol):
+
+class Connected(Protocol):
     """A client that can make its connections again."""
 
     def reconnect(self) -> object:
@@ -15,22 +16,19 @@ class Forkable(Protocol):
         ...
 
 
-_forkable: Final[weakref.WeakSet[Forkable]] = weakref.WeakSet()
+_connected: Final[weakref.WeakSet[Connected]] = weakref.WeakSet()
 
 _inherited: Final[list[object]] = []
 """Connections of the parent process, in its fork: kept, for some engines close them when they are collected, and that
 would take them out of the epoll set that both processes share."""
 
 
-def reconnect_in_forks(client: Forkable) -> None:
+def reconnect_in_forks(client: Connected) -> None:
     """Let *client*, as long as it lives, reconnect in each forked child."""
-    _forkable.add(client)
+    _connected.add(client)
 
 
-def _in_child() -> None:
-    for client in list(_forkable):
+@in_forked_child
+def _reconnect() -> None:
+    for client in list(_connected):
         _inherited.append(client.reconnect())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -47,7 +47,7 @@ class LoopHome:
 
     @property
     def library(self) -> str:
-        """What the running loop is of: "asyncio", or "trio", which is none of the loops that are remembered."""
+        """What runs the code here: "asyncio", or "trio", whose loop is not remembered."""
         return "asyncio" if self.loop is not None and self.loop.is_running() else "trio"
 
     def enter(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -59,7 +59,7 @@ class LoopHome:
         self.loop = None
 
     def plan(self, job: Job, world: World) -> None:
-        """Put *job* on the loop's schedule, from wherever this is: what is dropped is collected in any thread."""
+        """Put *job* on the loop's schedule, from any thread: a dropped reservation may be collected in any."""
         if in_trio():
             self._keep(job, world)
             return

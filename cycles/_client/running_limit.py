@@ -10,7 +10,6 @@ import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from weakref import WeakSet
 
 from cycles._client.opened_section import Opened, surrounding
 from cycles._client.running_section import PATIENCE, leave_to_background, lost_lease
@@ -18,6 +17,7 @@ from cycles._core import limit_flows, section_flows
 from cycles._core.effects import NewKey, Notify
 from cycles._core.limits import Account
 from cycles._drivers import aio, blocking
+from cycles._outside.forks import renewed_in_forks
 from cycles._telemetry import log
 from cycles.amounts import check
 from cycles.errors import InvalidRequest
@@ -116,7 +116,7 @@ class RunningLimit:
         self._raise_on_unsettled: Final = raise_on_unsettled
         self._is_disowned = False
         self._tasks: list[tuple[Section | None, asyncio.Task[Any]]] = []
-        _running.add(self)
+        renewed_in_forks(self)
 
     def forked(self) -> None:
         """Begin with a lock of its own in a forked child: another thread of the parent may have held this one."""
@@ -196,7 +196,7 @@ class RunningLimit:
 
     @property
     def section(self) -> Section | None:
-        """Its first reservation, for the span; None when a piece is still to be had."""
+        """Its first reservation, for the span; None until it has a piece."""
         return self.account.holds[0].section if self.account.holds else None
 
     def tell_news(self) -> None:
@@ -295,15 +295,3 @@ def drawn_on(access: Access, terms: Terms) -> RunningLimit | None:
             return found.limit
         found = found.outer
     return None
-
-
-_running: Final[WeakSet[RunningLimit]] = WeakSet()
-
-
-def _in_child() -> None:
-    for limit in list(_running):
-        limit.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -54,7 +54,7 @@ class Upkeep:
         http_client: What the client was given to send through, or None.
         on_settlement: Takes what became of each spend.
         keep: Puts a job on the schedule, from where the client is used.
-        plan: The same from anywhere: what is dropped is collected in any thread.
+        plan: The same from any thread: a dropped reservation may be collected in any.
         is_sibling: `with_options` made the client.
         batch: Records that recovery settles between two chances for heartbeats to be sent.
 

@@ -45,7 +45,7 @@ def detail_of(found: models.DenyDetail | Unset) -> DenialDetail | None:
 
 
 def deny_detail_in(details: Mapping[str, Any]) -> models.DenyDetail | Unset:
-    """Return the `deny_detail` in the *details* of an error; one that does not fit its schema is none."""
+    """Return the `deny_detail` in the *details* of an error; None when it does not fit its schema."""
     if "deny_detail" not in details:
         return UNSET
     try:

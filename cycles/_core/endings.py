@@ -1,4 +1,4 @@
-"""How a charge ended: the settlement that an answer is, and what is told of it."""
+"""How a charge ended: the settlement that an answer is, and what is reported about it."""
 
 from __future__ import annotations
 
@@ -55,46 +55,13 @@ def settled(
     pending: Pending, operation: Operation[Any], answer: Answer[Any], verdict: Verdict, how: How
 ) -> Flow[Settlement]:
     """Keep or forget the record as *verdict* says, tell who wants to know, and return the settlement."""
-    is_kept = how.is_kept
     if verdict is Verdict.DONE:
         yield from Forget(pending)
         settlement, outcome = charged(pending, answer, how.sent, before=how.before), "settled"
         if settlement.uncovered is not None:
             yield from Notify("charged less than the actual", _uncovered(pending, settlement))
     else:
-        error = error_of(operation, answer, asked=pending.actual if pending.by_event else None)
-        goes_on = how.goes_on and verdict not in REFUSED and verdict is not STOPPED
-        if verdict in REFUSED:
-            yield from Forget(pending, {"status": answer.status, "code": answer.code, "message": str(error)})
-            is_kept, outcome = False, "rejected"
-        else:
-            outcome = "stopped" if verdict is STOPPED else "pending"
-            outcome = outcome if is_kept or goes_on else "unsettled"
-        settlement = Settlement(
-            State.UNSETTLED,
-            via=pending.via,
-            attempts=how.sent,
-            error=error,
-            is_kept=is_kept,
-            goes_on=goes_on,
-            is_refused=verdict in REFUSED or verdict is STOPPED,
-            prospect=_prospect(verdict, how.policy, is_kept=is_kept),
-            headers=answer.headers,
-        )
-        yield from Notify(
-            "refused"
-            if how.is_raised and isinstance(error, Denied)
-            else _event_of(verdict, is_kept=is_kept or goes_on),
-            {
-                "is_told": how.is_raised or (how.is_known and outcome == "pending"),
-                "reservation_id": pending.reservation_id,
-                "via": pending.via,
-                "amount": pending.actual.amount,
-                "unit": str(pending.actual.unit),
-                "verdict": verdict.value,
-                "reason": str(error),
-            },
-        )
+        settlement, outcome = yield from _unsettled(pending, operation, answer, verdict, how)
     yield from Tell(
         SettlementDetails(
             pending.reservation_id,
@@ -109,6 +76,48 @@ def settled(
         )
     )
     return settlement
+
+
+def _unsettled(
+    pending: Pending, operation: Operation[Any], answer: Answer[Any], verdict: Verdict, how: How
+) -> Flow[tuple[Settlement, str]]:
+    """Return the settlement of an *answer* that is no success, and what `SettlementDetails` calls its outcome."""
+    error = error_of(operation, answer, asked=pending.actual if pending.by_event else None)
+    is_refused = verdict in REFUSED
+    is_kept = how.is_kept and not is_refused
+    goes_on = how.goes_on and not is_refused and verdict is not STOPPED
+    if is_refused:
+        yield from Forget(pending, {"status": answer.status, "code": answer.code, "message": str(error)})
+        outcome = "rejected"
+    elif is_kept or goes_on:
+        outcome = "stopped" if verdict is STOPPED else "pending"
+    else:
+        outcome = "unsettled"
+    is_raised_denial = how.is_raised and isinstance(error, Denied)
+    yield from Notify(
+        "refused" if is_raised_denial else _event_of(verdict, is_kept=is_kept or goes_on),
+        {
+            "is_told": how.is_raised or (how.is_known and outcome == "pending"),
+            "reservation_id": pending.reservation_id,
+            "via": pending.via,
+            "amount": pending.actual.amount,
+            "unit": str(pending.actual.unit),
+            "verdict": verdict.value,
+            "reason": str(error),
+        },
+    )
+    settlement = Settlement(
+        State.UNSETTLED,
+        via=pending.via,
+        attempts=how.sent,
+        error=error,
+        is_kept=is_kept,
+        goes_on=goes_on,
+        is_refused=is_refused or verdict is STOPPED,
+        prospect=_prospect(verdict, how.policy, is_kept=is_kept),
+        headers=answer.headers,
+    )
+    return settlement, outcome
 
 
 def _uncovered(pending: Pending, settlement: Settlement) -> dict[str, Any]:
@@ -143,7 +152,7 @@ def _event_of(verdict: Verdict, *, is_kept: bool) -> str:
 
 
 def _prospect(verdict: Verdict, policy: RetryPolicy, *, is_kept: bool) -> str:
-    """Return what becomes of a spend that is not settled, in words."""
+    """Say in words how a spend that is not settled goes on."""
     if verdict is STOPPED:
         return "it is kept for the next run, with a key that the authority accepts (set CYCLES_API_KEY)"
     if not is_kept:

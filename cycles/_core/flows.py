@@ -145,7 +145,7 @@ def _granted(terms: Terms, answer: Answer[models.ReservationCreateResponse]) -> 
 
 
 def denial_of(response: Any, answer: Answer[Any], asked: models.Amount) -> Denied:
-    """Return the error of a 200 whose decision is no ALLOW to *asked*; an unknown decision is none."""
+    """Return the error of a 200 that does not grant *asked*: a DENY, or a decision that this client does not know."""
     reason = None if isinstance(response.reason_code, Unset) else response.reason_code
     said = reason or f"decision {response.decision}"
     scopes = () if isinstance(response.affected_scopes, Unset) else tuple(response.affected_scopes)

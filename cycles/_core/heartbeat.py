@@ -147,8 +147,7 @@ def fallback_delay_ms(ttl_ms: int, grant_ms: int, since_last_ms: int) -> int:
     authority clamps the lead: hold it, and let MAX_EXTENSIONS_EXCEEDED end it.
     """
     clamped = grant_ms <= 0 or (since_last_ms > 0 and 0.75 * since_last_ms <= grant_ms <= 1.25 * since_last_ms)
-    if grant_ms * 10 >= ttl_ms * 9 and grant_ms > 0:
-        return max(1000, grant_ms // 2)
-    if clamped:
+    is_nearly_all = grant_ms > 0 and grant_ms * 10 >= ttl_ms * 9
+    if clamped and not is_nearly_all:
         return max(1000, min(ttl_ms // 2, LONGEST_RETRY_MS))
     return max(1000, grant_ms // 2)

@@ -83,7 +83,7 @@ def _take(account: Account, piece: Piece, reserve: Reserve) -> Flow[None]:
 
 
 def take_ahead(account: Account, piece: Piece, reserve: Reserve) -> Flow[None]:
-    """Ask for a *piece* ahead of need: that it can't be had is for the section that needs it to say."""
+    """Ask for a *piece* ahead of need. A refusal is only reported: it is raised in the section that needs the piece."""
     try:
         yield from _take(account, piece, reserve)
     except CyclesError as error:
@@ -142,13 +142,17 @@ def admit(
 
     Raises:
         BudgetExceeded: when it would go over the limit.
-        CyclesError: when a piece that it needs can't be had.
+        CyclesError: when the authority does not grant a piece that it needs.
     """
     estimate = terms.estimate.amount
     if terms.dry_run or terms.observe:
         return (yield from _evaluated(account, terms, policy))
     found = account.admit(estimate)
-    share = found if isinstance(found, Share) else (yield from _made_room(account, found, terms, policy, reserve, wait))
+    share: Share | None
+    if isinstance(found, Share):
+        share = found
+    else:
+        share = yield from _made_room(account, found, estimate, policy, reserve, wait=wait)
     if share is None:
         return (yield from alone())
     grant = account.grant
@@ -171,32 +175,21 @@ def admit(
     return section
 
 
-def _made_room(  # noqa: PLR0917 - the parts of one question
-    account: Account, lack: Piece | Lack, terms: Terms, policy: RetryPolicy, reserve: Reserve, wait: float
+def _made_room(
+    account: Account, lack: Piece | Lack, estimate: int, policy: RetryPolicy, reserve: Reserve, *, wait: float
 ) -> Flow[Share | None]:
     """Get the share that is lacking, by one more piece, or by waiting for what other sections give back.
 
     Returns:
         The share; None when the limit has ended.
     """
-    estimate = terms.estimate.amount
     started: float | None = None
     attempt = 1
     found: Share | Piece | Lack = lack
     while not isinstance(found, Share):
-        error: Denied | None = None
         if found is Lack.ENDED:
             return None
-        if found is Lack.ASKED:
-            yield from Sleep(_ASKED_PAUSE)
-        elif found is Lack.LIMIT:
-            error = account.refusal(estimate)
-        else:
-            assert isinstance(found, Piece)  # noqa: S101 - types
-            try:
-                yield from _take(account, found, reserve)
-            except Denied as denied:
-                error = denied
+        error = yield from _tried(account, found, estimate, reserve)
         if error is not None:
             now = yield from Now()
             started = now if started is None else started
@@ -210,6 +203,21 @@ def _made_room(  # noqa: PLR0917 - the parts of one question
             attempt += 1
         found = account.admit(estimate)
     return found
+
+
+def _tried(account: Account, lack: Piece | Lack, estimate: int, reserve: Reserve) -> Flow[Denied | None]:
+    """Do what may help with a *lack*, once; return the denial when it is refused."""
+    if lack is Lack.ASKED:
+        yield from Sleep(_ASKED_PAUSE)
+        return None
+    if lack is Lack.LIMIT:
+        return account.refusal(estimate)
+    assert isinstance(lack, Piece)  # noqa: S101 - types
+    try:
+        yield from _take(account, lack, reserve)
+    except Denied as denied:
+        return denied
+    return None
 
 
 def _evaluated(account: Account, terms: Terms, policy: RetryPolicy) -> Flow[Section]:

@@ -318,7 +318,7 @@ class Account:
 
     # -- what is on record ---------------------------------------------------------------------------------------------
     def begins_recording(self) -> bool:
-        """Take the turn to put the spend on record; return False when somebody has it, who will see all of it."""
+        """Take the turn to put the spend on record; return False when somebody has it: they record all there is."""
         with self._lock:
             if self.is_recording:
                 return False
@@ -394,7 +394,7 @@ class Account:
 
     # -- what the program is told --------------------------------------------------------------------------------------
     def _tell(self, level: int) -> None:
-        """Note that the limit is near (1) or reached (2); each is news once, and near is none any more when reached."""
+        """Note that the limit is near (1) or reached (2). Each is news once, and near is no news after reached."""
         if level > self._told:
             self._told = level
             self.news += 1
@@ -405,7 +405,7 @@ class Account:
         return self._told == 2
 
     def take_news(self) -> bool:
-        """Return whether the program is to be told of a level that was passed; each is told once."""
+        """Return whether the limit has passed a level since the last call: the program hears of each once."""
         if not self.news:
             return False
         with self._lock:

@@ -8,7 +8,7 @@ from cycles._core.agreement import is_cursor
 from cycles._core.attempts import until_known
 from cycles._core.operations import GET_BALANCES, LIST_RESERVATIONS
 from cycles._core.outcomes import Verdict, error_of, judge
-from cycles._core.requests import LEVELS, checked_level, text
+from cycles._core.requests import LEVELS, checked_level, switch, text
 from cycles._core.windows import window
 from cycles.errors import InvalidRequest, UnexpectedResponse
 from cycles_api import models
@@ -97,9 +97,7 @@ def balances(
     if not filters:
         raise InvalidRequest(f"balances: give one of {', '.join(LEVELS)}, or set CYCLES_TENANT")
     if include_children is not None:
-        if not isinstance(include_children, bool):
-            raise InvalidRequest(f"include_children={include_children!r}: give True or False")
-        filters["include_children"] = include_children
+        filters["include_children"] = switch("include_children", include_children)
     return Listing(GET_BALANCES, "balances", filters | _sized(page_size))
 
 

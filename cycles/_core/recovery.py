@@ -33,7 +33,7 @@ class Recovery:
         patience: Seconds that bound one request when there is a deadline.
         aside: Keys of records that this run does not try again; the recovery adds to them.
         overridden: Keys of records whose floor was overridden in this run: each is, once. None: a floor holds.
-        told: Keys of records of which the log has said that they are pending; the recovery adds to them.
+        told: Keys of records that the log has reported as pending; the recovery adds to them.
 
     Attributes:
         settled, rejected, pending: Records by what became of them.

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cycles_api.models.standard_metrics import StandardMetrics
 
 _BEGAN: Final = {State.DRY_RUN: "dry run", State.OBSERVED: "observed"}
-"""What is told of a section that begins, by its state; else "reserved"."""
+"""The event that reports a section that begins, by its state; else "reserved"."""
 
 Unreported: TypeAlias = Literal["estimate", "release", "error"]
 """What to do with a section that ended well and reported nothing."""

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 LOCAL_SCHEME: Final = "local:"
 
+_END_OF_HOST: Final = re.compile(r"[/?#\\\s]")
+
+_UNSEEN: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+"""Unicode categories of characters that nobody sees, and that no name can hold: controls, formats, surrogates."""
+
+_FLAGS: Final[dict[str, bool]] = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
+
 
 def _base_url(value: str) -> str:
     if value.startswith(LOCAL_SCHEME):
@@ -48,12 +58,6 @@ def shown_url(value: str) -> str:
         return repr(f"{scheme}{slashes}…") if slashes else "'…'"
     whole = f"{scheme}{slashes}{host}" if slashes else host
     return repr(value) if not value[len(whole) :].strip("/") else repr(f"{whole}/…")
-
-
-_END_OF_HOST: Final = re.compile(r"[/?#\\\s]")
-
-_UNSEEN: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
-"""Unicode categories of characters that nobody sees, and that no name can hold: controls, formats, surrogates."""
 
 
 def _key(value: str) -> str:
@@ -111,41 +115,23 @@ def _attempts(value: Any) -> int:
 
 
 def _flag(value: Any) -> bool:
-    known = {
-        "true": True,
-        "1": True,
-        "yes": True,
-        "on": True,
-        "false": False,
-        "0": False,
-        "no": False,
-        "off": False,
-    }
     try:
-        return known[str(value).strip().lower()]
+        return _FLAGS[str(value).strip().lower()]
     except KeyError:
         raise ValueError("true or false") from None
 
 
-def _policy(value: Any) -> str:
-    policy = str(value).strip().lower()
-    if policy not in {"warn", "fail_on_finalize", "cancel"}:
-        raise ValueError("warn, fail_on_finalize or cancel")
-    return policy
+def _one_of(*words: str) -> Callable[[Any], str]:
+    """Return the parser of a setting that is one of these *words*."""
+    allowed = f"{', '.join(words[:-1])} or {words[-1]}"
 
+    def parse(value: Any) -> str:
+        word = str(value).strip().lower()
+        if word not in words:
+            raise ValueError(allowed)
+        return word
 
-def _availability(value: Any) -> str:
-    policy = str(value).strip().lower()
-    if policy not in {"deny", "allow"}:
-        raise ValueError("deny or allow")
-    return policy
-
-
-def _engine(value: Any) -> str:
-    engine = str(value).strip().lower()
-    if engine not in {"httpx", "httpx2", "aiohttp"}:
-        raise ValueError("httpx, httpx2 or aiohttp")
-    return engine
+    return parse
 
 
 def _directory(value: str) -> str:
@@ -247,14 +233,14 @@ SETTINGS: Final = (
     ),
     Setting(
         "unavailable",
-        _availability,
+        _one_of("deny", "allow"),
         "deny",
         "What a reserve does when the authority can't be reached: `deny` (`AuthorityUnavailable` is raised) or `allow` "
         "(the section runs without a hold, and its spend is charged when the authority is back; needs the journal).",
     ),
     Setting(
         "heartbeat",
-        _policy,
+        _one_of("warn", "fail_on_finalize", "cancel"),
         "warn",
         "What a lost lease does to its section: `warn` (a log line and `reservation.state`), `fail_on_finalize` "
         "(`LeaseLost` is raised after the spend is settled) or `cancel` (an asyncio section is cancelled; a sync one "
@@ -262,7 +248,7 @@ SETTINGS: Final = (
     ),
     Setting(
         "http_engine",
-        _engine,
+        _one_of("httpx", "httpx2", "aiohttp"),
         "httpx",
         "What sends: `httpx`; `httpx2` (the extra of this name), its maintained fork, which many tasks at once do not "
         "make slower; or `aiohttp` (the extra `fast`), faster still for an AsyncClient under asyncio, with httpx "

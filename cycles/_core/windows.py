@@ -86,7 +86,7 @@ def _read(field: str, text: str) -> datetime:
 
 
 def _offset(name: str | None, seconds: int | None) -> int | None:
-    """Return the seconds that a zone in a text stands for; of names only UTC's are certain, wherever it is read."""
+    """Return the offset of a zone in seconds. Of names only those of UTC count: others differ from place to place."""
     if name is None:
         return seconds
     return seconds or 0 if name in ("UTC", "GMT", "Z", "z") else None

@@ -40,9 +40,6 @@ class Policy(Protocol):
 class SettlementPolicy:
     """How a guard's sections are settled.
 
-    Attributes:
-        measures: The callable of `actual=`, which is given the section's result; None without one.
-
     Args:
         actual: Takes a section's result and gives what it really cost, or None; or is what each section costs.
         unreported: What happens when a section ended well and no actual is known.
@@ -51,6 +48,9 @@ class SettlementPolicy:
 
     Raises:
         InvalidRequest: naming the field, the value and what is allowed.
+
+    Attributes:
+        measures: The callable of `actual=`, which is given the section's result; None without one.
     """
 
     __slots__ = ("_constant", "_on_error", "_on_raised", "_unreported", "measures")

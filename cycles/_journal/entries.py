@@ -40,6 +40,11 @@ class Entry(NamedTuple):
     written_at: datetime
     floor: Floor | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it is pending as what a running section has reported, or one whose process was killed."""
+        return self.where == "pending" and bool((self.record or {}).get("provisional"))
+
     def parked_until(self) -> datetime | None:
         """Return until when a pending record is not sent again, for the authority asked to wait; None when it may be.
 

@@ -7,7 +7,6 @@ Nothing here asks an authority: see `recovery`.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +20,7 @@ from cycles._journal.partitions import QUARANTINE, Partition
 from cycles._journal.queue import JournalQueue
 from cycles._journal.records import Records
 from cycles._journal.writer import the_writer, written
+from cycles._outside.forks import in_forked_child, renewed_in_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -66,7 +66,7 @@ class Journal:
         self.claims: Final = Claims()
         self.records: Final = Records(self.partition, self.owners, fsync=fsync)
         self.was_visited = False
-        _journals.add(self)
+        renewed_in_forks(self)
         weakref.finalize(self, self.owners.leave).atexit = False  # at exit, records come first
 
     def keep(self) -> None:
@@ -99,7 +99,7 @@ class Journal:
         """Refuse a directory that others may write to.
 
         Raises:
-            JournalError: naming the path, and whose it is.
+            JournalError: naming the path and its owner.
         """
         self.partition.must_be_ours()
 
@@ -219,8 +219,6 @@ class Journal:
         remove(self.partition, name, where)
 
 
-_journals: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()
-
 _LEAST_SWEEP: Final = 64
 """Journals that have, or had, records, from which on those that have none are let go."""
 
@@ -229,12 +227,7 @@ _sweep_at = _LEAST_SWEEP
 _guard = threading.RLock()
 
 
-def _in_child() -> None:
+@in_forked_child
+def _renew_guard() -> None:
     global _guard  # noqa: PLW0603 - a lock that another thread of the parent held would never be let go
     _guard = threading.RLock()
-    for journal in list(_journals):
-        journal.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from cycles._journal import processes
 from cycles._journal.files import discarded
 from cycles._journal.trust import QUIETLY
+from cycles._outside.forks import in_forked_child
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,11 +211,8 @@ else:
         return True
 
 
-def _in_child() -> None:
+@in_forked_child
+def _leave_locks() -> None:
     global _guard  # noqa: PLW0603 - a lock that another thread of the parent held would never be let go
     _guard = threading.RLock()
     Owner.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -144,7 +144,7 @@ class Partition:
         """Refuse a directory that others may write to.
 
         Raises:
-            JournalError: naming the path, and whose it is.
+            JournalError: naming the path and its owner.
         """
         inside = [self.directory / name for name in below]
         must_be_ours(self.directory.parent, self.owners, self.directory, *inside)

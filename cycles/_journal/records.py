@@ -63,7 +63,7 @@ class Records:
 
     # -- records that this process settles for another -----------------------------------------------------------------
     def take(self, name: str) -> tuple[Pending, str | None] | None:
-        """Read a record to settle it, until `let_go`. Meanwhile it is replaced and removed only as long as it is that.
+        """Read a record to settle it, until `let_go`. Until then only what was read is replaced and removed.
 
         The other process may live, and go on: what it writes must not be lost (its lock may have been swept).
         """

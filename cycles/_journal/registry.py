@@ -5,7 +5,6 @@ A journal goes with its last client, unless it has records: see `Journal.keep`.
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from cycles._journal.journal import Journal
 from cycles._journal.partitions import default_directory, partition_of, server_of
+from cycles._outside.forks import in_forked_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,10 +61,7 @@ def journal_of(config: Config, tell: Callable[[str, dict[str, Any]], None]) -> J
     return opened(root / partition, fsync=config.journal_fsync, about=about, tell=tell)
 
 
-def _in_child() -> None:
+@in_forked_child
+def _renew_guard() -> None:
     global _guard  # noqa: PLW0603 - a lock that another thread of the parent held would never be let go
     _guard = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -36,7 +36,7 @@ def must_be_ours(*directories: str | os.PathLike[str]) -> None:
     """Refuse directories that others may write to; those that are not there yet are fine.
 
     Raises:
-        JournalError: naming the path, and whose it is.
+        JournalError: naming the path and its owner.
     """
     for directory in directories:
         try:

@@ -15,6 +15,7 @@ from cycles._core.record_format import name_of
 from cycles._drivers import threads
 from cycles._journal.files import discarded, flush_directory
 from cycles._outside.arrivals import arrived
+from cycles._outside.forks import in_forked_child
 
 if TYPE_CHECKING:
     from cycles._core.records import Pending
@@ -155,10 +156,7 @@ def written(records: Records, pending: Pending) -> Future[None]:
     return write.done
 
 
-def _in_child() -> None:
+@in_forked_child
+def _forget_writer() -> None:
     global _guard, _the_writer
     _guard, _the_writer = threads.Lock("RLock"), None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

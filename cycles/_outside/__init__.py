@@ -1,1 +1,1 @@
-"""What arrives from outside while code runs, told apart from what the code itself raises. It knows nothing else."""
+"""What lies around the package: exceptions from outside, forks, the installation, URLs. It imports no other room."""

@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from cycles._outside.arrivals import arrived, harmless
+from cycles._outside.arrivals import harmless
 from cycles.errors import Denied
 from cycles_api.models.amount import Amount
 from cycles_api.types import Unset
@@ -69,12 +69,9 @@ def around(opening: C, options: Mapping[str, Any], tenant: str | None, *, name: 
     api: Any = sys.modules.get(_TRACE)
     if api is None:
         return opening
-    try:
-        traced: Any = _Traced(opening, SectionSpan(api, _asked(options, tenant), name))
-    except Exception as error:  # half imported, or of another version: tracing must never fail a section
-        if arrived(error) is not None:
-            raise
-        return opening
+    traced: Any = opening
+    with harmless():  # half imported, or of another version: tracing must never fail a section
+        traced = _Traced(opening, SectionSpan(api, _asked(options, tenant), name))
     section: C = traced
     return section
 
@@ -129,12 +126,9 @@ class SectionSpan:
         self._detach(token)
 
     def _attach(self, context: Any) -> Any:
-        try:
+        with harmless():
             return self._context.attach(self._api.set_span_in_context(self._span) if context is None else context)
-        except Exception as error:  # see above
-            if arrived(error) is not None:
-                raise
-            return None
+        return None
 
     def _detach(self, token: Any) -> None:
         if token is None:

@@ -81,7 +81,7 @@ class Audit:
         try:
             found = self._client.evidence(reference, self._keys, server_id=self._server_id)
         except (AuthorityError, InvalidRequest) as error:
-            yield f"its evidence can't be had: {error.message}"
+            yield f"its evidence can't be fetched: {error.message}"
             return
         if not found:
             yield f"{found.outcome}: {found.reason}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections import Counter
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import Path
@@ -266,17 +267,17 @@ def _must_be_writable(found: Journal) -> None:
 
 def _what_it_holds(found: Journal) -> Iterator[Check]:
     entries = list(found.entries())
-    running = sum(entry.where == "pending" and bool((entry.record or {}).get("provisional")) for entry in entries)
-    count = {where: sum(entry.where == where for entry in entries) for where in ("pending", "rejected", "quarantine")}
+    count = Counter(entry.where for entry in entries)
+    running = sum(entry.is_running for entry in entries)
     if running:
         yield Check("journal", NOTE, f"{running} of running sections, or of ones that were killed")
     waits = [wait for entry in entries if (wait := entry.parked_until()) is not None]
-    if count["pending"] > running + len(waits):
-        waiting = [
-            entry.written_at
-            for entry in entries
-            if entry.where == "pending" and not (entry.record or {}).get("provisional") and entry.parked_until() is None
-        ]
+    waiting = [
+        entry.written_at
+        for entry in entries
+        if entry.where == "pending" and not entry.is_running and entry.parked_until() is None
+    ]
+    if waiting:
         remedy = "`cycles journal drain` settles it now; the next program with these settings does it too"
         told = f"{len(waiting)} pending since {min(waiting):%Y-%m-%d %H:%M}Z: spend that is not charged yet"
         yield Check("journal", NOTE, told, remedy)

@@ -63,7 +63,7 @@ def _given(keys: str | None) -> Keys | None:
 def verify_one(*, where: Where, what: str, keys: str | None, server_id: str | None, as_json: bool) -> None:
     """Verify an envelope: in FILE (- is standard input), or the one of an ID, which is fetched.
 
-    A file with --keys FILE or a pinned key is verified offline. Status 0: authentic; 3: no key set could be had;
+    A file with --keys FILE or a pinned key is verified offline. Status 0: authentic; 3: there is no key set;
     1: anything else.
 
     \b

@@ -212,7 +212,7 @@ def _tell_drained(drained: Drained, found: Journal, *, as_json: bool) -> tuple[i
         write_json({"settled": drained.settled, "rejected": drained.rejected, "pending": left, "parked": len(waits)})
         return left, len(waits)
     click.echo(f"{drained.settled} settled, {drained.rejected} rejected, {left} pending")
-    running = sum(bool(entry.record and entry.record.get("provisional")) for entry in found.entries())
+    running = sum(entry.is_running for entry in found.entries())
     if running:
         click.echo(f"{running} of running sections, which settle them at their end")
     if waits:

@@ -10,6 +10,7 @@ import click
 
 from cycles._outside.urls import is_postgres
 from cycles.amounts import describe, spelled
+from cycles.cli._errors import NO
 from cycles.cli._keys import chosen_key, key_options
 from cycles.cli._ledger import (
     default_ledger,
@@ -28,7 +29,7 @@ from cycles.cli.local_key import key
 from cycles.cli.local_keygen import keygen
 from cycles.cli.local_tenant import tenant
 from cycles.errors import InvalidRequest
-from cycles.local.admin.names import UNIT_NAMES, Wanted, unit_named
+from cycles.local.admin.names import Wanted, short_name_of
 from cycles.local.registry import DEFAULT_TENANT
 from cycles_api.models.amount import Amount
 from cycles_api.models.unit_enum import to_unit_enum
@@ -128,7 +129,7 @@ def _note(row: Budget, wanted: Wanted, db: str, *, is_new: bool) -> None:
 
 def _left_alone(row: Budget, wanted: Amount, db: str) -> None:
     """Say on stderr that a budget was there with another amount, and how to change it: stdout is for eval."""
-    short = next(name for name in UNIT_NAMES if unit_named(name) == row.unit)
+    short = short_name_of(row.unit)
     number = str(wanted.amount) if short != "usd" else describe(wanted).removeprefix("$").replace(",", "")
     has = f"{row.scope_path} has {spelled(row.unit, row.allocated)} ({spelled(row.unit, row.remaining)} left)"
     named = shlex.quote(shown_ledger(db))
@@ -177,7 +178,7 @@ def check(db: str, *, as_json: bool) -> None:
         for problem in problems or ["all is well"]:
             click.echo(problem)
     if problems:
-        raise SystemExit(1)
+        raise click.exceptions.Exit(NO)
 
 
 @local.command()

@@ -11,7 +11,7 @@ from cycles.cli._options import amount_options, taken_amount, taken_amounts
 from cycles.cli._output import figures_in, json_output, show_budgets
 from cycles.cli._parameters import ObjectType, ScopeType, TenantType
 from cycles.errors import CyclesError, InvalidRequest
-from cycles.local.admin.names import UNIT_NAMES, parse_budget, unit_named
+from cycles.local.admin.names import UNIT_NAMES, parse_budget, short_name_of, unit_named
 from cycles.local.ledger.periods import KINDS
 from cycles.local.ledger.renewals import NEVER
 
@@ -51,9 +51,8 @@ def _shown(rows: list[Budget], *, as_json: bool) -> None:
 
 def _in_unit_of(amount: Amount, text: str, name: str) -> Amount:
     """Return *text* as an amount in the unit of another."""
-    unit = next(short for short in UNIT_NAMES if unit_named(short) == amount.unit)
     try:
-        return parse_budget(unit, text)
+        return parse_budget(short_name_of(amount.unit), text)
     except CyclesError as error:
         raise click.BadParameter(error.message, param_hint=name) from None
 

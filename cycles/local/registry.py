@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from cycles._outside.forks import in_forked_child
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local.admin.names import own_scope, read_url
 from cycles.local.embedded import EmbeddedAuthority
@@ -93,10 +93,7 @@ def forget_shared() -> None:
         _registry.clear()
 
 
-def _after_fork() -> None:
+@in_forked_child
+def _renew_lock() -> None:
     global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
     _registry_lock = SleepersLock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)

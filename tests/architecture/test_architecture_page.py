@@ -1,12 +1,15 @@
-"""Each file, function and class that ARCHITECTURE.md names exists."""
+"""Each file, function and class that ARCHITECTURE.md names exists, and its diagram is drawn as the imports go."""
 
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from pathlib import Path
 
 import pytest
+
+from tests.architecture.import_graph import ImportGraph
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
@@ -45,3 +48,49 @@ def test_the_rooms_are_there(room):
 def test_the_page_names_enough_to_be_checked():
     assert len(NAMED) > 30
     assert len(ROOMS) > 6
+
+
+# -- the diagram of the rooms ------------------------------------------------------------------------------------------
+def drawn() -> tuple[dict[str, str], dict[str, set[str]]]:
+    """Return the room of each path in the diagram, and the rooms that each one points to, by arrows of either kind."""
+    diagram = re.search(r"```mermaid\nflowchart TD\n(.*?)```", PAGE, re.DOTALL)
+    assert diagram is not None
+    rooms: dict[str, str] = {}
+    below: dict[str, set[str]] = {}
+    for line in diagram[1].splitlines():
+        for room, paths in re.findall(r'(\w+)\["([^"]+)"\]', line):
+            rooms |= dict.fromkeys(paths.split(", "), room)
+        named = re.split(r"-->|-\.\s*\.->", re.sub(r'\["[^"]+"\]|"[^"]+"', "", line))
+        for uppers, lowers in itertools.pairwise(re.findall(r"\w+", names) for names in named):
+            for upper in uppers:
+                below.setdefault(upper, set()).update(lowers)
+    nameless = below.keys() - set(rooms.values())
+    return {**rooms, **{f"{room}/": room for room in nameless}}, below
+
+
+def all_below(room: str, below: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    ahead = [room]
+    while ahead:
+        for lower in below.get(ahead.pop(), set()) - found:
+            found.add(lower)
+            ahead.append(lower)
+    return found
+
+
+def test_no_file_imports_one_of_a_room_that_is_drawn_above_it():
+    rooms, below = drawn()
+    assert len(below) > 15
+
+    def room_of(path: Path) -> str | None:
+        inside = path.relative_to(ROOT / "cycles").as_posix()
+        found = (rooms[part] for part in rooms if inside == part or (part.endswith("/") and inside.startswith(part)))
+        return next(found, None)
+
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {target.relative_to(ROOT)}, and is drawn below it"
+        for path, targets in ImportGraph(ROOT / "cycles").ties.items()
+        for target in targets
+        if (room := room_of(path)) != (other := room_of(target)) and other and room in all_below(other, below)
+    ]
+    assert wrong == []

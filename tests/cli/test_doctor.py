@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import cycles
 from cycles import usd
 from cycles._journal.partitions import partition_of
 
@@ -193,6 +194,17 @@ def test_what_the_journal_holds(served, tmp_path):
     states = [state for state, _ in journal(said)]
     assert states.count("wrong") == 2
     assert said["ok"] is False
+
+
+def test_what_a_running_section_has_reported_is_not_waited_for(served):
+    with cycles.Client(cycles.Config.from_env(served.environ)) as client:
+        held = client.reserve(usd("0.10"), action=("tool.search", "web"))
+        held.report(actual=usd("0.03"))
+        _, note = journal(served.json("doctor"))
+        assert note == ("note", "1 of running sections, or of ones that were killed")
+        drained = served("journal", "drain", "--timeout", "0", code=1).output
+        assert "1 of running sections, which settle them at their end" in drained
+        held.release()
 
 
 def test_a_journal_that_cannot_be_written(served, tmp_path):

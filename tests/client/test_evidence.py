@@ -103,7 +103,7 @@ def test_a_server_that_publishes_no_keys(side, held, authority, monkeypatch):
     authority.faults.fail(500, operation="jwks", times=None)
     found = side.call(side.client.with_options(retry_max_attempts=1).evidence, held.evidence)
     assert found.outcome is Outcome.SIGNER_RESOLUTION_FAILED
-    assert "no key set could be had" in found.reason
+    assert "no key set could be fetched" in found.reason
 
 
 def test_nothing_there(side):

@@ -123,6 +123,7 @@ def test_the_fallback_beats_at_half_the_grant_or_holds_a_clamped_lead():
     assert fallback_delay_ms(60_000, 0, 30_000) == 30_000
     assert fallback_delay_ms(100_000, 30_000, 30_000) == 30_000
     assert fallback_delay_ms(60_000, 20_000, 50_000) == 10_000
+    assert fallback_delay_ms(200_000, 190_000, 190_000) == 95_000, "nearly all that was asked for: nothing is clamped"
 
 
 def test_an_unbounded_attempt_is_not_made_again():

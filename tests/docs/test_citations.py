@@ -57,6 +57,32 @@ def cited_wrongly(text: str, place: str) -> list[str]:
     return [f"{place}:{text.count(chr(10), 0, at) + 1}: {' '.join(found[at].split())}" for at in sorted(found)]
 
 
+_DOTTED = re.compile(r"`(?:cycles\.)?((?:_[a-z]+|local|cli|testing|integrations)(?:\.(?!NAME\b)\w+)+)`")
+
+
+def is_there(dotted: str) -> bool:
+    """Whether a module of the package is called so, or a name that one defines, or a room exports."""
+    inside = ROOT / "cycles" / Path(*dotted.split("."))
+    if inside.with_suffix(".py").is_file() or inside.is_dir():
+        return True
+    defined, exported = rf"^(?:async def |def |class )?{inside.name}\b", rf"\bimport .*\b{inside.name}\b"
+    places = {inside.parent.with_suffix(".py"): defined, inside.parent / "__init__.py": exported}
+    return any(
+        file.is_file() and re.search(name, file.read_text("utf-8"), re.MULTILINE) for file, name in places.items()
+    )
+
+
+def test_every_module_that_is_cited_is_in_the_package():
+    cited = [
+        (f"{file.relative_to(ROOT)}: {hit[0]}", hit[1])
+        for file in sorted((ROOT / "cycles").rglob("*.py"))
+        for hit in _DOTTED.finditer(file.read_text("utf-8"))
+    ]
+    assert len(cited) > 15
+    wrong = [where for where, dotted in cited if not is_there(dotted)]
+    assert not wrong, "\n".join(["not in the package:", *wrong])
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_everything_that_is_cited_is_in_the_repository(place):
     files = {

@@ -82,7 +82,7 @@ def test_an_interrupted_record_is_written_before_the_interrupt_goes_on(server, c
             raise interrupts.pop()
         replace(source, target)
 
-    monkeypatch.setattr(journal.os, "replace", replacing)
+    monkeypatch.setattr(os, "replace", replacing)
     monkeypatch.setattr("cycles._client.upkeep.LATER", 0.05)
     with pytest.raises(KeyboardInterrupt):
         reservation.commit(usd("0.07"))

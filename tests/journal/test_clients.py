@@ -23,17 +23,7 @@ from tests.support.authorities import ACTION
 from tests.support.net import DROP, Answer, error
 from tests.support.waiting import PATIENCE, until
 
-
-def spend(client, amount="0.03"):
-    with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
-        held.report(actual=usd(amount))
-    return held
-
-
-async def spend_async(client, amount="0.03"):
-    async with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
-        held.report(actual=usd(amount))
-    return held
+from .spending import spend, spend_async
 
 
 @pytest.mark.slow

@@ -18,17 +18,7 @@ from tests.support.net import DROP, Answer, error, serving
 from tests.support.records import pending
 from tests.support.waiting import PATIENCE
 
-
-def spend(client, amount="0.03"):
-    with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
-        held.report(actual=usd(amount))
-    return held
-
-
-async def spend_async(client, amount="0.03"):
-    async with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
-        held.report(actual=usd(amount))
-    return held
+from .spending import spend
 
 
 @pytest.mark.slow

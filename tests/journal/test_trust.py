@@ -17,7 +17,6 @@ import cycles
 from cycles import usd
 from cycles._core.record_format import dump, name_of
 from cycles._journal import trust
-from cycles._journal.journal import Journal
 from cycles._journal.partitions import partition_of
 from cycles._journal.trust import must_be_ours, read_own
 from cycles.cli.root import cycles as command
@@ -28,16 +27,6 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there are no
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
 
 SOMEBODY = 54_321
-
-
-@pytest.fixture
-def told():
-    return []
-
-
-@pytest.fixture
-def journal(tmp_path, told):
-    return Journal(tmp_path / "journal" / "partition", tell=lambda event, facts: told.append((event, facts)))
 
 
 def writable_by_all(path):

@@ -15,18 +15,6 @@ from tests.support.net import DROP
 from tests.support.waiting import PATIENCE
 
 
-def spend(client, amount="0.03"):
-    with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
-        held.report(actual=usd(amount))
-    return held
-
-
-async def spend_async(client, amount="0.03"):
-    async with cycles.Guard(usd("0.10"), action=ACTION, client=client) as held:
-        held.report(actual=usd(amount))
-    return held
-
-
 def test_an_unreachable_authority_lets_both_kinds_run(server, config, kept):
     server.always = dict.fromkeys(("reservations", "events", "read"), DROP)
     config = config.replace(unavailable="allow")

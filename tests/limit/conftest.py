@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cycles import usd
+from cycles import Guard, Limit, usd
 from tests.support.authorities import ACTION, SCOPE, UNIT
 
 RUN = ("agent.run", "research")
@@ -53,6 +53,16 @@ def counted(authority):
     found = Counted(authority)
     yield found
     found.client.close()
+
+
+@pytest.fixture
+def limit(counted):
+    return Limit(cents(50), action=RUN, client=counted.client)
+
+
+@pytest.fixture
+def guard(counted):
+    return Guard(cents(10), action=ACTION, client=counted.client)
 
 
 def cents(count: int) -> Any:

@@ -12,16 +12,6 @@ from cycles import Guard, Limit, State, usd
 from tests.limit.conftest import ACTION, CENT, RUN, cents
 
 
-@pytest.fixture
-def limit(counted):
-    return Limit(cents(50), action=RUN, client=counted.client)
-
-
-@pytest.fixture
-def guard(counted):
-    return Guard(cents(10), action=ACTION, client=counted.client)
-
-
 # -- one hold, one charge ----------------------------------------------------------------------------------------------
 def test_guards_inside_ask_nobody(counted, limit, guard):
     with limit:

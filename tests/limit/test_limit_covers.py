@@ -15,16 +15,6 @@ from cycles.local import LocalAuthority
 from tests.limit.conftest import ACTION, CENT, RUN, cents
 
 
-@pytest.fixture
-def limit(counted):
-    return Limit(cents(50), action=RUN, client=counted.client)
-
-
-@pytest.fixture
-def guard(counted):
-    return Guard(cents(10), action=ACTION, client=counted.client)
-
-
 # -- what it covers ----------------------------------------------------------------------------------------------------
 def test_own_reserves_by_itself(counted, limit):
     with limit:

@@ -11,16 +11,6 @@ from cycles import Guard, Limit, usd
 from tests.limit.conftest import ACTION, CENT, RUN, cents
 
 
-@pytest.fixture
-def limit(counted):
-    return Limit(cents(50), action=RUN, client=counted.client)
-
-
-@pytest.fixture
-def guard(counted):
-    return Guard(cents(10), action=ACTION, client=counted.client)
-
-
 # -- shapes ------------------------------------------------------------------------------------------------------------
 def test_each_call_of_a_decorated_function_has_a_limit_of_its_own(counted, guard):
     @Limit(cents, action=lambda n: ("agent.run", f"r{n}"), client=counted.client)

@@ -81,3 +81,16 @@ def sent(authority, monkeypatch):
 
     monkeypatch.setattr(authority.app, "handle", spied)
     return seen
+
+
+@pytest.fixture
+def client(authority):
+    with authority.client(tenant="acme") as client:
+        yield client
+
+
+@pytest.fixture
+def quiet(caplog):
+    """OpenTelemetry finds nothing to complain about: a context that can't be detached is logged."""
+    yield
+    assert [record.message for record in caplog.get_records("call") if record.name.startswith("opentelemetry")] == []

@@ -1,18 +1,10 @@
-"""One span around each guarded section, where the program has loaded OpenTelemetry."""
+"""One span around each guarded section, where the program has loaded OpenTelemetry: whose child it is, what it says."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import gc
-import logging
-import subprocess
-import sys
-import textwrap
-import types
 
 import pytest
-from opentelemetry import context as contexts
 from opentelemetry import trace as otel
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -22,30 +14,9 @@ import cycles
 from cycles import tokens, usd
 from tests.support.authorities import ACTION, SCOPE
 
-from .readings import span_ids
+from .readings import current_id, ids, parent, span_ids
 
-
-@pytest.fixture(autouse=True)
-def quiet(caplog):
-    """OpenTelemetry finds nothing to complain about: a context that can't be detached is logged."""
-    yield
-    assert [record.message for record in caplog.get_records("call") if record.name.startswith("opentelemetry")] == []
-
-
-def ids(*found):
-    return [f"{span.get_span_context().span_id:016x}" for span in found]
-
-
-def parent(span):
-    return None if span.parent is None else f"{span.parent.span_id:016x}"
-
-
-def current_id():
-    return ids(otel.get_current_span())[0]
-
-
-def exceptions(span):
-    return [event.attributes["exception.type"] for event in span.events if event.name == "exception"]
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 # -- relations ---------------------------------------------------------------------------------------------------------
@@ -79,15 +50,6 @@ def test_a_block_is_a_section_too(side, guard, spans, sent):
     assert ids(spans.only()) == [span_ids(sent)[0]]
     assert spans.only().attributes["cycles.charged"] == 3_000_000
     assert otel.get_current_span() is otel.INVALID_SPAN
-
-
-def test_what_was_not_covered_and_whose_it_is_are_shown(side, guard, spans, authority):
-    authority.budget("tenant:acme", usd("0.10"))
-    side.call(guard(actual=lambda _: usd("0.30"))(side.function(lambda: None)))
-    assert spans.only().attributes["cycles.uncovered"] == 20_000_000
-    with cycles.subject(tenant=None, agent="a"), pytest.raises(cycles.BudgetNotFound):
-        side.call(guard()(side.function(lambda: None)))
-    assert "cycles.tenant" not in spans.named()[-1].attributes
 
 
 def test_in_a_block_the_span_is_current(authority, spans, sent):
@@ -154,7 +116,26 @@ def test_a_sampled_out_span_is_passed_on_as_such(authority, monkeypatch):
     assert [int(flag, 16) & otel.TraceFlags.SAMPLED for flag in flags] == [0, 0]
 
 
+def test_a_forked_child_leaves_the_span_to_its_parent(client, spans):
+    with cycles.Guard(usd("0.10"), action=ACTION, client=client) as reservation:
+        pid, reservation._running.pid = reservation._running.pid, -1  # as in a child
+    assert spans.named() == []
+    reservation._running.pid = pid
+    reservation.release()
+
+
 # -- what it says ------------------------------------------------------------------------------------------------------
+def exceptions(span):
+    return [event.attributes["exception.type"] for event in span.events if event.name == "exception"]
+
+
+def test_what_was_not_covered_and_whose_it_is_are_shown(side, guard, spans, authority):
+    authority.budget("tenant:acme", usd("0.10"))
+    side.call(guard(actual=lambda _: usd("0.30"))(side.function(lambda: None)))
+    assert spans.only().attributes["cycles.uncovered"] == 20_000_000
+    with cycles.subject(tenant=None, agent="a"), pytest.raises(cycles.BudgetNotFound):
+        side.call(guard()(side.function(lambda: None)))
+    assert "cycles.tenant" not in spans.named()[-1].attributes
 
 
 def test_an_authority_that_is_not_there(side, guard, spans, authority):
@@ -246,215 +227,3 @@ def test_a_cancelled_section(authority, spans, sent):
     assert span.attributes["cycles.settlement"] == "RELEASED"
     assert span.status.status_code is StatusCode.ERROR
     assert span_ids(sent) == ids(span) * 2
-
-
-# -- generators --------------------------------------------------------------------------------------------------------
-def stream(client, seen, spans, *, own=False):
-    @cycles.Guard(usd("0.10"), action=ACTION, client=client)
-    def words():
-        for word in ("a", "b", "c"):
-            seen.append(current_id())
-            cycles.current().report(actual=usd("0.01"))
-            yield word
-
-    @cycles.Guard(usd("0.10"), action=ACTION, client=client)
-    def in_a_span():
-        with spans.tracer.start_as_current_span("inner"):
-            yield current_id()
-            yield current_id()
-        yield current_id()
-
-    return in_a_span() if own else words()
-
-
-@pytest.fixture
-def client(authority):
-    with authority.client(tenant="acme") as client:
-        yield client
-
-
-def test_between_steps_the_caller_has_its_own_span(client, spans, sent):
-    seen = []
-    with spans.tracer.start_as_current_span("outer") as outer:
-        for _ in stream(client, seen, spans):
-            assert otel.get_current_span() is outer
-        assert otel.get_current_span() is outer
-    assert seen == ids(spans.only()) * 3
-    assert span_ids(sent) == ids(spans.only()) * 2
-    assert parent(spans.only()) == ids(outer)[0]
-
-
-def test_a_span_that_the_generator_has_open_stays_its_own(client, spans, sent):
-    with spans.tracer.start_as_current_span("outer") as outer:
-        found = []
-        for current in stream(client, [], spans, own=True):
-            assert otel.get_current_span() is outer
-            found.append(current)
-    inner, section = ids(spans.only("inner"), spans.only())
-    assert found == [inner, inner, section]
-    assert span_ids(sent) == [section] * 2
-
-
-def leave_by_close(generator):
-    next(generator)
-    generator.close()
-
-
-def leave_by_break(generator):
-    for _ in generator:
-        break
-    del generator
-    gc.collect()
-
-
-@pytest.mark.parametrize("leave", [leave_by_close, leave_by_break])
-def test_a_stream_left_early_is_no_error(client, spans, leave, sent):
-    seen = []
-    leave(stream(client, seen, spans))
-    span = spans.only()
-    assert span.status.status_code is StatusCode.UNSET
-    assert span.events == ()
-    assert span.attributes["cycles.charged"] == 1_000_000
-    assert span_ids(sent) == ids(span) * 2
-    assert otel.get_current_span() is otel.INVALID_SPAN
-
-
-def test_a_generator_may_go_on_in_another_thread(client, spans):
-    seen = []
-    generator = stream(client, seen, spans)
-    contextvars.Context().run(next, generator)
-    contextvars.Context().run(list, generator)
-    assert seen == ids(spans.only()) * 3
-
-
-@pytest.mark.parametrize("early", [False, True])
-def test_async_generators(authority, spans, sent, early):
-    async def main():
-        async with authority.async_client(tenant="acme") as client:
-
-            @cycles.Guard(usd("0.10"), action=ACTION, client=client)
-            async def words():
-                for _ in range(3):
-                    cycles.current().report(actual=usd("0.01"))
-                    yield current_id()
-
-            generator, seen = words(), []
-            with spans.tracer.start_as_current_span("outer") as outer:
-                async for inside in generator:
-                    assert otel.get_current_span() is outer
-                    seen.append(inside)
-                    if early:
-                        break
-            await asyncio.create_task(generator.aclose())  # in another context
-            return seen
-
-    seen = asyncio.run(main())
-    assert seen == ids(spans.only()) * (1 if early else 3)
-    assert span_ids(sent) == ids(spans.only()) * 2
-    assert spans.only().status.status_code is StatusCode.UNSET
-    assert spans.only().attributes["cycles.charged"] == 1_000_000
-
-
-# -- other contexts, other processes -----------------------------------------------------------------------------------
-def test_a_block_may_be_left_in_another_context(client, spans):
-    """As asynchronous fixtures do."""
-    guard = cycles.Guard(usd("0.10"), action=ACTION, client=client)
-    other = contextvars.Context()
-    contextvars.Context().run(guard.__enter__)
-    other.run(guard.__exit__, None, None, None)
-    assert spans.only().attributes["cycles.settlement"] == "COMMITTED"
-    assert other.run(otel.get_current_span) is otel.INVALID_SPAN
-
-
-def test_a_forked_child_leaves_the_span_to_its_parent(client, spans):
-    with cycles.Guard(usd("0.10"), action=ACTION, client=client) as reservation:
-        pid, reservation._running.pid = reservation._running.pid, -1  # as in a child
-    assert spans.named() == []
-    reservation._running.pid = pid
-    reservation.release()
-
-
-# -- nothing of it fails a section -------------------------------------------------------------------------------------
-class Broken:
-    def __getattr__(self, name):
-        raise RuntimeError(f"{name} is broken")
-
-
-def test_a_broken_span_does_no_harm(side, guard, monkeypatch, figures):
-    tracer = types.SimpleNamespace(start_span=lambda name, **options: Broken())
-    monkeypatch.setattr(otel, "get_tracer", lambda *args: tracer)
-    assert side.call(guard()(side.function(lambda: 7))) == 7
-    assert figures() == (10, 0, 90)
-    with pytest.raises(cycles.BudgetExceeded):
-        side.call(guard(usd("5"))(side.function(lambda: 7)))
-
-
-def test_a_broken_context_does_no_harm(side, guard, spans, monkeypatch):
-    monkeypatch.setitem(sys.modules, "opentelemetry.context", Broken())
-    assert side.call(guard()(side.function(lambda: 7))) == 7
-    assert spans.only().attributes["cycles.settlement"] == "COMMITTED"
-
-
-@pytest.mark.parametrize("half", [types.ModuleType("half"), object()])
-def test_a_half_imported_opentelemetry_does_no_harm(side, guard, monkeypatch, half):
-    monkeypatch.setitem(sys.modules, "opentelemetry.trace", half)
-    assert side.call(guard()(side.function(lambda: 7))) == 7
-
-
-def test_a_runtime_context_without_tokens_is_detached_by_its_own_rules(client, spans, monkeypatch):
-    """OpenTelemetry lets a program keep contexts elsewhere than in contextvars."""
-    detached = []
-    opaque = object()
-    monkeypatch.setattr(contexts, "attach", lambda context: opaque)
-    monkeypatch.setattr(contexts, "detach", detached.append)
-    cycles.Guard(usd("0.10"), action=ACTION, client=client)(lambda: None)()
-    assert detached == [opaque] * 3
-
-
-def test_without_a_provider_there_is_nothing_to_see(side, guard):
-    assert side.call(guard()(side.function(current_id))) == "0" * 16
-
-
-def in_a_process_of_its_own(code):
-    prelude = """
-        import sys, cycles
-        from cycles._telemetry import spans
-        from cycles.local import LocalAuthority
-        authority = LocalAuthority()
-        authority.budget("tenant:acme", cycles.usd("1"))
-        client = authority.client(tenant="acme")
-        guard = cycles.Guard(cycles.usd("0.1"), action=("k", "n"), client=client)
-    """
-    source = textwrap.dedent(prelude) + textwrap.dedent(code)
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-@pytest.mark.slow
-def test_without_opentelemetry_all_of_it_is_one_look_into_a_dictionary():
-    """Counted call by call: what the hooks do on the way of one guarded call."""
-    seen = in_a_process_of_its_own("""
-        from cycles._telemetry import metrics
-        ours, inside = {spans.__file__, metrics.__file__}, []
-
-        def profile(frame, event, arg):
-            if frame.f_code.co_filename in ours and event in ("call", "c_call"):
-                inside.append(frame.f_code.co_name if event == "call" else arg.__qualname__)
-
-        run = guard(lambda: None)
-        run()
-        sys.setprofile(profile)
-        run()
-        sys.setprofile(None)
-        print(inside)
-    """)
-    assert seen == str(["are_watched", *["request", "dict.get"] * 2])  # events are looked for where they come from
-
-
-def test_the_logger_of_opentelemetry_is_what_this_module_watches(caplog):
-    """The watch of `quiet` sees what detach() logs."""
-    token = contextvars.Context().run(contexts.attach, contexts.get_current())
-    contexts.detach(token)
-    assert "Failed to detach context" in caplog.text
-    caplog.clear()
-    assert logging.getLogger("opentelemetry.context").isEnabledFor(logging.ERROR)

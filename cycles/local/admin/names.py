@@ -101,6 +101,11 @@ def unit_named(name: str) -> str:
     return str(parse_budget(name, "0").unit)
 
 
+def short_name_of(unit: str) -> str:
+    """Return the short name of a *unit* of the protocol; see `unit_named`."""
+    return next(name for name in UNIT_NAMES if unit_named(name) == unit)
+
+
 def parse_budget(unit: str, amount: str) -> Amount:
     """Return the amount of a pair such as ("usd", "1.00").
 

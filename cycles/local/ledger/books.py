@@ -51,7 +51,7 @@ class Books(Protocol):
     def put_replay(self, scope: str, key: str, replay: Replay) -> None: ...
 
     def put_event(self, event: ChargedEvent) -> None:
-        """Keep an event that was just charged, for whoever asks later what it was."""
+        """Keep an event that was just charged, for lists."""
         ...
 
     def keys(self, tenant_id: str | None = None) -> list[ApiKey]:

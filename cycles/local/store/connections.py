@@ -46,7 +46,7 @@ _inherited: Final[list[Connection]] = []
 
 
 def _abandon(connection: Connection) -> None:
-    """Let *connection* stay open until the process ends, whoever forgets it.
+    """Keep *connection* open until the process ends, even when nobody else refers to it.
 
     Its file is not there any more. The last connection to a file deletes the log by its name when it is closed, and
     that may be the log of the ledger which is there now.
@@ -159,7 +159,7 @@ class Connections:
                 "use local:PATH to share one",
             )
 
-    def forget_parent(self) -> None:
+    def forked(self) -> None:
         """Begin anew in a fork, which neither uses nor closes the parent's connections."""
         _inherited.extend(self.idle)
         _inherited.extend(self._busy)

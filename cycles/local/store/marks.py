@@ -14,6 +14,8 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cycles._outside.forks import in_forked_child
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
@@ -88,13 +90,10 @@ _shared: Final[dict[tuple[int, int], _Shared]] = {}
 _lock = threading.Lock()
 
 
-def _after_fork() -> None:
+@in_forked_child
+def _renew_lock() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Beneath:

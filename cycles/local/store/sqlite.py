@@ -7,14 +7,13 @@ process loses nothing that was acknowledged; a power failure may lose the last m
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import time
-import weakref
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from cycles._outside.forks import renewed_in_forks
 from cycles.errors import ConfigError
 from cycles.local.ledger import leases
 from cycles.local.store import integrity
@@ -26,6 +25,7 @@ from cycles.local.store.rows import HurriedBooks, SqliteBooks
 from cycles.local.store.turns import BUSY_TIMEOUT, Turn
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
@@ -47,17 +47,6 @@ _LONGEST_PAUSE: Final = 0.01
 """Seconds between two attempts to write while another process does; they grow."""
 
 _NO_LOCK: Final = nullcontext()
-_stores: Final[weakref.WeakSet[SqliteStore]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for store in list(_stores):
-        store.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
-
 
 _TROUBLES: Final = {
     sqlite3.SQLITE_FULL: "its disk is full: make room",
@@ -93,7 +82,7 @@ class SqliteStore:
             self.connections.begin()
         except sqlite3.Error as error:
             raise ConfigError(f"{self.path}: can't be used as a ledger: {error}") from None
-        _stores.add(self)
+        renewed_in_forks(self)
 
     @property
     def place(self) -> str:
@@ -266,10 +255,10 @@ class SqliteStore:
         """The lock that readers wait for; none with a file, where each reader has a connection of its own."""
         return self._turn if self.path is None else _NO_LOCK
 
-    def forget_parent(self) -> None:
+    def forked(self) -> None:
         """Begin anew in a fork, which neither uses nor closes the parent's connections and locks."""
         self._turn = Turn()
-        self.connections.forget_parent()
+        self.connections.forked()
 
     def close(self) -> None:
         """Close the connections; ones in use are closed when they are given back."""

@@ -8,8 +8,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from cycles._outside.forks import renewed_in_forks
 from cycles.errors import InvalidRequest
-from cycles.local.wire.forks import renewed_in_forks
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cycles.local.ledger.touched import NOTHING
-from cycles.local.ledger.values import Refusal
+from cycles.local.ledger.values import LEVELS, Refusal
 from cycles.local.store.protocols import Envelope
 from cycles.local.wire.messages import ORIGIN
 from cycles.local.wire.routes import operation_of
@@ -30,7 +30,7 @@ Body = dict[str, Any]
 
 
 class Asking(Protocol):
-    """A request on its way through the checks: `cycles.local.wire.app.Asked`."""
+    """A request on its way through the checks: `cycles.local.wire.operations.Asked`."""
 
     @property
     def request(self) -> Request: ...
@@ -46,8 +46,6 @@ KEPT_MS: Final = 90 * 86_400_000
 _SIGNED_STEPS: Final = frozenset({"commit", "release"})
 _SIGNED: Final = _SIGNED_STEPS | {"decide", "reserve"}
 """The operations whose answers, and errors, are signed."""
-
-_LEVELS: Final = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.\-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 
@@ -166,7 +164,7 @@ def facts_of(body: Body, **facts: Any) -> Body:
     """Return what is signed of a request: who, what and how much, and these *facts* that are not None."""
     kept: Body = {name: value for name, value in facts.items() if value is not None}
     if "subject" in body:
-        kept["subject"] = {level: body["subject"][level] for level in _LEVELS if level in body["subject"]}
+        kept["subject"] = {level: body["subject"][level] for level in LEVELS if level in body["subject"]}
         kept["action"] = {name: body["action"][name] for name in ("kind", "name")}
     return kept | {name: body[name] for name in ("estimate", "actual") if name in body}
 

@@ -17,9 +17,9 @@ import uuid
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cycles._outside.forks import renewed_in_forks
 from cycles.errors import InvalidRequest
 from cycles.local.wire.clock import span_ms
-from cycles.local.wire.forks import renewed_in_forks
 from cycles.local.wire.messages import Response, encoded
 from cycles.local.wire.routes import OPERATIONS
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from attrs import frozen
 
+from cycles._outside.forks import renewed_in_forks
 from cycles.local.ledger.notices import RuntimeEvent
 from cycles.local.wire.clock import moment
-from cycles.local.wire.forks import renewed_in_forks
 from cycles.local.wire.messages import Request, encoded
 from cycles.local.wire.routes import operation_of
 

@@ -64,7 +64,7 @@ class Workers:
         if self._threads < MOST:
             try:
                 threading.Thread(target=self._work, name="cycles-authority-worker", daemon=True).start()
-            except RuntimeError:  # no more threads are to be had
+            except RuntimeError:  # no thread can be started now
                 return self._threads > 0
             self._threads += 1
         return True

@@ -7,10 +7,8 @@ What libpq says may quote the password: it passes through `Connections.told`.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import threading
-import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed
 
+from cycles._outside.forks import renewed_in_forks
 from cycles._outside.urls import without_password
 from cycles.errors import ConfigError
 from cycles.local.ledger.values import Refusal, Unavailable, Unusable
@@ -57,7 +56,7 @@ AGAIN: Final = (
 """Errors of a transaction that the database undid, and that may go well the next time."""
 
 GONE: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-"""Errors of a connection that broke, of a server that shuts down or starts, and of locks that were not to be had."""
+"""Errors of a connection that broke, of a server that shuts down or starts, and of locks that were not free in time."""
 
 _SESSION: Final = (
     f"SELECT set_config('lock_timeout', '{round(LOCKS_WITHIN * 1000)}', false), "
@@ -75,18 +74,8 @@ _KEEPALIVE: Final = {
 """Of a connection, unless the URL says otherwise: a machine that is gone without a word is noticed in seconds."""
 
 _log: Final = logging.getLogger("cycles.local")
-_all: Final[weakref.WeakSet[Connections]] = weakref.WeakSet()
 _inherited: Final[list[Any]] = []
 """Pools of the parent process, in its fork: kept, for closing one would end the parent's connections."""
-
-
-def _after_fork() -> None:
-    for connections in list(_all):
-        connections.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class CommitLostError(psycopg.OperationalError):
@@ -111,7 +100,7 @@ class Connections:
         self._lock = threading.Lock()
         self._pool: Pool | None = None
         self._closed = False
-        _all.add(self)
+        renewed_in_forks(self)
 
     @property
     def is_closed(self) -> bool:
@@ -206,7 +195,7 @@ class Connections:
         return Unusable("the ledger's database was lost: it may have been done, so look before you ask again")
 
     # -- ending --------------------------------------------------------------------------------------------------------
-    def forget_parent(self) -> None:
+    def forked(self) -> None:
         """Begin anew in a fork, which neither uses nor closes the parent's connections and locks."""
         _inherited.append(self._pool)
         self._lock, self._pool = threading.Lock(), None
