@@ -72,8 +72,9 @@ def leave_to_background(section: Section, keeper: Keeper) -> bool:
         is_left = ended is None or (ended.goes_on and not ended.is_kept)
         if is_left:
             keeper.settle_later(section)
-    elif section.state is State.RELEASED and section.reservation_id is not None:
-        is_left = ended is None or (ended.error is not None and ended.error.is_retryable)
+    elif section.state is State.RELEASED and section_flows.has_something(section):
+        is_charged = section.is_dropped and section.provisional is not None
+        is_left = not is_charged and (ended is None or (ended.error is not None and ended.error.is_retryable))
         if is_left:
             keeper.release_later(section)
     return is_left

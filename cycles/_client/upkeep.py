@@ -189,7 +189,8 @@ class Upkeep:
         if section.provisional is not None:
             self.world.perform(Forget(section.provisional))
         held = section.reservation_id
-        self._plan(GiveBack(self._config.retry, reservation_id=held, due=time.monotonic() + LATER))
+        if held is not None:
+            self._plan(GiveBack(self._config.retry, reservation_id=held, due=time.monotonic() + LATER))
 
     def _plan(self, job: Job) -> None:
         if not self.is_closed:

@@ -36,6 +36,7 @@ class Section:
         metrics, metadata: What goes along with it.
         left_out: What was reported and can't go along, and why.
         settlement: How it ended, or None while it is open.
+        is_dropped: The program dropped it while it was open: what it had reported is charged, without an end.
         is_unreported: It ended without an amount, and the guard makes that an error. Nothing more is sent, unless the
             program still commits or releases.
         provisional: What its journal record says while it is open; None before anything was reported.
@@ -53,6 +54,7 @@ class Section:
         "details",
         "expires_at_ms",
         "grant",
+        "is_dropped",
         "is_unreported",
         "lease_lost",
         "left_out",
@@ -88,7 +90,7 @@ class Section:
         self.details: Callable[[], Mapping[str, Any]] | None = None
         self.provisional: Pending | None = None
         self.owed: Pending | None = None
-        self.is_unreported = False
+        self.is_dropped = self.is_unreported = False
         self.reported: Amount | None = None
         self.metrics: StandardMetrics | None = None
         self.metadata: dict[str, Any] | None = None

@@ -352,7 +352,10 @@ def dropped(section: Section) -> bool:
     kept, said = section.provisional, section.reported
     if kept is not None and said is not None and said != kept.actual:
         section.provisional = section.spend(kept.key, said, provisional=True)
-    return section.leave(Happened.RELEASE_ENDED) and not section.is_unreported and has_something(section)
+    if not section.leave(Happened.RELEASE_ENDED):
+        return False
+    section.is_dropped = True
+    return not section.is_unreported and has_something(section)
 
 
 def has_something(section: Section) -> bool:

@@ -53,9 +53,9 @@ def keep_alone(section: Section, claim: Claim) -> Flow[None]:
 
     One that has ended waits for this in `parted`.
     """
-    if section.is_open and section.reported is not None:
+    if section.reported is not None and (section.is_open or section.is_dropped):
         own = yield from _own_record(section, section.reported)
-        if section.is_open:  # as in `keep_reported`
+        if section.is_open or section.is_dropped:  # as in `keep_reported`
             yield from Record(own)
     if section.owed is not None and section.settlement is None:
         yield from Record(section.owed, claim)

@@ -310,6 +310,8 @@ class LimitSimulation(LimitWorld):
         if section.provisional is not None:
             self.disk.forget(section.provisional, rejected=False)
         held = section.reservation_id
+        if held is None:
+            return
         self.start("give back", until_done(GiveBack(section.policy, reservation_id=held, due=self.now)))
 
     def _stepped(self) -> None:

@@ -131,3 +131,22 @@ def test_a_piece_that_nobody_has_spent_of_gets_no_record(world):
     world.run(section_flows.report(section, tokens(3), None, None))
     until(world, limit_flows.end(made, "key"), Now)
     assert on_record(world) == {"res-1": 0, section.provisional.key: 3}
+
+
+@pytest.mark.parametrize("said", [None, 6])
+def test_what_is_dropped_meanwhile_gets_a_record_of_its_own(world, limit, section, said):
+    end = limit_flows.end(limit, "key")
+    first = until(world, end, Record)
+    if said is not None:
+        world.run(section_flows.report(section, tokens(said), None, None))
+    section_flows.dropped(section)
+    until(world, end, Now, first)
+    assert on_record(world) == {"res-1": 0, section.provisional.key: said or 4}
+
+
+def test_what_is_released_meanwhile_gets_none(world, limit, section):
+    end = limit_flows.end(limit, "key")
+    first = until(world, end, Record)
+    world.run(section_flows.release(section, "not needed"))
+    until(world, end, Now, first)
+    assert on_record(world) == {"res-1": 0}
