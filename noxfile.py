@@ -179,15 +179,18 @@ def postgres(session: nox.Session) -> None:
 
 @nox.session
 def sim(session: nox.Session) -> None:
-    """Simulate faults for a minute of new seeds (`-- --seconds 3600`; `-- --seed N` replays one with its trace)."""
+    """Simulate faults for two minutes of new seeds (`-- --brief`: of the same ones; `-- --seed N` replays one)."""
     session.install("-e", ".")
     run = ("python", "-m", "cycles.testing.simulate")
-    if session.posargs:
+    is_brief = session.posargs == ["--brief"]
+    if session.posargs and not is_brief:
         session.run(*run, *session.posargs)
         return
-    session.run(*run, "--seconds", "60", "--at-least", "20000")
+    many = ("--schedules", "5000", "--first", "1") if is_brief else ("--seconds", "60", "--at-least", "20000")
+    some = ("--schedules", "2000", "--first", "1") if is_brief else ("--seconds", "15", "--at-least", "1000")
+    session.run(*run, *many)
     for kind in ("limits", "returned", "metered", "metered-limits"):
-        session.run(*run, f"--{kind}", "--seconds", "10", "--at-least", "200")
+        session.run(*run, f"--{kind}", *some)
 
 
 @nox.session
