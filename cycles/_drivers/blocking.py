@@ -122,10 +122,9 @@ def _call(call: Call[T], world: World, left: float | None = None) -> Answer[T]:
                 )
             finally:
                 any(given_back)
-    except Empty:
-        failure: Exception = PoolTimeout("no connection was free in time")
     except Exception as error:  # noqa: BLE001 - World.failed tells apart whose it is
-        failure = error
+        is_queue = isinstance(error, Empty) and not taken
+        failure = PoolTimeout("no connection was free in time") if is_queue else error
     else:
         return world.answered(call, response, sent_at)
     return world.failed(call, failure, sent_at)  # here, for what comes out must not carry httpx's exception along

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from queue import Empty
 
 import anyio
 import httpx
@@ -78,6 +79,15 @@ def test_the_time_in_a_queue_is_no_time_on_the_wire():
     assert found.status == 200
     assert found.sent_at - began >= 0.29
     assert take(0.0) is None, "the lane is free again"
+
+
+def test_what_a_transport_raises_is_no_queue_of_ours():
+    def raises(request):
+        raise Empty
+
+    api = AuthenticatedClient("http://a", "key", httpx_args={"transport": httpx.MockTransport(raises)})
+    with api, pytest.raises(Empty):
+        blocking.run(asked(), World(api, lambda event, facts: None, lanes=Permits(1)))
 
 
 def test_who_waits_too_long_for_a_turn_has_sent_nothing():
