@@ -83,7 +83,10 @@ def create_tenant(db: str, tenant_id: str, *, as_json: bool, **settings: Any) ->
 
 def _change(db: str, tenant_id: str, changes: dict[str, Any], *, as_json: bool, status: str | None = None) -> None:
     with ledger(db, as_json=as_json) as authority:
-        _show([authority.tenant(tenant_id, status=status, **changes)], as_json=as_json)
+        known = known_tenant(authority, tenant_id)
+        before = {} if known is None else {name: getattr(known, name) for name in (*SETTINGS, "status")}
+        after: dict[str, Any] = before | changes | ({} if status is None else {"status": status})
+        _show([authority.tenant(tenant_id, **after)], as_json=as_json)
 
 
 @tenant.command("set")

@@ -21,25 +21,24 @@ class Tenants(Access):
         tenant_id: str,
         *,
         name: str | None = None,
-        status: str | None = None,
-        default_ttl_ms: int | None = None,
-        max_ttl_ms: int | None = None,
-        max_extensions: int | None = None,
-        overage_policy: str | None = None,
+        status: str = "ACTIVE",
+        default_ttl_ms: int = 60_000,
+        max_ttl_ms: int = 3_600_000,
+        max_extensions: int = 10,
+        overage_policy: str = "ALLOW_IF_AVAILABLE",
         metadata: dict[str, str] | None = None,
     ) -> Tenant:
-        """Create or change a tenant; a setting that you leave out stays as it is, or is the default of a new tenant.
+        """Create or change a tenant; each setting that you leave out gets its default, even if it had another value.
 
         Args:
             tenant_id: Its name in subjects and scopes.
-            name: For people; none by default.
-            status: ACTIVE, the default; SUSPENDED, which refuses its keys; or CLOSED, for good, which releases its
-                reservations, closes its budgets and revokes its keys.
-            default_ttl_ms, max_ttl_ms: Milliseconds that a lease lasts when the request names no ttl, and at most;
-                60,000 and 3,600,000 by default.
-            max_extensions: How often a reservation may be extended, 10 by default; 0 forbids it.
-            overage_policy: The overage policy of reservations and events that name none, ALLOW_IF_AVAILABLE by default.
-            metadata: At most 32 strings by name; none by default.
+            name: For people; None keeps the one that it has.
+            status: ACTIVE; SUSPENDED, which refuses its keys; or CLOSED, for good, which releases its reservations,
+                closes its budgets and revokes its keys.
+            default_ttl_ms, max_ttl_ms: Milliseconds that a lease lasts when the request names no ttl, and at most.
+            max_extensions: How often a reservation may be extended; 0 forbids it.
+            overage_policy: The overage policy of reservations and events that name none.
+            metadata: At most 32 strings by name; None keeps what there is.
 
         Raises:
             InvalidRequest: naming the setting, or saying that the tenant is closed.
@@ -54,18 +53,18 @@ class Tenants(Access):
             ```
         """
         own_scope(f"tenant:{tenant_id}")
-        given: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "status": status,
             "default_ttl_ms": default_ttl_ms,
             "max_ttl_ms": max_ttl_ms,
             "max_extensions": max_extensions,
             "overage_policy": overage_policy,
+            "name": name,
+            "metadata": metadata,
         }
         with self._changing() as books:
             known = books.tenant(tenant_id) or Tenant(tenant_id)
-            settings = {field: getattr(known, field) if value is None else value for field, value in given.items()}
-            read = validation.tenant_settings(settings | {"name": name, "metadata": metadata}, "")
-            tenant = evolve(known, **read)
+            tenant = evolve(known, **validation.tenant_settings(settings, ""))
             return funding.set_tenant(books, tenant, now_ms=self.clock())
 
     def tenants(self) -> list[Tenant]:
