@@ -178,8 +178,11 @@ def test_a_commit_that_does_not_see_what_was_recorded_meanwhile(monkeypatch):
 def test_reports_that_an_interrupt_keeps_from_moving_when_the_limit_ends(monkeypatch):
     """They have left the limit's record, and a kill finds them in none."""
 
-    def part(account, reporting):
-        yield from limit_flows._parted(account, reporting, limit_flows.Claim())
+    def part(account, left, decided):
+        try:
+            yield from limit_flows._parted(account, left, decided, limit_flows.Claim())
+        finally:
+            account.parted()
 
     monkeypatch.setattr(limit_flows, "_part", part)
     found(_CHARGED)

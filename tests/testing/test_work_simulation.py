@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -156,6 +157,8 @@ def test_what_has_come_that_is_charged_above_a_sharper_estimate(monkeypatch):
 
 @pytest.mark.slow
 def test_a_reckoning_that_is_interrupted_and_ends_nothing(monkeypatch):
+    """Nor has it told its section before what it came to: that would be charged, by the background."""
+
     async def end(self, error, *, whole):
         await self._response.aclose()
         if error is None:
@@ -168,6 +171,7 @@ def test_a_reckoning_that_is_interrupted_and_ends_nothing(monkeypatch):
         return next(filter(None, (drawn(plan) for _ in range(100))), [])
 
     monkeypatch.setattr(AsyncSource, "end", end)
+    monkeypatch.setattr(Call, "_section", SimpleNamespace(is_open=False))
     monkeypatch.setattr(FaultPlan, "interrupts", interrupts)  # each program has one: the reckoning is a single effect
     found(MeteredWork, _TOLD, _MADE, _HELD)
 
