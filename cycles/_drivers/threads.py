@@ -55,16 +55,6 @@ class Lock:
         """
         return self._fitting()
 
-    def acquire(self, timeout: float | None = None) -> bool:
-        """Take it, and return whether that was possible within *timeout* seconds, or however long it takes."""
-        lock = self._fitting()
-        taken: bool = lock.acquire() if timeout is None else lock.acquire(timeout=timeout)
-        return taken
-
-    def release(self) -> None:
-        """Give it back."""
-        self._inner.release()
-
 
 class Permits:
     """So many permits, for threads of the program's kind; who takes one keeps it in a list.

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import pytest
 
 from cycles._client.running_section import leave_to_background
-from cycles._core import limit_flows, section_flows
+from cycles._core import section_flows
 from cycles._core.effects import Forget
-from cycles._core.limits import Account
-from cycles._core.requests import terms
-from cycles._core.retry import NO_RETRY
 from cycles.amounts import tokens
-from tests.core.world import World, granted
-
-LEVELS = {"tenant": "acme"}
+from tests.core.limits import admit, begun
+from tests.core.world import World
 
 
 class Keeper:
@@ -35,12 +29,8 @@ class Keeper:
 def outlived():
     """A section that has a record of its own, for its limit has ended."""
     world = World()
-    world.answers = [granted()]
-    limit = Account(tokens(10), lock=nullcontext(), name="limit")
-    run = terms(tokens(10), action=("agent.run", "r"), levels=LEVELS)
-    world.run(limit_flows.begin(limit, lambda amount: section_flows.begin(run.of(amount), NO_RETRY)))
-    tool = terms(tokens(6), action=("tool", "t"), levels=LEVELS)
-    section = world.run(limit_flows.admit(limit, tool, NO_RETRY, None, None))
+    limit = begun(world)
+    section = world.run(admit(limit, 6))
     limit.ends()
     limit.parted()
     world.run(section_flows.report(section, tokens(4), None, None))

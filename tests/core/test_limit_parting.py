@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import pytest
 
 from cycles._core import limit_flows, section_flows
 from cycles._core.effects import Call, NewKey, Now, Record, Sleep
-from cycles._core.limits import Account
-from cycles._core.requests import terms
-from cycles._core.retry import NO_RETRY
 from cycles.amounts import tokens
 
+from .limits import admit, begun
 from .world import applied, granted
-
-LEVELS = {"tenant": "acme"}
-RUN = terms(tokens(10), action=("agent.run", "r"), levels=LEVELS)
-TOOL = terms(tokens(6), action=("tool", "t"), levels=LEVELS)
-
-
-def alone():
-    raise AssertionError("the limit has not ended")
 
 
 @pytest.fixture
 def limit(world):
-    made = Account(tokens(10), lock=nullcontext(), name="limit")
-    world.answers = [granted()]
-    world.run(limit_flows.begin(made, lambda amount: section_flows.begin(RUN.of(amount), NO_RETRY)))
-    return made
+    return begun(world)
 
 
 @pytest.fixture
 def section(world, limit):
     """A section inside that has reported 4."""
-    made = world.run(limit_flows.admit(limit, TOOL, NO_RETRY, alone, alone))
+    made = world.run(admit(limit, 6))
     world.run(section_flows.report(made, tokens(4), None, None))
     return made
 
@@ -62,7 +47,7 @@ def until(world, flow, kind, effect=None):
 
 
 def test_a_spend_that_somebody_was_about_to_record_is_on_record_when_the_end_is_interrupted(world, limit):
-    made = world.run(limit_flows.admit(limit, TOOL, NO_RETRY, alone, alone))
+    made = world.run(admit(limit, 6))
     commit = section_flows.commit(made, tokens(5))
     until(world, commit, Record)  # the limit's record, which is not written yet
     end = limit_flows.end(limit, "key")
@@ -120,14 +105,9 @@ def test_a_commit_as_its_report_gets_a_record_of_its_own_is_what_that_has(world,
 
 
 def test_a_piece_that_nobody_has_spent_of_gets_no_record(world):
-    made = Account(tokens(10), lock=nullcontext(), name="limit", piece=4)
-
-    def reserve(amount):
-        return section_flows.begin(RUN.of(amount), NO_RETRY)
-
-    world.answers = [granted(), granted(reservation_id="res-2")]
-    world.run(limit_flows.begin(made, reserve))
-    section = world.run(limit_flows.admit(made, TOOL, NO_RETRY, reserve, alone))
+    made = begun(world, piece=4)
+    world.answers = [granted(reservation_id="res-2")]
+    section = world.run(admit(made, 6))
     world.run(section_flows.report(section, tokens(3), None, None))
     until(world, limit_flows.end(made, "key"), Now)
     assert on_record(world) == {"res-1": 0, section.provisional.key: 3}

@@ -18,6 +18,7 @@ from cycles import usd
 from cycles._drivers.world import World
 from cycles.local import LocalAuthority
 from tests.support.authorities import ACTION
+from tests.support.interrupts import is_in_a_finalizer
 from tests.support.waiting import until
 
 OURS = str(Path(cycles.__file__).parent)
@@ -61,7 +62,7 @@ class Interrupt:
     def entered(self, frame, event, arg):
         name = frame.f_code.co_filename
         is_client = name.startswith(OURS) and not name.startswith(AUTHORITY)
-        return self.line if is_client and not is_end(frame) else None
+        return self.line if is_client and not is_in_a_finalizer(frame) else None
 
     def line(self, frame, event, arg):
         # At the end of a with-block tracing can raise before the block is left, which a signal can't.
@@ -71,15 +72,6 @@ class Interrupt:
             if self.seen == self.at:
                 raise KeyboardInterrupt
         return self.line
-
-
-def is_end(frame):
-    """Whether a finalizer runs: what comes in one is dropped by Python, as docs/guard.md says."""
-    while frame is not None:
-        if frame.f_code.co_name == "__del__":
-            return True
-        frame = frame.f_back
-    return False
 
 
 def interrupted_at_each_line(work, monkeypatch, **options):

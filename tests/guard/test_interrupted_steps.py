@@ -11,7 +11,9 @@ import pytest
 import cycles
 from cycles import usd
 from cycles._client.faces import runtime_of
+from cycles._drivers import blocking
 from tests.support.authorities import ACTION
+from tests.support.interrupts import is_in_a_finalizer
 
 OURS = str(Path(cycles.__file__).parent)
 STANDARD = str(Path(contextlib.__file__).parent)
@@ -39,7 +41,8 @@ class Interrupt:
         sys.setprofile(None)
 
     def step(self, frame, event, arg):
-        if event not in {"call", "c_return"} or not is_ours(frame.f_code.co_filename) or not is_in_a_request(frame):
+        is_step = event in {"call", "c_return"} and is_ours(frame.f_code.co_filename)
+        if not is_step or not is_in_a_request(frame) or is_in_a_finalizer(frame):
             return
         self.seen += 1
         if self.seen == self.at:
@@ -51,13 +54,9 @@ def is_ours(name):
 
 
 def is_in_a_request(frame):
-    """Whether a request is sent, and no finalizer runs: what comes in one is dropped by Python."""
-    names = []
-    while frame is not None:
-        names.append((frame.f_code.co_filename, frame.f_code.co_name))
+    while frame is not None and frame.f_code is not blocking._call.__code__:
         frame = frame.f_back
-    is_finalizer = any(name == "__del__" for _, name in names)
-    return not is_finalizer and (str(Path(OURS, "_drivers", "blocking.py")), "_call") in names
+    return frame is not None
 
 
 def test_an_interrupt_after_any_step_of_a_request_gives_its_lane_back(config):
