@@ -319,7 +319,8 @@ def test_a_dropped_reservation_is_given_back_when_its_warning_is_an_error(server
     reservation = client.reserve(usd("0.10"), action=ACTION)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "cycles.reservation.warnings.warn", lambda *args, **more: (_ for _ in ()).throw(ResourceWarning())
+            "cycles._client.reservation_view.warnings.warn",
+            lambda *args, **more: (_ for _ in ()).throw(ResourceWarning()),
         )
         patch.setattr("sys.unraisablehook", lambda unraisable: None)
         del reservation
