@@ -6,7 +6,7 @@ from asyncio import CancelledError
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from cycles.local.wire.faults import FaultKind
+from cycles.local.wire.fault_kinds import FaultKind
 
 if TYPE_CHECKING:
     from random import Random

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cycles.local.wire.evidence import Evidence
-    from cycles.local.wire.faults import Fault, Faults, Spoilt
+    from cycles.local.wire.fault_kinds import Spoilt
+    from cycles.local.wire.faults import Fault, Faults
     from cycles.local.wire.history import History
     from cycles.local.wire.messages import Request
     from cycles.local.wire.routes import Route

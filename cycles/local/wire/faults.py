@@ -11,16 +11,13 @@ other, and a run of the same requests has the same faults.
 
 from __future__ import annotations
 
-import json
 import threading
-import uuid
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from cycles._outside.forks import renewed_in_forks
 from cycles.errors import InvalidRequest
 from cycles.local.wire.clock import span_ms
-from cycles.local.wire.messages import Response, encoded
+from cycles.local.wire.fault_kinds import FaultKind, failure, spoilt
 from cycles.local.wire.routes import OPERATIONS
 
 if TYPE_CHECKING:
@@ -29,37 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from cycles.local.wire.messages import Request
-
-
-class FaultKind(StrEnum):
-    """The ways in which a request can go wrong."""
-
-    CONNECT_REFUSED = "connect refused"
-    LOST_REQUEST = "lost request"
-    LOST_RESPONSE = "lost response"
-    ERROR_BEFORE = "5xx before effect"
-    ERROR_AFTER = "5xx after effect"
-    THROTTLED = "429 with Retry-After"
-    THROTTLED_SILENT = "429 without Retry-After"
-    MALFORMED = "malformed 2xx"
-    DELAYED = "delay"
-
-
-_REACHES: Final = frozenset({FaultKind.LOST_RESPONSE, FaultKind.ERROR_AFTER, FaultKind.MALFORMED, FaultKind.DELAYED})
-_SILENT: Final = frozenset({FaultKind.CONNECT_REFUSED, FaultKind.LOST_REQUEST, FaultKind.LOST_RESPONSE})
-
-
-class Spoilt(NamedTuple):
-    """The outcome of a request with a fault.
-
-    Attributes:
-        response: The answer; None when there is none.
-        arrives: Whether the answer reaches the client.
-    """
-
-    response: Response | None
-    arrives: bool
+    from cycles.local.wire.fault_kinds import Spoilt
+    from cycles.local.wire.messages import Request, Response
 
 
 class Fault:
@@ -138,12 +106,7 @@ class Fault:
 
     def spoil(self, handle: Callable[[Request], Response], request: Request) -> Spoilt:
         """Answer *request*, or not, as this fault says."""
-        response = handle(request) if self.kind in _REACHES else None
-        if self._answer is not None:
-            response = _addressed(self._answer)
-        elif self.kind is FaultKind.MALFORMED and response is not None and response.status < 300:
-            response = response._replace(body=response.body[: len(response.body) // 2])
-        return Spoilt(response, arrives=self.kind not in _SILENT)
+        return spoilt(self.kind, self._answer, handle, request)
 
     def __enter__(self) -> Self:
         return self
@@ -285,7 +248,7 @@ class Faults:
             raise InvalidRequest(f"status={status!r}: give 500 to 599; throttle() answers 429")
         kind = FaultKind.ERROR_AFTER if after_effect else FaultKind.ERROR_BEFORE
         return self._declare(
-            kind, operation=operation, nth=nth, times=times, answer=_error(status, "INTERNAL_ERROR", kind)
+            kind, operation=operation, nth=nth, times=times, answer=failure(status, "INTERNAL_ERROR", kind)
         )
 
     def throttle(
@@ -321,7 +284,7 @@ class Faults:
         if retry_after is not None and (type(retry_after) is not int or retry_after < 0):
             raise InvalidRequest(f"retry_after={retry_after!r}: give whole seconds from 0 on, or None")
         kind = FaultKind.THROTTLED_SILENT if retry_after is None else FaultKind.THROTTLED
-        answer = _error(429, "LIMIT_EXCEEDED", kind)
+        answer = failure(429, "LIMIT_EXCEEDED", kind)
         if retry_after is not None:
             answer.headers.append(("retry-after", str(retry_after)))
         return self._declare(kind, operation=operation, nth=nth, times=times, answer=answer)
@@ -438,15 +401,3 @@ class Faults:
 
     def __repr__(self) -> str:
         return f"<Faults {self.pending}>"
-
-
-def _error(status: int, code: str, kind: FaultKind) -> Response:
-    body = {"error": code, "message": f"an injected fault: {kind}"}
-    return Response(status, [("content-type", "application/json")], encoded(body))
-
-
-def _addressed(answer: Response) -> Response:
-    """Return *answer* with a request id of its own, as every answer has one."""
-    request_id = str(uuid.uuid4())
-    body = {**json.loads(answer.body), "request_id": request_id}
-    return Response(answer.status, [*answer.headers, ("x-request-id", request_id)], encoded(body))

@@ -14,14 +14,15 @@ import httpx
 
 from cycles.local.ledger.encoding import answer
 from cycles.local.wire.clock import ManualClock
-from cycles.local.wire.faults import FaultKind
+from cycles.local.wire.fault_kinds import FaultKind
 from cycles.local.wire.messages import ORIGIN, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cycles.local.wire.app import App
-    from cycles.local.wire.faults import Fault, Spoilt
+    from cycles.local.wire.fault_kinds import Spoilt
+    from cycles.local.wire.faults import Fault
     from cycles.local.wire.messages import Response
 
 R = TypeVar("R")

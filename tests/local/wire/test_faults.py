@@ -13,7 +13,8 @@ import pytest
 from cycles import tokens, usd
 from cycles.errors import ConfigError, InvalidRequest
 from cycles.local import LocalAuthority, ManualClock
-from cycles.local.wire.faults import FaultKind, Faults
+from cycles.local.wire.fault_kinds import FaultKind
+from cycles.local.wire.faults import Faults
 from cycles.local.wire.server import serve
 from cycles.testing.faults import REQUEST_FAULTS
 from tests.support.authorities import SCOPE
